@@ -1,0 +1,503 @@
+"""The vocabulary that client, hub and viewers share: messages, the arena's layout, where files lie.
+
+This is the one module of the client that the monitor may import. It needs numpy and msgspec only.
+Nothing here opens a socket or decides anything. A change that an older peer could not read raises
+`VERSION`; new optional fields do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import stat
+import struct
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+VERSION = 1
+"""Version of the messages and of the arena; a hub refuses another one with a clear line."""
+
+# --- Where client, hub and viewers meet ----------------------------------------------------------
+
+
+def home() -> Path:
+    """The folder that holds the recordings: $DEADBAND_HOME, else the user's state folder."""
+    chosen = os.environ.get("DEADBAND_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "deadband"
+
+
+def runs_folder() -> Path:
+    """Recordings, one `<run id>.dbr` file (SQLite) a run."""
+    return home() / "runs"
+
+
+def live_folder() -> Path:
+    """Sockets and registry files of runs that are live on this host; private to the user.
+
+    Unix socket paths are limited to about 107 bytes, so a long home moves the sockets to a folder
+    of the same user under the temporary directory.
+    """
+    beside = home() / "live"
+    if len(os.fsencode(beside)) <= 60:
+        return beside
+    digest = hashlib.sha256(os.fsencode(beside)).hexdigest()[:12]
+    return Path("/tmp") / f"deadband-{os.getuid()}" / digest
+
+
+def ensure_private(folder: Path) -> Path:
+    """Make `folder` (mode 0700) and return it.
+
+    Raises:
+        PermissionError: the folder exists and belongs to somebody else.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = folder.stat()
+    if state.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if stat.S_IMODE(state.st_mode) & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def intake_address(run: str) -> str:
+    """ZeroMQ address where the hub of `run` takes frames and messages from clients."""
+    return f"ipc://{live_folder() / run}.in"
+
+
+def viewer_address(run: str) -> str:
+    """ZeroMQ address where the hub of `run` serves viewers."""
+    return f"ipc://{live_folder() / run}.view"
+
+
+def recording_path(run: str) -> Path:
+    """The recording of `run`."""
+    return runs_folder() / f"{run}.dbr"
+
+
+def registry_path(run: str) -> Path:
+    """A small JSON file (`Registration`) that lies here as long as the hub of `run` lives."""
+    return live_folder() / f"{run}.json"
+
+
+def new_run_id(name: str) -> str:
+    """A run id that reads well and sorts beside its kin: `train-7f3a1c`."""
+    stem = re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:40] or "run"
+    return f"{stem}-{secrets.token_hex(3)}"
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """What the registry file of a live run says."""
+
+    run: str
+    hub_pid: int
+    training_pid: int
+    started: float
+    version: int = VERSION
+
+
+# --- What is measured: the plan ------------------------------------------------------------------
+
+
+class What(str, Enum):
+    """What a slot holds a slice of."""
+
+    INPUT = "input"  # the model's input, rows are samples
+    OUTPUT = "output"  # the model's output
+    OUTPUT_GRAD = "output_grad"  # gradient of the loss with respect to the model's output
+    ACTIVATION = "activation"  # a layer's output
+    ACTIVATION_GRAD = "activation_grad"  # gradient with respect to a layer's output
+    WEIGHT_BEFORE = "weight_before"  # a layer's weight before the optimiser step
+    WEIGHT = "weight"  # the same slice after it
+    WEIGHT_GRAD = "weight_grad"  # its gradient, as the optimiser saw it
+    BIAS = "bias"  # a layer's bias after the optimiser step
+    LOSS = "loss"  # losses of the steps since the last frame, float32
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """One layer of a watched model, in order of execution."""
+
+    name: str
+    """Unique in its model: the module's path, `conv1`; a functional call, `conv1:relu`."""
+    model: str
+    """Name of the model it belongs to; `model` where there is only one."""
+    kind: str
+    """Class of the module, or name of the function: `Linear`, `relu`."""
+    activation: str = ""
+    """Lower-case name of the nonlinearity that it applies, empty for none: `relu`, `tanh`."""
+    fan_in: int = 0
+    """Inputs of one unit (numel / units of the weight); 0 without a weight."""
+    units: int = 0
+    """Output units (features or channels)."""
+    parameters: int = 0
+    """Number of own parameters, elements."""
+    trainable: bool = True
+    """Whether any of them requires a gradient."""
+    optimised: bool = True
+    """Whether a known optimiser holds them (True where no optimiser is known)."""
+    options: dict[str, float] = {}
+    """What the module was made with and a rule may need: `p`, `negative_slope`, `momentum`."""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One watched model."""
+
+    name: str
+    kind: str
+    parameters: int
+    trainable: int
+    """Elements that require a gradient."""
+    compiled: bool = False
+    loss: str = ""
+    """Name of the loss as autograd knows it: `cross_entropy`, `mse`, `bce`, `nll`, `bce_logits`."""
+
+
+class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """One parameter group of an optimiser; figures are those at the time of the plan."""
+
+    optimizer: str
+    """Class name: `SGD`, `AdamW`."""
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    eps: float = 0.0
+    betas: tuple[float, float] = (0.0, 0.0)
+
+
+class Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in a frame's payload one copied slice lies, and what it is a slice of."""
+
+    what: What
+    index: int
+    """Index into `Plan.layers`; into `Plan.models` for INPUT, OUTPUT, OUTPUT_GRAD; 0 for LOSS."""
+    offset: int
+    """First float32 element in the payload."""
+    shape: tuple[int, ...]
+    """Shape of the slice. Activations, inputs, outputs: see `axes`. Weights: (units, inputs)."""
+    axes: str = ""
+    """One letter an axis: `n` samples, `p` positions (pixels, tokens), `u` units (features)."""
+    source: tuple[int, ...] = ()
+    """Shape of the whole tensor."""
+    dtype: str = "float32"
+    """Type of the whole tensor before it was copied as float32."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
+    """What the frames that follow hold. A new plan is sent when shapes or layers change."""
+
+    id: int
+    """Counts from 1 within a client."""
+    layers: tuple[Layer, ...]
+    models: tuple[Model, ...]
+    optimizers: tuple[OptimizerGroup, ...]
+    slots: tuple[Slot, ...]
+    payload_bytes: int
+    arena: str = ""
+    """Path of the shared-memory file; empty where frames travel inside `Frame` messages."""
+
+
+# --- The arena: a ring of frames in shared memory ------------------------------------------------
+#
+# One producer (training thread), one consumer (hub). Offsets in bytes:
+#   0    magic, version, ring length, bytes of a frame   (little endian, `ARENA_HEAD`)
+#   64   head: uint64, frames the client has finished     (only the client writes it)
+#   128  tail: uint64, frames the hub has taken           (only the hub writes it)
+#   4096 frame 0, frame 1, ...: uint32 header length, header (msgpack `FrameHeader`), padding up to
+#        FRAME_HEADER_BYTES, then the payload of `Plan.payload_bytes` float32 bytes.
+# Frame k lies at 4096 + (k % length) * frame_bytes. The client never writes a frame that the hub
+# has not taken, so neither ever reads a half-written one.
+
+ARENA_MAGIC = b"dbandA01"
+ARENA_HEAD = struct.Struct("<8sIIQ")
+ARENA_HEAD_OFFSET = 64
+ARENA_TAIL_OFFSET = 128
+ARENA_FRAMES_OFFSET = 4096
+FRAME_HEADER_BYTES = 16384
+LOSS_CAPACITY = 1024
+"""Losses a frame can hold: the slowest cadence is one sample in this many steps."""
+
+
+class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The variable part of a frame."""
+
+    plan: int
+    step: int
+    """Optimiser step that the frame was taken at, from 1."""
+    time: float
+    """Seconds since the epoch."""
+    present: bytes
+    """One byte a slot of the plan, in order: 1 where the slice was copied in this frame."""
+    loss_first_step: int = 0
+    loss_count: int = 0
+    """The LOSS slot holds losses of steps first .. first + count - 1; NaN where none was given."""
+    scalars: dict[str, list[tuple[int, float]]] = {}
+    """Users' scalars and learning rates (`lr`, `lr/1`, ...): (step, value) since the last frame."""
+    skipped: bool = False
+    """A GradScaler left this optimiser step out."""
+    cost_s: float = 0.0
+    """Seconds the training thread spent on this sample."""
+
+
+# --- Client -> hub -------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """First message of a client."""
+
+    version: int
+    run: str
+    """Run id."""
+    name: str
+    pid: int
+    started: float
+    argv: list[str] = []
+    cwd: str = ""
+    host: str = ""
+    python: str = ""
+    torch: str = ""
+    rank: int = 0
+    world_size: int = 1
+    every: int | None = None
+    budget: float | None = None
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, tag="frame"):
+    """A frame that travels in a message because there is no shared memory between us."""
+
+    header: bytes
+    payload: bytes
+
+
+class Beat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):
+    """The client's sign of life, once a second."""
+
+    time: float
+    step: int
+    samples: int
+    dropped: int
+    """Samples that were due and found no room."""
+    interval: int
+    """Steps from one sample to the next, as the budget governor has set it."""
+    overhead: float
+    """Measured cost of capture as a share of training time since the start."""
+
+
+class Bye(msgspec.Struct, frozen=True, kw_only=True, tag="bye"):
+    """Last message of a client that ends in order."""
+
+    status: str
+    """`finished` or `failed`."""
+    step: int
+    samples: int
+    dropped: int
+    overhead: float
+    error: str = ""
+    """One line: type and text of the exception that ended the run."""
+
+
+ToHub = Hello | Plan | Frame | Beat | Bye
+
+# --- Hub -> client -------------------------------------------------------------------------------
+
+
+class Flag(msgspec.Struct, kw_only=True):
+    """One symptom, from its onset to its end."""
+
+    id: int
+    """Unique in a run; a flag keeps it as it changes."""
+    kind: str
+    """A symptom word of DESIGN.md: `output-collapse`."""
+    severity: str
+    """`info`, `warning` or `critical`."""
+    model: str
+    layer: str
+    """Name of the layer where it began; empty for the model as a whole."""
+    onset_step: int
+    """First step out of the healthy band."""
+    raised_step: int
+    """Step at which it was called."""
+    resolved_step: int | None = None
+    followers: list[str] = []
+    """Layers that show the same as a consequence, in order of onset."""
+    evidence: dict[str, float] = {}
+    """Statistic -> value at the time of the last change."""
+    message: str = ""
+    """One line in plain words."""
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the flags stand; best first in a list."""
+
+    cause: str
+    """A cause word of DESIGN.md: `learning-rate-too-high`."""
+    confidence: float
+    """Share of such verdicts that should be right, 0..1."""
+    evidence: list[str]
+    advice: str
+    model: str = ""
+    layer: str = ""
+    onset_step: int = 0
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
+    """Answer to a `Hello`."""
+
+    run: str
+    hub_pid: int
+    refused: str = ""
+    """Why the hub will not take this client; empty when it does."""
+
+
+class Opinion(msgspec.Struct, frozen=True, kw_only=True, tag="opinion"):
+    """What the rules say now; sent whenever it changes."""
+
+    verdict: str
+    """`healthy`, `warning` or `failing`."""
+    flags: list[Flag]
+    causes: list[Cause]
+
+
+class CaptureWish(msgspec.Struct, frozen=True, kw_only=True, tag="capture-wish"):
+    """Please sample densely for a while: the credit of `credit_s` again."""
+
+    credit_s: float
+
+
+ToClient = Welcome | Opinion | CaptureWish
+
+# --- What a run consists of: events, numbered by the hub -----------------------------------------
+#
+# Everything a viewer or a recording knows about a run is a sequence of events, numbered from 1
+# without gaps. A viewer that has seen `n` asks for what came after `n`: nothing is missed or seen
+# twice, however often the link breaks.
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
+    """Who runs; the first event of every run."""
+
+    seq: int
+    hello: Hello
+
+
+class LayerTable(msgspec.Struct, frozen=True, kw_only=True, tag="layers"):
+    """What the rows of the samples that follow stand for."""
+
+    seq: int
+    id: int
+    """Counts from 1; samples name it."""
+    layers: tuple[Layer, ...]
+    models: tuple[Model, ...]
+    optimizers: tuple[OptimizerGroup, ...]
+    layer_metrics: tuple[str, ...]
+    """Names of the columns of `Sample.layers`."""
+    model_metrics: tuple[str, ...]
+    """Names of the columns of `Sample.models`."""
+
+
+class Points(msgspec.Struct, frozen=True, kw_only=True):
+    """Values of one scalar over steps."""
+
+    steps: bytes
+    """int64, little endian."""
+    values: bytes
+    """float32, little endian."""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, tag="sample"):
+    """The statistics of one measured step."""
+
+    seq: int
+    step: int
+    time: float
+    rank: int
+    table: int
+    """`LayerTable.id`."""
+    layers: bytes
+    """float32, (layers, layer metrics); NaN where a statistic does not apply."""
+    models: bytes
+    """float32, (models, model metrics)."""
+    scalars: dict[str, Points] = {}
+    """`loss` at every step since the last sample, learning rates, users' scalars."""
+
+
+class FlagChange(msgspec.Struct, frozen=True, kw_only=True, tag="flag"):
+    """A flag was opened, changed or closed."""
+
+    seq: int
+    step: int
+    flag: Flag
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosis"):
+    """The causes changed."""
+
+    seq: int
+    step: int
+    verdict: str
+    causes: list[Cause]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
+    """The state of the training process as the hub sees it; once a second, and when it changes."""
+
+    seq: int
+    time: float
+    status: str
+    """`running`, `silent`, `finished`, `failed`, `killed`."""
+    step: int
+    samples: int
+    dropped: int
+    overhead: float
+    interval: int = 1
+    error: str = ""
+
+
+Event = RunInfo | LayerTable | Sample | FlagChange | Diagnosis | Status
+
+# --- Viewer <-> hub ------------------------------------------------------------------------------
+
+
+class AskHistory(msgspec.Struct, frozen=True, kw_only=True, tag="ask-history"):
+    """The whole run so far, at `columns` buckets of time."""
+
+    version: int
+    columns: int = 256
+
+
+class AskNews(msgspec.Struct, frozen=True, kw_only=True, tag="ask-news"):
+    """All events after `since`; answered at once if there are any, else when the next one comes."""
+
+    since: int
+    limit: int = 256
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, tag="history"):
+    """Everything up to and including event `seq`."""
+
+    seq: int
+    state: bytes
+    """A packed `RunState`, see `deadband_monitor.state`."""
+
+
+class News(msgspec.Struct, frozen=True, kw_only=True, tag="news"):
+    """Events after the asked one, in order and without gaps; `reset` says: ask the history again."""
+
+    events: list[Event]
+    reset: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
+    """The hub cannot answer; one line says why and what to do."""
+
+    reason: str
+
+
+ToViewer = History | News | Refusal
+FromViewer = AskHistory | AskNews

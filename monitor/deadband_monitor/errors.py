@@ -1,0 +1,27 @@
+"""What can go wrong for a user of the command line, one class per exit status or reaction.
+
+MonitorError                 exit 2: usage, or a target that cannot be read
+├── UnknownRun               a name that matches no run or several
+├── BadRecording             not a recording, truncated, or from a newer version
+└── SourceError              a hub that refuses or cannot be reached
+"""
+
+from __future__ import annotations
+
+
+class MonitorError(Exception):
+    """One line for the user: what happened, why, and the mend. Carries the exit status."""
+
+    exit_status = 2
+
+
+class UnknownRun(MonitorError):  # noqa: N818 - named for the state, as the screen says it
+    """A run name matches nothing, or more than one run."""
+
+
+class BadRecording(MonitorError):  # noqa: N818
+    """A file that is not a readable recording."""
+
+
+class SourceError(MonitorError):
+    """A live run that cannot be read."""

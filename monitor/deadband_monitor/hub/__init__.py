@@ -1,0 +1,1 @@
+"""The sidecar process: takes frames, computes statistics, records, judges, serves viewers."""

@@ -1,0 +1,286 @@
+"""Every statistic that deadband computes, declared once: name, meaning, unit, scale, healthy band.
+
+Columns of samples, gauges, heat maps, help and docs are all built from these two tables. The order
+is the order of the columns in samples; new ones are appended, and readers go by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One statistic of a layer or of a model."""
+
+    name: str
+    """Name in samples, evidence and JSON: `out_variance`."""
+    title: str
+    """Name on screen, at most 14 characters."""
+    doc: str
+    """What it is, in one line, with its formula where it has one."""
+    log: bool = False
+    """Drawn on a logarithmic scale."""
+    low: float = -inf
+    """Lower end of the healthy band: drawn, never judged by (the rules have their own tests)."""
+    high: float = inf
+    """Upper end of the healthy band."""
+    floor: float = 0.0
+    """Lower end of the drawn scale."""
+    ceiling: float = 1.0
+    """Upper end of the drawn scale."""
+    worst: str = "low"
+    """Which end is the bad one: `low`, `high` or `both`."""
+
+
+LAYER_METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="out_variance",
+        title="out variance",
+        doc="share of the output's second moment that depends on the sample (rho); 0 = same for all",
+        log=True, low=1e-3, floor=1e-9, ceiling=1.0, worst="low",
+    ),
+    Metric(
+        name="out_rms",
+        title="out rms",
+        doc="root mean square of the output",
+        log=True, low=1e-4, high=1e3, floor=1e-8, ceiling=1e6, worst="both",
+    ),
+    Metric(
+        name="participation",
+        title="participation",
+        doc="participation ratio of the output: directions in use, tr(K)^2 / |K|_F^2",
+        log=True, low=1.05, floor=1.0, ceiling=64.0, worst="low",
+    ),
+    Metric(
+        name="saturation",
+        title="saturation",
+        doc="share of elements on a flat end of the activation function",
+        high=0.75, worst="high",
+    ),
+    Metric(
+        name="saturated_units",
+        title="stuck units",
+        doc="share of units saturated on > 95 % of rows and on one side on > 98 %: they carry no bit",
+        high=0.5, worst="high",
+    ),
+    Metric(
+        name="dead_units",
+        title="dead units",
+        doc="share of ReLU-like units with no positive output in the last 10 samples",
+        high=0.5, worst="high",
+    ),
+    Metric(
+        name="zero_share",
+        title="zeros",
+        doc="share of outputs that are exactly zero",
+        high=0.97, worst="high",
+    ),
+    Metric(
+        name="nonfinite",
+        title="non-finite",
+        doc="share of NaN or infinite elements in output, weight or gradient, whichever is largest",
+        high=0.0, worst="high",
+    ),
+    Metric(
+        name="out_grad_rms",
+        title="out gradient",
+        doc="root mean square of the loss gradient with respect to the layer's output",
+        log=True, low=1e-12, high=1e3, floor=1e-12, ceiling=1e3, worst="both",
+    ),
+    Metric(
+        name="weight_rms",
+        title="weight rms",
+        doc="root mean square of the weight",
+        log=True, low=1e-4, high=1e2, floor=1e-6, ceiling=1e3, worst="both",
+    ),
+    Metric(
+        name="weight_spread",
+        title="weight spread",
+        doc="sd of the weight times sqrt(3 fan_in): 1 = PyTorch's default, 2.45 = He; 0 = all alike",
+        log=True, low=0.1, high=30.0, floor=1e-3, ceiling=1e3, worst="both",
+    ),
+    Metric(
+        name="weight_growth",
+        title="weight growth",
+        doc="rms of the weight over its rms when watching began",
+        log=True, low=0.5, high=10.0, floor=1e-3, ceiling=1e3, worst="both",
+    ),
+    Metric(
+        name="weight_drift",
+        title="weight drift",
+        doc="|W - W0| / |W0| since watching began",
+        log=True, high=30.0, floor=1e-6, ceiling=1e3, worst="high",
+    ),
+    Metric(
+        name="duplicate_units",
+        title="twin units",
+        doc="share of units whose weights point the same way as another's (cosine > 0.999)",
+        high=0.5, worst="high",
+    ),
+    Metric(
+        name="duplicate_grads",
+        title="twin gradients",
+        doc="share of units whose weight gradients point the same way as another's",
+        high=0.9, worst="high",
+    ),
+    Metric(
+        name="grad_rms",
+        title="gradient",
+        doc="root mean square of the weight gradient",
+        log=True, low=1e-10, high=1e2, floor=1e-12, ceiling=1e3, worst="both",
+    ),
+    Metric(
+        name="update_ratio",
+        title="update ratio",
+        doc="rms of one step's weight change over max(rms of the weight, 1/sqrt(3 fan_in))",
+        log=True, low=1e-7, high=0.3, floor=1e-8, ceiling=10.0, worst="both",
+    ),
+    Metric(
+        name="bias_mean",
+        title="bias mean",
+        doc="mean of the bias",
+        low=-5.0, high=5.0, floor=-10.0, ceiling=10.0, worst="both",
+    ),
+)
+
+MODEL_METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="out_variance",
+        title="out variance",
+        doc="dependence ratio rho of the model's output, see the layer statistic",
+        log=True, low=1e-3, floor=1e-9, ceiling=1.0, worst="low",
+    ),
+    Metric(
+        name="out_rms",
+        title="out rms",
+        doc="root mean square of the model's output",
+        log=True, high=1e3, floor=1e-8, ceiling=1e6, worst="high",
+    ),
+    Metric(
+        name="out_sd",
+        title="out sd",
+        doc="root of the mean over columns of the across-sample variance of the output",
+        log=True, floor=1e-8, ceiling=1e4, worst="low",
+    ),
+    Metric(
+        name="information",
+        title="information",
+        doc="classification: mutual information of prediction and input over label entropy (I/H)",
+        low=0.01, worst="low",
+    ),
+    Metric(
+        name="top_share",
+        title="top class",
+        doc="share of samples that get the most frequent prediction",
+        high=0.999, worst="high",
+    ),
+    Metric(
+        name="distinct_predictions",
+        title="classes seen",
+        doc="number of different predictions in the sample",
+        log=True, low=2, floor=1, ceiling=1000, worst="low",
+    ),
+    Metric(
+        name="label_entropy",
+        title="label entropy",
+        doc="entropy of the labels seen in a window of 2000, nats; needs labels",
+        floor=0.0, ceiling=7.0, worst="low",
+    ),
+    Metric(
+        name="batch_label_entropy",
+        title="batch labels",
+        doc="entropy of the labels of this batch over that of the window",
+        low=0.35, worst="low",
+    ),
+    Metric(
+        name="sigma_share",
+        title="sigma share",
+        doc="regression: sd of the output over sd of the target, mean over columns",
+        low=0.1, high=3.0, ceiling=2.0, worst="low",
+    ),
+    Metric(
+        name="skill",
+        title="skill",
+        doc="1 - loss / loss of the best constant prediction, smoothed; 0 = no better than constant",
+        low=0.05, floor=-1.0, ceiling=1.0, worst="low",
+    ),
+    Metric(
+        name="loss",
+        title="loss",
+        doc="loss of this step",
+        log=True, floor=1e-4, ceiling=1e2, worst="high",
+    ),
+    Metric(
+        name="loss_constant",
+        title="constant loss",
+        doc="loss of the best constant prediction, from the labels seen",
+        log=True, floor=1e-4, ceiling=1e2, worst="high",
+    ),
+    Metric(
+        name="grad_norm",
+        title="gradient norm",
+        doc="norm of all weight gradients, from the sampled elements scaled up",
+        log=True, low=1e-8, high=1e3, floor=1e-8, ceiling=1e6, worst="both",
+    ),
+    Metric(
+        name="update_ratio",
+        title="update ratio",
+        doc="largest update ratio of any layer",
+        log=True, low=1e-7, high=0.3, floor=1e-8, ceiling=10.0, worst="both",
+    ),
+    Metric(
+        name="in_variance",
+        title="in variance",
+        doc="dependence ratio rho of the input; low = a constant offset dominates it",
+        log=True, low=0.02, floor=1e-9, ceiling=1.0, worst="low",
+    ),
+    Metric(
+        name="in_rms",
+        title="in rms",
+        doc="root mean square of the input",
+        log=True, low=1e-3, high=1e2, floor=1e-6, ceiling=1e6, worst="both",
+    ),
+    Metric(
+        name="in_max",
+        title="in max",
+        doc="largest absolute input value",
+        log=True, high=100.0, floor=1e-3, ceiling=1e8, worst="high",
+    ),
+    Metric(
+        name="in_scale_spread",
+        title="in spread",
+        doc="largest over median sd of an input feature",
+        log=True, high=100.0, floor=1.0, ceiling=1e6, worst="high",
+    ),
+    Metric(
+        name="in_top_share",
+        title="in top feature",
+        doc="share of the input's second moment that its largest feature holds",
+        high=0.9, worst="high",
+    ),
+    Metric(
+        name="in_duplicates",
+        title="in duplicates",
+        doc="share of input rows that repeat another row of the sample",
+        high=0.5, worst="high",
+    ),
+    Metric(
+        name="nonfinite",
+        title="non-finite",
+        doc="share of NaN or infinite elements in the input, the output or the loss",
+        high=0.0, worst="high",
+    ),
+    Metric(
+        name="lr",
+        title="learning rate",
+        doc="learning rate of the first parameter group",
+        log=True, floor=1e-8, ceiling=10.0, worst="high",
+    ),
+)
+
+LAYER_COLUMN = {metric.name: column for column, metric in enumerate(LAYER_METRICS)}
+"""Name -> column in `Sample.layers`."""
+MODEL_COLUMN = {metric.name: column for column, metric in enumerate(MODEL_METRICS)}
+"""Name -> column in `Sample.models`."""

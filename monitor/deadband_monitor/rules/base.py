@@ -1,0 +1,66 @@
+"""What a rule is: a pure judge of samples. The engine opens, holds and closes the flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from deadband.wire import LayerTable
+from numpy.typing import NDArray
+
+from deadband_monitor.state.series import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One sample as the rules see it."""
+
+    step: int
+    table: LayerTable
+    layers: Floats
+    """(layers, LAYER_METRICS)"""
+    models: Floats
+    """(models, MODEL_METRICS)"""
+    loss_steps: NDArray[np.int64]
+    losses: Floats
+    """Every loss since the sample before; NaN where a step gave none."""
+    learning_rates: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a rule holds of one subject at one sample."""
+
+    kind: str
+    """Symptom word."""
+    model: str
+    layer: str = ""
+    """Empty for the model as a whole."""
+    severity: str = "warning"
+    active: bool = True
+    """True: the symptom shows; False: it certainly does not (below the closing margin)."""
+    evidence: dict[str, float] = field(default_factory=dict)
+    message: str = ""
+    onset_step: int | None = None
+    """Where the rule itself knows better than "the first active sample in a row"."""
+
+
+class Rule(Protocol):
+    """A symptom's judge. Holds what it must remember; never looks at a clock or a file.
+
+    A subject for which a rule yields nothing at a sample is left as it was.
+    """
+
+    kind: str
+    samples_to_open: int
+    """Consecutive active samples before the flag opens."""
+    samples_to_close: int
+    """Consecutive inactive samples before it closes."""
+
+    def judge(self, seen: Observation) -> Iterable[Finding]:
+        """Findings for the subjects that this sample says something about."""
+
+
+Rules = Sequence[Rule]

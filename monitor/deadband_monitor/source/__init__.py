@@ -1,0 +1,1 @@
+"""Where a viewer reads a run from: live here, live elsewhere, or a recording."""

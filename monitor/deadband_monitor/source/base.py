@@ -1,0 +1,38 @@
+"""What a viewer reads a run through, wherever the run is: the Source protocol."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from deadband_monitor.state.run_state import RunState
+
+
+class Source(Protocol):
+    """A run that is live, or a recording.
+
+    Used from one thread at a time. `refresh` may skip pictures in between (a slow viewer sees fewer),
+    but the state it leaves has folded in every event once and in order.
+    """
+
+    name: str
+    """What to call it on screen: the run id or the file."""
+    state: RunState
+    """The run as of the last `refresh`; only `refresh` changes it."""
+
+    @property
+    def link(self) -> str:
+        """`live`, `lost` (the hub does not answer; trying again), `ended`, `replay`."""
+
+    @property
+    def last_heard(self) -> float:
+        """Time (seconds since the epoch) of the last word from the hub; recordings: of the last sample."""
+
+    def refresh(self, wait_s: float) -> bool:
+        """Fold in what is new, waiting at most `wait_s` for it; True if anything changed.
+
+        Raises:
+            SourceError: the run cannot be read any more; the message is for the user.
+        """
+
+    def close(self) -> None:
+        """Let go of sockets and files."""

@@ -1,0 +1,211 @@
+"""The whole of a run as a viewer knows it, folded from events: `RunState.apply(event)`.
+
+Hub, replay and screens share this one reducer, so a late joiner, a recording and a viewer that was
+there from the start show the same picture. No sockets, clocks or files.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from deadband.wire import (
+    Cause,
+    Diagnosis,
+    Event,
+    Flag,
+    FlagChange,
+    Layer,
+    LayerTable,
+    RunInfo,
+    Sample,
+    Status,
+)
+
+from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
+from deadband_monitor.state.series import Floats, Series
+
+RECENT_SAMPLES = 256
+SCALAR_CAPACITY = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One sample at full resolution."""
+
+    step: int
+    time: float
+    layers: Floats
+    """(layers, len(LAYER_METRICS))"""
+    models: Floats
+    """(models, len(MODEL_METRICS))"""
+
+
+class RunState:
+    """What is known of a run after event `seq`.
+
+    Rows of `series` and of readings follow `layers`; columns follow `LAYER_METRICS` (a recording
+    made by another version may hold more or fewer: missing ones are NaN).
+    """
+
+    def __init__(self, capacity: int = 512) -> None:
+        self.capacity = capacity
+        self.seq = 0
+        self.info: RunInfo | None = None
+        self.table: LayerTable | None = None
+        self.layers: tuple[Layer, ...] = ()
+        self.series = Series((0, len(LAYER_METRICS)), capacity)
+        self.model_series = Series((0, len(MODEL_METRICS)), capacity)
+        self.scalars: dict[str, Series] = {}
+        """`loss` and learning rates at every step, users' scalars."""
+        self.last_scalar: dict[str, float] = {}
+        self.recent: deque[Reading] = deque(maxlen=RECENT_SAMPLES)
+        self.flags: dict[int, Flag] = {}
+        self.verdict = "healthy"
+        self.causes: list[Cause] = []
+        self.status: Status | None = None
+        self.samples = 0
+        self._columns: tuple[list[int], list[int]] = ([], [])
+
+    @property
+    def latest(self) -> Reading | None:
+        """The newest sample."""
+        return self.recent[-1] if self.recent else None
+
+    @property
+    def step(self) -> int:
+        """The newest step that anything is known of."""
+        status = self.status.step if self.status else 0
+        return max(self.series.last_step, status, 0)
+
+    @property
+    def open_flags(self) -> list[Flag]:
+        """Flags that stand, worst first, then by onset."""
+        rank = {"critical": 0, "warning": 1, "info": 2}
+        standing = [flag for flag in self.flags.values() if flag.resolved_step is None]
+        return sorted(standing, key=lambda flag: (rank[flag.severity], flag.onset_step, flag.id))
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in. Events come in order of `seq`; one that was seen is ignored."""
+        if event.seq <= self.seq:
+            return
+        self.seq = event.seq
+        if isinstance(event, Sample):
+            self._apply_sample(event)
+        elif isinstance(event, FlagChange):
+            self.flags[event.flag.id] = event.flag
+        elif isinstance(event, Diagnosis):
+            self.verdict, self.causes = event.verdict, event.causes
+        elif isinstance(event, Status):
+            self.status = event
+        elif isinstance(event, LayerTable):
+            self._apply_table(event)
+        else:
+            self.info = event
+
+    def _apply_table(self, table: LayerTable) -> None:
+        old = {(layer.model, layer.name): row for row, layer in enumerate(self.layers)}
+        models = {model.name: row for row, model in enumerate(self.table.models)} if self.table else {}
+        self.series = self.series.with_rows(
+            [old.get((layer.model, layer.name)) for layer in table.layers]
+        )
+        self.model_series = self.model_series.with_rows(
+            [models.get(model.name) for model in table.models]
+        )
+        self.recent.clear()
+        self.table, self.layers = table, table.layers
+        self._columns = (
+            [_column(metric.name, table.layer_metrics) for metric in LAYER_METRICS],
+            [_column(metric.name, table.model_metrics) for metric in MODEL_METRICS],
+        )
+
+    def _apply_sample(self, sample: Sample) -> None:
+        table = self.table
+        assert table is not None, "a sample comes after its layer table"
+        layers = _matrix(sample.layers, len(table.layers), len(table.layer_metrics))
+        models = _matrix(sample.models, len(table.models), len(table.model_metrics))
+        reading = Reading(
+            step=sample.step,
+            time=sample.time,
+            layers=_pick(layers, self._columns[0]),
+            models=_pick(models, self._columns[1]),
+        )
+        self.samples += 1
+        self.recent.append(reading)
+        self.series.add(reading.step, reading.layers)
+        self.model_series.add(reading.step, reading.models)
+        for name, points in sample.scalars.items():
+            series = self.scalars.setdefault(name, Series((), SCALAR_CAPACITY))
+            steps = np.frombuffer(points.steps, np.int64)
+            values = np.frombuffer(points.values, np.float32)
+            series.add_many(steps, values)
+            if len(values):
+                self.last_scalar[name] = float(values[-1])
+
+    def pack(self, columns: int = 512) -> bytes:
+        """Everything as bytes for a late joiner, series at about `columns` buckets of time."""
+        capacity = 64
+        while capacity < min(columns, self.capacity):
+            capacity *= 2
+        parts = [
+            self.seq, self.samples, self.info, self.table, self.status, self.verdict, self.causes,
+            list(self.flags.values()), self.last_scalar,
+            self.series.coarse(capacity).to_bytes(),
+            self.model_series.coarse(capacity).to_bytes(),
+            {name: series.coarse(2 * capacity).to_bytes() for name, series in self.scalars.items()},
+            [[r.step, r.time, r.layers.tobytes(), r.models.tobytes()] for r in self.recent],
+        ]
+        return zlib.compress(msgspec.msgpack.encode(parts), 1)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> RunState:
+        """Rebuild what `pack` gave."""
+        parts = msgspec.msgpack.decode(zlib.decompress(packed))
+        (seq, samples, info, table, status, verdict, causes, flags, last_scalar,
+         series, model_series, scalars, recent) = parts
+        state = cls()
+        state.series = Series.from_bytes(series)
+        state.capacity = state.series.capacity
+        state.model_series = Series.from_bytes(model_series)
+        if table is not None:
+            state._apply_table(msgspec.convert(table, LayerTable))
+            state.series = Series.from_bytes(series)
+            state.model_series = Series.from_bytes(model_series)
+        state.seq, state.samples = seq, samples
+        state.info = msgspec.convert(info, RunInfo | None)
+        state.status = msgspec.convert(status, Status | None)
+        state.verdict = verdict
+        state.causes = msgspec.convert(causes, list[Cause])
+        state.flags = {flag.id: flag for flag in msgspec.convert(flags, list[Flag])}
+        state.last_scalar = last_scalar
+        state.scalars = {name: Series.from_bytes(data) for name, data in scalars.items()}
+        for step, time, layers, models in recent:
+            state.recent.append(
+                Reading(
+                    step=step,
+                    time=time,
+                    layers=_matrix(layers, len(state.layers), len(LAYER_METRICS)),
+                    models=_matrix(models, state.model_series.shape[0], len(MODEL_METRICS)),
+                )
+            )
+        return state
+
+
+def _column(name: str, names: tuple[str, ...]) -> int:
+    return names.index(name) if name in names else -1
+
+
+def _matrix(data: bytes, rows: int, columns: int) -> Floats:
+    return np.frombuffer(data, np.float32).reshape(rows, columns)
+
+
+def _pick(matrix: Floats, columns: list[int]) -> Floats:
+    """The columns in our order; -1 stands for one that the matrix lacks."""
+    padded = np.concatenate([matrix, np.full((len(matrix), 1), np.nan, np.float32)], axis=1)
+    picked: Floats = padded[:, columns]
+    return picked
+
+

@@ -1,0 +1,167 @@
+"""A time series of whole matrices at bounded memory: min, mean and max per bucket of steps.
+
+All metrics of all layers share one time base. When the buckets run out, neighbours are merged and
+each bucket covers twice as many steps: a run of a million steps takes the same memory as one of a
+thousand, and one wild step can never vanish from the picture.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of a series, ready to draw: one column a bucket."""
+
+    steps: NDArray[np.int64]
+    """First step of each column."""
+    width: int
+    """Steps a column covers."""
+    low: Floats
+    """(columns, *shape); NaN where nothing was measured."""
+    mean: Floats
+    high: Floats
+
+
+class Series:
+    """Buckets over steps of values of one fixed shape.
+
+    Adding may skip steps and may come late for a step in a bucket that exists; steps start at 0.
+    """
+
+    def __init__(self, shape: tuple[int, ...], capacity: int = 512) -> None:
+        assert capacity % 2 == 0, "buckets are merged in pairs"
+        self.shape = shape
+        self.capacity = capacity
+        self.width = 1
+        self.last_step = -1
+        self._low = np.full((capacity, *shape), np.nan, np.float32)
+        self._high = np.full((capacity, *shape), np.nan, np.float32)
+        self._sum = np.zeros((capacity, *shape), np.float32)
+        self._count = np.zeros((capacity, *shape), np.int32)
+
+    def add(self, step: int, values: Floats) -> None:
+        """Fold the values of one step in; NaN means "not measured" and leaves a bucket alone."""
+        while step // self.width >= self.capacity:
+            self._halve()
+        bucket = step // self.width
+        known = np.isfinite(values)
+        self._low[bucket] = np.fmin(self._low[bucket], values)
+        self._high[bucket] = np.fmax(self._high[bucket], values)
+        self._sum[bucket] += np.where(known, values, 0)
+        self._count[bucket] += known
+        self.last_step = max(self.last_step, step)
+
+    def add_many(self, steps: NDArray[np.int64], values: Floats) -> None:
+        """Fold a scalar series in: `values[i]` belongs to `steps[i]`. Only for shape ()."""
+        assert self.shape == ()
+        if not len(steps):
+            return
+        while int(steps.max()) // self.width >= self.capacity:
+            self._halve()
+        buckets = steps // self.width
+        known = np.isfinite(values)
+        np.fmin.at(self._low, buckets, values)
+        np.fmax.at(self._high, buckets, values)
+        np.add.at(self._sum, buckets, np.where(known, values, 0))
+        np.add.at(self._count, buckets, known)
+        self.last_step = max(self.last_step, int(steps.max()))
+
+    def window(
+        self, columns: int, first_step: int = 0, last_step: int | None = None
+    ) -> Window:
+        """At most `columns` columns over the steps first .. last (to the newest by default)."""
+        last = self.last_step if last_step is None else min(last_step, self.last_step)
+        if last < first_step or columns < 1:
+            return self._pack(np.zeros((0, 1), np.int64), 0)
+        start, stop = first_step // self.width, last // self.width + 1
+        per_column = max(1, -(-(stop - start) // columns))
+        count = -(-(stop - start) // per_column)
+        index = start + np.arange(count * per_column, dtype=np.int64).reshape(count, per_column)
+        return self._pack(np.minimum(index, self.capacity - 1), stop)
+
+    def with_rows(self, rows: list[int | None]) -> Series:
+        """The same series with its first axis re-arranged: `rows[i]` is the old row, None a new one."""
+        other = Series((len(rows), *self.shape[1:]), self.capacity)
+        other.width, other.last_step = self.width, self.last_step
+        new = [i for i, old in enumerate(rows) if old is not None]
+        old = [row for row in rows if row is not None]
+        for name in ("_low", "_high", "_sum", "_count"):
+            getattr(other, name)[:, new] = getattr(self, name)[:, old]
+        return other
+
+    def coarse(self, capacity: int) -> Series:
+        """A copy with at most `capacity` buckets, its neighbours merged until the run fits."""
+        copy = self.with_capacity(self.capacity)
+        while copy.capacity > capacity:
+            while copy.last_step // copy.width >= copy.capacity // 2:
+                copy._halve()
+            copy = copy.with_capacity(copy.capacity // 2)
+        return copy
+
+    def with_capacity(self, capacity: int) -> Series:
+        """A copy with another number of buckets; those beyond it must be empty."""
+        other = Series(self.shape, capacity)
+        other.width, other.last_step = self.width, self.last_step
+        shared = min(capacity, self.capacity)
+        for name in ("_low", "_high", "_sum", "_count"):
+            getattr(other, name)[:shared] = getattr(self, name)[:shared]
+        return other
+
+    def to_bytes(self) -> list[object]:
+        """The used buckets as plain values, for `from_bytes`."""
+        used = self.last_step // self.width + 1 if self.last_step >= 0 else 0
+        arrays = (self._low, self._high, self._sum, self._count)
+        return [
+            list(self.shape), self.capacity, self.width, self.last_step, used,
+            *(array[:used].tobytes() for array in arrays),
+        ]
+
+    @classmethod
+    def from_bytes(cls, packed: list[Any]) -> Series:
+        """Rebuild what `to_bytes` gave."""
+        shape, capacity, width, last_step, used, *arrays = packed
+        series = cls(tuple(shape), capacity)
+        series.width, series.last_step = width, last_step
+        for name, data in zip(("_low", "_high", "_sum", "_count"), arrays, strict=True):
+            own = getattr(series, name)
+            own[:used] = np.frombuffer(data, own.dtype).reshape(used, *series.shape)
+        return series
+
+    def _pack(self, index: NDArray[np.int64], stop: int) -> Window:
+        inside = (index < stop).reshape(*index.shape, *(1,) * len(self.shape))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            low = np.fmin.reduce(np.where(inside, self._low[index], np.nan), axis=1)
+            high = np.fmax.reduce(np.where(inside, self._high[index], np.nan), axis=1)
+            count = np.where(inside, self._count[index], 0).sum(axis=1)
+            total = np.where(inside, self._sum[index], 0).sum(axis=1)
+            mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        per_column = index.shape[1] if len(index) else 1
+        return Window(
+            steps=index[:, 0] * self.width,
+            width=self.width * per_column,
+            low=low.astype(np.float32),
+            mean=mean,
+            high=high.astype(np.float32),
+        )
+
+    def _halve(self) -> None:
+        half = self.capacity // 2
+        self._low[:half] = np.fmin(self._low[0::2], self._low[1::2])
+        self._high[:half] = np.fmax(self._high[0::2], self._high[1::2])
+        self._sum[:half] = self._sum[0::2] + self._sum[1::2]
+        self._count[:half] = self._count[0::2] + self._count[1::2]
+        self._low[half:] = np.nan
+        self._high[half:] = np.nan
+        self._sum[half:] = 0
+        self._count[half:] = 0
+        self.width *= 2

@@ -1,0 +1,1 @@
+"""Slices in, numbers out: pure numpy, batched over layers of one shape."""

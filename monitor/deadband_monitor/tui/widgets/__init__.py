@@ -1,0 +1,1 @@
+"""Thin widgets: hold a slice of state, call draw, refresh what changed."""
