@@ -10,8 +10,8 @@ from deadband_monitor.state.run_state import RunState
 class Source(Protocol):
     """A run that is live, or a recording.
 
-    Used from one thread at a time. `refresh` may skip pictures in between (a slow viewer sees fewer),
-    but the state it leaves has folded in every event once and in order.
+    Used from one thread at a time. `refresh` may skip pictures in between (a slow viewer sees
+    fewer), but the state it leaves has folded in every event once and in order.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Source(Protocol):
 
     @property
     def last_heard(self) -> float:
-        """Time (seconds since the epoch) of the last word from the hub; recordings: of the last sample."""
+        """Seconds since the epoch: the last word from the hub; in a recording the last sample."""
 
     def refresh(self, wait_s: float) -> bool:
         """Fold in what is new, waiting at most `wait_s` for it; True if anything changed.

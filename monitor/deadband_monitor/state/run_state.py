@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+
 from deadband.wire import (
     Cause,
     Diagnosis,
@@ -24,7 +25,6 @@ from deadband.wire import (
     Sample,
     Status,
 )
-
 from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
 from deadband_monitor.state.series import Floats, Series
 
@@ -108,7 +108,9 @@ class RunState:
 
     def _apply_table(self, table: LayerTable) -> None:
         old = {(layer.model, layer.name): row for row, layer in enumerate(self.layers)}
-        models = {model.name: row for row, model in enumerate(self.table.models)} if self.table else {}
+        models = (
+            {model.name: row for row, model in enumerate(self.table.models)} if self.table else {}
+        )
         self.series = self.series.with_rows(
             [old.get((layer.model, layer.name)) for layer in table.layers]
         )
@@ -151,8 +153,15 @@ class RunState:
         while capacity < min(columns, self.capacity):
             capacity *= 2
         parts = [
-            self.seq, self.samples, self.info, self.table, self.status, self.verdict, self.causes,
-            list(self.flags.values()), self.last_scalar,
+            self.seq,
+            self.samples,
+            self.info,
+            self.table,
+            self.status,
+            self.verdict,
+            self.causes,
+            list(self.flags.values()),
+            self.last_scalar,
             self.series.coarse(capacity).to_bytes(),
             self.model_series.coarse(capacity).to_bytes(),
             {name: series.coarse(2 * capacity).to_bytes() for name, series in self.scalars.items()},
@@ -164,8 +173,21 @@ class RunState:
     def unpack(cls, packed: bytes) -> RunState:
         """Rebuild what `pack` gave."""
         parts = msgspec.msgpack.decode(zlib.decompress(packed))
-        (seq, samples, info, table, status, verdict, causes, flags, last_scalar,
-         series, model_series, scalars, recent) = parts
+        (
+            seq,
+            samples,
+            info,
+            table,
+            status,
+            verdict,
+            causes,
+            flags,
+            last_scalar,
+            series,
+            model_series,
+            scalars,
+            recent,
+        ) = parts
         state = cls()
         state.series = Series.from_bytes(series)
         state.capacity = state.series.capacity
@@ -207,5 +229,3 @@ def _pick(matrix: Floats, columns: list[int]) -> Floats:
     padded = np.concatenate([matrix, np.full((len(matrix), 1), np.nan, np.float32)], axis=1)
     picked: Floats = padded[:, columns]
     return picked
-
-

@@ -75,9 +75,7 @@ class Series:
         np.add.at(self._count, buckets, known)
         self.last_step = max(self.last_step, int(steps.max()))
 
-    def window(
-        self, columns: int, first_step: int = 0, last_step: int | None = None
-    ) -> Window:
+    def window(self, columns: int, first_step: int = 0, last_step: int | None = None) -> Window:
         """At most `columns` columns over the steps first .. last (to the newest by default)."""
         last = self.last_step if last_step is None else min(last_step, self.last_step)
         if last < first_step or columns < 1:
@@ -121,7 +119,11 @@ class Series:
         used = self.last_step // self.width + 1 if self.last_step >= 0 else 0
         arrays = (self._low, self._high, self._sum, self._count)
         return [
-            list(self.shape), self.capacity, self.width, self.last_step, used,
+            list(self.shape),
+            self.capacity,
+            self.width,
+            self.last_step,
+            used,
             *(array[:used].tobytes() for array in arrays),
         ]
 
