@@ -1,0 +1,59 @@
+# One command each; the first one that is used sets up .venv, later ones are quick.
+#
+#   make demo    watch a network collapse in the terminal
+#   make test    the tests that take a few seconds each at most      (make test-all: every test)
+#   make check   format, lint, types
+#
+# Another Python: make test PYTHON=python3.12. Another folder: make test VENV=/tmp/venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= lr-too-high
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-all check format clean help
+
+help:
+	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
+
+demo: $(VENV)/.ready-demos
+	@$(BIN)/deadband demo $(DEMO)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases tests
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+# What the demos need is also what the tests need, so the second set-up only adds to the first.
+$(VENV)/.ready-demos: $(VENV)/.made
+	@echo "Installing deadband and what its demos need into $(VENV) (once; torch is large) ..."
+	@$(PIP) install -c constraints.txt -e '.[demos]'
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.made
+	@echo "Installing deadband and what its tests need into $(VENV) (once; torch is large) ..."
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.ready-demos $@
+
+# A change of the requirements makes the environment anew only as far as pip finds it needed.
+$(VENV)/.made: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and \
+	"deadband needs Python 3.10 or newer, and $(PYTHON) is %d.%d. Try: make PYTHON=python3.12" % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
