@@ -243,6 +243,9 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):
     """A GradScaler left this optimiser step out."""
     cost_s: float = 0.0
     """Seconds the training thread spent on this sample."""
+    loss_given: bytes = b""
+    """One byte a loss of this frame: 1 where the step gave one, so that a NaN loss and a missing
+    one differ. Empty: not known, and a NaN counts as missing unless the run shows otherwise."""
 
 
 # --- Client -> hub -------------------------------------------------------------------------------
