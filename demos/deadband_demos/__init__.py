@@ -1,0 +1,1 @@
+"""Small real trainings that fail in one way each, and their healthy twins: what deadband shows."""
