@@ -1,0 +1,225 @@
+"""Labels and targets, inferred from a model's output and the gradient of the loss at it.
+
+The client does not hook the loss's arguments. It does not need to: the gradient of each common loss
+is a simple function of output and target, and can be solved for the target. Every solution is
+checked for consistency and given up when it does not hold (an auxiliary loss, a custom scale), so
+what comes out can be trusted. Derivations, with s an unknown positive scale (reduction,
+accumulation, GradScaler):
+
+* cross entropy: dL/dz_i = s_i (softmax(z_i) - t_i); with one-hot t_i the label is the negative
+  entry
+* negative log likelihood: dL/dz_i = -s_i onehot(y_i): one entry that is not zero
+* yes/no with logits: dL/dz = s_y (sigmoid(z) - y), s_y may differ for y = 0 and 1 (`pos_weight`)
+* yes/no with probabilities: dL/dp = s (p - y) / (p (1 - p))
+* mean squared error: dL/dz = 2 s (z - y)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deadband_monitor.statistics.outputs import sigmoid, softmax
+from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
+
+_FIT = 0.99
+"""Cosine between a row of the gradient and what the label predicts; bf16 gives 0.9999."""
+_MOST = 0.9
+"""Share of rows that must fit."""
+_MEASURABLE = 1e-3
+"""Predictions closer than this to their label leave a gradient that rounding may have bent."""
+_SAME = 0.02
+"""Relative difference that rounding of half types leaves between equal scales."""
+_SURE = 0.9
+"""Probability above which a gradient of exactly zero means "right", below it "not a label"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Classes of the rows of one step."""
+
+    classes: Ints
+    """(m,) labels of the rows that have one"""
+    rows: Mask
+    """(r,) which rows those are; rows with `ignore_index` have none"""
+    weights: Doubles
+    """(m,) weight of the row in the loss, mean 1; NaN where its gradient is too small to tell"""
+    scale: float
+    """Mean of s_i; NaN where every gradient vanishes."""
+    targets: Doubles | None = None
+    """(m, c) target distributions where they are not one-hot (label smoothing, mixup)"""
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """Targets of yes/no outputs of one step, between 0 and 1."""
+
+    values: Doubles
+    """(r, c)"""
+    scale: float
+    """s of the elements that are 0; NaN where none tells"""
+    positive_weight: float
+    """s of the elements that are 1 over that of those that are 0; NaN where one kind is missing"""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Real-valued targets of one step."""
+
+    values: Doubles
+    """(r, c)"""
+    factor: float
+    """Recorded loss over the mean loss per element; 1 for the default reduction."""
+
+
+def class_labels(output: Reals, gradient: Reals, counted: int) -> Labels | None:
+    """Labels behind a cross entropy or negative log likelihood, or None.
+
+    output, gradient: (r, c) finite; counted: rows that the whole loss averages over, which gives
+    the scale of soft targets.
+    """
+    grad = gradient.astype(np.float64)
+    largest = np.abs(grad).max()
+    if not largest > 0 or grad.shape[1] < 2:
+        return None
+    grad /= largest
+    p = softmax(output)
+    found = _likelihood_labels(grad, p) or _hard_labels(grad, p)
+    if found is None:
+        return _soft_labels(grad * largest, p, counted)
+    return Labels(found.classes, found.rows, found.weights, found.scale * float(largest))
+
+
+def _likelihood_labels(grad: Doubles, p: Doubles) -> Labels | None:
+    """One entry a row that is not zero, and it is negative."""
+    filled = np.count_nonzero(grad, axis=1)
+    rows = filled == 1
+    if not rows.any() or (filled > 1).any() or (grad > 0).any():
+        return None
+    classes = grad[rows].argmin(axis=1)
+    strength = -grad[rows].min(axis=1)
+    # softmax - onehot has one entry too where p underflows to exactly 0 and 1.
+    if np.all(p[rows].max(axis=1) == 1.0):
+        return None
+    return Labels(classes, rows, strength / strength.mean(), float(strength.mean()))
+
+
+def _hard_labels(grad: Doubles, p: Doubles) -> Labels | None:
+    """s_i (p_i - onehot): the label is the negative entry."""
+    index = np.arange(len(grad))
+    norms = np.linalg.norm(grad, axis=1)
+    silent = norms == 0
+    classes = np.where(silent, p.argmax(axis=1), grad.argmin(axis=1))
+    expected = p.copy()
+    expected[index, classes] -= 1.0
+    distance = np.linalg.norm(expected, axis=1)
+    clear = ~silent & (distance > _MEASURABLE)
+    with np.errstate(all="ignore"):
+        cosine = np.einsum("rc,rc->r", grad, expected) / (norms * distance)
+    agrees = cosine > _FIT
+    if clear.any() and agrees[clear].mean() < _MOST:
+        return None
+    right = silent & (p.max(axis=1) > _SURE)
+    vague = ~silent & (distance <= _MEASURABLE)
+    rows = (clear & agrees) | right | vague
+    if not rows.any():
+        return None
+    strengths = np.full(len(grad), np.nan)
+    strengths[clear] = norms[clear] / distance[clear]
+    known = clear & agrees
+    scale = float(strengths[known].mean()) if known.any() else np.nan
+    weights = np.where(known, strengths / scale, np.nan)
+    return Labels(classes[rows], rows, weights[rows], scale)
+
+
+def _soft_labels(grad: Doubles, p: Doubles, counted: int) -> Labels | None:
+    """Any target distribution, where the scale is that of a mean or a sum: t = p - grad / s."""
+    for scale in (1.0 / max(counted, 1), 1.0):
+        target = p - grad / scale
+        if target.min() < -_MEASURABLE or np.abs(target.sum(axis=1) - 1).max() > _MEASURABLE:
+            continue
+        if np.abs(target - p).max() < _MEASURABLE:
+            continue  # a scale so large that any gradient would pass
+        target = np.maximum(target, 0.0)
+        target /= target.sum(axis=1, keepdims=True)
+        rows = np.ones(len(p), dtype=np.bool_)
+        return Labels(target.argmax(axis=1), rows, np.ones(len(p)), scale, target)
+    return None
+
+
+def yes_no_targets(output: Reals, gradient: Reals, elements: int, *, logits: bool) -> YesNo | None:
+    """Targets of yes/no outputs, or None; output, gradient: (r, c), finite.
+
+    Hard targets need no scale: they are the gradient's sign, checked by s being the same for all
+    elements of one target. Soft ones (an autoencoder's pixels, smoothed labels) need the s of the
+    mean over `elements`, or of the sum.
+    """
+    grad = gradient.astype(np.float64)
+    if not np.abs(grad).max() > 0:
+        return None
+    p = sigmoid(output) if logits else output.astype(np.float64)
+    if p.min() < 0 or p.max() > 1:
+        return None
+    if not logits:
+        grad = grad * p * (1.0 - p)  # dL/dz of the logit that would give p
+    zero = grad == 0
+    target = np.where(zero, p > 0.5, grad < 0).astype(np.float64)
+    gap = p - target
+    # Elements masked out of the loss have no gradient although they are not right.
+    if (zero & (np.abs(gap) > 1.0 - _SURE)).mean() > 1.0 - _MOST:
+        return None
+    clear = ~zero & (np.abs(gap) > _MEASURABLE)
+    scales = []
+    for value in (0.0, 1.0):
+        own = clear & (target == value)
+        strength = np.abs(grad[own] / gap[own])
+        middle = float(np.median(strength)) if strength.size else np.nan
+        if strength.size and np.mean(np.abs(strength - middle) <= _SAME * middle) < _MOST:
+            return _soft_yes_no(grad, p, elements)
+        scales.append(middle)
+    return YesNo(target, scales[0], scales[1] / scales[0])
+
+
+def _soft_yes_no(grad: Doubles, p: Doubles, elements: int) -> YesNo | None:
+    for scale in (1.0 / max(elements, 1), 1.0):
+        target = p - grad / scale
+        within = target.min() > -_MEASURABLE and target.max() < 1.0 + _MEASURABLE
+        if within and np.abs(target - p).max() > _MEASURABLE:
+            return YesNo(np.clip(target, 0.0, 1.0), scale, 1.0)
+    return None
+
+
+def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) -> Targets | None:
+    """Targets behind a mean squared error of known value, or None; output, gradient: (r, c).
+
+    The scale follows from the loss: with r = z - y, L = mean r^2 and dL/dz = 2 r / elements, so
+    q = elements^2 mean(g^2) / (4 L) is 1. Other values of q are known: `elements` for a sum, 1/k
+    for a loss divided by k accumulated batches, 4^k for a GradScaler at 2^k. Anything else is given
+    up. From a part of the rows q is known to a factor, so only the first two are tried.
+    """
+    grad = gradient.astype(np.float64)
+    largest = np.abs(grad).max()
+    if not (largest > 0 and np.isfinite(loss) and loss > 0 and elements > 0):
+        return None
+    square = float(np.mean((grad / largest) ** 2)) * float(largest) ** 2
+    q = float(elements) ** 2 * square / (4.0 * loss)
+    if not (np.isfinite(q) and q > 0):
+        return None
+    tolerance = 0.03 if grad.size == elements else 1.5
+
+    def near(expected: float) -> bool:
+        return bool(abs(np.log(q / expected)) < np.log1p(tolerance))
+
+    # The gradient over its residual, and the recorded loss over the mean of squares.
+    if near(1.0):
+        scale, factor = 2.0 / elements, 1.0
+    elif near(float(elements)):
+        scale, factor = 2.0, float(elements)
+    elif grad.size == elements and near(1.0 / max(1, round(1.0 / q))) and 1 < 1.0 / q < 129:
+        scale, factor = 2.0 * q / elements, 1.0 / max(1, round(1.0 / q))
+    elif grad.size == elements and q > 3 and near(4.0 ** round(np.log(q) / np.log(4.0))):
+        scale, factor = 2.0 * 2.0 ** round(np.log(q) / np.log(4.0)) / elements, 1.0
+    else:
+        return None
+    return Targets(output.astype(np.float64) - grad / scale, factor)
