@@ -30,6 +30,8 @@ from deadband_monitor.state.series import Floats, Series
 
 RECENT_SAMPLES = 256
 SCALAR_CAPACITY = 1024
+STATE_LAYOUT = 1
+"""Version of what `RunState.pack` gives: a recording's snapshots of another one are ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

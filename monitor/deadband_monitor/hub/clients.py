@@ -1,0 +1,91 @@
+"""The training processes of a run, one `Client` a rank, and whether they are still there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from deadband.wire import Beat, Bye, Hello
+from deadband_monitor.hub.intake import Inbox
+
+SILENT_AFTER_S = 5.0
+"""Five beats of the client: a long validation or a stopped process, not a hiccup."""
+LAST_WORDS_S = 0.5
+"""A process that ends in order says so first; its Bye may still be in the socket when it is gone."""
+
+
+@dataclass(slots=True)
+class Client:
+    """One training process."""
+
+    identity: bytes
+    """Where the intake socket sends answers for it."""
+    hello: Hello
+    last_word: float
+    """By the hub's own even clock."""
+    inbox: Inbox = field(default_factory=Inbox)
+    beat: Beat | None = None
+    bye: Bye | None = None
+    gone_since: float | None = None
+    """When its process was seen to have ended without a Bye."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether its frames are turned into samples: those of rank 0 stand for the run."""
+        return self.hello.rank == 0
+
+    def silent(self, now: float) -> bool:
+        """Whether it lives, has not ended, and has said nothing for too long."""
+        return self.bye is None and now - self.last_word > SILENT_AFTER_S
+
+    def over(self, now: float) -> bool:
+        """Whether nothing more can come from it."""
+        return self.bye is not None or (
+            self.gone_since is not None and now - self.gone_since > LAST_WORDS_S
+        )
+
+
+class Life:
+    """Tells whether a process of this host lives; wakes a poller at its end where Linux can."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.handle: int | None = None
+        """Becomes readable when the process ends; None where only asking helps."""
+        self._ended = False
+        try:
+            self.handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._ended = True
+        except (AttributeError, OSError):
+            pass  # not Linux, or a kernel before 5.3: ask with signal 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone. With a handle the caller's poller says so: see `note_end`."""
+        if self.handle is None and not self._ended:
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                self._ended = True
+            except PermissionError:
+                pass
+        return self._ended
+
+    def note_end(self) -> None:
+        """The poller saw the handle become readable."""
+        self._ended = True
+
+    def close(self) -> None:
+        """Let go of the handle."""
+        if self.handle is not None:
+            with suppress(OSError):
+                os.close(self.handle)
+            self.handle = None
+
+
+def on_this_host(hello: Hello) -> bool:
+    """Whether the client's process number means something here."""
+    return hello.host in ("", socket.gethostname())

@@ -1,0 +1,116 @@
+"""The run as the hub knows it: numbers events, folds them, records them, gives them to viewers.
+
+Memory stays flat however long the run is: the folded state is bounded, and of the events
+themselves only the newest are kept. A viewer that fell further behind asks for the state again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TypeVar
+
+import msgspec
+
+from deadband.wire import (
+    AskHistory,
+    AskNews,
+    Event,
+    History,
+    News,
+    Refusal,
+    Sample,
+)
+from deadband_monitor.record.writer import Recorder
+from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
+
+KEPT_BYTES = 16 << 20
+"""Of events for viewers that follow: at 20 samples/s of 60 kB a viewer may sleep for 13 s."""
+KEPT_EVENTS = 8192
+NEWS_BYTES = 2 << 20
+"""One answer carries this much; a viewer on a poor link catches up in several."""
+SNAPSHOT_EVENTS = 4096
+"""From one packed state in the recording to the next: folding this many takes under a second."""
+
+SomeEvent = TypeVar("SomeEvent", bound=Event)
+_log = logging.getLogger(__name__)
+
+
+class Chronicle:
+    """All that has happened in the run, from event 1 on."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.state = RunState()
+        self.recorder = recorder
+        self._kept: deque[tuple[Event, int]] = deque()
+        self._kept_bytes = 0
+        self._snapshot_seq = 0
+
+    @property
+    def seq(self) -> int:
+        """Number of the newest event."""
+        return self.state.seq
+
+    def add(self, event: SomeEvent) -> SomeEvent:
+        """Give the event its number, fold it in and keep it."""
+        numbered = msgspec.structs.replace(event, seq=self.seq + 1)
+        self.state.apply(numbered)
+        self.recorder.add(numbered)
+        self._keep(numbered)
+        return numbered
+
+    def commit(self, now: float) -> None:
+        """Let the recorder write if it is time to."""
+        if not self.recorder.due(now):
+            return
+        if self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS:
+            self._add_snapshot()
+        before = self.recorder.error
+        self.recorder.commit(now)
+        if self.recorder.error and self.recorder.error != before:
+            _log.error("%s", self.recorder.error)
+
+    def close(self, now: float) -> None:
+        """Finish the recording."""
+        if self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS // 4:
+            self._add_snapshot()
+        self.recorder.close(now)
+
+    def history(self, ask: AskHistory) -> History:
+        """The state as of now."""
+        return History(seq=self.seq, state=self.state.pack(ask.columns))
+
+    def news(self, ask: AskNews) -> News | Refusal | None:
+        """What came after the asked event; None when nothing has come yet."""
+        if ask.since > self.seq:
+            return News(events=[], reset=True)
+        if ask.since == self.seq:
+            return None
+        first_kept = self._kept[0][0].seq if self._kept else self.seq + 1
+        if ask.since + 1 < first_kept:
+            return News(events=[], reset=True)
+        events: list[Event] = []
+        size = 0
+        for index in range(ask.since + 1 - first_kept, len(self._kept)):
+            event, weight = self._kept[index]
+            events.append(event)
+            size += weight
+            if len(events) >= max(ask.limit, 1) or size >= NEWS_BYTES:
+                break
+        return News(events=events)
+
+    def _keep(self, event: Event) -> None:
+        size = 512
+        if isinstance(event, Sample):
+            size += len(event.layers) + len(event.models)
+            size += sum(len(at.steps) + len(at.values) for at in event.scalars.values())
+        self._kept.append((event, size))
+        self._kept_bytes += size
+        while len(self._kept) > 1 and (
+            self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_EVENTS
+        ):
+            self._kept_bytes -= self._kept.popleft()[1]
+
+    def _add_snapshot(self) -> None:
+        self._snapshot_seq = self.seq
+        self.recorder.add_snapshot(self.seq, STATE_LAYOUT, self.state.pack(self.state.capacity))

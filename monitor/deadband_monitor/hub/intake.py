@@ -1,0 +1,187 @@
+"""Takes frames from clients: out of the arena in shared memory, or out of messages.
+
+One `Inbox` a client. Frames are copied out in batches and the room is given back at once, so that
+the training process never waits for a statistic.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import struct
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from deadband.wire import (
+    ARENA_FRAMES_OFFSET,
+    ARENA_HEAD,
+    ARENA_HEAD_OFFSET,
+    ARENA_MAGIC,
+    ARENA_TAIL_OFFSET,
+    FRAME_HEADER_BYTES,
+    VERSION,
+    Frame,
+    FrameHeader,
+    Plan,
+)
+from deadband_monitor.statistics.values import RawFrame
+
+BATCH_FRAMES = 64
+BATCH_BYTES = 16 << 20
+"""What is taken at once at most: bounds the hub's memory and how long viewers wait meanwhile."""
+WAITING_FRAMES = 256
+"""Frames sent inside messages that may wait; older ones go first."""
+
+_COUNTER = struct.Struct("<Q")
+_LENGTH = struct.Struct("<I")
+_decode_header = msgspec.msgpack.Decoder(FrameHeader).decode
+_log = logging.getLogger(__name__)
+
+
+class BadArena(Exception):
+    """The file is not an arena that this version reads."""
+
+
+class Arena:
+    """The reading end of a ring of frames in shared memory.
+
+    Raises:
+        BadArena: at construction.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("r+b") as file:
+                self._memory = mmap.mmap(file.fileno(), 0)
+        except (OSError, ValueError) as error:
+            raise BadArena(f"cannot map {path}: {error}") from error
+        if len(self._memory) < ARENA_FRAMES_OFFSET:
+            raise BadArena(f"{path} is too small for an arena")
+        magic, version, self.length, self.frame_bytes = ARENA_HEAD.unpack_from(self._memory, 0)
+        if magic != ARENA_MAGIC or version != VERSION:
+            raise BadArena(f"{path} is an arena of version {version}, this hub reads {VERSION}")
+        if len(self._memory) < ARENA_FRAMES_OFFSET + self.length * self.frame_bytes:
+            raise BadArena(f"{path} is shorter than its head says")
+        self._taken = self._counter(ARENA_TAIL_OFFSET)
+
+    @property
+    def waiting(self) -> int:
+        """Frames that the client has finished and nobody has taken."""
+        return max(self._counter(ARENA_HEAD_OFFSET) - self._taken, 0)
+
+    def take(self, plan: Plan) -> list[RawFrame]:
+        """A batch of frames made by `plan`, copied; their room in the ring is given back.
+
+        Stops ahead of a frame that a later plan made: that plan's message is still under way.
+        """
+        frames: list[RawFrame] = []
+        size = 0
+        waiting = self.waiting
+        while waiting and len(frames) < BATCH_FRAMES and size < BATCH_BYTES:
+            start = ARENA_FRAMES_OFFSET + self._taken % self.length * self.frame_bytes
+            header = self._header(start)
+            if header is not None and header.plan > plan.id:
+                break
+            if header is not None and header.plan == plan.id:
+                payload = np.frombuffer(
+                    self._memory, np.float32, plan.payload_bytes // 4, start + FRAME_HEADER_BYTES
+                ).copy()
+                frames.append(RawFrame(header=header, payload=payload))
+                size += payload.nbytes
+            self._taken += 1
+            waiting -= 1
+        _COUNTER.pack_into(self._memory, ARENA_TAIL_OFFSET, self._taken)
+        return frames
+
+    def close(self) -> None:
+        """Unmap and remove the file: the hub is the last to need it."""
+        self._memory.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    def _counter(self, offset: int) -> int:
+        (value,) = _COUNTER.unpack_from(self._memory, offset)
+        return int(value)
+
+    def _header(self, start: int) -> FrameHeader | None:
+        (length,) = _LENGTH.unpack_from(self._memory, start)
+        if length > FRAME_HEADER_BYTES - _LENGTH.size:
+            _log.warning("a frame with a header of %d bytes was left out", length)
+            return None
+        first = start + _LENGTH.size
+        try:
+            return _decode_header(self._memory[first : first + length])
+        except msgspec.MsgspecError as error:
+            _log.warning("a frame with an unreadable header was left out: %s", error)
+            return None
+
+
+class Inbox:
+    """What one client has sent and nobody has measured yet."""
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+        self._arena: Arena | None = None
+        self._inline: deque[RawFrame] = deque(maxlen=WAITING_FRAMES)
+
+    @property
+    def waiting(self) -> int:
+        """Frames that `take` would give, now or in the next calls."""
+        return len(self._inline) + (self._arena.waiting if self._arena else 0)
+
+    def adopt(self, plan: Plan) -> str:
+        """Read by this plan from now on. The caller has taken all frames of the plan before.
+
+        Returns:
+            Why frames cannot be read; empty when they can.
+        """
+        self.plan = plan
+        path = Path(plan.arena) if plan.arena else None
+        if self._arena is not None and path != self._arena.path:
+            self._arena.close()
+            self._arena = None
+        if path is None or self._arena is not None:
+            return ""
+        try:
+            arena = Arena(path)
+        except BadArena as error:
+            return str(error)
+        if arena.frame_bytes < FRAME_HEADER_BYTES + plan.payload_bytes:
+            return f"frames of {path} are smaller than its plan says"
+        self._arena = arena
+        return ""
+
+    def put(self, frame: Frame) -> None:
+        """Take a frame that came inside a message."""
+        plan = self.plan
+        try:
+            header = _decode_header(frame.header)
+        except msgspec.MsgspecError as error:
+            _log.warning("a frame with an unreadable header was left out: %s", error)
+            return
+        if plan is None or header.plan != plan.id or len(frame.payload) != plan.payload_bytes:
+            _log.warning("a frame of plan %d does not fit the plan and was left out", header.plan)
+            return
+        payload = np.frombuffer(frame.payload, np.float32)
+        self._inline.append(RawFrame(header=header, payload=payload))
+
+    def take(self) -> list[RawFrame]:
+        """The next frames in order; empty when there are none."""
+        if self._inline:
+            frames = list(self._inline)
+            self._inline.clear()
+            return frames
+        if self._arena is None or self.plan is None:
+            return []
+        return self._arena.take(self.plan)
+
+    def close(self) -> None:
+        """Unmap and remove the arena."""
+        if self._arena is not None:
+            self._arena.close()
+            self._arena = None

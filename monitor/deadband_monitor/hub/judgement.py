@@ -1,0 +1,157 @@
+"""From frames to what is known of them: statistics, then rules, as events of the run.
+
+Statistics and rules are pure; this is where their words meet the vocabulary of the wire. An error
+in one of them is said once and costs that sample, never the hub.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from deadband.wire import (
+    Cause,
+    Diagnosis,
+    Event,
+    Flag,
+    FlagChange,
+    LayerTable,
+    Opinion,
+    Plan,
+    Points,
+    Sample,
+)
+from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
+from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.engine import Engine
+from deadband_monitor.statistics.statistician import Statistician
+from deadband_monitor.statistics.values import Measured, RawFrame
+
+_log = logging.getLogger(__name__)
+
+
+class Judgement:
+    """Statistics and rules of one run."""
+
+    def __init__(self) -> None:
+        self.statistician = Statistician()
+        self.engine = Engine()
+        self.error = ""
+        """What went wrong inside last; empty while nothing did."""
+        self._table: LayerTable | None = None
+        self._rates: dict[str, float] = {}
+        self._opinion = Opinion(verdict="healthy", flags=[], causes=[])
+        self._standing: set[int] = set()
+
+    def adopt(self, plan: Plan) -> Iterator[Event]:
+        """Measure by this plan from now on; a layer table where rows change their meaning."""
+        self.statistician.adopt(plan)
+        old = self._table
+        if old and (old.layers, old.models, old.optimizers) == (
+            plan.layers,
+            plan.models,
+            plan.optimizers,
+        ):
+            return
+        self._table = LayerTable(
+            seq=0,
+            id=old.id + 1 if old else 1,
+            layers=plan.layers,
+            models=plan.models,
+            optimizers=plan.optimizers,
+            layer_metrics=tuple(metric.name for metric in LAYER_METRICS),
+            model_metrics=tuple(metric.name for metric in MODEL_METRICS),
+        )
+        self.engine.adopt(self._table)
+        yield self._table
+
+    def judge(self, frames: Sequence[RawFrame], rank: int) -> Iterator[Event]:
+        """Samples, and after each what the rules say of it."""
+        try:
+            measured = self.statistician.measure(frames)
+        except Exception as error:
+            self._confess(f"statistics failed at step {frames[0].header.step}", error)
+            return
+        for one in measured:
+            yield from self._judge_one(one, rank)
+
+    def opinion(self) -> tuple[Opinion, bool] | None:
+        """What the rules say now, if it changed since the last call, and whether it got worse."""
+        verdict, causes = self._verdict()
+        flags = [_own(flag) for flag in self.engine.flags]
+        opinion = Opinion(verdict=verdict, flags=flags, causes=causes)
+        if opinion == self._opinion:
+            return None
+        self._opinion = opinion
+        standing = {
+            flag.id
+            for flag in flags
+            if flag.resolved_step is None and flag.severity in ("warning", "critical")
+        }
+        worse = bool(standing - self._standing)
+        self._standing = standing
+        return opinion, worse
+
+    def _judge_one(self, one: Measured, rank: int) -> Iterator[Event]:
+        table = self._table
+        assert table is not None, "frames come after their plan"
+        yield Sample(
+            seq=0,
+            step=one.step,
+            time=one.time,
+            rank=rank,
+            table=table.id,
+            layers=one.layers.tobytes(),
+            models=one.models.tobytes(),
+            scalars={
+                name: Points(
+                    steps=np.asarray(steps, np.int64).tobytes(),
+                    values=np.asarray(values, np.float32).tobytes(),
+                )
+                for name, (steps, values) in one.scalars.items()
+            },
+        )
+        for name, (_, values) in one.scalars.items():
+            if len(values) and (name == "lr" or name.startswith("lr/")):
+                self._rates[name] = float(values[-1])
+        nothing = (np.zeros(0, np.int64), np.zeros(0, np.float32))
+        loss_steps, losses = one.scalars.get("loss", nothing)
+        before = self._verdict()
+        try:
+            changed = self.engine.observe(
+                Observation(
+                    step=one.step,
+                    table=table,
+                    layers=one.layers,
+                    models=one.models,
+                    loss_steps=loss_steps,
+                    losses=losses,
+                    learning_rates=dict(self._rates),
+                )
+            )
+        except Exception as error:
+            self._confess(f"rules failed at step {one.step}", error)
+            return
+        for flag in changed:
+            yield FlagChange(seq=0, step=one.step, flag=_own(flag))
+        verdict, causes = self._verdict()
+        if (verdict, causes) != before:
+            yield Diagnosis(seq=0, step=one.step, verdict=verdict, causes=causes)
+
+    def _verdict(self) -> tuple[str, list[Cause]]:
+        return self.engine.verdict(), list(self.engine.causes())
+
+    def _confess(self, what: str, error: Exception) -> None:
+        if not self.error:
+            _log.exception(what)
+        self.error = f"{what}: {type(error).__name__}: {error}"
+
+
+def _own(flag: Flag) -> Flag:
+    """A copy that stays as it is while the engine goes on changing its own."""
+    return msgspec.structs.replace(
+        flag, followers=list(flag.followers), evidence=dict(flag.evidence)
+    )

@@ -1,0 +1,292 @@
+"""Reads a recording: of a finished run, of one that is live, or what a dead hub has left.
+
+Never writes. SQLite itself leaves out a torn tail of the write-ahead log, so everything that a hub
+had committed is read, however it ended.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from deadband.wire import (
+    Diagnosis,
+    Event,
+    Flag,
+    FlagChange,
+    Hello,
+    LayerTable,
+    Points,
+    RunInfo,
+    Sample,
+    Status,
+)
+from deadband_monitor.errors import BadRecording
+from deadband_monitor.record.format import APPLICATION_ID, USER_VERSION
+
+CHUNK_EVENTS = 256
+"""Events read in one short transaction: a long one would keep a live hub from tidying its log."""
+ENDED = ("finished", "failed", "killed", "lost")
+"""Statuses after which nothing comes."""
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_decode_event = msgspec.msgpack.Decoder(RunInfo | FlagChange | Diagnosis | Status).decode
+_decode_table = msgspec.msgpack.Decoder(LayerTable).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """What a recording covers at the moment."""
+
+    last_seq: int
+    samples: int
+    first_step: int
+    last_step: int
+    first_time: float
+    last_time: float
+
+
+class Recording:
+    """An open recording.
+
+    Raises:
+        BadRecording: at construction or from any method, with one line for the user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _check_head(path)
+        try:
+            self._database = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise BadRecording(f"cannot read {path}: {error}") from error
+        try:
+            self._check_version()
+        except BadRecording:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    @property
+    def hello(self) -> Hello:
+        """Who ran.
+
+        Raises:
+            BadRecording: the run ended before it said so.
+        """
+        rows = self._rows("SELECT body FROM events WHERE kind = 'run' ORDER BY seq LIMIT 1")
+        if not rows:
+            raise BadRecording(f"{self.path} is empty: the run ended before its first word")
+        event = _decode_event(rows[0][0])
+        assert isinstance(event, RunInfo)
+        return event.hello
+
+    @property
+    def last_status(self) -> Status | None:
+        """The last that the hub wrote of the training process."""
+        event = self._last_of("status")
+        assert event is None or isinstance(event, Status)
+        return event
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """The last verdict with its causes; None where nothing was ever wrong."""
+        event = self._last_of("diagnosis")
+        assert event is None or isinstance(event, Diagnosis)
+        return event
+
+    @property
+    def verdict(self) -> str:
+        """`healthy`, `warning` or `failing`."""
+        diagnosis = self.diagnosis
+        return diagnosis.verdict if diagnosis else "healthy"
+
+    @property
+    def flags(self) -> list[Flag]:
+        """The latest word on every flag, in order of their numbers."""
+        latest: dict[int, Flag] = {}
+        for (body,) in self._rows("SELECT body FROM events WHERE kind = 'flag' ORDER BY seq"):
+            change = _decode_event(body)
+            assert isinstance(change, FlagChange)
+            latest[change.flag.id] = change.flag
+        return [latest[number] for number in sorted(latest)]
+
+    def span(self) -> Span:
+        """What is there now; grows while a hub writes."""
+        (samples, first, last, first_time, last_time), *_ = self._rows(
+            "SELECT count(*), min(step), max(step), min(time), max(time) FROM samples"
+        )
+        status = self.last_status
+        return Span(
+            last_seq=self.last_seq,
+            samples=samples,
+            first_step=first or 0,
+            last_step=max(last or 0, status.step if status else 0),
+            first_time=first_time or self.hello.started,
+            last_time=max(last_time or 0.0, status.time if status else 0.0),
+        )
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest event."""
+        rows = self._rows(
+            "SELECT max(coalesce((SELECT max(seq) FROM samples), 0),"
+            " coalesce((SELECT max(seq) FROM events), 0),"
+            " coalesce((SELECT max(seq) FROM layer_tables), 0))"
+        )
+        return int(rows[0][0])
+
+    def seq_at_step(self, step: int) -> int:
+        """Number of the last event that belongs to steps up to `step`."""
+        rows = self._rows("SELECT min(seq) FROM samples WHERE step > ?", step)
+        return int(rows[0][0]) - 1 if rows[0][0] is not None else self.last_seq
+
+    def step_by(self, step: int, samples: int) -> int:
+        """The step of the sample that lies `samples` after (before, if negative) that of `step`."""
+        if samples >= 0:
+            where, order, offset = "step > ?", "ASC", samples - 1
+        else:
+            where, order, offset = "step < ?", "DESC", -samples - 1
+        if samples == 0:
+            return step
+        query = (
+            f"SELECT step FROM samples WHERE {where} ORDER BY step {order} LIMIT 1 OFFSET {offset}"
+        )
+        rows = self._rows(query, step)
+        if rows:
+            return int(rows[0][0])
+        span = self.span()
+        return span.last_step if samples > 0 else span.first_step
+
+    def step_at(self, seq: int) -> int:
+        """Step of the newest sample up to event `seq`; 0 before the first."""
+        rows = self._rows("SELECT step FROM samples WHERE seq <= ? ORDER BY seq DESC LIMIT 1", seq)
+        return int(rows[0][0]) if rows else 0
+
+    def time_at(self, seq: int) -> float:
+        """When the newest sample up to event `seq` was taken; the start of the run before it."""
+        rows = self._rows("SELECT time FROM samples WHERE seq <= ? ORDER BY seq DESC LIMIT 1", seq)
+        return float(rows[0][0]) if rows else self.hello.started
+
+    def seq_at_time(self, time: float, after: int = 0) -> int:
+        """Number of the last event that belongs to samples taken up to `time`; not below `after`."""
+        rows = self._rows(
+            "SELECT seq FROM samples WHERE seq > ? AND time > ? ORDER BY seq LIMIT 1", after, time
+        )
+        return int(rows[0][0]) - 1 if rows else self.last_seq
+
+    def snapshot(self, seq: int, layout: int) -> tuple[int, bytes] | None:
+        """The newest packed state of this layout up to event `seq`, with its number."""
+        rows = self._rows(
+            "SELECT seq, state FROM snapshots WHERE seq <= ? AND format = ?"
+            " ORDER BY seq DESC LIMIT 1",
+            seq,
+            layout,
+        )
+        return (int(rows[0][0]), bytes(rows[0][1])) if rows else None
+
+    def events(self, after: int = 0, upto: int | None = None) -> Iterator[Event]:
+        """Events `after` + 1 .. `upto` (the newest by default) in order, without gaps."""
+        last = self.last_seq if upto is None else min(upto, self.last_seq)
+        while after < last:
+            stop = min(after + CHUNK_EVENTS, last)
+            yield from self._chunk(after, stop)
+            after = stop
+
+    def _chunk(self, after: int, stop: int) -> list[Event]:
+        found: list[Event] = []
+        scalars: dict[int, dict[str, Points]] = {}
+        where = "WHERE seq > ? AND seq <= ?"
+        for seq, name, steps, values in self._rows(
+            f"SELECT seq, name, steps, points FROM scalars {where} ORDER BY seq, name", after, stop
+        ):
+            scalars.setdefault(seq, {})[name] = Points(steps=steps, values=values)
+        for seq, step, time, rank, table, layers, models in self._rows(
+            f"SELECT seq, step, time, rank, layer_table, layers, models FROM samples {where}",
+            after,
+            stop,
+        ):
+            found.append(
+                Sample(
+                    seq=seq,
+                    step=step,
+                    time=time,
+                    rank=rank,
+                    table=table,
+                    layers=layers,
+                    models=models,
+                    scalars=scalars.get(seq, {}),
+                )
+            )
+        try:
+            rows = self._rows(f"SELECT body FROM layer_tables {where}", after, stop)
+            found.extend(_decode_table(body) for (body,) in rows)
+            rows = self._rows(f"SELECT body FROM events {where}", after, stop)
+            found.extend(_decode_event(body) for (body,) in rows)
+        except msgspec.MsgspecError as error:
+            raise BadRecording(f"{self.path} is damaged: {error}") from error
+        found.sort(key=lambda event: event.seq)
+        return found
+
+    def _last_of(self, kind: str) -> RunInfo | FlagChange | Diagnosis | Status | None:
+        rows = self._rows("SELECT body FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", kind)
+        return _decode_event(rows[0][0]) if rows else None
+
+    def _rows(self, query: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise BadRecording(
+                f"{self.path} is damaged ({error}): copy it again, or look for an older copy"
+            ) from error
+
+    def _check_version(self) -> None:
+        (application,), *_ = self._rows("PRAGMA application_id")
+        (version,), *_ = self._rows("PRAGMA user_version")
+        if application != APPLICATION_ID:
+            raise BadRecording(
+                f"{self.path} is an SQLite file of another program, not a recording of deadband"
+            )
+        if version > USER_VERSION:
+            raise BadRecording(
+                f"{self.path} was written by a newer deadband (format {version}, this one reads"
+                f" {USER_VERSION}): upgrade deadband"
+            )
+
+
+def _check_head(path: Path) -> None:
+    """What SQLite would say in no or in misleading words: absent, foreign, cut off."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise BadRecording(f"cannot read {path}: {error.strerror}") from error
+    log = path.with_name(path.name + "-wal")
+    if size == 0 and log.exists():
+        return
+    if not head.startswith(_SQLITE_MAGIC[: len(head)]) or not head:
+        raise BadRecording(f"{path} is not a recording of deadband (recordings end in .dbr)")
+    page = int.from_bytes(head[16:18], "big")
+    pages = int.from_bytes(head[28:32], "big")
+    expected = (65536 if page == 1 else page) * pages
+    if len(head) < 100 or (size < expected and not (log.exists() and log.stat().st_size)):
+        raise BadRecording(
+            f"{path} is cut off: {size} of {expected or 'at least 100'} bytes are there;"
+            " copy it again"
+        )

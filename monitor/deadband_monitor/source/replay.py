@@ -1,0 +1,213 @@
+"""A recording, from its first step to its last, at any step and at any speed.
+
+The hands of a screen (`seek`, `playing`, `speed`) only say where to go, from any thread; `refresh`
+goes there. Snapshots in the recording make a step far away as near as the next one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from deadband_monitor.hub.registry import live_hub
+from deadband_monitor.record.reader import ENDED, Recording
+from deadband_monitor.source.live import lost_status
+from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
+
+FAR_EVENTS = 2048
+"""From here on a snapshot is worth unpacking."""
+GROWTH_CHECK_S = 0.5
+"""A live hub writes as often."""
+PLAYING_NAP_S = 0.05
+
+
+class ReplaySource:
+    """The Source of a recording.
+
+    It stands at the end unless `step` says otherwise. At the end of a recording that a live hub
+    still writes, it follows.
+
+    Raises:
+        BadRecording: at construction, or from `refresh`.
+    """
+
+    def __init__(self, path: Path, step: int | None = None) -> None:
+        self.name = path.stem
+        self.state = RunState()
+        self._recording = Recording(path)
+        self._run = self._recording.hello.run
+        self._lock = threading.Condition()
+        self._target: int | None = step
+        """Step to stand at; None: the end."""
+        self._moves = 0
+        """Samples to go on from there."""
+        self._reached = 0
+        """Number of the recorded event that the state stands at."""
+        self._playing = False
+        self._speed = 1.0
+        self._clock: tuple[float, float] | None = None
+        """While playing: (recorded time, own time) of the moment when playing began."""
+        self._hurry = False
+        self._span = self._recording.span()
+        self._span_read = time.monotonic()
+        self._complete = False
+        self.refresh(0.0)
+
+    # --- the hands of a screen ---
+
+    @property
+    def position(self) -> int:
+        """The step shown, or about to be."""
+        with self._lock:
+            return self._span.last_step if self._target is None else self._target
+
+    @property
+    def first_step(self) -> int:
+        """The first sampled step."""
+        return self._span.first_step
+
+    @property
+    def last_step(self) -> int:
+        """The last step of the recording, as far as it is known now."""
+        return self._span.last_step
+
+    @property
+    def playing(self) -> bool:
+        """Whether `refresh` moves on by itself."""
+        return self._playing
+
+    @playing.setter
+    def playing(self, on: bool) -> None:
+        with self._lock:
+            if on and self._target is None:
+                self._target = self._span.first_step  # from the end: from the start again
+            self._playing, self._clock = on, None
+            self._wake()
+
+    @property
+    def speed(self) -> float:
+        """Recorded seconds shown in one second while playing."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, value: float) -> None:
+        if not value > 0:
+            raise ValueError(f"speed must be above 0, not {value}")
+        with self._lock:
+            self._speed, self._clock = value, None
+            self._wake()
+
+    def seek(self, step: int) -> None:
+        """Stand at `step`: everything up to it, nothing after it."""
+        with self._lock:
+            self._aim(step)
+            self._moves, self._clock = 0, None
+            self._wake()
+
+    def step_by(self, samples: int) -> None:
+        """Go `samples` samples on, or back where negative."""
+        with self._lock:
+            self._moves += samples
+            self._clock = None
+            self._wake()
+
+    # --- the Source ---
+
+    @property
+    def link(self) -> str:
+        """Always `replay`."""
+        return "replay"
+
+    @property
+    def last_heard(self) -> float:
+        """When the newest sample shown was taken."""
+        latest = self.state.latest
+        return latest.time if latest else self._span.first_time
+
+    def refresh(self, wait_s: float) -> bool:
+        """Go where the hands have pointed to; True if the picture changed.
+
+        Raises:
+            BadRecording: the file is damaged there.
+        """
+        before = (self.state, self.state.seq)
+        self._move()
+        if (self.state, self.state.seq) == before and wait_s > 0:
+            with self._lock:
+                if not self._hurry:
+                    self._lock.wait(self._nap(wait_s))
+            self._move()
+        return (self.state, self.state.seq) != before
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._recording.close()
+
+    def _wake(self) -> None:
+        self._hurry = True
+        self._lock.notify_all()
+
+    def _aim(self, step: int) -> None:
+        self._target = None if step >= self._span.last_step else max(step, 0)
+
+    def _nap(self, wait_s: float) -> float:
+        return min(wait_s, PLAYING_NAP_S) if self._playing else wait_s
+
+    def _move(self) -> None:
+        with self._lock:
+            self._hurry = False
+            self._note_growth()
+            if self._moves:
+                self._aim(self._recording.step_by(self.position, self._moves))
+                self._moves = 0
+            at_end = self._target is None
+            seq = self._span.last_seq
+            if self._target is not None:
+                seq = min(seq, self._recording.seq_at_step(self._target))
+            if self._playing:
+                seq = self._played_to(seq)
+        self._go(seq)
+        if at_end:
+            self._note_loss()
+
+    def _played_to(self, seq: int) -> int:
+        """The event that playing has reached; moves the target on to it."""
+        own = time.monotonic()
+        if self._clock is None:
+            self._clock = (self._recording.time_at(seq), own)
+        recorded, began = self._clock
+        reached = self._recording.seq_at_time(recorded + (own - began) * self._speed, seq)
+        if reached >= self._span.last_seq:
+            self._target, self._playing, self._clock = None, False, None
+        elif reached > seq:
+            self._target = self._recording.step_at(reached)
+        return max(min(reached, self._span.last_seq), seq)
+
+    def _go(self, seq: int) -> None:
+        back = seq < self._reached
+        if back or seq - self._reached > FAR_EVENTS:
+            near = self._recording.snapshot(seq, STATE_LAYOUT)
+            if near is not None and (back or near[0] > self._reached):
+                self._reached, self.state = near[0], RunState.unpack(near[1])
+            elif back:
+                self._reached, self.state = 0, RunState()
+        for event in self._recording.events(after=self._reached, upto=seq):
+            self.state.apply(event)
+        self._reached = seq
+
+    def _note_loss(self) -> None:
+        """At the end of a recording whose hub died the run is lost, though nobody wrote so."""
+        status = self.state.status
+        over = status is not None and status.status in ENDED
+        if not over and self._reached == self._span.last_seq and live_hub(self._run) is None:
+            self.state.apply(lost_status(self.state))
+
+    def _note_growth(self) -> None:
+        now = time.monotonic()
+        if self._complete or now - self._span_read < GROWTH_CHECK_S:
+            return
+        self._span_read = now
+        status = self._recording.last_status
+        self._complete = status is not None and status.status in ENDED
+        self._span = self._recording.span()
