@@ -290,6 +290,10 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):
     """Steps from one sample to the next, as the budget governor has set it."""
     overhead: float
     """Measured cost of capture as a share of training time since the start."""
+    faults: int = 0
+    """Errors inside capture, which training never saw."""
+    fault: str = ""
+    """Type and text of the last one."""
 
 
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag="bye"):

@@ -1,0 +1,126 @@
+"""The ring of frames in shared memory, as the client writes it (layout: `deadband.wire`).
+
+The training thread stores a frame and raises the head; the hub reads it and raises the tail. Where
+no frame is free the sample is dropped: nobody ever waits.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband import wire
+
+RING_BYTES = 48 * 2**20
+"""About what a ring takes."""
+LONGEST = 256
+SHORTEST = 4
+MOST_PAYLOAD_BYTES = RING_BYTES // SHORTEST - wire.FRAME_HEADER_BYTES
+"""Largest payload of one frame: the shortest ring must fit."""
+
+
+def ring_length(payload_bytes: int) -> int:
+    """Frames in the ring for a payload of this size."""
+    return max(SHORTEST, min(LONGEST, RING_BYTES // frame_bytes(payload_bytes)))
+
+
+def frame_bytes(payload_bytes: int) -> int:
+    """Bytes of one frame; whole cache lines."""
+    return (wire.FRAME_HEADER_BYTES + payload_bytes + 63) // 64 * 64
+
+
+def shared_folder() -> Path:
+    """Where arenas lie: memory where the system has it, else the folder of live runs."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK):
+        return memory
+    return wire.ensure_private(wire.live_folder())
+
+
+class Arena:
+    """One ring; written by the training thread only.
+
+    Args:
+        path: file to make; must not exist.
+        payload_bytes: `Plan.payload_bytes`.
+
+    Raises:
+        OSError: the file cannot be made or there is no room for it.
+    """
+
+    def __init__(self, path: Path, payload_bytes: int) -> None:
+        self.path = path
+        self.dropped = 0
+        """Frames that found no room."""
+        self._frame_bytes = frame_bytes(payload_bytes)
+        self._length = ring_length(payload_bytes)
+        size = wire.ARENA_FRAMES_OFFSET + self._length * self._frame_bytes
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            # Room is reserved now: a memory file system that runs full later would kill the
+            # training process at the store (SIGBUS), not fail it.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, size)
+            else:
+                os.ftruncate(descriptor, size)
+            self._map = mmap.mmap(descriptor, size)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        wire.ARENA_HEAD.pack_into(
+            self._map, 0, wire.ARENA_MAGIC, wire.VERSION, self._length, self._frame_bytes
+        )
+        # One aligned 8-byte store each: struct would write byte by byte, and the hub could see half.
+        self._head: NDArray[np.uint64] = np.frombuffer(
+            self._map, np.uint64, count=1, offset=wire.ARENA_HEAD_OFFSET
+        )
+        self._tail: NDArray[np.uint64] = np.frombuffer(
+            self._map, np.uint64, count=1, offset=wire.ARENA_TAIL_OFFSET
+        )
+        self._written = 0
+
+    @property
+    def waiting(self) -> int:
+        """Frames that the hub has not taken yet."""
+        return self._written - int(self._tail[0])
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the hub takes frames about as fast as they come."""
+        return 2 * self.waiting <= self._length
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a frame can be written now."""
+        return self.waiting < self._length
+
+    def write(self, header: bytes, payload: NDArray[np.float32]) -> bool:
+        """Store one frame and raise the head; False, and counted, where no frame is free."""
+        if not self.has_room:
+            self.dropped += 1
+            return False
+        start = wire.ARENA_FRAMES_OFFSET + (self._written % self._length) * self._frame_bytes
+        view = self._map
+        view[start : start + 4] = len(header).to_bytes(4, "little")
+        view[start + 4 : start + 4 + len(header)] = header
+        begin = start + wire.FRAME_HEADER_BYTES
+        np.frombuffer(view, np.float32, count=payload.size, offset=begin)[:] = payload
+        self._written += 1
+        self._head[0] = self._written
+        return True
+
+    def close(self, *, unlink: bool) -> None:
+        """Let go of the memory; `unlink` where no hub will do it."""
+        del self._head, self._tail
+        try:
+            self._map.close()
+        except BufferError:  # a view is still about; the memory goes with it
+            pass
+        if unlink:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,591 @@
+"""What is copied of torch models on a sampled step: the order of events from forward to update.
+
+Armed, it waits at torch's gate for a training forward of a watched root; then the layers' hooks go
+in for that one forward. Hooks copy slices and compute nothing. Nothing here ever raises into
+training: a fault is counted, and its text kept for the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from deadband import layers
+from deadband.cells import Cell, make_cell
+from deadband.functional import FunctionalActivations
+from deadband.hooks import HookEntry, gate_entry, leaf_entry, pre_entry, root_entry
+from deadband.recorder import Entry, ModelEntry, Recorder
+from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
+from deadband.weights import WeightTap, copy_after, copy_before, copy_gradients
+from deadband.wire import Layer, Model, What
+
+MOST_CALLS = 4
+"""Calls of one module in one forward that are followed: a cell unrolled over time is not 500 layers."""
+MOST_FUNCTIONAL = 256
+"""Functional activations that are followed in one model."""
+
+
+class Probe:
+    """The hook of one layer module."""
+
+    __slots__ = ("calls", "capture", "entries", "hook", "module", "path", "root")
+
+    def __init__(self, capture: ModelCapture, root: Root, path: str, module: nn.Module) -> None:
+        self.capture = capture
+        self.root = root
+        self.path = path
+        self.module = module
+        self.calls = 0
+        self.entries: list[Entry] = []
+        self.hook = leaf_entry(module, self)
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        """The layer was called."""
+        self.capture.layer_called(self, output)
+
+
+class Root:
+    """One watched model and where it stands in the step."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name = name
+        self.module = module
+        self.plain = getattr(module, "_orig_mod", module)
+        """The module itself where the root is `torch.compile`'s wrapper."""
+        self.compiled = self.plain is not module or module._compiled_call_impl is not None
+        self.probes: list[Probe] = []
+        self.taps: list[WeightTap] | None = None
+        self.entry: ModelEntry
+        self.gate: HookEntry | None = None
+        self.exit: HookEntry
+        self.members = {id(each) for each in self.plain.modules()}
+        self.inside = False
+        self.seen = False
+        """Whether a training forward of this step was seen."""
+        self.rootless = False
+        """Whether parts are called without the root."""
+        self.takes_eval = False
+        """Whether training forwards run in eval mode."""
+        self.eval_seen = False
+        self.previous: Entry | None = None
+        self.by_function: dict[tuple[str, str], Entry | None] = {}
+        self.function_calls: dict[tuple[str, str], int] = {}
+        self.last_function: tuple[tuple[str, str], Entry, Tensor] | None = None
+        self.uses_mode = not self.compiled and _has_custom_forward(self.plain)
+        self.mode: FunctionalActivations | None = None
+        self.loss = ""
+        self.names: set[str] = set()
+
+
+class ModelCapture:
+    """Copies what a sampled step shows of the models.
+
+    Args:
+        models: name -> root module.
+        recorder: owns cells and layers.
+        holds: whether an optimiser holds the parameter.
+        forward_begins: called ahead of the first training forward of an armed step.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, nn.Module],
+        recorder: Recorder,
+        *,
+        holds: Callable[[Any], bool],
+        forward_begins: Callable[[], None],
+    ) -> None:
+        self.recorder = recorder
+        self.armed = False
+        self.generation = 0
+        """Counts sampled steps: a gradient that comes after its step is nobody's."""
+        self.spent_s = 0.0
+        """Time that hooks took since `arm`."""
+        self.faults = 0
+        self.fault = ""
+        self._holds = holds
+        self._forward_begins = forward_begins
+        self._gate = gate_entry(self._at_gate)
+        self._stack: list[Root] = []
+        self._shapes: set[int] = set()
+        self.roots: list[Root] = []
+        for name, module in models.items():
+            self._add_root(name, module)
+        self._by_id = {id(root.module): root for root in self.roots}
+
+    def parameter_ids(self) -> set[int]:
+        """Ids of the parameters of all watched models."""
+        return {id(each) for root in self.roots for each in root.plain.parameters()}
+
+    def follow_gradient(self, entry: Entry, tensor: Tensor) -> None:
+        """Copy the gradient of a tensor that the user showed, when it comes."""
+        if tensor.requires_grad:
+            cell = self._cell_of(entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout)
+            self._hook_gradient(tensor, cell)
+
+    # --- The course of a sampled step ------------------------------------------------------------
+
+    def arm(self) -> None:
+        """The step that begins now is sampled."""
+        self.generation += 1
+        self.spent_s = 0.0
+        self.armed = True
+        gate = False
+        for root in self.roots:
+            self._leave(root)
+            root.seen = root.rootless = False
+            if root.gate is not None:
+                root.gate.put()
+            elif not root.compiled:
+                gate = True
+        if gate:
+            self._gate.put()
+
+    def disarm(self) -> None:
+        """The step is over; nothing of ours is left in any model."""
+        self.armed = False
+        self._gate.take()
+        for root in self.roots:
+            self._leave(root)
+            if root.eval_seen and not root.seen:
+                root.takes_eval = True
+            root.eval_seen = False
+
+    def before_update(self, optimizer: Optimizer | None, *, gradients: bool) -> None:
+        """An optimiser is about to step; None: the step ends without any that is known."""
+        start = perf_counter()
+        try:
+            copy_before(self._taps(optimizer, What.WEIGHT_BEFORE), gradients=gradients)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def after_update(self, optimizer: Optimizer | None, *, gradients: bool) -> None:
+        """It has stepped."""
+        start = perf_counter()
+        try:
+            if gradients:
+                copy_gradients(self._taps(optimizer, What.WEIGHT_GRAD))
+            copy_after(self._taps(optimizer, None))
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def failed(self, error: Exception) -> None:
+        """Count a fault of ours."""
+        self.faults += 1
+        self.fault = f"{type(error).__name__}: {error}"[:300]
+
+    def heard_loss(self, kind: str) -> None:
+        """The kind of a loss was recognised."""
+        for root in self.roots:
+            if not root.loss and (root.seen or len(self.roots) == 1):
+                root.loss = kind
+
+    # --- Forward ---------------------------------------------------------------------------------
+
+    def _at_gate(self, module: nn.Module, args: Any) -> None:
+        """Some module is called while armed."""
+        start = perf_counter()
+        try:
+            root = self._by_id.get(id(module))
+            if root is not None:
+                if root.compiled:
+                    return
+                if self._is_training(root, module):
+                    self._forward_begins()
+                    start = perf_counter()
+                    self._enter(root, args)
+            elif not self._stack:
+                self._at_stranger(module, start)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _is_training(self, root: Root, module: nn.Module) -> bool:
+        if root.seen and not root.rootless:
+            return False
+        if not torch.is_grad_enabled():
+            return False
+        if not module.training and not root.takes_eval:
+            root.eval_seen = True
+            return False
+        return True
+
+    def _at_stranger(self, module: nn.Module, start: float) -> None:
+        """A part of a model is called by itself, or torch.compile's wrapper of a root."""
+        wrapped = getattr(module, "_orig_mod", None)
+        for root in self.roots:
+            if wrapped is root.plain:
+                # Its inside is compiled from now on: hooks there would be traced in.
+                root.compiled, root.uses_mode = True, False
+                if all(each.compiled for each in self.roots):
+                    self._gate.take()
+                return
+            if id(module) in root.members and not root.seen and self._is_training(root, module):
+                self._forward_begins()
+                root.seen = root.rootless = True
+                self._put(root)
+                return
+
+    def _enter(self, root: Root, args: Any) -> None:
+        """The first training forward of the step begins."""
+        root.seen, root.rootless, root.inside = True, False, True
+        self._stack.append(root)
+        self._put(root)
+        root.exit.put()
+        tensor = layers.first_tensor(args)
+        if tensor is not None:
+            self._model_cell(root, What.INPUT, tensor)
+        if all(each.seen or each.compiled for each in self.roots):
+            self._gate.take()
+        if root.uses_mode:
+            root.mode = FunctionalActivations(self._function_called)
+            root.mode.__enter__()
+
+    def _put(self, root: Root) -> None:
+        root.previous = None
+        root.function_calls.clear()
+        for probe in root.probes:
+            probe.calls = 0
+            if not root.compiled:
+                probe.hook.put()
+
+    def _forward_done(
+        self, root: Root, module: nn.Module, args: Any, kwargs: Any, output: Any
+    ) -> None:
+        """The root's forward is over, by return or by exception (then `output` is None)."""
+        start = perf_counter()
+        try:
+            root.inside = False
+            if root in self._stack:
+                self._stack.remove(root)
+            self._leave(root, keep_exit=output is None)
+            cell = root.entry.cells.get(What.INPUT)
+            if cell is None or not cell.filled:
+                tensor = layers.first_tensor(args)
+                if tensor is None:
+                    tensor = layers.first_tensor(kwargs)
+                if tensor is not None:
+                    self._model_cell(root, What.INPUT, tensor)
+            tensor = layers.first_tensor(output)
+            if tensor is not None and tensor.is_floating_point():
+                self._model_cell(root, What.OUTPUT, tensor)
+                if tensor.requires_grad:
+                    cell = self._cell_of(root.entry.cells, What.OUTPUT_GRAD, tensor, OUTPUT)
+                    self._hook_gradient(tensor, cell)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _leave(self, root: Root, *, keep_exit: bool = False) -> None:
+        """Take everything out of the model; the mode is left in any case."""
+        if root.mode is not None:
+            mode, root.mode = root.mode, None
+            mode.__exit__(None, None, None)
+        if not keep_exit:  # torch is still walking over the table where the forward raised
+            root.exit.take()
+        if root.gate is not None:
+            root.gate.take()
+        if not root.compiled:
+            for probe in root.probes:
+                probe.hook.take()
+        root.inside = False
+        if root in self._stack:
+            self._stack.remove(root)
+        root.last_function = None
+
+    def _compiled_begins(self, root: Root, module: nn.Module, args: Any) -> None:
+        """torch.compile's wrapper of a root is called: its outside is all that is looked at."""
+        start = perf_counter()
+        try:
+            if self._is_training(root, module):
+                self._forward_begins()
+                start = perf_counter()
+                root.seen, root.inside = True, True
+                root.exit.put()
+                tensor = layers.first_tensor(args)
+                if tensor is not None:
+                    self._model_cell(root, What.INPUT, tensor)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    # --- Layers ----------------------------------------------------------------------------------
+
+    def layer_called(self, probe: Probe, output: Any) -> None:
+        """A layer's forward hook fired."""
+        start = perf_counter()
+        try:
+            root = probe.root
+            call, probe.calls = probe.calls, probe.calls + 1
+            tensor = layers.first_tensor(output)
+            if tensor is None or (call and root.rootless) or call >= MOST_CALLS:
+                return
+            if call < len(probe.entries):
+                entry = probe.entries[call]
+            else:
+                entry = self._new_call(probe, call)
+            self._absorb_function(root, entry, probe.module, tensor)
+            self._copy_activation(root, entry, probe.module, tensor)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _function_called(self, name: str, result: Tensor) -> None:
+        """A functional activation was applied in a root's forward."""
+        start = perf_counter()
+        try:
+            root = self._stack[-1] if self._stack else None
+            if root is not None and not (name.endswith("softmax") and result.ndim > 2):
+                before = root.previous.name if root.previous is not None else "input"
+                key = (before, name)
+                count = root.function_calls.get(key, 0)
+                root.function_calls[key] = count + 1
+                if count:
+                    key = (before, f"{name}:{count + 1}")
+                if key not in root.by_function:
+                    root.by_function[key] = self._new_function(root, key, name)
+                entry = root.by_function[key]
+                if entry is not None:
+                    self._copy_activation(root, entry, None, result)
+                    root.last_function = (key, entry, result)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _new_call(self, probe: Probe, call: int) -> Entry:
+        """A layer is called for the first time, or once more than ever before."""
+        root = probe.root
+        if call == 0:
+            name = probe.path
+        else:
+            name = f"{probe.path}@{root.previous.name if root.previous is not None else call}"
+        entry = self._entry(root, name, probe.module)
+        probe.entries.append(entry)
+        return entry
+
+    def _new_function(self, root: Root, key: tuple[str, str], name: str) -> Entry | None:
+        if len(root.by_function) >= MOST_FUNCTIONAL:
+            return None
+        full = f"{key[0]}:{key[1]}"
+        if full in root.names:
+            return None
+        entry = Entry(name=full, model=root.name, describe=lambda: _described_function(entry, name))
+        root.names.add(full)
+        self.recorder.add(entry)
+        return entry
+
+    def _absorb_function(self, root: Root, entry: Entry, module: nn.Module, tensor: Tensor) -> None:
+        """The last functional activation was this module's own: `nn.ReLU` calls `F.relu`."""
+        if root.last_function is None:
+            return
+        key, inner, result = root.last_function
+        root.last_function = None
+        if result is not tensor or inner is entry:
+            return
+        root.by_function[key] = None
+        self.recorder.drop(inner)
+        if not layers.activation_of(module):
+            name = key[1].partition(":")[0]
+            entry.describe = partial(_described_layer, entry, module, self._holds, name)
+
+    def _copy_activation(
+        self, root: Root, entry: Entry, module: nn.Module | None, tensor: Tensor
+    ) -> None:
+        if not tensor.is_floating_point():
+            return
+        before = root.previous.layout if root.previous is not None else None
+        root.previous = entry
+        cell = entry.cells.get(What.ACTIVATION)
+        if cell is None:
+            if module is None:
+                entry.layout = layers.follow(tensor, before)
+            else:
+                entry.layout = layers.layout_of(module, tensor, before)
+            self.recorder.executed(entry)
+            cell = self._cell_of(entry.cells, What.ACTIVATION, tensor, LAYER, entry.layout)
+        if cell is None or cell.filled:
+            return
+        cell.take(tensor)
+        if tensor.requires_grad:
+            gradient = self._cell_of(entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout)
+            self._hook_gradient(tensor, gradient)
+
+    def _hook_gradient(self, tensor: Tensor, cell: Cell | None) -> None:
+        if cell is not None:
+            tensor.register_hook(partial(self._gradient_came, cell, self.generation))
+
+    def _gradient_came(self, cell: Cell, generation: int, gradient: Tensor) -> None:
+        if generation != self.generation or not self.armed:
+            return
+        start = perf_counter()
+        try:
+            cell.add(gradient)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    # --- Cells and descriptions ------------------------------------------------------------------
+
+    def _model_cell(self, root: Root, what: What, tensor: Tensor) -> None:
+        cell = self._cell_of(
+            root.entry.cells, what, tensor, INPUT if what is What.INPUT else OUTPUT
+        )
+        if cell is not None and not cell.filled:
+            cell.take(tensor)
+
+    def _cell_of(
+        self,
+        cells: dict[What, Cell],
+        what: What,
+        tensor: Tensor,
+        limits: Limits,
+        layout: Layout | None = None,
+    ) -> Cell | None:
+        cell = cells.get(what)
+        if cell is None:
+            if layout is None:
+                layout = Layout.SAMPLES if tensor.ndim == 1 else layers.follow(tensor, None)
+            cell = make_cell(what, tensor, layout, limits)
+            if cell is not None:
+                cells[what] = cell
+        return cell
+
+    def _taps(self, optimizer: Optimizer | None, what: What | None) -> list[WeightTap]:
+        """Weights that this optimiser moves, or that none holds, and that were not copied yet."""
+        held = None
+        if optimizer is not None:
+            held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+        chosen = []
+        for root in self.roots:
+            if root.taps is None:
+                root.taps = self._make_taps(root)
+            for tap in root.taps:
+                parameter = tap.parameter
+                if held is None or id(parameter) in held or not self._holds(parameter):
+                    cell = tap.entry.cells.get(what) if what is not None else None
+                    if cell is None or not cell.filled:
+                        chosen.append(tap)
+        return chosen
+
+    def _make_taps(self, root: Root) -> list[WeightTap]:
+        taps = []
+        for probe in root.probes:
+            place = layers.weight_place(probe.module)
+            if place is None:
+                continue
+            if not probe.entries:
+                probe.entries.append(self._entry(root, probe.path, probe.module))
+            taps.append(
+                WeightTap(
+                    probe.entries[0],
+                    *place,
+                    bias=layers.bias_place(probe.module),
+                    transposed=layers.is_transposed(probe.module),
+                )
+            )
+        for name, table, key in layers.loose_parameters(root.plain):
+            entry = Entry(name=name, model=root.name, describe=lambda: _blank(root.name))
+            entry.describe = partial(_described_parameter, entry, table[key], self._holds)
+            self.recorder.add(entry)
+            taps.append(WeightTap(entry, table, key))
+        return taps
+
+    def _entry(self, root: Root, name: str, module: nn.Module) -> Entry:
+        while name in root.names:
+            name += "'"
+        root.names.add(name)
+        entry = Entry(name=name, model=root.name, describe=lambda: _blank(root.name))
+        entry.describe = partial(_described_layer, entry, module, self._holds, "")
+        self.recorder.add(entry)
+        return entry
+
+    def _add_root(self, name: str, module: nn.Module) -> None:
+        root = Root(name, module)
+        root.exit = root_entry(module, partial(self._forward_done, root))
+        root.entry = ModelEntry(name=name, describe=lambda: _described_model(root))
+        if root.plain is not module:
+            root.gate = pre_entry(module, partial(self._compiled_begins, root))
+        root.probes = [
+            Probe(self, root, path, layer) for path, layer in layers.find_layers(root.plain)
+        ]
+        self.recorder.models.append(root.entry)
+        self.roots.append(root)
+
+
+def _has_custom_forward(root: nn.Module) -> bool:
+    """Whether a container's forward could apply functions: Sequential and its kin cannot."""
+    return any(
+        not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+        and not (layers.is_layer(module) and type(module).__module__.startswith("torch.nn"))
+        for module in root.modules()
+    )
+
+
+def _blank(model: str) -> Layer:
+    return Layer(name="", model=model, kind="")
+
+
+def _described_function(entry: Entry, name: str) -> Layer:
+    cell = entry.cells.get(What.ACTIVATION)
+    units = 0
+    if cell is not None and cell.source:
+        units = cell.source[1 if entry.layout is Layout.CHANNELS else -1]
+    return Layer(name=entry.name, model=entry.model, kind=name, activation=name, units=units)
+
+
+def _described_layer(
+    entry: Entry, module: nn.Module, holds: Callable[[Any], bool], activation: str
+) -> Layer:
+    place = layers.weight_place(module)
+    weight = place[0][place[1]] if place is not None else None
+    own = [each for each in module.parameters() if not layers.is_pending(each)]
+    units = layers.units_of(module, weight)
+    if not units and (cell := entry.cells.get(What.ACTIVATION)) is not None and cell.source:
+        channels = entry.layout is Layout.CHANNELS and len(cell.source) > 1
+        units = cell.source[1 if channels else -1]
+    first = "@" not in entry.name
+    return Layer(
+        name=entry.name,
+        model=entry.model,
+        kind=type(module).__name__,
+        activation=activation or layers.activation_of(module),
+        fan_in=layers.fan_in(module, weight),
+        units=units,
+        parameters=sum(each.numel() for each in own) if first else 0,
+        trainable=not own or any(each.requires_grad for each in own),
+        optimised=not own or any(holds(each) for each in own),
+        options=layers.options_of(module),
+    )
+
+
+def _described_parameter(entry: Entry, parameter: Tensor, holds: Callable[[Any], bool]) -> Layer:
+    return Layer(
+        name=entry.name,
+        model=entry.model,
+        kind="Parameter",
+        units=int(parameter.shape[0]) if parameter.ndim else 1,
+        fan_in=parameter.numel() // max(1, int(parameter.shape[0]) if parameter.ndim else 1),
+        parameters=parameter.numel(),
+        trainable=parameter.requires_grad,
+        optimised=holds(parameter),
+    )
+
+
+def _described_model(root: Root) -> Model:
+    parameters = [each for each in root.plain.parameters() if not layers.is_pending(each)]
+    return Model(
+        name=root.name,
+        kind=type(root.plain).__name__,
+        parameters=sum(each.numel() for each in parameters),
+        trainable=sum(each.numel() for each in parameters if each.requires_grad),
+        compiled=root.compiled,
+        loss=root.loss,
+    )

@@ -1,0 +1,164 @@
+"""One slot of a frame as the training thread fills it: a bounded copy of one tensor.
+
+A cell works without torch, too: arrays are copied by numpy, tensors by `copy_`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband.regions import Layout, Limits, Region, region_of
+from deadband.wire import What
+
+PATIENCE = 3
+"""Samples in a row of another shape before the slot is cut anew; the odd last batch is left out."""
+
+
+class Cell:
+    """Where one slice of one tensor goes.
+
+    Until the plan is made the cell owns its memory; then `settle` moves it into the frame.
+    """
+
+    __slots__ = (
+        "array",
+        "dest",
+        "device",
+        "dtype",
+        "filled",
+        "layout",
+        "limits",
+        "misfits",
+        "recut",
+        "region",
+        "source",
+        "what",
+    )
+
+    def __init__(
+        self,
+        what: What,
+        source: tuple[int, ...],
+        region: Region,
+        *,
+        layout: Layout,
+        limits: Limits,
+        dtype: str,
+        device: Any = None,
+    ) -> None:
+        self.what = what
+        self.source = source
+        self.region = region
+        self.layout = layout
+        self.limits = limits
+        self.dtype = dtype
+        self.device = device
+        """The torch device of the tensors; None for arrays."""
+        self.filled = False
+        self.recut = True
+        """Whether the plan does not hold this cell as it is."""
+        self.misfits = 0
+        self.settle(np.zeros(region.shape, np.float32))
+
+    def settle(self, array: NDArray[np.float32], dest: Any = None) -> None:
+        """Copy into `array` from now on, by way of `dest` where the tensors are on a device."""
+        self.array = array
+        if dest is None:
+            dest = array
+            if self.device is not None:
+                import torch
+
+                dest = torch.from_numpy(array)
+                if self.device.type == "cuda":
+                    dest = dest.to(self.device)
+        if self.region.swapped:
+            dest = dest.swapaxes(0, 1)
+        self.dest = dest.reshape(self.region.picked)
+
+    def take(self, tensor: Any) -> None:
+        """Copy the slice of a tensor."""
+        if tensor.shape != self.source and not self._fits(tuple(tensor.shape)):
+            return
+        self.dest.copy_(tensor.detach()[self.region.index])
+        self.filled = True
+
+    def add(self, tensor: Any) -> None:
+        """Copy the slice of a gradient, or add it where one came before in the same step."""
+        if not self.filled:
+            self.take(tensor)
+        elif tensor.shape == self.source:
+            self.dest.add_(tensor.detach()[self.region.index])
+
+    def take_array(self, array: NDArray[Any]) -> None:
+        """Copy the slice of an array."""
+        if array.shape != self.source and not self._fits(array.shape):
+            return
+        np.copyto(self.dest, array[self.region.index], casting="unsafe")
+        self.filled = True
+
+    def shrink(self, limits: Limits) -> None:
+        """Hold less of the tensor, and keep the matching part of what was copied."""
+        region = region_of(self.source, self.layout, limits)
+        if region is None or region.shape == self.region.shape:
+            return
+        kept = np.ascontiguousarray(
+            self.values()[tuple(slice(size) for size in region.shape)], np.float32
+        )
+        self.region, self.limits = region, limits
+        self.settle(kept)
+
+    def values(self) -> NDArray[np.float32]:
+        """What was copied last, in the slot's order; waits for the device."""
+        if self.device is not None and self.device.type == "cuda":
+            host = self.dest.cpu().numpy().reshape(self.region.picked)
+            if self.region.swapped:
+                host = host.swapaxes(0, 1)
+            return np.ascontiguousarray(host.reshape(self.region.shape))
+        return self.array
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of another shape has a slice of the slot's shape; cut anew if not."""
+        rows, *_ = self.region.shape
+        held = Limits(
+            rows=rows if "n" in self.region.axes else self.limits.rows,
+            features=self.limits.features,
+            channels=self.limits.channels,
+            pixels=self.limits.pixels,
+            positions=self.limits.positions,
+        )
+        region = region_of(shape, self.layout, held)
+        if region is not None and region.shape == self.region.shape:
+            self.source, self.misfits = shape, 0
+            if region.picked == self.region.picked:
+                self.region = region
+                return True
+            return False
+        self.misfits += 1
+        region = region_of(shape, self.layout, self.limits)
+        if self.misfits < PATIENCE or region is None:
+            return False
+        self.source, self.region, self.misfits, self.recut = shape, region, 0, True
+        self.settle(np.zeros(region.shape, np.float32))
+        return True
+
+
+def make_cell(
+    what: What, tensor: Any, layout: Layout, limits: Limits, *, array: bool = False
+) -> Cell | None:
+    """A cell for tensors (or arrays) like this one; None where there is nothing to copy."""
+    source = tuple(tensor.shape)
+    region = region_of(source, layout, limits)
+    if region is None:
+        return None
+    return Cell(
+        what,
+        source,
+        region,
+        layout=layout,
+        limits=limits,
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        device=None if array else tensor.device,
+    )

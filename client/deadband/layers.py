@@ -1,0 +1,215 @@
+"""Which modules are layers, what they are called, and what a rule needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from deadband.regions import Layout
+
+ACTIVATIONS = {
+    "ReLU": "relu",
+    "ReLU6": "relu6",
+    "LeakyReLU": "leaky_relu",
+    "PReLU": "prelu",
+    "RReLU": "rrelu",
+    "ELU": "elu",
+    "SELU": "selu",
+    "CELU": "celu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Mish": "mish",
+    "Sigmoid": "sigmoid",
+    "LogSigmoid": "logsigmoid",
+    "Tanh": "tanh",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Hardtanh": "hardtanh",
+    "Hardsigmoid": "hardsigmoid",
+    "Hardswish": "hardswish",
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "GLU": "glu",
+    "Threshold": "threshold",
+}
+"""Class of a module -> name of the nonlinearity."""
+
+_PASSED_OVER = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+    nn.Flatten, nn.Unflatten, nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict,
+    nn.ParameterList, nn.ParameterDict, nn.modules.loss._Loss,
+)  # fmt: skip
+_WHOLE = (nn.MultiheadAttention,)  # has children, but its forward does not call them
+_CHANNELS = (
+    nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm,
+    nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.Upsample, nn.PixelShuffle, nn.LocalResponseNorm,
+)  # fmt: skip
+_UNITS_LAST = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag)
+_OPTIONS = ("p", "negative_slope", "momentum", "eps", "min_val", "max_val", "alpha", "beta")
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether the module is one layer: a leaf that does something to its input."""
+    if isinstance(module, _WHOLE):
+        return True
+    if isinstance(module, _PASSED_OVER):
+        return False
+    children = module._modules.keys() - {"parametrizations"}
+    return not children
+
+
+def find_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Layers of a model in the order of registration, each once; the root itself may be one."""
+    seen: set[int] = set()
+    pending = [("", root)]
+    while pending:
+        path, module = pending.pop(0)
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        if is_layer(module):
+            yield path or type(module).__name__.lower(), module
+            continue
+        children = [
+            (f"{path}.{name}" if path else name, child)
+            for name, child in module._modules.items()
+            if child is not None
+        ]
+        pending = children + pending
+
+
+def loose_parameters(root: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Parameters that hang on a module which is no layer: class tokens, position embeddings.
+
+    Yields the name, the table that holds the parameter, and its key there.
+    """
+    inside = {id(part) for _, layer in find_layers(root) for part in layer.modules()}
+    for path, module in root.named_modules():
+        if id(module) not in inside:
+            for name, parameter in module._parameters.items():
+                if parameter is not None and not is_pending(parameter):
+                    yield (f"{path}.{name}" if path else name), module._parameters, name
+
+
+def is_pending(parameter: Tensor) -> bool:
+    """Whether a lazy module has not made this parameter yet."""
+    return isinstance(parameter, UninitializedParameter)
+
+
+def weight_place(module: nn.Module) -> tuple[dict[str, Any], str] | None:
+    """Where the parameter that stands for the layer's weight is found: its table and its key.
+
+    Never read as an attribute: a parametrised weight would be computed anew, and spectral norm
+    moves its state when that happens.
+    """
+    owners = [module]
+    parametrised = module._modules.get("parametrizations")
+    if parametrised is not None:
+        owners += [child for child in parametrised._modules.values() if child is not None]
+    found = [
+        (owner._parameters, name, parameter)
+        for owner in owners
+        for name, parameter in owner._parameters.items()
+        if parameter is not None and not is_pending(parameter)
+    ]
+    found.sort(key=lambda each: (each[1] != "weight", each[2].ndim < 2))
+    return found[0][:2] if found else None
+
+
+def bias_place(module: nn.Module) -> tuple[dict[str, Any], str] | None:
+    """Where the layer's bias is found, if it has one of that name."""
+    for name in ("bias", "in_proj_bias", "bias_ih_l0"):
+        bias = module._parameters.get(name)
+        if bias is not None and not is_pending(bias) and bias.ndim == 1:
+            return module._parameters, name
+    return None
+
+
+def fan_in(module: nn.Module, weight: Tensor | None) -> int:
+    """Inputs of one unit."""
+    if weight is None or weight.ndim == 0:
+        return 0
+    rows = weight.shape[1] if is_transposed(module) else weight.shape[0]
+    return weight.numel() // max(1, int(rows))
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether the units of the weight lie along axis 1."""
+    return isinstance(module, nn.modules.conv._ConvTransposeNd)
+
+
+def activation_of(module: nn.Module) -> str:
+    """Name of the nonlinearity that the module applies; empty for none."""
+    if isinstance(module, nn.RNN | nn.RNNCell):
+        return str(module.nonlinearity)
+    return ACTIVATIONS.get(type(module).__name__, "")
+
+
+def units_of(module: nn.Module, weight: Tensor | None) -> int:
+    """Output units of a layer with weights."""
+    for name in ("out_features", "out_channels", "embedding_dim", "num_features", "embed_dim"):
+        value = getattr(module, name, None)
+        if isinstance(value, int):
+            return value
+    if isinstance(module, nn.RNNBase):
+        return int(module.hidden_size) * (2 if module.bidirectional else 1)
+    return int(weight.shape[0]) if weight is not None and weight.ndim else 0
+
+
+def options_of(module: nn.Module) -> dict[str, float]:
+    """What the module was made with and a rule may need."""
+    options: dict[str, float] = {}
+    for name in _OPTIONS:
+        value = module.__dict__.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            options[name] = float(value)
+    return options
+
+
+def layout_of(module: nn.Module, tensor: Tensor, before: Layout | None) -> Layout:
+    """Which axes of the layer's output are which; elementwise layers follow the layer before."""
+    if isinstance(module, nn.RNNBase) and not module.batch_first and tensor.ndim == 3:
+        return Layout.TIME_FIRST
+    if isinstance(module, nn.MultiheadAttention) and not module.batch_first and tensor.ndim == 3:
+        return Layout.TIME_FIRST
+    if isinstance(module, _CHANNELS):
+        return Layout.CHANNELS
+    if isinstance(module, _UNITS_LAST):
+        return before if before is Layout.TIME_FIRST and tensor.ndim == 3 else Layout.UNITS_LAST
+    return follow(tensor, before)
+
+
+def follow(tensor: Tensor, before: Layout | None) -> Layout:
+    """The layout of an elementwise result."""
+    if tensor.ndim == 3 and before is not None:
+        return before
+    return (
+        Layout.CHANNELS
+        if tensor.ndim > 3 and before is not Layout.UNITS_LAST
+        else (Layout.UNITS_LAST)
+    )
+
+
+def first_tensor(value: Any, depth: int = 3) -> Tensor | None:
+    """The tensor that stands for a module's input or output; `logits` go first in mappings."""
+    if isinstance(value, Tensor):
+        return value
+    if depth == 0 or value is None:
+        return None
+    parts: Any = ()
+    if isinstance(value, list | tuple):
+        parts = value
+    elif hasattr(value, "items"):
+        if (logits := first_tensor(value.get("logits"), 1)) is not None:
+            return logits
+        parts = value.values()
+    for part in parts:
+        tensor = first_tensor(part, depth - 1)
+        if tensor is not None and tensor.ndim:
+            return tensor
+    return None

@@ -1,0 +1,102 @@
+"""What autograd knows of the loss: its kind, from the names of its nodes, and its value.
+
+Labels are never looked at; the hub infers what it needs from outputs and their gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_KINDS = {
+    "MseLoss": "mse",
+    "BinaryCrossEntropyWithLogits": "bce_logits",
+    "BinaryCrossEntropy": "bce",
+    "SmoothL1Loss": "smooth_l1",
+    "HuberLoss": "huber",
+    "KlDiv": "kl_div",
+    "SoftMarginLoss": "soft_margin",
+    "MultiMarginLoss": "multi_margin",
+}
+_DEEPEST = 32
+"""Nodes looked at: the loss is found at once or is not one of torch's own."""
+
+
+def loss_kind(loss: Any) -> str:
+    """Name of the loss function that made this tensor; empty where it is not known."""
+    nodes = [getattr(loss, "grad_fn", None)]
+    for position in range(_DEEPEST):
+        if position >= len(nodes):
+            break
+        node = nodes[position]
+        if node is None:
+            continue
+        name = type(node).__name__.split("Backward")[0]
+        if name in ("NllLoss", "NllLoss2D", "NLLLoss", "NLLLoss2D"):
+            return "cross_entropy" if "LogSoftmax" in _below(node, 2) else "nll"
+        if name in _KINDS:
+            return _KINDS[name]
+        below = _below(node, 2)
+        if name in ("Mean", "Sum") and below[:1] == ["Abs"] and "Sub" in below:
+            return "l1"
+        if name in ("Mean", "Sum") and below[:1] == ["Pow"] and "Sub" in below:
+            return "mse"
+        nodes += [following for following, _ in node.next_functions]
+    return ""
+
+
+def _below(node: Any, depth: int) -> list[str]:
+    """Names of the nodes below, nearest first."""
+    names: list[str] = []
+    level = [node]
+    for _ in range(depth):
+        level = [
+            following
+            for each in level
+            for following, _ in each.next_functions
+            if following is not None
+        ]
+        names += [type(each).__name__.split("Backward")[0] for each in level]
+    return names
+
+
+class BackwardListener:
+    """Hears of every scalar that is back-propagated, by way of `torch.autograd.backward`.
+
+    `Tensor.backward` looks the function up there at every call. The arguments are passed on as they
+    came.
+    """
+
+    def __init__(self, heard: Callable[[Tensor], None]) -> None:
+        self._heard = heard
+        self._original = torch.autograd.backward
+        self._wrapper: Callable[..., None] | None = None
+
+    def open(self) -> None:
+        """Start to listen."""
+        original = self._original = torch.autograd.backward
+
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            root = tensors if isinstance(tensors, Tensor) else _first_scalar(tensors)
+            if root is not None and root.numel() == 1:
+                self._heard(root)
+            original(tensors, *args, **kwargs)
+
+        self._wrapper = torch.autograd.backward = backward
+
+    def close(self) -> None:
+        """Put torch's own function back, unless somebody else has wrapped ours meanwhile."""
+        if self._wrapper is not None and torch.autograd.backward is self._wrapper:
+            torch.autograd.backward = self._original
+        self._wrapper = None
+
+
+def _first_scalar(tensors: Any) -> Tensor | None:
+    if isinstance(tensors, list | tuple):
+        for each in tensors:
+            if isinstance(each, Tensor) and each.numel() == 1:
+                return each
+    return None

@@ -1,0 +1,125 @@
+"""The optimisers of a run: what they hold, how they are set, and when they step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from deadband.wire import OptimizerGroup
+
+Stepped = Callable[[Optimizer, bool], None]
+"""Called with the optimiser and whether its step was given a closure."""
+
+
+class Optimisers:
+    """Listens to the steps of the optimisers it was given, or of all that hold our parameters.
+
+    Args:
+        given: the user's optimisers; empty: whichever comes that holds one of our parameters.
+        ours: ids of the watched models' parameters.
+        before: called ahead of a step.
+        after: called behind it.
+    """
+
+    def __init__(
+        self,
+        given: Iterable[Optimizer],
+        *,
+        ours: Callable[[], set[int]],
+        before: Stepped,
+        after: Stepped,
+    ) -> None:
+        self.known: list[Optimizer] = list(given)
+        self.given = bool(self.known)
+        self._ours = ours
+        self._before = before
+        self._after = after
+        self._strangers: set[int] = set()
+        self._handles: list[Any] = []
+        if self.given:
+            for optimizer in self.known:
+                self._handles.append(optimizer.register_step_pre_hook(self._about_to_step))
+                self._handles.append(optimizer.register_step_post_hook(self._has_stepped))
+        else:
+            self._handles.append(register_optimizer_step_pre_hook(self._about_to_step))
+            self._handles.append(register_optimizer_step_post_hook(self._has_stepped))
+
+    def close(self) -> None:
+        """Listen no more."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def holds(self, parameter: Any) -> bool:
+        """Whether a known optimiser holds the parameter; True where none is known."""
+        return not self.known or any(
+            each is parameter
+            for optimizer in self.known
+            for group in optimizer.param_groups
+            for each in group["params"]
+        )
+
+    def groups(self) -> tuple[OptimizerGroup, ...]:
+        """Every parameter group as it is set now."""
+        return tuple(
+            _described(optimizer, group)
+            for optimizer in self.known
+            for group in optimizer.param_groups
+        )
+
+    def learning_rates(self) -> dict[str, float]:
+        """`lr` of the first group, `lr/1` of the second, over all optimisers."""
+        groups = [group for optimizer in self.known for group in optimizer.param_groups]
+        return {
+            f"lr/{index}" if index else "lr": _figure(group.get("lr"))
+            for index, group in enumerate(groups)
+        }
+
+    def _recognised(self, optimizer: Optimizer) -> bool:
+        if any(each is optimizer for each in self.known):
+            return True
+        if self.given or id(optimizer) in self._strangers:
+            return False
+        ours = self._ours()
+        if any(id(each) in ours for group in optimizer.param_groups for each in group["params"]):
+            self.known.append(optimizer)
+            return True
+        self._strangers.add(id(optimizer))
+        return False
+
+    def _about_to_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._recognised(optimizer):
+            self._before(optimizer, _has_closure(args, kwargs))
+
+    def _has_stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._recognised(optimizer):
+            self._after(optimizer, _has_closure(args, kwargs))
+
+
+def _has_closure(args: Any, kwargs: Any) -> bool:
+    return any(callable(each) for each in (*args[1:], kwargs.get("closure")))
+
+
+def _described(optimizer: Optimizer, group: dict[str, Any]) -> OptimizerGroup:
+    betas = group.get("betas") or (0.0, 0.0)
+    return OptimizerGroup(
+        optimizer=type(optimizer).__name__,
+        lr=_figure(group.get("lr")),
+        momentum=_figure(group.get("momentum")),
+        weight_decay=_figure(group.get("weight_decay")),
+        eps=_figure(group.get("eps")),
+        betas=(_figure(betas[0]), _figure(betas[1])),
+    )
+
+
+def _figure(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return 0.0

@@ -1,0 +1,258 @@
+"""Keeps the layers and cells of a run, makes the plan from them and writes frames. No torch.
+
+The first sampled step fills cells that own their memory; at its end the plan is made from what was
+seen, the arena is opened and that step is written as its first frame. The same happens again
+whenever layers or shapes change.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband import wire
+from deadband.arena import MOST_PAYLOAD_BYTES, Arena, shared_folder
+from deadband.cells import Cell
+from deadband.ledger import Ledger
+from deadband.regions import Layout, Limits
+from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
+
+MOST_PLANS = 32
+"""A loop whose shapes change for ever is followed so often; then what does not fit is left out."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One layer, or one model (`layer` None), and its cells."""
+
+    name: str
+    model: str
+    describe: Callable[[], Layer]
+    layout: Layout = Layout.UNITS_LAST
+    order: float = math.inf
+    """Order of first execution; parameters that no forward has shown come last."""
+    cells: dict[What, Cell] = field(default_factory=dict)
+    sources: dict[What, tuple[int, ...]] = field(default_factory=dict)
+    """Whole shapes where a cell sees a view: weights."""
+
+
+@dataclass(slots=True, eq=False)
+class ModelEntry:
+    """One model and its cells."""
+
+    name: str
+    describe: Callable[[], Model]
+    cells: dict[What, Cell] = field(default_factory=dict)
+
+
+class Recorder:
+    """Turns filled cells into frames.
+
+    Args:
+        run: run id; part of the arena's file name.
+        announce: takes each new plan, before its first frame.
+    """
+
+    def __init__(self, run: str, announce: Callable[[Plan], None]) -> None:
+        self.entries: list[Entry] = []
+        self.models: list[ModelEntry] = []
+        self.optimizers: Callable[[], tuple[OptimizerGroup, ...]] = tuple
+        self.plan: Plan | None = None
+        self.arena: Arena | None = None
+        self.samples = 0
+        self.dropped = 0
+        self.changed = True
+        """Whether layers or cells came that the plan does not hold."""
+        self._run = run
+        self._announce = announce
+        self._plans = 0
+        self._slots: list[Cell | None] = []
+        self._staging: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._executed = 0
+
+    def add(self, entry: Entry) -> None:
+        """A layer was found."""
+        self.entries.append(entry)
+        self.changed = True
+
+    def drop(self, entry: Entry) -> None:
+        """The layer turned out to be another one's inside."""
+        self.entries.remove(entry)
+
+    def executed(self, entry: Entry) -> None:
+        """The layer was called; the order of first calls is the order of the plan."""
+        if entry.order == math.inf:
+            self._executed += 1
+            entry.order = self._executed
+
+    def cells(self) -> Iterable[Cell]:
+        """All cells."""
+        for model in self.models:
+            yield from model.cells.values()
+        for entry in self.entries:
+            yield from entry.cells.values()
+
+    def begin(self) -> None:
+        """A sampled step begins: nothing is copied yet."""
+        for cell in self.cells():
+            cell.filled = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a frame could be written now."""
+        return self.arena is None or self.arena.has_room
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the hub takes frames as fast as they come."""
+        return self.arena is None or self.arena.keeps_up
+
+    def write(
+        self, step: int, time: float, ledger: Ledger, *, skipped: bool, cost_s: float
+    ) -> bool:
+        """Write what the cells hold as the frame of `step`; False where it was dropped."""
+        if self.plan is None or (self._outgrown() and self._plans < MOST_PLANS):
+            self._replan()
+        assert self.plan is not None
+        if self.arena is None or not self.arena.has_room:
+            self.dropped += 1
+            return False
+        first, losses = ledger.take_losses(step)
+        self._staging[: len(losses)] = losses
+        present = bytes(
+            [1 if (cell is None or (cell.filled and not cell.recut)) else 0 for cell in self._slots]
+        )
+        header = wire.FrameHeader(
+            plan=self.plan.id,
+            step=step,
+            time=time,
+            present=present,
+            loss_first_step=first,
+            loss_count=len(losses),
+            scalars=ledger.take_scalars(),
+            skipped=skipped,
+            cost_s=cost_s,
+        )
+        self.arena.write(_packed(header), self._staging)
+        self.samples += 1
+        return True
+
+    def close(self, *, unlink: bool) -> None:
+        """Let go of the arena; `unlink` where no hub will do it."""
+        if self.arena is not None:
+            self.arena.close(unlink=unlink)
+            self.arena = None
+
+    def _outgrown(self) -> bool:
+        if self.changed:
+            return True
+        return any(cell.recut for cell in self.cells())
+
+    def _replan(self) -> None:
+        """Lay all cells out anew, open an arena for them, say so to the hub."""
+        cells = list(self.cells())
+        _squeeze(cells)
+        self.entries.sort(key=lambda entry: entry.order)
+        self._slots = [None]
+        slots = [Slot(what=What.LOSS, index=0, offset=0, shape=(wire.LOSS_CAPACITY,))]
+        offset = wire.LOSS_CAPACITY
+        owners: list[tuple[int, ModelEntry | Entry]] = [*enumerate(self.models)]
+        owners += [*enumerate(self.entries)]
+        for index, owner in owners:
+            sources = owner.sources if isinstance(owner, Entry) else {}
+            for what, cell in owner.cells.items():
+                slots.append(
+                    Slot(
+                        what=what,
+                        index=index,
+                        offset=offset,
+                        shape=cell.region.shape,
+                        axes=cell.region.axes if what not in WEIGHTS else "",
+                        source=sources.get(what, cell.source),
+                        dtype=cell.dtype,
+                    )
+                )
+                self._slots.append(cell)
+                offset += cell.region.size
+        staging = np.zeros(offset, np.float32)
+        for slot, cell_ in zip(slots, self._slots, strict=True):
+            if cell_ is not None:
+                target = staging[slot.offset : slot.offset + cell_.region.size]
+                target = target.reshape(cell_.region.shape)
+                target[...] = cell_.values()
+                cell_.settle(target)
+                cell_.recut = False
+        self._staging = staging
+        self.changed = False
+        self._plans += 1
+        if self.arena is not None:
+            self.arena.close(unlink=False)  # the hub drains it and unlinks it
+            self.arena = None
+        name = f"deadband-{os.getpid()}-{self._run}-{self._plans}"
+        try:
+            self.arena = Arena(shared_folder() / name, offset * 4)
+        except OSError:
+            self.arena = None  # every sample from now on is dropped, and counted
+        self.plan = Plan(
+            id=self._plans,
+            layers=tuple(entry.describe() for entry in self.entries),
+            models=tuple(model.describe() for model in self.models),
+            optimizers=self.optimizers(),
+            slots=tuple(slots),
+            payload_bytes=offset * 4,
+            arena=str(self.arena.path) if self.arena else "",
+        )
+        self._announce(self.plan)
+
+
+WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD})
+
+
+def _squeeze(cells: list[Cell]) -> None:
+    """Halve rows, then features, until a frame fits the shortest ring."""
+    limits = None
+    while sum(cell.region.size for cell in cells) * 4 > MOST_PAYLOAD_BYTES - 4 * wire.LOSS_CAPACITY:
+        limits = _halved(limits or max((cell.limits for cell in cells), key=lambda each: each.rows))
+        if limits is None:
+            return
+        for cell in cells:
+            if cell.what not in WEIGHTS:
+                cell.shrink(
+                    replace(
+                        cell.limits,
+                        rows=min(cell.limits.rows, limits.rows),
+                        features=min(cell.limits.features, limits.features),
+                        channels=min(cell.limits.channels, limits.channels),
+                    )
+                )
+            elif limits.features < cell.limits.features:
+                cell.shrink(replace(cell.limits, rows=limits.features, features=limits.features))
+
+
+def _halved(limits: Limits) -> Limits | None:
+    if limits.rows > 4:
+        return replace(limits, rows=limits.rows // 2)
+    if limits.features > 1:
+        return replace(limits, features=limits.features // 2, channels=max(1, limits.channels // 2))
+    return None
+
+
+def _packed(header: wire.FrameHeader) -> bytes:
+    """The header as bytes; scalars are thinned out until it fits its place."""
+    packed = msgspec.msgpack.encode(header)
+    while len(packed) > wire.FRAME_HEADER_BYTES - 4 and header.scalars:
+        thinned = {
+            name: points[::-1][::2][::-1]  # keeps the newest
+            for name, points in header.scalars.items()
+        }
+        if max(map(len, thinned.values())) == 1:
+            thinned = {}
+        header = msgspec.structs.replace(header, scalars=thinned)
+        packed = msgspec.msgpack.encode(header)
+    return packed

@@ -1,0 +1,130 @@
+"""Which part of a tensor is copied, from its shape alone. Pure; torch and numpy index the same way.
+
+Whole rows, one contiguous block of features, no stride over features: that is what a cold cache
+forgives. Pixels come from the middle of the image (borders see padding), positions are spread over
+the sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+Index = tuple[slice | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The most that is copied along each kind of axis."""
+
+    rows: int = 32
+    features: int = 512
+    channels: int = 128
+    pixels: int = 16
+    positions: int = 4
+
+
+LAYER = Limits()
+INPUT = Limits(rows=64, pixels=256)
+OUTPUT = Limits(rows=64, features=1024, channels=1024)
+WEIGHT = Limits(rows=64, features=64)
+BIAS = Limits(features=256)
+
+
+class Layout(Enum):
+    """Which axis is which."""
+
+    UNITS_LAST = "units last"  # (samples, ..., units)
+    CHANNELS = "channels"  # (samples, units, pixels...)
+    TIME_FIRST = "time first"  # (positions, samples, units)
+    SAMPLES = "samples"  # (samples,)
+    UNITS = "units"  # (units,)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a tensor."""
+
+    index: Index
+    """What to index the tensor with."""
+    picked: tuple[int, ...]
+    """Shape of what comes out."""
+    shape: tuple[int, ...]
+    """The same in canonical order, as the slot stores it."""
+    axes: str
+    """One letter an axis of `shape`: `n` samples, `p` positions, `u` units."""
+    swapped: bool = False
+    """Whether `picked` has the first two axes of `shape` the other way round."""
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+
+def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region | None:
+    """The part of a tensor of this shape that is copied; None where there is nothing to copy."""
+    if not shape or 0 in shape:
+        return None
+    if len(shape) == 1:
+        return _vector(shape[0], layout, limits)
+    if layout is Layout.CHANNELS and len(shape) > 2:
+        return _image(shape, limits)
+    if layout is Layout.TIME_FIRST and len(shape) == 3:
+        time, batch, width = shape
+        rows, features = min(batch, limits.rows), min(width, limits.features)
+        spread = _spread(time, limits.positions)
+        count = len(range(time)[spread])
+        return Region(
+            (spread, slice(rows), slice(features)),
+            (count, rows, features),
+            (rows, count, features),
+            "npu",
+            swapped=True,
+        )
+    rows, features = min(shape[0], limits.rows), min(shape[-1], limits.features)
+    if len(shape) == 2:
+        return Region((slice(rows), slice(features)), (rows, features), (rows, features), "nu")
+    spread = _spread(shape[-2], limits.positions)
+    count = len(range(shape[-2])[spread])
+    middles = tuple(size // 2 for size in shape[1:-2])
+    picked = (rows, count, features)
+    return Region((slice(rows), *middles, spread, slice(features)), picked, picked, "npu")
+
+
+def _vector(size: int, layout: Layout, limits: Limits) -> Region:
+    if layout is Layout.SAMPLES:
+        rows = min(size, limits.rows)
+        return Region((slice(rows),), (rows,), (rows,), "n")
+    features = min(size, limits.features)
+    if layout is Layout.UNITS:
+        return Region((slice(features),), (features,), (features,), "u")
+    return Region((slice(features),), (features,), (1, features), "nu")
+
+
+def _image(shape: tuple[int, ...], limits: Limits) -> Region:
+    rows, channels = min(shape[0], limits.rows), min(shape[1], limits.channels)
+    columns = min(shape[-1], limits.pixels)
+    left = (shape[-1] - columns) // 2
+    block: list[slice | int] = [slice(left, left + columns)]
+    sizes = [columns]
+    if len(shape) > 3:
+        lines = min(shape[-2], max(1, limits.pixels // columns))
+        top = (shape[-2] - lines) // 2
+        block.insert(0, slice(top, top + lines))
+        sizes.insert(0, lines)
+    middles = tuple(size // 2 for size in shape[2:-2])
+    return Region(
+        (slice(rows), slice(channels), *middles, *block),
+        (rows, channels, *sizes),
+        (rows, channels, math.prod(sizes)),
+        "nup",
+    )
+
+
+def _spread(size: int, most: int) -> slice:
+    count = min(size, most)
+    stride = size // count
+    start = stride // 2
+    return slice(start, start + stride * (count - 1) + 1, stride)

@@ -1,0 +1,226 @@
+"""The thread that talks to the hub: starts it, moves messages, and nothing else.
+
+The training thread appends to a queue and goes on. Frames do not pass here, they lie in the arena.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Protocol
+
+import msgspec
+import zmq
+
+from deadband import wire
+
+BEAT_S = 1.0
+HUB_START_S = 5.0
+"""How long `close` waits for a hub that is still starting: a short run must not be lost."""
+CLOSE_S = 0.15
+"""How long it waits for the last message to leave otherwise."""
+NICENESS = 10
+
+
+class Link(Protocol):
+    """What a watch needs of whoever carries its messages."""
+
+    def post(self, message: wire.ToHub) -> None:
+        """Send it some time soon; never waits."""
+
+    def close(self, bye: wire.Bye) -> bool:
+        """Send the last message; True where a hub has taken over and will clean up."""
+
+    def abandon(self) -> None:
+        """This process is a fork: let go without a word."""
+
+
+class NoLink:
+    """No hub is wanted: messages go nowhere."""
+
+    def post(self, message: wire.ToHub) -> None:
+        """Drop it."""
+
+    def close(self, bye: wire.Bye) -> bool:
+        """Nobody cleans up."""
+        return False
+
+    def abandon(self) -> None:
+        """Nothing to let go of."""
+
+
+class Sender:
+    """The link to a hub on this host.
+
+    Args:
+        run: run id.
+        beat: makes the sign of life.
+        deliver: takes what the hub says; called in the sender's thread.
+    """
+
+    def __init__(
+        self, run: str, beat: Callable[[], wire.Beat], deliver: Callable[[wire.ToClient], None]
+    ) -> None:
+        self._run = run
+        self._beat = beat
+        self._deliver = deliver
+        self._outbox: deque[wire.ToHub] = deque()
+        self._welcomed = False
+        self._refused = False
+        self._deadline: float | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._talk, name="deadband-sender", daemon=True)
+        self._thread.start()
+
+    def post(self, message: wire.ToHub) -> None:
+        """Send it some time soon; never waits."""
+        self._outbox.append(message)
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"!")
+
+    def close(self, bye: wire.Bye) -> bool:
+        """Send the last message; True where a hub has taken over and will clean up."""
+        patience = CLOSE_S if self._welcomed or self._refused else HUB_START_S
+        self._deadline = time.monotonic() + patience
+        self.post(bye)
+        self._thread.join(patience + CLOSE_S)
+        if not self._thread.is_alive():
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        return self._welcomed
+
+    def abandon(self) -> None:
+        """This process is a fork: the thread and the socket are the parent's."""
+        self._outbox = deque()
+
+    def _talk(self) -> None:
+        try:
+            hub = start_hub(self._run)
+        except OSError as error:
+            self._give_up(f"{error}")
+            return
+        with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+            socket.linger = 0
+            socket.reconnect_ivl = 20
+            socket.connect(wire.intake_address(self._run))
+            poller = zmq.Poller()
+            poller.register(socket, zmq.POLLIN)
+            poller.register(self._wake_read, zmq.POLLIN)
+            next_beat = time.monotonic() + BEAT_S
+            while not self._refused:
+                now = time.monotonic()
+                waiting = min(next_beat, self._deadline or next_beat) - now
+                # While the hub starts, look after it often: its failure must be told early.
+                poller.poll(max(0, int(1000 * (waiting if self._welcomed else min(waiting, 0.05)))))
+                self._receive(socket)
+                if not hub.alive():
+                    self._give_up(hub.reason())
+                    return
+                self._send(socket)
+                if self._deadline is not None:
+                    if self._welcomed and not self._outbox:
+                        break
+                    if time.monotonic() >= self._deadline:
+                        break
+                if time.monotonic() >= next_beat:
+                    next_beat += BEAT_S
+                    if self._welcomed and self._deadline is None:
+                        self._outbox.append(self._beat())
+            socket.linger = int(1000 * CLOSE_S)
+
+    def _send(self, socket: zmq.Socket[bytes]) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if self._wake_ready():
+                os.read(self._wake_read, 4096)
+        while self._outbox:
+            try:
+                socket.send(msgspec.msgpack.encode(self._outbox[0]), zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._outbox.popleft()
+
+    def _wake_ready(self) -> bool:
+        os.set_blocking(self._wake_read, False)
+        return True
+
+    def _receive(self, socket: zmq.Socket[bytes]) -> None:
+        while True:
+            try:
+                packed = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = _DECODER.decode(packed)
+            except msgspec.MsgspecError:
+                continue  # a newer hub's word that we do not know
+            if isinstance(message, wire.Welcome):
+                self._welcomed = not message.refused
+                if message.refused:
+                    self._give_up(message.refused)
+            else:
+                self._deliver(message)
+
+    def _give_up(self, reason: str) -> None:
+        self._refused = True
+        sys.stderr.write(
+            f"deadband: the hub could not be started ({reason}); "
+            "training runs on, but nothing is recorded\n"
+        )
+
+
+_DECODER: msgspec.msgpack.Decoder[wire.ToClient] = msgspec.msgpack.Decoder(wire.ToClient)
+
+
+class Hub:
+    """The process that was started as the hub; it detaches itself and leaves its starter."""
+
+    def __init__(self, process: subprocess.Popen[bytes], complaint: IO[bytes]) -> None:
+        self._process = process
+        self._complaint = complaint
+
+    def alive(self) -> bool:
+        """False once it ended in error."""
+        status = self._process.poll()
+        return status is None or status == 0
+
+    def reason(self) -> str:
+        """What it said last before it failed."""
+        self._complaint.seek(0)
+        lines = self._complaint.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit status {self._process.returncode}"
+
+
+def start_hub(run: str) -> Hub:
+    """Start the hub of a run as a process of its own session, niced.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    environ = dict(os.environ)
+    environ["DEADBAND_HOME"] = str(wire.home())
+    if "PYTHONPATH" in environ:
+        environ["PYTHONPATH"] = os.pathsep.join(
+            str(Path(part).absolute()) for part in environ["PYTHONPATH"].split(os.pathsep) if part
+        )
+    complaint = tempfile.TemporaryFile()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deadband_monitor.hub", "--run", run],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=complaint,
+        start_new_session=True,
+        cwd="/",  # `-m` looks in the current folder first: a script's queue.py would shadow ours
+        env=environ,
+    )
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+    return Hub(process, complaint)
