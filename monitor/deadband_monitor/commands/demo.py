@@ -1,0 +1,120 @@
+"""`deadband demo`: a bundled failure, watched live."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from difflib import get_close_matches
+
+import msgspec
+
+from deadband import wire
+from deadband_monitor.commands.base import Command, can_draw, complain, say
+from deadband_monitor.commands.following import follow
+from deadband_monitor.commands.run import final_report, watch_live
+from deadband_monitor.commands.training import Training, log_path
+from deadband_monitor.errors import MonitorError
+from deadband_monitor.report import format_report, headline
+from deadband_monitor.source.live import LiveSource
+
+DEFAULT = "lr-too-high"
+
+
+class DemoEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One demo as `python -m deadband_demos --json` describes it."""
+
+    name: str
+    summary: str
+    cause: str
+    remedy: str
+    script: str
+
+
+def _prepare(parser: ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", default=DEFAULT, help=f"default: {DEFAULT}")
+    parser.add_argument("--list", action="store_true", help="which demos there are")
+    parser.add_argument(
+        "--healthy", action="store_true", help="the twin, with the remedy that deadband advises"
+    )
+    parser.add_argument("--plain", action="store_true", help="plain lines instead of the dashboard")
+
+
+def _run(arguments: Namespace) -> int:
+    demos = catalogue()
+    if arguments.list:
+        return _list(demos)
+    demo = _named(arguments.name, demos)
+    run = wire.new_run_id(demo.name + ("-healthy" if arguments.healthy else ""))
+    command = [demo.script, *(["--healthy"] if arguments.healthy else [])]
+    settings = {"DEADBAND_NAME": run.rpartition("-")[0]}
+    training = Training(command, run=run, settings=settings, output=log_path(run))
+    if can_draw() and not arguments.plain:
+        status = watch_live(training)
+        report = final_report(training.closed())
+        if report:
+            complain(f"{headline(report)}; the whole report: deadband report {run}")
+    else:
+        status = _tell(training)
+        report = final_report(training.closed())
+        if report:
+            say()
+            sys.stdout.write(format_report(report, "text"))
+    if status == 0 and report is None:
+        raise MonitorError(f"the demo was not watched; what it printed: {training.output}")
+    return status
+
+
+def catalogue() -> list[DemoEntry]:
+    """The bundled demos, asked of their own package: the monitor imports none of it."""
+    asked = subprocess.run(
+        [sys.executable, "-m", "deadband_demos", "--json"], capture_output=True, check=False
+    )
+    if asked.returncode != 0:
+        raise MonitorError(
+            "the bundled demos are not installed here: pip install 'deadband[demos]'"
+        )
+    return msgspec.json.decode(asked.stdout, type=list[DemoEntry])
+
+
+def _list(demos: list[DemoEntry]) -> int:
+    width = max(len(demo.name) for demo in demos)
+    for demo in demos:
+        say(f"{demo.name:{width}}  {demo.summary}")
+        if demo.remedy:
+            say(f"{'':{width}}  --healthy: {demo.remedy}")
+    return 0
+
+
+def _named(name: str, demos: list[DemoEntry]) -> DemoEntry:
+    for demo in demos:
+        if demo.name == name:
+            return demo
+    near = get_close_matches(name, [demo.name for demo in demos], n=1)
+    hint = f"did you mean {near[0]}?" if near else "see: deadband demo --list"
+    raise MonitorError(f"there is no demo {name!r}; {hint}")
+
+
+def _tell(training: Training) -> int:
+    """The run in plain lines; its exit status."""
+    with training.taking_our_signals():
+        if training.appears():
+            source = LiveSource(training.run)
+            try:
+                follow(source, say)
+            finally:
+                source.close()
+        status = training.wait()
+    assert status is not None
+    if status != 0:
+        for line in training.last_lines():
+            sys.stderr.write(line + "\n")
+    return status
+
+
+COMMAND = Command(
+    name="demo",
+    summary="a bundled failure, watched live: deadband demo --list",
+    prepare=_prepare,
+    run=_run,
+)

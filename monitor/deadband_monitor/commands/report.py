@@ -1,0 +1,49 @@
+"""`deadband report`: a run in words, for people (text, markdown) and programs (JSON)."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from deadband_monitor.commands.base import Command, say
+from deadband_monitor.commands.following import follow
+from deadband_monitor.hub.registry import resolve
+from deadband_monitor.report import FORMATS, format_report, make_report
+from deadband_monitor.source.open import open_entry
+from deadband_monitor.source.replay import ReplaySource
+
+EXIT_STATUSES = "exit status: 0 healthy, 1 warning, 3 failing, 2 for a mistake in the call"
+
+
+def _prepare(parser: ArgumentParser) -> None:
+    parser.epilog = EXIT_STATUSES
+    parser.add_argument("target", metavar="RUN", help="name, id, start of an id, or a .dbr file")
+    parser.add_argument("--format", choices=FORMATS, default="text", dest="form")
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="one plain line per event until the run ends, then the report",
+    )
+
+
+def _run(arguments: Namespace) -> int:
+    entry = resolve(arguments.target)
+    source = open_entry(entry) if arguments.follow else ReplaySource(entry.path)
+    try:
+        if arguments.follow:
+            follow(source, say)
+            say()
+        report = make_report(source.state)
+    finally:
+        source.close()
+    sys.stdout.write(format_report(report, arguments.form))
+    sys.stdout.flush()
+    return report.exit_status
+
+
+COMMAND = Command(
+    name="report",
+    summary="a run in words: verdict, causes, flags; text, json or markdown",
+    prepare=_prepare,
+    run=_run,
+)

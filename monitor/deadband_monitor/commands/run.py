@@ -1,0 +1,243 @@
+"""`deadband run`: watch a script that never heard of deadband."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from deadband import wire
+from deadband_monitor.commands.base import Command, can_draw, complain
+from deadband_monitor.commands.following import follow
+from deadband_monitor.commands.training import Training, log_path
+from deadband_monitor.errors import MonitorError
+from deadband_monitor.hub.registry import RunEntry
+from deadband_monitor.report import Report, format_for, format_report, headline, make_report
+from deadband_monitor.source.live import LiveSource
+from deadband_monitor.source.open import open_entry
+
+FAILED_FLAGS = 3
+"""Exit status with --fail-on where such a flag stands at the end."""
+GRAVER = {"warning": ("warning", "critical"), "critical": ("critical",)}
+VALUED = ("--report", "--every", "--budget", "--credit-s", "--fail-on", "--name")
+
+
+def _prepare(parser: ArgumentParser) -> None:
+    parser.usage = "deadband run [OPTIONS] (SCRIPT | -m MODULE) [ARGS...]"
+    parser.add_argument("--live", action="store_true", help="with the dashboard in front")
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        type=Path,
+        help="write the report here at the end: JSON, or by its suffix .md or .txt",
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=sorted(GRAVER),
+        help=f"exit {FAILED_FLAGS} where at the end a flag of this severity (or above) stands",
+    )
+    parser.add_argument(
+        "--every", type=_steps, metavar="N", help="measure every N steps exactly (default: budget)"
+    )
+    parser.add_argument(
+        "--budget", type=_share, metavar="F", help="share of time that measuring may cost (0.01)"
+    )
+    parser.add_argument(
+        "--credit-s",
+        type=_seconds,
+        metavar="F",
+        help="seconds of measuring at every step before the budget rules (1)",
+    )
+    parser.add_argument("--name", help="name of the run (default: that of the script)")
+    parser.add_argument(
+        "command", nargs="+", metavar="SCRIPT", help="the script, or -m MODULE, and its arguments"
+    )
+
+
+def split(arguments: Sequence[str]) -> list[str]:
+    """Our options, `--`, and the script's words untouched, whatever they look like."""
+    at = 0
+    while at < len(arguments):
+        word = arguments[at]
+        if word == "-m" or not word.startswith("-") or word in ("-h", "--help"):
+            break
+        if word == "--":
+            return list(arguments)
+        at += 2 if word in VALUED else 1
+    if at < len(arguments) and arguments[at] in ("-h", "--help"):
+        return ["--help"]
+    return [*arguments[:at], "--", *arguments[at:]]
+
+
+def _run(arguments: Namespace) -> int:
+    command = ["-m", "deadband.launch", "--", *arguments.command]
+    run = wire.new_run_id(arguments.name or _stem(arguments.command))
+    settings = _settings(arguments)
+    if not (arguments.live or arguments.report or arguments.fail_on):
+        environment = {**os.environ, **settings, "DEADBAND_RUN": run}
+        os.execve(sys.executable, [sys.executable, *command], environment)
+    if arguments.report:
+        _check_writable(arguments.report)
+    if arguments.live and can_draw():
+        training = Training(command, run=run, settings=settings, output=log_path(run))
+        status = watch_live(training)
+    else:
+        if arguments.live:
+            complain("no terminal to draw on: the run is told in plain lines instead")
+        training = Training(command, run=run, settings=settings)
+        status = _watch_plainly(training, told=arguments.live)
+    report = final_report(training.closed())
+    if report is None:
+        return _unwatched(training, status, wanted=bool(arguments.report or arguments.fail_on))
+    if arguments.report:
+        text = format_report(report, format_for(arguments.report.name))
+        arguments.report.write_text(text, encoding="utf-8")
+    return _judged(report, status, arguments.fail_on)
+
+
+def watch_live(training: Training) -> int:
+    """The dashboard on a script; when the user leaves it, the script's output until its end."""
+    from deadband_monitor.tui.app import run_dashboard
+
+    with training.taking_our_signals():
+        if training.appears():
+            source = LiveSource(training.run)
+            try:
+                run_dashboard(source)
+            finally:
+                source.close()
+        status = training.wait(0)
+        if status is None:
+            complain(f"training goes on; look again with: deadband attach {training.run}")
+            status = _wait_with_output(training)
+        elif status != 0:
+            for line in training.last_lines():
+                sys.stderr.write(line + "\n")
+    return status
+
+
+def final_report(entry: RunEntry | None) -> Report | None:
+    """The report of a run that has ended; None where it was never watched."""
+    if entry is None or entry.problem:
+        return None
+    source = open_entry(entry)
+    try:
+        source.refresh(1.0)
+        return make_report(source.state)
+    finally:
+        source.close()
+
+
+def _watch_plainly(training: Training, *, told: bool) -> int:
+    """Its output is on the terminal; what deadband says goes to standard error."""
+    with training.taking_our_signals():
+        if told and training.appears():
+            source = LiveSource(training.run)
+            try:
+                follow(source, complain)
+            finally:
+                source.close()
+        status = training.wait()
+    assert status is not None
+    return status
+
+
+def _wait_with_output(training: Training) -> int:
+    """Show what the script prints from here on; its exit status."""
+    assert training.output is not None
+    with training.output.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        while True:
+            status = training.wait(0.2)
+            sys.stdout.write(file.read().decode(errors="replace"))
+            sys.stdout.flush()
+            if status is not None:
+                return status
+
+
+def _unwatched(training: Training, status: int, *, wanted: bool) -> int:
+    if training.output is not None and status != 0:
+        for line in training.last_lines():
+            sys.stderr.write(line + "\n")
+    if wanted and status == 0:
+        raise MonitorError(
+            "nothing was watched, so there is no report: no model was trained in that script, or"
+            f" its hub could not start (see {wire.live_folder()})"
+        )
+    return status
+
+
+def _judged(report: Report, status: int, fail_on: str | None) -> int:
+    complain(headline(report))
+    if status != 0 or fail_on is None:
+        return status
+    stands = any(
+        flag.severity in GRAVER[fail_on] and flag.resolved_step is None for flag in report.flags
+    )
+    return FAILED_FLAGS if stands else status
+
+
+def _settings(arguments: Namespace) -> dict[str, str]:
+    given = {
+        "DEADBAND_EVERY": arguments.every,
+        "DEADBAND_BUDGET": arguments.budget,
+        "DEADBAND_CREDIT_S": arguments.credit_s,
+        "DEADBAND_NAME": arguments.name,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _stem(command: Sequence[str]) -> str:
+    if command[0] == "-m":
+        return command[1].rpartition(".")[2] if len(command) > 1 else "run"
+    return Path(command[0]).stem
+
+
+def _check_writable(file: Path) -> None:
+    """Say so before an hour of training, not after."""
+    if file.is_dir():
+        raise MonitorError(f"cannot write the report to {file}: it is a folder; name a file in it")
+    try:
+        with file.open("ab"):
+            pass
+    except OSError as error:
+        raise MonitorError(f"cannot write the report to {file}: {error.strerror}") from error
+
+
+def _steps(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"needs a whole number of steps from 1 on, not {text!r}")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise ArgumentTypeError(f"needs a share between 0 and 1, as 0.01, not {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise ArgumentTypeError(f"needs a number of seconds, not {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+COMMAND = Command(
+    name="run",
+    summary="watch a script with no change to it: deadband run train.py",
+    prepare=_prepare,
+    run=_run,
+    split=split,
+)
