@@ -10,6 +10,7 @@ import numpy as np
 from deadband.wire import LayerTable
 from numpy.typing import NDArray
 
+from deadband_monitor.rules.past import Past
 from deadband_monitor.state.series import Floats
 
 
@@ -40,11 +41,13 @@ class Finding:
     """Empty for the model as a whole."""
     severity: str = "warning"
     active: bool = True
-    """True: the symptom shows; False: it certainly does not (below the closing margin)."""
+    """True: the symptom shows; False: it does not."""
+    clear: bool = True
+    """Of an inactive one: below the closing margin too; an open flag waits for that."""
     evidence: dict[str, float] = field(default_factory=dict)
     message: str = ""
     onset_step: int | None = None
-    """Where the rule itself knows better than "the first active sample in a row"."""
+    """First sample out of the healthy band; None where it is the first active one in a row."""
 
 
 class Rule(Protocol):
@@ -57,10 +60,19 @@ class Rule(Protocol):
     samples_to_open: int
     """Consecutive active samples before the flag opens."""
     samples_to_close: int
-    """Consecutive inactive samples before it closes."""
+    """Consecutive clear samples before it closes."""
+    backward: bool
+    """The symptom travels from the last layer to the first: the root is the last one."""
+    needs: tuple[str, ...]
+    """Statistics without which the rule cannot judge; any one of them will do."""
+    grace_steps: int
+    """It says nothing before this step."""
 
-    def judge(self, seen: Observation) -> Iterable[Finding]:
-        """Findings for the subjects that this sample says something about."""
+    def judge(self, seen: Observation, past: Past) -> Iterable[Finding]:
+        """Findings for the subjects that this sample says something about.
+
+        `past` has taken the sample in already.
+        """
 
 
 Rules = Sequence[Rule]

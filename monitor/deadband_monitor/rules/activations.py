@@ -1,0 +1,119 @@
+"""Rules on activations: units stuck on a flat end, units that never fire."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.judges import LayerRule, LayerView, column
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.past import Past
+
+
+class Saturation(LayerRule):
+    """Most units of a layer sit on one flat end of their activation for every sample.
+
+    Not the share of saturated elements: healthy networks end with 26-35 % of them (sigmoid), yet
+    with no unit that is stuck on one side.
+    """
+
+    kind = "saturation"
+    needs = ("saturated_units",)
+
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """See `LayerRule`."""
+        stuck = column(seen, "saturated_units")
+        # A sure answer saturates the output by right, and one or two units are no layer.
+        judged = ~layout.head & ~layout.last_row & ~((layout.units > 0) & (layout.units < 4))
+        return LayerView(
+            active=judged & (stuck >= 0.75),
+            clear=~judged | (stuck < 0.5),
+            known=np.isfinite(stuck),
+        )
+
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """See `LayerRule`."""
+        model, layer = layout.keys[row]
+        stuck = float(column(seen, "saturated_units")[row])
+        skill = past.skill(model)
+        severity = "warning"
+        if past.output_gone(model):
+            severity = "critical"
+        elif skill > 0.5:
+            severity = "info"
+        activation = layout.layers[row].activation or layout.layers[row].kind
+        return Finding(
+            kind=self.kind,
+            model=model,
+            layer=layer,
+            severity=severity,
+            message=f"{stuck:.0%} of the units are stuck on a flat end of {activation}",
+            evidence={
+                "saturated_units": stuck,
+                "saturation": float(column(seen, "saturation")[row]),
+                "out_variance": float(column(seen, "out_variance")[row]),
+            },
+        )
+
+
+class DeadUnits(LayerRule):
+    """A layer whose units never fire: nothing passes, and no gradient comes back."""
+
+    kind = "dead-units"
+    needs = ("dead_units",)
+    grace_steps = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._usual: np.ndarray | None = None  # type: ignore[type-arg]
+
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """See `LayerRule`."""
+        dead = column(seen, "dead_units")
+        known = np.isfinite(dead)
+        if seen.step < self.grace_steps or not known.any():
+            return None
+        gone = self._gone(seen)
+        # 64 % dead units were seen in a network at skill 1.00: without loss of variance the share
+        # is worth a note only, and only while it grows.
+        before = past.early[:, LAYER_COLUMN["dead_units"]]
+        many = (dead > 0.7) & (dead > before + 0.2) & (seen.step >= 100)
+        return LayerView(
+            active=known & (gone | many),
+            clear=~gone & ~(many | (dead > 0.6)),
+            known=known,
+        )
+
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """See `LayerRule`."""
+        model, layer = layout.keys[row]
+        dead = float(column(seen, "dead_units")[row])
+        severity = "info"
+        message = f"{dead:.0%} of the units did not fire in the last samples"
+        if self._gone(seen)[row]:
+            message = f"{dead:.0%} of the units are dead: the layer passes nothing on"
+            severity = "warning"
+            rho = past.models[model].value("out_variance")
+            skill = past.skill(model)
+            if skill > 0.5:
+                severity = "info"  # a dead branch beside a living path
+            elif rho < 1e-6 or past.models[model].value("out_sd") == 0 or past.output_gone(model):
+                severity = "critical"
+        return Finding(
+            kind=self.kind,
+            model=model,
+            layer=layer,
+            severity=severity,
+            message=message,
+            evidence={
+                "dead_units": dead,
+                "out_variance": float(np.nan_to_num(column(seen, "out_variance")[row])),
+            },
+        )
+
+    def _gone(self, seen: Observation) -> np.ndarray:  # type: ignore[type-arg]
+        rho = column(seen, "out_variance")
+        silent = (column(seen, "out_rms") == 0) | (rho < 1e-6)
+        gone: np.ndarray = (column(seen, "dead_units") >= 0.97) & silent  # type: ignore[type-arg]
+        return gone

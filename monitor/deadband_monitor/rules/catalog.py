@@ -1,0 +1,179 @@
+"""Every symptom and cause in words, for screens, help and reports. Declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One symptom or cause."""
+
+    word: str
+    """As in flags, reports and JSON: `dead-units`."""
+    title: str
+    """On screen, at most 28 characters."""
+    meaning: str
+    """What it is, in one sentence."""
+    remedy: str
+    """What to try first."""
+    demo: str = ""
+    """The bundled demo that shows it."""
+
+
+SYMPTOMS: tuple[Entry, ...] = (
+    Entry(
+        word="output-collapse",
+        title="Output collapse",
+        meaning="The model's output is the same whatever the input, or has lost what it had learnt.",
+        remedy="Look at the first layer whose output variance falls to zero, and at what came first.",
+        demo="lr-too-high",
+    ),
+    Entry(
+        word="constant-predictor",
+        title="Constant predictor",
+        meaning="The predictions are no better than one fixed answer, and are not improving.",
+        remedy="Train on 32 samples to zero loss; if that fails too, model or pipeline is broken.",
+        demo="constant-init",
+    ),
+    Entry(
+        word="saturation",
+        title="Saturated layer",
+        meaning="Most units of a layer sit on one flat end of their activation for every sample.",
+        remedy="Smaller weights and biases, normalised inputs, or an activation without flat ends.",
+        demo="saturated-sigmoid",
+    ),
+    Entry(
+        word="dead-units",
+        title="Dead units",
+        meaning="The units of a layer never fire: nothing passes, and no gradient comes back.",
+        remedy="Zero biases, He initialisation, LeakyReLU; a lower learning rate if they died in it.",
+        demo="dying-relu",
+    ),
+    Entry(
+        word="duplicate-units",
+        title="Twin units",
+        meaning="The units of a layer have the same weights and gradients: it is one unit wide.",
+        remedy="Draw the weights at random.",
+        demo="constant-init",
+    ),
+    Entry(
+        word="vanishing-gradient",
+        title="Vanishing gradient",
+        meaning="No gradient, or next to none, reaches the first layers: they do not learn.",
+        remedy="He or Xavier initialisation, residual connections, normalisation, ReLU.",
+        demo="saturated-sigmoid",
+    ),
+    Entry(
+        word="exploding-gradient",
+        title="Exploding gradient",
+        meaning="The gradient norm jumped to a new level and the loss rose with it.",
+        remedy="Clip the gradient norm at 1.0, warm the learning rate up, lower it.",
+        demo="lr-too-high",
+    ),
+    Entry(
+        word="non-finite",
+        title="NaN or infinity",
+        meaning="A weight, activation, gradient or the loss is no longer a finite number.",
+        remedy="Find the first layer that shows it; lower the learning rate or clip gradients.",
+        demo="lr-too-high",
+    ),
+    Entry(
+        word="update-too-large",
+        title="Update too large",
+        meaning="One optimiser step changed a weight by a large part of itself.",
+        remedy="Divide the learning rate by the update ratio over 0.01.",
+        demo="lr-too-high",
+    ),
+    Entry(
+        word="weight-collapse",
+        title="Weights shrink to zero",
+        meaning="Every weight matrix shrinks together: something pulls them to zero.",
+        remedy="Divide weight decay or the penalty by 10.",
+    ),
+    Entry(
+        word="loss-divergence",
+        title="Loss diverges",
+        meaning="The loss stands above its start and above what a constant answer would give.",
+        remedy="Lower the learning rate; go back to the last checkpoint before the rise.",
+        demo="lr-too-high",
+    ),
+    Entry(
+        word="input-anomaly",
+        title="Odd inputs",
+        meaning="The inputs are all alike, tiny, huge, or dominated by an offset or one feature.",
+        remedy="Standardise each feature with the training set's mean and standard deviation.",
+        demo="unnormalised-inputs",
+    ),
+)
+
+CAUSES: tuple[Entry, ...] = (
+    Entry(
+        word="learning-rate-too-high",
+        title="Learning rate too high",
+        meaning="Single steps change the weights by a large part of themselves.",
+        remedy="lr -> lr x 0.01 / (first update ratio); warm-up; clip the gradient norm at 1.0.",
+        demo="lr-too-high",
+    ),
+    Entry(
+        word="saturating-activation",
+        title="Saturating activation",
+        meaning="Large weights or biases hold sigmoid or tanh units on their flat ends.",
+        remedy="Xavier initialisation and zero biases, normalisation before it, or ReLU.",
+        demo="saturated-sigmoid",
+    ),
+    Entry(
+        word="constant-initialisation",
+        title="Constant initialisation",
+        meaning="All units of a layer started with the same weights and stay the same for ever.",
+        remedy="Draw the weights at random: Kaiming for ReLU, Xavier for tanh and sigmoid.",
+        demo="constant-init",
+    ),
+    Entry(
+        word="dying-relu",
+        title="Dying ReLU",
+        meaning="ReLU units were pushed below zero for every input, where no gradient revives them.",
+        remedy="Zero biases, He initialisation, or LeakyReLU / ELU / GELU.",
+        demo="dying-relu",
+    ),
+    Entry(
+        word="unnormalised-inputs",
+        title="Unnormalised inputs",
+        meaning="Raw feature scales: an offset or the largest feature drowns all others.",
+        remedy="x = (x - x.mean(0)) / (x.std(0) + 1e-8), or a normalisation layer first.",
+        demo="unnormalised-inputs",
+    ),
+    Entry(
+        word="bad-initialisation-scale",
+        title="Badly scaled initial weights",
+        meaning="The weights began far smaller or larger than their fan-in asks for.",
+        remedy="Kaiming initialisation for ReLU, Xavier for tanh and sigmoid.",
+    ),
+    Entry(
+        word="depth-vanishing",
+        title="Signal lost with depth",
+        meaning="Each layer passes on a small part of what it gets; the last ones get nothing.",
+        remedy="He or Xavier initialisation, residual connections, normalisation, fewer layers.",
+    ),
+    Entry(
+        word="over-regularisation",
+        title="Too much regularisation",
+        meaning="Weight decay or a penalty pulls the weights to zero faster than data pulls back.",
+        remedy="Divide weight decay or the penalty by 10.",
+    ),
+    Entry(
+        word="low-data-diversity",
+        title="Inputs all alike",
+        meaning="The batches hold the same input again and again.",
+        remedy="Look at a batch as the model gets it: loader, masks, padding, augmentation.",
+    ),
+    Entry(
+        word="numerical-overflow",
+        title="Numerical overflow",
+        meaning="A value overflowed or was undefined, and nothing else came before it.",
+        remedy="Find the operation with torch.autograd.set_detect_anomaly(True).",
+    ),
+)
+
+ENTRIES: dict[str, Entry] = {entry.word: entry for entry in (*SYMPTOMS, *CAUSES)}
+"""Word -> entry."""

@@ -1,0 +1,320 @@
+"""Runs the rules over samples; opens, holds and closes flags; asks for causes.
+
+Hysteresis, grouping and inhibition live here and nowhere else. One flag is one incident: the same
+symptom in further layers of a model joins it as a follower. Pure and deterministic: the same
+samples give the same flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from deadband.wire import Cause, Flag, LayerTable
+
+from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
+from deadband_monitor.rules.activations import DeadUnits, Saturation
+from deadband_monitor.rules.base import Finding, Observation, Rule
+from deadband_monitor.rules.causes import name_causes
+from deadband_monitor.rules.gradients import ExplodingGradient, VanishingGradient
+from deadband_monitor.rules.inputs import InputAnomaly
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.losses import LossDivergence
+from deadband_monitor.rules.numerics import NonFinite
+from deadband_monitor.rules.outputs import ConstantPredictor, OutputCollapse
+from deadband_monitor.rules.past import Past
+from deadband_monitor.rules.weights import DuplicateUnits, UpdateTooLarge, WeightCollapse
+
+SEVERITIES = ("info", "warning", "critical")
+
+INHIBITS: dict[str, frozenset[str]] = {
+    # What stands -> what need not be said as well, because it follows from it.
+    "non-finite": frozenset(
+        {
+            "output-collapse",
+            "constant-predictor",
+            "dead-units",
+            "saturation",
+            "duplicate-units",
+            "vanishing-gradient",
+            "exploding-gradient",
+            "weight-collapse",
+            "loss-divergence",
+            "input-anomaly",
+        }
+    ),
+    "output-collapse": frozenset({"constant-predictor", "loss-divergence"}),
+    "dead-units": frozenset({"vanishing-gradient", "constant-predictor"}),
+    "vanishing-gradient": frozenset({"constant-predictor"}),
+}
+REOPEN_STEPS = 100
+"""A symptom back within this many steps of its recovery is the same incident."""
+
+
+def default_rules() -> tuple[Rule, ...]:
+    """One fresh judge for each symptom, the one that silences most first."""
+    return (
+        NonFinite(),
+        InputAnomaly(),
+        UpdateTooLarge(),
+        DuplicateUnits(),
+        Saturation(),
+        DeadUnits(),
+        OutputCollapse(),
+        WeightCollapse(),
+        VanishingGradient(),
+        ExplodingGradient(),
+        ConstantPredictor(),
+        LossDivergence(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What one rule can see of this run."""
+
+    kind: str
+    state: str
+    """`armed`, `warming up` or `impossible`."""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Subject:
+    """One layer, or one model as a whole, under one rule."""
+
+    last: Finding
+    onset: int
+    active: int = 0
+    clear: int = 0
+    member: bool = False
+
+
+@dataclass(slots=True)
+class _Incident:
+    """One rule's subjects in one model, and the flag they share."""
+
+    subjects: dict[str, _Subject] = field(default_factory=dict)
+    flag: Flag | None = None
+
+
+class Engine:
+    """The rules of one run."""
+
+    def __init__(self, rules: Iterable[Rule] | None = None) -> None:
+        self.rules = tuple(default_rules() if rules is None else rules)
+        self.past = Past()
+        self.flags: list[Flag] = []
+        """All flags of the run, in the order they were raised."""
+        self._incidents: dict[tuple[str, str], _Incident] = {}
+        self._causes: list[Cause] = []
+        self._stale = False
+
+    def adopt(self, table: LayerTable) -> None:
+        """Take the layer table that the samples from now on follow."""
+        self.past.adopt(Layout(table))
+
+    def observe(self, seen: Observation) -> list[Flag]:
+        """Judge one sample; the flags that were opened, changed or closed by it."""
+        layout = self.past.layout
+        if layout is None or layout.table is not seen.table:
+            self.adopt(seen.table)
+        changed: list[Flag] = []
+        with np.errstate(all="ignore"):
+            self.past.absorb(seen)
+            for rule in self.rules:
+                changed += self._run(rule, seen)
+        self._stale = self._stale or bool(changed)
+        return changed
+
+    def causes(self) -> list[Cause]:
+        """Why the flags stand, best first; empty where only notes stand."""
+        if self._stale:
+            self._causes = name_causes(self.past, self._standing())
+            self._stale = False
+        return self._causes
+
+    def verdict(self) -> str:
+        """`failing` while a critical flag stands, `warning` while a warning does, else `healthy`."""
+        severities = {flag.severity for flag in self._standing()}
+        if "critical" in severities:
+            return "failing"
+        return "warning" if "warning" in severities else "healthy"
+
+    def coverage(self) -> list[Coverage]:
+        """For each rule whether it can judge this run."""
+        return [self._cover(rule) for rule in self.rules]
+
+    def _standing(self) -> list[Flag]:
+        return [flag for flag in self.flags if flag.resolved_step is None]
+
+    def _cover(self, rule: Rule) -> Coverage:
+        past = self.past
+        known = any(
+            (name in LAYER_COLUMN and bool(past.known_layers[LAYER_COLUMN[name]]))
+            or (name in MODEL_COLUMN and bool(past.known_models[MODEL_COLUMN[name]]))
+            for name in rule.needs
+        )
+        if known and past.step >= rule.grace_steps:
+            return Coverage(kind=rule.kind, state="armed")
+        if past.samples < 20 or known:
+            wait = f"judges from step {rule.grace_steps}" if known else "nothing measured yet"
+            return Coverage(kind=rule.kind, state="warming up", reason=wait)
+        needed = " or ".join(rule.needs).replace("_", " ")
+        return Coverage(kind=rule.kind, state="impossible", reason=f"no {needed} in this run")
+
+    def _run(self, rule: Rule, seen: Observation) -> list[Flag]:
+        touched: set[str] = set()
+        for finding in rule.judge(seen, self.past):
+            incident = self._incidents.setdefault((rule.kind, finding.model), _Incident())
+            _count(rule, incident, finding, seen.step)
+            touched.add(finding.model)
+        changed = []
+        for model in sorted(touched):
+            flag = self._settle(rule, model, seen.step)
+            if flag is not None:
+                changed.append(msgspec.structs.replace(flag))
+        return changed
+
+    def _settle(self, rule: Rule, model: str, step: int) -> Flag | None:
+        """Open, change or close the flag of one incident; None where nothing is new."""
+        incident = self._incidents[rule.kind, model]
+        ripe = any(s.active >= rule.samples_to_open for s in incident.subjects.values())
+        standing = incident.flag is not None and incident.flag.resolved_step is None
+        if ripe and not standing:
+            if self._inhibited(rule.kind, model):
+                return None
+            return self._open(rule, model, incident, step)
+        if not standing:
+            return None
+        assert incident.flag is not None
+        if not any(s.member for s in incident.subjects.values()):
+            return self._close(incident, model, step)
+        return self._grow(rule, incident, model)
+
+    def _open(self, rule: Rule, model: str, incident: _Incident, step: int) -> Flag:
+        members = [s for s in incident.subjects.values() if s.active > 0]
+        for subject in members:
+            subject.member = True
+        ordered = self._ordered(rule, members)
+        root = ordered[0]
+        flag = incident.flag
+        severity = _worst(members)
+        same = (
+            flag is not None
+            and flag.resolved_step is not None
+            and step - flag.resolved_step <= REOPEN_STEPS
+            and SEVERITIES.index(severity) <= SEVERITIES.index(flag.severity)
+        )
+        if same:
+            assert flag is not None
+            flag.resolved_step = None
+            flag.severity = severity
+        else:
+            flag = Flag(
+                id=len(self.flags) + 1,
+                kind=rule.kind,
+                severity=severity,
+                model=model,
+                layer=root.last.layer,
+                onset_step=min(root.onset, step),
+                raised_step=step,
+                followers=[s.last.layer for s in ordered[1:]],
+            )
+            self.flags.append(flag)
+            incident.flag = flag
+        flag.evidence = dict(root.last.evidence)
+        flag.message = root.last.message
+        self._note(flag)
+        return flag
+
+    def _grow(self, rule: Rule, incident: _Incident, model: str) -> Flag | None:
+        """Followers join and severity rises; neither makes a second flag."""
+        flag = incident.flag
+        assert flag is not None
+        new = [
+            s
+            for s in incident.subjects.values()
+            if not s.member and s.active >= rule.samples_to_open
+        ]
+        for subject in new:
+            subject.member = True
+        known = {flag.layer, *flag.followers}
+        joined = [s.last.layer for s in self._ordered(rule, new) if s.last.layer not in known]
+        flag.followers.extend(joined)
+        members = [s for s in incident.subjects.values() if s.member and s.active > 0]
+        severity = _worst(members) if members else flag.severity
+        rose = SEVERITIES.index(severity) > SEVERITIES.index(flag.severity)
+        fell = SEVERITIES.index(severity) < SEVERITIES.index(flag.severity)
+        if not (joined or rose or fell):
+            return None
+        if rose or fell:
+            worst = next(s for s in self._ordered(rule, members) if s.last.severity == severity)
+            flag.severity = severity
+            flag.evidence, flag.message = dict(worst.last.evidence), worst.last.message
+        self._note(flag)
+        return flag
+
+    def _close(self, incident: _Incident, model: str, step: int) -> Flag:
+        flag = incident.flag
+        assert flag is not None
+        flag.resolved_step = step
+        flag.message = f"recovered at step {step}: {flag.message.split(': ', 1)[-1]}"
+        self.past.standing.pop((flag.kind, model), None)
+        incident.subjects = {k: s for k, s in incident.subjects.items() if s.active > 0}
+        return flag
+
+    def _note(self, flag: Flag) -> None:
+        self.past.standing[flag.kind, flag.model] = (
+            flag.severity,
+            flag.onset_step,
+            flag.raised_step,
+        )
+
+    def _inhibited(self, kind: str, model: str) -> bool:
+        return any(
+            kind in INHIBITS.get(other, frozenset()) and severity == "critical"
+            for (other, owner), (severity, _, _) in self.past.standing.items()
+            if owner == model
+        )
+
+    def _ordered(self, rule: Rule, subjects: list[_Subject]) -> list[_Subject]:
+        """Root first: worst severity, then execution order (reversed for backward symptoms)."""
+        layout = self.past.layout
+        assert layout is not None
+        sign = -1 if rule.backward else 1
+
+        def place(subject: _Subject) -> tuple[int, int]:
+            row = layout.row_of.get((subject.last.model, subject.last.layer), -1)
+            return -SEVERITIES.index(subject.last.severity), sign * row
+
+        return sorted(subjects, key=place)
+
+
+def _count(rule: Rule, incident: _Incident, finding: Finding, step: int) -> None:
+    """Fold one finding into its subject's counters."""
+    subject = incident.subjects.get(finding.layer)
+    if finding.active:
+        if subject is None:
+            subject = incident.subjects[finding.layer] = _Subject(finding, step)
+        if subject.active == 0 and not subject.member:
+            subject.onset = finding.onset_step if finding.onset_step is not None else step
+        subject.active += 1
+        subject.clear = 0
+        subject.last = finding
+        return
+    if subject is None:
+        return
+    subject.active = 0
+    subject.clear = subject.clear + 1 if finding.clear else 0
+    if subject.clear >= rule.samples_to_close:
+        subject.member = False
+        del incident.subjects[finding.layer]
+    elif not subject.member and finding.clear:
+        del incident.subjects[finding.layer]
+
+
+def _worst(subjects: list[_Subject]) -> str:
+    return max((s.last.severity for s in subjects), key=SEVERITIES.index)

@@ -1,0 +1,125 @@
+"""What speaks for which cause in one model: facts with their step, read from the memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.inputs import CONSTANT, odd_scale
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.state.series import Floats
+
+SMALL_WEIGHTS = 0.1
+LARGE_WEIGHTS = 6.0
+"""Spread times sqrt(3 fan_in): 1 is PyTorch's default, 2.45 He's; harm was seen below 0.1, above 6."""
+DEEP = 5
+"""Weight matrices from which a signal can be lost in depth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The evidence about one model."""
+
+    seen: frozenset[str]
+    """Members of `likelihood.EVIDENCE`."""
+    input_kind: str
+    """`offset`, `large`, `tiny`, `constant` or empty, at the first sample."""
+    zero_weights: bool
+    """Every hidden weight was zero at the start."""
+    twin_layers: tuple[str, ...]
+    """Layers whose units were twins at the start."""
+    spreads: tuple[float, ...]
+    """Initial spread of every hidden weight matrix."""
+    first_signal: float
+    last_signal: float
+    """Dependence ratio after the first and the last hidden layer, in the first ten steps."""
+    grown: float
+    """Largest growth of a weight."""
+
+
+def gather(past: Past, model: ModelPast) -> Facts:
+    """Read the evidence about `model` from the memory."""
+    layout = past.layout
+    assert layout is not None
+    rows = layout.rows_of[[m.name for m in layout.models].index(model.name)]
+    matrices = rows[(layout.matrix & layout.learns)[rows]]
+    hidden = matrices[~layout.head[matrices]]
+    spreads = _finite(_column(past.first, "weight_spread")[hidden])
+    rms = _finite(_column(past.first, "weight_rms")[hidden])
+    zero = len(rms) > 0 and bool((rms == 0).all())
+    twins = _twins(past, layout, hidden)
+    kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))
+    if model.start("in_variance") < CONSTANT or past.stands("input-anomaly", model.name):
+        kind = kind or ("constant" if model.value("in_variance") < CONSTANT else "")
+    first, last = _signals(past, layout, rows)
+    grown = _finite(_column(past.highest, "weight_growth")[matrices])
+    growth = float(grown.max()) if len(grown) else 1.0
+    seen = {
+        "large_update": model.large_update_step is not None,
+        "loss_above_constant": past.loss_was_high,
+        "weights_tripled": growth >= 3,
+        "gradient_tenfold": model.gradient_rose,
+        "saturated": past.stands("saturation", model.name),
+        "dead": past.stands("dead-units", model.name),
+        "faint_depth": len(matrices) >= DEEP and _lost_in_depth(past, model.name, first, last),
+        "input_scale": kind in {"offset", "large"},
+        "input_tiny": kind == "tiny",
+        "input_constant": kind == "constant",
+        "twins": bool(twins),
+        "small_weights": zero
+        or (len(spreads) > 0 and _most(spreads < SMALL_WEIGHTS) and not twins),
+        "large_weights": len(spreads) > 0 and _most(spreads > LARGE_WEIGHTS),
+        "shrinking": past.stands("weight-collapse", model.name),
+    }
+    return Facts(
+        seen=frozenset(name for name, present in seen.items() if present),
+        input_kind=kind,
+        zero_weights=zero,
+        twin_layers=twins,
+        spreads=tuple(float(value) for value in spreads),
+        first_signal=first,
+        last_signal=last,
+        grown=growth,
+    )
+
+
+def _twins(past: Past, layout: Layout, hidden: np.ndarray) -> tuple[str, ...]:  # type: ignore[type-arg]
+    gated = hidden[(layout.fan_in[hidden] >= 8) & (layout.units[hidden] >= 4)]
+    share = _column(past.first, "duplicate_units")[gated]
+    return tuple(layout.layers[row].name for row in gated[share >= 0.9].tolist())
+
+
+def _signals(past: Past, layout: Layout, rows: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
+    values = _column(past.early, "out_variance")[rows]
+    body = values[np.isfinite(values) & ~layout.head[rows]]
+    if len(body) < 2:
+        return math.nan, math.nan
+    return float(body[0]), float(body[-1])
+
+
+def _lost_in_depth(past: Past, model: str, first: float, last: float) -> bool:
+    """The first layer hands the input on, the last gets nothing of it, before anything was learnt.
+
+    Ten default-initialised ReLU layers leave 4e-6 of the variance, twenty 2e-14; He's
+    initialisation leaves 0.06 after twenty.
+    """
+    fades = first > 1e-3 and last < 1e-5 * first
+    standing = past.standing.get(("vanishing-gradient", model))
+    return fades or (standing is not None and standing[0] != "info" and last < 1e-3 * first)
+
+
+def _column(values: Floats, name: str) -> Floats:
+    picked: Floats = values[:, LAYER_COLUMN[name]]
+    return picked
+
+
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
+def _most(mask: np.ndarray) -> bool:  # type: ignore[type-arg]
+    return bool(mask.mean() > 0.5)

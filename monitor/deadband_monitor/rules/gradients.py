@@ -1,0 +1,186 @@
+"""Rules on gradients: none arrives, it fades with depth, or its level jumps."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.judges import Judgement, LayerRule, LayerView, ModelRule, column
+from deadband_monitor.rules.layout import Layout, Mask
+from deadband_monitor.rules.past import ModelPast, Past, carried
+from deadband_monitor.rules.trend import LevelShift
+
+
+class VanishingGradient(LayerRule):
+    """The first layers get no gradient: exactly none, or so little that they stand still.
+
+    Published limits on the gradient's size fire on healthy runs (mean |g| < 1e-7 on 18 % of 183), so
+    the size is not judged: exact zeros are, and the profile of *relative updates* over depth, which
+    an optimiser that rescales gradients keeps healthy.
+    """
+
+    kind = "vanishing-gradient"
+    backward = True
+    needs = ("grad_rms",)
+    grace_steps = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._zero_since: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._faint_since: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._all_zero: dict[str, bool] = {}
+
+    def adopt(self, layout: Layout) -> None:
+        """See `LayerRule`."""
+        old = self._layout
+        carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
+        self._zero_since = carried(self._zero_since, carry, np.nan)
+        self._faint_since = carried(self._faint_since, carry, np.nan)
+        super().adopt(layout)
+
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """See `LayerRule`."""
+        grads = column(seen, "grad_rms")
+        judged = layout.matrix & layout.learns & np.isfinite(grads)
+        zero = np.zeros(len(grads), bool)
+        faint = np.zeros(len(grads), bool)
+        for index, model in enumerate(layout.models):
+            rows = layout.rows_of[index]
+            rows = rows[judged[rows]]
+            if not len(rows) or self._solved(model.name, past):
+                continue
+            blocked = int(np.argmin(grads[rows] == 0)) if (grads[rows] != 0).any() else len(rows)
+            zero[rows[:blocked]] = True
+            self._all_zero[model.name] = blocked == len(rows)
+            if len(rows) >= 3 and not blocked:
+                faint[rows] = _faint(grads[rows], column(seen, "update_ratio")[rows])
+        step = np.float32(seen.step)
+        self._zero_since = np.where(zero, np.fmin(self._zero_since, step), np.nan)
+        self._faint_since = np.where(faint, np.fmin(self._faint_since, step), np.nan)
+        active = (step - self._zero_since >= 10) | (step - self._faint_since >= 20)
+        return LayerView(active=active, clear=~zero & ~faint, known=judged)
+
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """See `LayerRule`."""
+        model, layer = layout.keys[row]
+        grad = float(column(seen, "grad_rms")[row])
+        update = float(column(seen, "update_ratio")[row])
+        skill = past.skill(model)
+        gone = past.output_gone(model)
+        severity = "warning"
+        if grad == 0.0:
+            message = "no gradient reaches this layer"
+            if self._all_zero.get(model):
+                message = "all weight gradients are exactly zero"
+            stuck = skill < 0.3 and not past.learning(model)
+            if gone or self._all_zero.get(model) or (stuck and seen.step >= 100):
+                severity = "critical"
+            elif skill > 0.5:
+                severity = "info"
+        else:
+            message = f"the gradient fades with depth: updates here are {update:.1e} of the weights"
+            stuck = skill < 0.05 and not past.learning(model)
+            if gone and stuck:
+                severity = "critical"
+            elif skill > 0.3 or past.learning(model):
+                severity = "info"
+        return Finding(
+            kind=self.kind,
+            model=model,
+            layer=layer,
+            severity=severity,
+            message=message,
+            evidence={"grad_rms": grad, "update_ratio": update if math.isfinite(update) else 0.0},
+        )
+
+    def _solved(self, model: str, past: Past) -> bool:
+        """Gradients vanish by right when there is nothing left to learn."""
+        return past.skill(model) > 0.9 or past.loss.fresh <= 1e-3 * past.loss.first
+
+
+def _faint(grads: NDArray[np.float32], updates: NDArray[np.float32]) -> Mask:
+    """Rows of the leading layers whose updates are lost against those of the last ones.
+
+    Ten sigmoid layers move their first weight by 4e-12 of itself a step and the last by 3e-2; in
+    healthy runs first and last lie within three decades.
+    """
+    top = float(np.fmax.reduce(updates))
+    if not top > 1e-5 or not updates[0] < 1e-6 or not updates[0] < 1e-4 * top:
+        return np.zeros(len(updates), bool)
+    if not grads[0] < 1e-4 * float(np.fmax.reduce(grads)):
+        return np.zeros(len(updates), bool)
+    lost = updates < 1e-4 * top
+    faint: Mask = np.arange(len(lost)) < (int(np.argmin(lost)) if not lost.all() else len(lost))
+    return faint
+
+
+class ExplodingGradient(ModelRule):
+    """The gradient norm jumped for good and took the loss with it."""
+
+    kind = "exploding-gradient"
+    needs = ("grad_norm",)
+    grace_steps = 1
+
+    JUMP = 1.0
+    """Decades above the baseline. Ten-fold growth within 250 steps is seen in 9 % of healthy runs, so
+    the loss has to rise as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shifts: dict[str, LevelShift] = {}
+        self._calm_loss: dict[str, float] = {}
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        norm = model.value("grad_norm")
+        if not norm > 0 or not math.isfinite(norm):
+            return None
+        shift = self._shifts.setdefault(model.name, LevelShift())
+        level = math.log10(norm)
+        shifted = shift.add(seen.step, level)
+        rise = level - shift.level
+        fresh = past.loss.fresh
+        if shift.sum == 0.0 or model.name not in self._calm_loss:
+            calm = self._calm_loss.get(model.name, fresh)
+            self._calm_loss[model.name] = calm + 0.1 * (fresh - calm)
+        assert past.layout is not None
+        layer, growth = _steepest(seen, past, model)
+        if seen.step <= 10 and norm > 1e3 and growth > 100:
+            return Judgement(
+                active=True,
+                clear=False,
+                severity="warning",
+                layer=layer,
+                message=f"the gradient grows {growth:.1e} times from the last layer to the first",
+                evidence={"grad_norm": norm, "growth": growth},
+            )
+        calm = self._calm_loss[model.name]
+        worse = fresh > 1.5 * calm and calm > 0
+        level_loss = float(np.fmax(model.value("loss_constant"), past.loss.first))
+        broken = fresh > 1.5 * level_loss and level_loss > 0 and not past.layout.several_models
+        return Judgement(
+            active=shifted and rise >= self.JUMP and worse,
+            clear=rise < self.JUMP / 2 or not worse,
+            severity="critical" if broken else "warning",
+            message=f"the gradient norm is {10**rise:.3g} times its usual level and the loss rose",
+            evidence={"grad_norm": norm, "usual": 10**shift.level, "loss": fresh},
+            onset_step=shift.onset if shifted else None,
+        )
+
+
+def _steepest(seen: Observation, past: Past, model: ModelPast) -> tuple[str, float]:
+    """The layer with the largest output gradient, and its size over the last layer's."""
+    layout = past.layout
+    assert layout is not None
+    rows = layout.rows_of[[m.name for m in layout.models].index(model.name)]
+    values = seen.layers[rows, LAYER_COLUMN["out_grad_rms"]]
+    known = np.isfinite(values) & (values > 0)
+    if known.sum() < 3:
+        return "", 0.0
+    rows, values = rows[known], values[known]
+    peak = int(np.argmax(values))
+    return layout.layers[rows[peak]].name, float(values[peak] / values[-1])

@@ -1,0 +1,172 @@
+"""The two shapes of a rule: one judges all layers at once as arrays, one judges a model at a time.
+
+Both remember since when a subject has been out of its healthy band, which is the onset they report.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.layout import Layout, Mask
+from deadband_monitor.rules.past import ModelPast, Past, carried
+from deadband_monitor.state.series import Floats
+
+
+def column(seen: Observation, name: str) -> Floats:
+    """One statistic of all layers."""
+    values: Floats = seen.layers[:, LAYER_COLUMN[name]]
+    return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerView:
+    """What a layer rule holds of all rows at one sample."""
+
+    active: Mask
+    clear: Mask
+    known: Mask
+    """Rows that this sample says something about."""
+
+
+class LayerRule(ABC):
+    """Judges every layer of a sample by array arithmetic; makes objects only for what shows."""
+
+    kind: str
+    samples_to_open = 3
+    samples_to_close = 3
+    backward = False
+    needs: tuple[str, ...] = ()
+    grace_steps = 0
+
+    def __init__(self) -> None:
+        self._layout: Layout | None = None
+        self._out_since: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._echo: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    @abstractmethod
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """Which rows show the symptom; None where the sample says nothing."""
+
+    @abstractmethod
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """The words, severity and figures for one active row."""
+
+    def adopt(self, layout: Layout) -> None:
+        """Rows change; what is known of a layer stays with its name."""
+        old, self._layout = self._layout, layout
+        carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
+        self._out_since = _carried(self._out_since, carry, -1)
+        self._echo = _carried(self._echo, carry, 0)
+
+    def judge(self, seen: Observation, past: Past) -> Iterator[Finding]:
+        """See `Rule`."""
+        layout = past.layout
+        assert layout is not None
+        if layout is not self._layout:
+            self.adopt(layout)
+        view = self.view(seen, past, layout)
+        if view is None:
+            return
+        entering = view.known & ~view.clear & (self._out_since < 0)
+        self._out_since[entering] = seen.step
+        self._out_since[view.known & view.clear] = -1
+        telling = view.active | ((self._echo > 0) & view.known)
+        for row in np.flatnonzero(telling).tolist():
+            model, layer = layout.keys[row]
+            if view.active[row]:
+                found = self.finding(row, seen, past, layout)
+                onset = found.onset_step
+                yield Finding(
+                    kind=found.kind,
+                    model=model,
+                    layer=layer,
+                    severity=found.severity,
+                    evidence=found.evidence,
+                    message=found.message,
+                    onset_step=int(self._out_since[row]) if onset is None else onset,
+                )
+            else:
+                yield Finding(
+                    kind=self.kind,
+                    model=model,
+                    layer=layer,
+                    active=False,
+                    clear=bool(view.clear[row]),
+                )
+        self._echo[view.active] = self.samples_to_close
+        self._echo[view.known & view.clear & ~view.active] -= 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a model rule holds of one model at one sample."""
+
+    active: bool
+    clear: bool
+    severity: str = "warning"
+    message: str = ""
+    layer: str = ""
+    evidence: dict[str, float] = field(default_factory=dict)
+    onset_step: int | None = None
+
+
+class ModelRule(ABC):
+    """Judges one model at a time."""
+
+    kind: str
+    samples_to_open = 3
+    samples_to_close = 3
+    backward = False
+    needs: tuple[str, ...] = ()
+    grace_steps = 0
+
+    def __init__(self) -> None:
+        self._out_since: dict[str, int] = {}
+
+    @abstractmethod
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """What this sample says of `model`; None where it says nothing."""
+
+    def judge(self, seen: Observation, past: Past) -> Iterable[Finding]:
+        """See `Rule`."""
+        layout = past.layout
+        assert layout is not None
+        for index, model in enumerate(layout.models):
+            if not layout.model_learns[index]:
+                continue  # a frozen teacher or target network is not trained: nothing to judge
+            judged = self.verdict(seen, past, past.models[model.name])
+            if judged is None:
+                continue
+            if judged.clear:
+                self._out_since.pop(model.name, None)
+            else:
+                self._out_since.setdefault(model.name, seen.step)
+            onset = judged.onset_step
+            yield Finding(
+                kind=self.kind,
+                model=model.name,
+                layer=judged.layer,
+                severity=judged.severity,
+                active=judged.active,
+                clear=judged.clear,
+                evidence=judged.evidence,
+                message=judged.message,
+                onset_step=self._out_since.get(model.name, seen.step) if onset is None else onset,
+            )
+
+
+def _carried(values: NDArray[np.int64], carry: NDArray[np.int64], new: int) -> NDArray[np.int64]:
+    moved = np.full(len(carry), new, np.int64)
+    known = carry >= 0
+    moved[known] = values[carry[known]]
+    return moved
+
+
+__all__ = ["Judgement", "LayerRule", "LayerView", "ModelRule", "carried", "column"]

@@ -1,0 +1,61 @@
+"""What the rows of a sample stand for, as masks that rules can use without a loop over layers."""
+
+from __future__ import annotations
+
+import numpy as np
+from deadband.wire import Layer, LayerTable
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+Key = tuple[str, str]
+"""(model, layer)"""
+
+
+class Layout:
+    """The rows of one layer table, sorted into kinds."""
+
+    def __init__(self, table: LayerTable) -> None:
+        layers = table.layers
+        self.table = table
+        self.layers: tuple[Layer, ...] = layers
+        self.keys: list[Key] = [(layer.model, layer.name) for layer in layers]
+        self.row_of: dict[Key, int] = {key: row for row, key in enumerate(self.keys)}
+        self.models = table.models
+        index = {model.name: i for i, model in enumerate(table.models)}
+        self.model_of = np.array([index.get(layer.model, -1) for layer in layers], np.int64)
+        self.rows_of: list[NDArray[np.int64]] = [
+            np.flatnonzero(self.model_of == i) for i in range(len(table.models))
+        ]
+        self.learns: Mask = _mask(layer.trainable and layer.optimised for layer in layers)
+        self.embedding: Mask = _mask("embedding" in layer.kind.lower() for layer in layers)
+        # A weight with one input a unit is a gain (normalisation): it has no direction to judge.
+        self.matrix: Mask = _mask(layer.fan_in >= 2 for layer in layers) & ~self.embedding
+        self.last_row = np.zeros(len(layers), bool)
+        self.head = np.zeros(len(layers), bool)
+        """The last weight matrix of each model and what follows it: the output, not a hidden layer."""
+        for rows in self.rows_of:
+            if len(rows):
+                self.last_row[rows[-1]] = True
+                matrices = rows[self.matrix[rows]]
+                start = matrices[-1] if len(matrices) else rows[-1]
+                self.head[rows[rows >= start]] = True
+        self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)
+        self.units = np.array([layer.units for layer in layers], np.int64)
+        self.model_learns = [model.trainable > 0 for model in table.models]
+        self.takes_ids = [
+            bool(len(rows)) and bool(self.embedding[rows[0]]) for rows in self.rows_of
+        ]
+
+    @property
+    def several_models(self) -> bool:
+        """More than one model, so a loss is nobody's in particular."""
+        return len(self.models) > 1
+
+    def carry(self, old: Layout) -> NDArray[np.int64]:
+        """For each row the row it had in `old`; -1 for a new one."""
+        return np.array([old.row_of.get(key, -1) for key in self.keys], np.int64)
+
+
+def _mask(values: object) -> Mask:
+    return np.array(list(values), bool)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,150 @@
+"""Rules on the model's output: does it still depend on the input, does it say anything?"""
+
+from __future__ import annotations
+
+import math
+
+from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.past import ModelPast, Past
+
+EXACT = 1e-9
+"""Below this share of variance an output is exactly constant in float32. Of 189 healthy runs none
+stayed below it for more than one sample (a zero-initialised head at the first step); 201 collapsed
+ones stayed for 9 to 128."""
+
+
+class OutputCollapse(ModelRule):
+    """The output became the same whatever the input, or lost what it had learnt."""
+
+    kind = "output-collapse"
+    needs = ("out_variance", "information", "sigma_share")
+    grace_steps = 2
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        rho = model.value("out_variance")
+        if model.value("out_rms") == 0.0 or model.value("out_sd") == 0.0:
+            rho = 0.0
+        if not math.isfinite(rho) or seen.step < self.grace_steps:
+            return None
+        if not model.updated and seen.step < 20:
+            return None  # a zero-initialised head stays zero until the first update was applied
+        skill = past.skill(model.name)
+        # An output that carries the labels, or a loss well below a constant answer's, works: targets
+        # of 1e6 +- 1 leave no more variance, and the first output need not be the one that counts.
+        works = (
+            model.value("information") >= 0.01
+            or model.value("sigma_share") >= 0.1
+            or model.value("loss") < 0.8 * model.value("loss_constant")
+        )
+        exact = rho < EXACT and not works
+        lost, still_lost = _lost(model, skill)
+        evidence = {"out_variance": rho, "information": model.value("information")}
+        if exact:
+            message = "the output is the same for every input"
+            if math.isnan(skill) and past.loss.fresh < 0.5 * past.loss.first:
+                # No labels to judge by, and the loss halved: a constant first output may be meant.
+                return Judgement(active=True, clear=False, message=message, evidence=evidence)
+        else:
+            message = (
+                f"the output lost what it had learnt: information {model.value('information'):.2g}"
+                f" after {model.peak_information:.2g}"
+            )
+            evidence["peak_information"] = model.peak_information
+        return Judgement(
+            active=exact or lost,
+            clear=not exact and not still_lost and (rho > 10 * EXACT or works),
+            severity="critical",
+            message=message,
+            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+        )
+
+
+def _lost(model: ModelPast, skill: float) -> tuple[bool, bool]:
+    """Whether learnt information has gone, and whether it is still away.
+
+    A peak of 0.04 (sigma share 0.2) is well above what networks show before they learn; nine
+    tenths of it must be gone, and with labels known the loss must be back at the constant one.
+    """
+    lost = still = False
+    information, sigma = model.value("information"), model.value("sigma_share")
+    if model.peak_information >= 0.04 and math.isfinite(information):
+        lost = information < min(0.1 * model.peak_information, 0.02)
+        still = information < min(0.3 * model.peak_information, 0.06)
+    if model.peak_sigma_share >= 0.2 and math.isfinite(sigma):
+        lost = lost or sigma < min(0.1 * model.peak_sigma_share, 0.1)
+        still = still or sigma < min(0.3 * model.peak_sigma_share, 0.2)
+    useless = math.isnan(skill) or skill < min(0.1, 0.3 * max(model.best_skill, 0.0))
+    return lost and useless, still and useless
+
+
+class ConstantPredictor(ModelRule):
+    """The model answers no better than one fixed answer would, and is not getting better."""
+
+    kind = "constant-predictor"
+    samples_to_open = 5
+    needs = ("information", "sigma_share", "skill")
+    grace_steps = 100
+
+    ESCALATE_STEPS = 300
+    """Standing this long without any trend, it is a failure, not a slow start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stalled: dict[str, int] = {}
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        assert past.layout is not None
+        if seen.step < self.grace_steps or model.lr_rising:
+            return None
+        if model.value("batch_label_entropy") < 0.35:
+            return None  # batches of one label: neither information nor skill means anything
+        information, sigma = model.value("information"), model.value("sigma_share")
+        skill = past.skill(model.name)
+        if math.isnan(information) and math.isnan(sigma) and math.isnan(skill):
+            return None
+        learning = past.learning(model.name)
+        says_nothing = information < 0.01 or sigma < 0.1
+        useless = math.isnan(skill) or skill < 0.02
+        empty = says_nothing and useless and not learning
+        if skill < 0.05 and not learning:
+            self._stalled[model.name] = self._stalled.get(model.name, 0) + 1
+        else:
+            self._stalled[model.name] = 0
+        # Skill alone swings more than information does: ten samples instead of five.
+        stalled = self._stalled[model.name] >= 10 - self.samples_to_open
+        clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
+        clear = (clear or skill > 0.2) and not skill < 0.1
+        since = past.standing.get((self.kind, model.name))
+        severity = "warning"
+        if past.layout.several_models:
+            severity = "info"  # a discriminator at its equilibrium knows nothing either
+        elif empty and since and seen.step - since[2] >= self.ESCALATE_STEPS:
+            severity = "critical"
+        elif since and since[0] == "critical":
+            severity = "critical"
+        evidence = {
+            "information": information,
+            "sigma_share": sigma,
+            "skill": skill,
+            "top_share": model.value("top_share"),
+        }
+        return Judgement(
+            active=empty or stalled,
+            clear=clear,
+            severity=severity,
+            message=_words(model, says_nothing, skill),
+            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+        )
+
+
+def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:
+    if model.value("top_share") >= 0.999 and math.isfinite(skill):
+        return (
+            f"every input gets the same class; the loss is that of a constant (skill {skill:.2g})"
+        )
+    if says_nothing:
+        return "the predictions hardly depend on the input"
+    return f"the loss is no better than that of a constant prediction (skill {skill:.2g})"

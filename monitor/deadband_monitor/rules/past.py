@@ -1,0 +1,248 @@
+"""What the rules remember of a run: per model and per layer, at bounded size.
+
+The engine folds each sample in once; rules and causes read. Everything follows from the samples
+alone, so a recording replayed leaves the same memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.trend import History, LossTrend
+from deadband_monitor.state.series import Floats
+
+if TYPE_CHECKING:
+    from deadband_monitor.rules.base import Observation
+
+EARLY_STEPS = 10
+"""The first updates decide the verdict on the learning rate; clients sample every one of them."""
+FORMATIVE_STEPS = 250
+"""The stretch over which the shares of `likelihood` were counted."""
+LARGE_UPDATE = 0.3
+"""Relative update of one step. Healthy runs stay below 0.15 at usual rates and reach 0.35-0.42 at the
+edge of stability; runs that a learning rate ruined began at 1.1 to 14, one transformer at 0.42."""
+
+_UPDATE = LAYER_COLUMN["update_ratio"]
+_GROWTH = LAYER_COLUMN["weight_growth"]
+_GRAD = LAYER_COLUMN["grad_rms"]
+
+
+class ModelPast:
+    """One model's history."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.samples = 0
+        self.now: Floats = np.full(len(MODEL_METRICS), np.nan, np.float32)
+        self.first: Floats = self.now.copy()
+        """First finite value of each statistic."""
+        self.updated = False
+        """Some weight had moved before this sample."""
+        self.information = History()
+        self.sigma_share = History()
+        self.skill = History()
+        self.best_skill = -math.inf
+        self.peak_information = 0.0
+        """Highest minimum of three samples while there was skill."""
+        self.peak_sigma_share = 0.0
+        self.peak_update = 0.0
+        self.large_update_step: int | None = None
+        """First step at which some matrix changed by more than `LARGE_UPDATE`."""
+        self.last_large_update: int | None = None
+        self.large_update = 0.0
+        """The first update ratio above `LARGE_UPDATE`, and the learning rate that made it."""
+        self.large_update_lr = math.nan
+        self.gradient_rose = False
+        """The gradient norm passed ten times its start within 250 steps."""
+        self._lrs: deque[tuple[int, float]] = deque(maxlen=64)
+        self._last_three: deque[tuple[float, float]] = deque(maxlen=3)
+
+    def value(self, name: str) -> float:
+        """A statistic of the newest sample."""
+        return float(self.now[MODEL_COLUMN[name]])
+
+    def start(self, name: str) -> float:
+        """The first finite value of a statistic."""
+        return float(self.first[MODEL_COLUMN[name]])
+
+    @property
+    def lr_rising(self) -> bool:
+        """The learning rate is being warmed up: slow is as planned."""
+        if len(self._lrs) < 2:
+            return False
+        return self._lrs[-1][1] > 1.01 * self._lrs[0][1]
+
+    def absorb(self, step: int, row: Floats, fresh_skill: float) -> None:
+        """Fold one sample in."""
+        self.samples += 1
+        self.now = row
+        self.first = np.where(np.isfinite(self.first), self.first, row)
+        information, sigma = self.value("information"), self.value("sigma_share")
+        self.information.add(step, information)
+        self.sigma_share.add(step, sigma)
+        self.skill.add(step, fresh_skill)
+        if step <= FORMATIVE_STEPS and self.value("grad_norm") > 10 * self.start("grad_norm"):
+            self.gradient_rose = True
+        self._last_three.append((information, sigma))
+        if math.isfinite(fresh_skill):
+            self.best_skill = max(self.best_skill, fresh_skill)
+        lr = self.value("lr")
+        if math.isfinite(lr):
+            while self._lrs and step - self._lrs[0][0] > 50:
+                self._lrs.popleft()
+            self._lrs.append((step, lr))
+        # What a model knew counts as learnt only with skill behind it: weights drawn too large
+        # "know" 0.7 of the labels before the first step, and losing that is no collapse.
+        if len(self._last_three) == 3 and (fresh_skill > 0.05 or math.isnan(fresh_skill)):
+            infos, sigmas = zip(*self._last_three, strict=True)
+            self.peak_information = max(self.peak_information, _least(infos))
+            self.peak_sigma_share = max(self.peak_sigma_share, _least(sigmas))
+
+    def absorb_update(self, step: int, largest: float) -> None:
+        """Fold the largest update ratio of the model's matrices in."""
+        self.updated = self.peak_update > 0
+        if not math.isfinite(largest):
+            return
+        self.peak_update = max(self.peak_update, largest)
+        if largest > LARGE_UPDATE:
+            if self.large_update_step is None:
+                self.large_update_step = step
+                self.large_update, self.large_update_lr = largest, self.value("lr")
+            self.last_large_update = step
+
+
+def _least(values: tuple[float, ...]) -> float:
+    return min(values) if all(map(math.isfinite, values)) else 0.0
+
+
+class Past:
+    """The memory that all rules share."""
+
+    def __init__(self) -> None:
+        self.layout: Layout | None = None
+        self.step = 0
+        self.first_step = 0
+        self.samples = 0
+        self.loss = LossTrend()
+        self.loss_was_high = False
+        """The loss stayed above 1.5 times its start and a constant answer's for five of eight."""
+        self.models: dict[str, ModelPast] = {}
+        self.standing: dict[tuple[str, str], tuple[str, int, int]] = {}
+        """(kind, model) -> severity, onset step, raised step of the flags that stand."""
+        self.first: Floats = np.zeros((0, len(LAYER_METRICS)), np.float32)
+        """First finite value of each layer statistic."""
+        self.highest: Floats = self.first.copy()
+        self.lowest: Floats = self.first.copy()
+        self.early: Floats = self.first.copy()
+        """The last values seen within the first ten steps."""
+        self._sample_steps: deque[int] = deque(maxlen=512)
+        self.known_models = np.zeros(len(MODEL_METRICS), bool)
+        self.known_layers = np.zeros(len(LAYER_METRICS), bool)
+
+    def adopt(self, layout: Layout) -> None:
+        """Rows change: what is known of a layer stays with its name."""
+        old, self.layout = self.layout, layout
+        carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
+        self.first = carried(self.first, carry, np.nan)
+        self.highest = carried(self.highest, carry, np.nan)
+        self.lowest = carried(self.lowest, carry, np.nan)
+        self.early = carried(self.early, carry, np.nan)
+        for model in layout.models:
+            self.models.setdefault(model.name, ModelPast(model.name))
+
+    def absorb(self, seen: Observation) -> None:
+        """Fold one sample in."""
+        layout = self.layout
+        assert layout is not None
+        self.step = seen.step
+        self.samples += 1
+        self.first_step = self.first_step or seen.step
+        self._sample_steps.append(seen.step)
+        self.loss.add(seen.losses)
+        self._watch_loss(seen)
+        layers = seen.layers
+        self.known_layers |= np.isfinite(layers).any(axis=0)
+        self.known_models |= np.isfinite(seen.models).any(axis=0)
+        self.first = np.where(np.isfinite(self.first), self.first, layers)
+        self.highest = np.fmax(self.highest, layers)
+        self.lowest = np.fmin(self.lowest, layers)
+        if seen.step <= EARLY_STEPS or self.samples == 1:
+            self.early = np.where(np.isfinite(layers), layers, self.early)
+        judged = layout.matrix & layout.learns
+        updates = np.where(judged, layers[:, _UPDATE], np.nan)
+        for i, model in enumerate(layout.models):
+            past = self.models[model.name]
+            row = seen.models[i]
+            skill = float(row[MODEL_COLUMN["skill"]])
+            if not layout.several_models:
+                skill = self._fresh_skill(row, skill)
+            past.absorb(seen.step, row, skill)
+            rows = layout.rows_of[i]
+            largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
+            past.absorb_update(seen.step, largest)
+
+    def samples_at(self, step: int) -> int:
+        """How many samples had been taken by `step`, as far back as is remembered."""
+        return self.samples - sum(taken > step for taken in self._sample_steps)
+
+    def _watch_loss(self, seen: Observation) -> None:
+        assert self.layout is not None
+        if self.layout.several_models or self.loss_was_high or not len(seen.models):
+            return
+        constant = float(seen.models[0, MODEL_COLUMN["loss_constant"]])
+        level = float(np.fmax(constant, self.loss.first))
+        self.loss_was_high = level > 0 and self.loss.above(1.5 * level, 5, 8)
+
+    def _fresh_skill(self, row: Floats, smoothed: float) -> float:
+        """Skill of the last eight steps; the smoothed one lags by ten samples."""
+        constant = float(row[MODEL_COLUMN["loss_constant"]])
+        if math.isfinite(constant) and constant > 0 and math.isfinite(self.loss.fresh):
+            return 1 - self.loss.fresh / constant
+        return smoothed
+
+    def skill(self, model: str) -> float:
+        """The better of the fresh and the smoothed skill; NaN where labels are unknown."""
+        past = self.models[model]
+        fresh = past.value("skill")
+        assert self.layout is not None
+        if not self.layout.several_models:
+            fresh = self._fresh_skill(past.now, fresh)
+        return float(np.fmax(fresh, past.value("skill")))
+
+    def learning(self, model: str) -> bool:
+        """Whether information, skill or loss still improve, or it is too early to tell."""
+        past = self.models[model]
+        window = max(100, self.step // 3)
+        verdicts = [
+            past.information.rising(window, 1.1),
+            past.sigma_share.rising(window, 1.1),
+            past.skill.climbing(window),
+            self.loss.falling,
+        ]
+        if all(verdict is None for verdict in verdicts):
+            return True
+        return any(verdict is True for verdict in verdicts)
+
+    def stands(self, kind: str, model: str) -> bool:
+        """Whether a flag of this kind stands with at least a warning."""
+        severity = self.standing.get((kind, model), ("", 0, 0))[0]
+        return severity in {"warning", "critical"}
+
+    def output_gone(self, model: str) -> bool:
+        """Whether this model's output is known to be worthless."""
+        return self.stands("output-collapse", model) or self.stands("constant-predictor", model)
+
+
+def carried(values: NDArray[np.float32], carry: NDArray[np.int64], new: float) -> Floats:
+    """`values` with rows re-arranged as `carry` says; new rows hold `new`."""
+    moved = np.full((len(carry), *values.shape[1:]), new, values.dtype)
+    known = carry >= 0
+    moved[known] = values[carry[known]]
+    return moved

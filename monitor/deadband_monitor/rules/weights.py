@@ -1,0 +1,191 @@
+"""Rules on weights and their updates: twins, steps that are too large, weights pulled to zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.judges import Judgement, LayerRule, LayerView, ModelRule, column
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.past import LARGE_UPDATE, ModelPast, Past
+
+
+class DuplicateUnits(LayerRule):
+    """Units that compute the same and are pushed the same way: the width counts as one."""
+
+    kind = "duplicate-units"
+    needs = ("duplicate_units",)
+
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """See `LayerRule`."""
+        twins = column(seen, "duplicate_units")
+        twin_grads = column(seen, "duplicate_grads")
+        zero = column(seen, "weight_rms") == 0
+        twins = np.where(zero, np.float32(1), twins)
+        # In few dimensions random vectors point the same way by chance (44-50 % twins in a healthy
+        # network with two inputs), and a head's rows are told apart by their own labels.
+        judged = (
+            layout.matrix
+            & layout.learns
+            & ~layout.head
+            & (layout.fan_in >= 8)
+            & (layout.units >= 4)
+        )
+        pushed_alike = ~(twin_grads < 0.9)
+        return LayerView(
+            active=judged & (twins >= 0.9) & pushed_alike,
+            clear=~judged | (twins < 0.5),
+            known=np.isfinite(twins),
+        )
+
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """See `LayerRule`."""
+        model, layer = layout.keys[row]
+        twins = float(column(seen, "duplicate_units")[row])
+        directions = float(column(seen, "participation")[row])
+        if column(seen, "weight_rms")[row] == 0:
+            twins = 1.0
+        best, skill = past.models[model].best_skill, past.skill(model)
+        alone = directions < 1.05 or not math.isfinite(directions)
+        severity = "warning"
+        if skill > 0.5:
+            severity = "info"  # weights may align as a network converges
+        elif alone and seen.step >= 50 and best < 0.5:
+            severity = "critical"
+        evidence = {"duplicate_units": twins, "participation": directions}
+        return Finding(
+            kind=self.kind,
+            model=model,
+            layer=layer,
+            severity=severity,
+            message=f"{twins:.0%} of the units are twins: the layer is as wide as one unit",
+            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+        )
+
+
+@dataclass(slots=True)
+class _Spell:
+    """A stretch of too large updates in one model and what came of it."""
+
+    onset: int
+    last: int
+    rows: dict[str, float] = field(default_factory=dict)
+    """Layer -> its largest update ratio."""
+    confirmed: bool = False
+    calm: int = 0
+
+
+class UpdateTooLarge:
+    """One step changed a weight by a large part of itself: a risk, until harm confirms it."""
+
+    kind = "update-too-large"
+    samples_to_open = 1
+    samples_to_close = 3
+    backward = False
+    needs = ("update_ratio",)
+    grace_steps = 0
+
+    WATCH_STEPS = 150
+    """Harm shows within 31 steps in per-step traces; the rest is room for a coarse cadence."""
+
+    def __init__(self) -> None:
+        self._spells: dict[str, _Spell] = {}
+
+    def judge(self, seen: Observation, past: Past) -> Iterator[Finding]:
+        """See `Rule`."""
+        layout = past.layout
+        assert layout is not None
+        ratios = column(seen, "update_ratio")
+        large = layout.matrix & layout.learns & (ratios > LARGE_UPDATE)
+        for row in np.flatnonzero(large).tolist():
+            model, layer = layout.keys[row]
+            spell = self._spells.setdefault(model, _Spell(seen.step, seen.step))
+            spell.last = seen.step
+            spell.rows[layer] = max(spell.rows.get(layer, 0.0), float(ratios[row]))
+        for model in list(self._spells):
+            if model in past.models:
+                yield from self._follow(model, seen, past, layout)
+
+    def _follow(
+        self, model: str, seen: Observation, past: Past, layout: Layout
+    ) -> Iterator[Finding]:
+        spell = self._spells[model]
+        skill = past.skill(model)
+        recovered = skill > 0.2 or (math.isnan(skill) and past.loss.fresh < 0.7 * past.loss.first)
+        if spell.last == seen.step:
+            recovered = recovered and skill > 0.2
+        if not spell.confirmed and not recovered:
+            spell.confirmed = _harmed(model, spell, past, layout)
+        quiet = seen.step - spell.last > (self.WATCH_STEPS if not recovered else 5)
+        over = recovered if spell.confirmed else quiet
+        spell.calm = spell.calm + 1 if over and spell.last < seen.step else 0
+        peak = max(spell.rows.values())
+        for layer, ratio in spell.rows.items():
+            yield Finding(
+                kind=self.kind,
+                model=model,
+                layer=layer,
+                severity="critical" if spell.confirmed else "info",
+                active=spell.calm == 0,
+                clear=spell.calm > 0,
+                message=f"one step changed the weights by {peak:.2g} of themselves",
+                evidence={"update_ratio": ratio, "loss": past.loss.fresh},
+                onset_step=spell.onset,
+            )
+        if spell.calm >= self.samples_to_close:
+            del self._spells[model]
+
+
+def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:
+    """Whether the loss or a collapse since the onset says that the steps did damage."""
+    for kind in ("output-collapse", "dead-units", "saturation", "non-finite"):
+        standing = past.standing.get((kind, model))
+        if standing and standing[0] == "critical" and standing[1] >= spell.onset:
+            return True
+    standing = past.standing.get(("constant-predictor", model))
+    if standing and standing[0] != "info" and standing[1] <= spell.last + 50:
+        return True
+    if layout.several_models:
+        return False  # the loss is not this model's alone
+    constant = past.models[model].value("loss_constant")
+    level = float(np.fmax(constant, past.loss.first))
+    # 84 % of the runs that a learning rate ruined passed 1.5 times the constant loss; five of eight
+    # steps keep a catapult phase, which lasts a few, from counting.
+    return level > 0 and past.loss.above(1.5 * level, 5, 8)
+
+
+class WeightCollapse(ModelRule):
+    """Every weight matrix shrinks together."""
+
+    kind = "weight-collapse"
+    needs = ("weight_growth",)
+    grace_steps = 5
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        layout = past.layout
+        assert layout is not None
+        index = [m.name for m in layout.models].index(model.name)
+        rows = layout.rows_of[index]
+        rows = rows[(layout.matrix & layout.learns)[rows]]
+        growth = seen.layers[rows, LAYER_COLUMN["weight_growth"]]
+        growth = growth[np.isfinite(growth)]
+        if len(growth) < 2 or seen.step < self.grace_steps:
+            return None
+        largest = float(growth.max())
+        skill = past.skill(model.name)
+        severity = "info" if skill > 0.5 else "warning"
+        if past.output_gone(model.name):
+            severity = "critical"
+        return Judgement(
+            active=largest < 0.5,
+            clear=largest > 0.6,
+            severity=severity,
+            message=f"every weight matrix has shrunk, the least to {largest:.2g} of its start",
+            evidence={"weight_growth": largest},
+        )

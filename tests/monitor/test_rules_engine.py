@@ -1,0 +1,148 @@
+"""The engine: flags open, join, rise, hold, close, and never flap."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rules_scene import Scene, SceneSample
+
+from deadband_monitor.rules.engine import Engine
+
+
+def constant_output(sample: SceneSample) -> None:
+    sample.no_better_than_constant()
+    sample.model(out_variance=0, out_sd=0)
+
+
+def test_a_healthy_run_raises_nothing() -> None:
+    for every in (1, 10, 50):
+        scene = Scene().run(600, every=every)
+        assert scene.engine.flags == []
+        assert scene.engine.verdict() == "healthy"
+        assert scene.engine.causes() == []
+
+
+def test_a_constant_output_is_flagged_after_three_samples_with_its_onset() -> None:
+    scene = Scene().run(40).run(2, constant_output)
+    assert not scene.standing
+    scene.run(1, constant_output)
+    flag = scene.standing["output-collapse"]
+    assert (flag.severity, flag.onset_step, flag.raised_step) == ("critical", 41, 43)
+    assert scene.engine.verdict() == "failing"
+
+
+def test_a_flag_holds_through_one_good_sample_and_closes_after_three() -> None:
+    scene = Scene().run(40).run(10, constant_output).run(1)
+    assert "output-collapse" in scene.standing
+    scene.run(5, constant_output).run(2)
+    assert "output-collapse" in scene.standing
+    scene.run(1)
+    assert not scene.standing
+    closed = scene.engine.flags[0]
+    assert closed.resolved_step == 59
+    assert "recovered at step 59" in closed.message
+    assert scene.engine.verdict() == "healthy"
+
+
+def test_a_symptom_that_comes_back_soon_is_the_same_incident() -> None:
+    scene = Scene().run(40).run(10, constant_output).run(5).run(10, constant_output)
+    assert len(scene.engine.flags) == 1
+    assert scene.engine.flags[0].resolved_step is None
+    scene.run(200).run(10, constant_output)
+    assert len(scene.engine.flags) == 2
+
+
+def test_layers_downstream_join_as_followers_of_the_first() -> None:
+    def dead(sample: SceneSample) -> None:
+        constant_output(sample)
+        for layer in ("act1", "act2"):
+            sample.layer(layer, dead_units=1, out_variance=0, out_rms=0)
+
+    scene = Scene().run(40).run(10, dead)
+    flag = scene.standing["dead-units"]
+    assert (flag.layer, flag.followers, flag.severity) == ("act1", ["act2"], "critical")
+    assert sum(f.kind == "dead-units" for f in scene.engine.flags) == 1
+
+
+def test_what_follows_from_a_nan_is_not_said_as_well() -> None:
+    def nan(sample: SceneSample) -> None:
+        sample.layers[:] = np.nan
+        sample.loss = np.nan
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, nonfinite=1)
+        sample.model(nonfinite=1, loss=np.nan, grad_norm=np.nan, out_variance=0, out_sd=0)
+
+    scene = Scene().run(40).run(30, nan)
+    assert set(scene.standing) == {"non-finite"}
+    assert scene.standing["non-finite"].layer == "fc1"
+    assert scene.standing["non-finite"].raised_step == 41
+
+
+def test_two_models_are_judged_each_for_itself() -> None:
+    def second_gone(sample: SceneSample) -> None:
+        sample.model(row=1, out_variance=0, out_sd=0, information=0, skill=0)
+
+    scene = Scene(models=("generator", "critic")).run(40).run(5, second_gone)
+    assert [flag.model for flag in scene.standing.values()] == ["critic"]
+
+
+def test_the_same_samples_give_the_same_flags() -> None:
+    first = Scene().run(40).run(10, constant_output).run(20)
+    again = Scene().run(40).run(10, constant_output).run(20)
+    assert first.changes == again.changes
+    assert first.engine.causes() == again.engine.causes()
+
+
+def test_flags_stay_with_their_layers_when_the_layer_table_changes() -> None:
+    def dead(sample: SceneSample) -> None:
+        sample.layer("act2", dead_units=1, out_variance=0, out_rms=0)
+        constant_output(sample)
+
+    scene = Scene().run(40).run(4, dead)
+    other = Scene(names=("fc0", "act0", "fc1", "act1", "fc2", "act2", "fc3"))
+    scene.table = other.table
+    scene.run(30, dead)
+    flags = [flag for flag in scene.engine.flags if flag.kind == "dead-units"]
+    assert [(f.layer, f.resolved_step) for f in flags] == [("act2", None)]
+
+
+def test_coverage_says_what_can_be_judged_and_why_not() -> None:
+    def no_labels(sample: SceneSample) -> None:
+        for name in ("information", "sigma_share", "skill"):
+            sample.model(**{name: np.nan})
+
+    scene = Scene().run(120, no_labels)
+    states = {cover.kind: cover for cover in scene.engine.coverage()}
+    assert states["constant-predictor"].state == "impossible"
+    assert "information" in states["constant-predictor"].reason
+    assert states["dead-units"].state == "armed"
+    assert Engine().coverage()[0].state == "warming up"
+
+
+def test_three_hundred_layers_cost_less_than_half_a_millisecond_a_sample() -> None:
+    scene = Scene(names=[f"fc{i}" if i % 2 else f"act{i}" for i in range(300)])
+    scene.run(5)
+    samples = [SceneSample(scene, step) for step in range(6, 206)]
+    from deadband_monitor.rules.base import Observation
+
+    seen = [
+        Observation(
+            step=s.step,
+            table=scene.table,
+            layers=s.layers,
+            models=s.models,
+            loss_steps=np.array([s.step]),
+            losses=np.array([s.loss], np.float32),
+        )
+        for s in samples
+    ]
+    best = min(_timed(scene.engine, seen[i : i + 20]) for i in range(0, 200, 20))
+    assert best / 20 < 0.5e-3 * 2  # a shared core may run at half speed
+
+
+def _timed(engine: Engine, seen: list) -> float:  # type: ignore[type-arg]
+    start = time.perf_counter()
+    for one in seen:
+        engine.observe(one)
+    return time.perf_counter() - start
