@@ -31,6 +31,8 @@ _MEASURABLE = 1e-3
 """Predictions closer than this to their label leave a gradient that rounding may have bent."""
 _SAME = 0.02
 """Relative difference that rounding of half types leaves between equal scales."""
+_SCALER_POWERS = (10, 24)
+"""Powers of two that a GradScaler's scale lies between: it starts at 16 and moves by ones."""
 _SURE = 0.9
 """Probability above which a gradient of exactly zero means "right", below it "not a label"."""
 
@@ -194,9 +196,10 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
     """Targets behind a mean squared error of known value, or None; output, gradient: (r, c).
 
     The scale follows from the loss: with r = z - y, L = mean r^2 and dL/dz = 2 r / elements, so
-    q = elements^2 mean(g^2) / (4 L) is 1. Other values of q are known: `elements` for a sum, 1/k
-    for a loss divided by k accumulated batches, 4^k for a GradScaler at 2^k. Anything else is given
-    up. From a part of the rows q is known to a factor, so only the first two are tried.
+    q = elements^2 mean(g^2) / (4 L) is 1. Other values that mean something: `elements` for a sum;
+    with a GradScaler at S = 2^k, S where the scaled loss was recorded and S^2 where the plain one
+    was. Anything else is given up, as are accumulated batches: their q fits two readings. From a
+    part of the rows q is known to a factor, so only the mean and the sum are tried.
     """
     grad = gradient.astype(np.float64)
     largest = np.abs(grad).max()
@@ -206,20 +209,20 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
     q = float(elements) ** 2 * square / (4.0 * loss)
     if not (np.isfinite(q) and q > 0):
         return None
-    tolerance = 0.03 if grad.size == elements else 1.5
-
-    def near(expected: float) -> bool:
-        return bool(abs(np.log(q / expected)) < np.log1p(tolerance))
-
+    whole = grad.size == elements
+    tolerance = np.log(1.03 if whole else 1.6)
+    power = round(float(np.log2(q)))
     # The gradient over its residual, and the recorded loss over the mean of squares.
-    if near(1.0):
+    if abs(np.log(q)) < tolerance:
         scale, factor = 2.0 / elements, 1.0
-    elif near(float(elements)):
+    elif abs(np.log(q / elements)) < tolerance:
         scale, factor = 2.0, float(elements)
-    elif grad.size == elements and near(1.0 / max(1, round(1.0 / q))) and 1 < 1.0 / q < 129:
-        scale, factor = 2.0 * q / elements, 1.0 / max(1, round(1.0 / q))
-    elif grad.size == elements and q > 3 and near(4.0 ** round(np.log(q) / np.log(4.0))):
-        scale, factor = 2.0 * 2.0 ** round(np.log(q) / np.log(4.0)) / elements, 1.0
+    elif not whole or abs(np.log(q / 2.0**power)) > tolerance:
+        return None
+    elif _SCALER_POWERS[0] <= power < 2 * _SCALER_POWERS[0]:
+        scale, factor = 2.0 * 2.0**power / elements, 2.0**power
+    elif 2 * _SCALER_POWERS[0] <= power <= 2 * _SCALER_POWERS[1] and power % 2 == 0:
+        scale, factor = 2.0 * 2.0 ** (power // 2) / elements, 1.0
     else:
         return None
     return Targets(output.astype(np.float64) - grad / scale, factor)

@@ -12,7 +12,7 @@ from deadband_monitor.statistics import arrange, inputs, outputs
 from deadband_monitor.statistics.layout import gather, present
 from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.moments import Spread, nonfinite_where, spread
-from deadband_monitor.statistics.skill import Skill, Standing
+from deadband_monitor.statistics.skill import LEAST_ENTROPY, Skill
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Doubles, Floats, Mask, RawFrame, Reals
 
@@ -20,7 +20,7 @@ _FEWEST_ROWS = 32
 """Rows that information and predictions are read from: below 32 the information is biased low (1.94
 nats at 16 rows of a true 2.29). Smaller batches are joined with the samples before."""
 _FEWEST_GATHERED = 8
-"""Single rows that must have come together before their spread is given."""
+"""Rows of several steps that must have come together before anything is said of them."""
 
 
 @dataclass(slots=True)
@@ -136,42 +136,56 @@ class ModelSlots:
             with_grad = np.zeros_like(here)
         elements = int(np.prod(slot.source or slot.shape))
         skill = self._memory.skill
+        index = int(self._index[0])
+        entropies = np.full(len(frames), np.nan)
         for frame in np.flatnonzero(here).tolist():
-            standing = Standing()
-            if with_grad[frame] and np.isfinite(grads[frame]).all():
-                standing = skill.observe(
-                    self._loss, rows[frame], grads[frame], elements, losses[frame].now
-                )
-            values = {
-                "label_entropy": standing.label_entropy,
-                "batch_label_entropy": standing.batch_label_entropy,
-                "loss_constant": standing.loss_constant,
-                "sigma_share": standing.sigma_share,
-                "skill": standing.skill,
-            }
-            if self._loss in outputs.CLASSIFYING:
-                values.update(self._predictions(rows[frame], skill.label_entropy()))
-            for name, value in values.items():
-                table.put_one(name, frame, int(self._index[0]), value)
+            known = with_grad[frame] and np.isfinite(grads[frame]).all()
+            standing = skill.observe(
+                self._loss,
+                rows[frame],
+                grads[frame] if known else None,
+                elements,
+                losses[frame].now,
+            )
+            entropies[frame] = standing.label_entropy
+            table.put_one("label_entropy", frame, index, standing.label_entropy)
+            table.put_one("batch_label_entropy", frame, index, standing.batch_label_entropy)
+            table.put_one("loss_constant", frame, index, standing.loss_constant)
+            table.put_one("sigma_share", frame, index, standing.sigma_share)
+            table.put_one("skill", frame, index, standing.skill)
+        if self._loss in outputs.CLASSIFYING:
+            self._measure_predictions(rows, here, entropies, table)
 
-    def _predictions(self, rows: Reals, label_entropy: float) -> dict[str, float]:
-        p = outputs.probabilities(rows, self._loss)
+    def _measure_predictions(
+        self, rows: Reals, here: Mask, label_entropies: Doubles, table: Table
+    ) -> None:
+        known = np.flatnonzero(here)
+        p = outputs.probabilities(rows[known], self._loss)
+        values = np.full((3, len(rows)), np.nan)
+        if p.shape[1] >= _FEWEST_ROWS:
+            read = outputs.read(p, self._loss)
+            values[:, known] = read.information, read.top_share, read.distinct
+        else:
+            for frame, own in zip(known.tolist(), p, strict=True):
+                joined = self._join(own)
+                if len(joined) >= _FEWEST_GATHERED:
+                    read = outputs.read(joined[None], self._loss)
+                    values[:, frame] = read.information[0], read.top_share[0], read.distinct[0]
+        classes = 2 if self._loss in outputs.BINARY else max(2, p.shape[2])
+        most = np.where(np.isnan(label_entropies), np.log(classes), label_entropies)
+        # With labels that are all the same there is no information to have.
+        share = np.where(most > LEAST_ENTROPY, values[0] / np.maximum(most, LEAST_ENTROPY), np.nan)
+        self._put(table, "information", share, here)
+        self._put(table, "top_share", values[1], here)
+        self._put(table, "distinct_predictions", values[2], here)
+
+    def _join(self, p: Doubles) -> Doubles:
+        """The last 32 rows of probabilities, these included: a batch is too small to read."""
         past = self._memory.probabilities
-        if past.shape[1] == p.shape[1] and len(p) < _FEWEST_ROWS:
-            p = np.concatenate([past, p])[-_FEWEST_ROWS:]
+        if past.shape[1] == p.shape[1]:
+            p = np.concatenate([past, p])
         self._memory.probabilities = p[-_FEWEST_ROWS:]
-        if len(p) < _FEWEST_GATHERED:
-            return {}
-        read = outputs.read(p, self._loss)
-        if np.isnan(label_entropy):
-            classes = 2 if self._loss in outputs.BINARY else p.shape[1]
-            label_entropy = float(np.log(max(classes, 2)))
-        return {
-            # With labels that are all the same there is no information to have.
-            "information": read.information / label_entropy if label_entropy > 1e-3 else np.nan,
-            "top_share": read.top_share,
-            "distinct_predictions": read.distinct,
-        }
+        return self._memory.probabilities
 
     def _over_frames(self, which: str, rows: Reals, here: Mask) -> Doubles:
         """Dependence of single rows over the last 32 samples, (frames, 1, columns) -> (frames,)."""

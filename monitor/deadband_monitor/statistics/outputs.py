@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deadband_monitor.statistics.values import Doubles, Ints, Reals
+from deadband_monitor.statistics.values import Doubles, Reals
 
 CLASSIFYING = frozenset({"cross_entropy", "nll", "bce", "bce_logits"})
 """Losses whose outputs are read as predictions of classes."""
@@ -18,20 +18,23 @@ _SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Outputs of one step read as predictions; each row is a sample or a position of one."""
+    """Outputs of b steps read as predictions; each row is a sample or a position of one."""
 
-    information: float
-    """I = H(mean p) - mean H(p), nats; for several yes/no outputs the mean over them."""
-    top_share: float
-    distinct: float
+    information: Doubles
+    """(b,) I = H(mean p) - mean H(p), nats; for several yes/no outputs the mean over them."""
+    top_share: Doubles
+    """(b,) share of the most frequent prediction"""
+    distinct: Doubles
+    """(b,) different predictions"""
 
 
 def softmax(logits: Reals) -> Doubles:
-    """(r, c) -> (r, c); shifted by the row maximum, so no exponent overflows."""
+    """Over the last axis; shifted by the maximum, so no exponent overflows."""
     wide = logits.astype(np.float64)
-    wide -= wide.max(axis=1, keepdims=True)
+    wide -= wide.max(axis=-1, keepdims=True)
     np.exp(wide, out=wide)
-    return np.asarray(wide / wide.sum(axis=1, keepdims=True))
+    wide /= wide.sum(axis=-1, keepdims=True)
+    return wide
 
 
 def sigmoid(logits: Reals) -> Doubles:
@@ -52,38 +55,42 @@ def binary_entropy(p: Doubles) -> Doubles:
 
 
 def probabilities(rows: Reals, loss: str) -> Doubles:
-    """Outputs as probabilities, (r, c) -> (r, c).
+    """Outputs as probabilities, (b, r, c) -> same.
 
-    Values that already are probabilities are taken as they are, even where the loss would take
-    them for logits (softmax before CrossEntropyLoss): they are what the user reads.
+    Rows that already are distributions are taken as they are, even where the loss would take them
+    for logits (softmax before CrossEntropyLoss): they are what the user reads.
     """
-    low, high = float(rows.min()), float(rows.max())
-    inside = low >= 0.0 and high <= 1.0
-    if loss in BINARY:
-        return rows.astype(np.float64) if loss == "bce" and inside else sigmoid(rows)
-    if inside and rows.shape[1] > 1:
-        sums = rows.sum(axis=1, dtype=np.float64)
-        if np.abs(sums - 1.0).max() <= _SUM_TOLERANCE:
-            return np.asarray(rows / sums[:, None])
-    return softmax(rows)
+    if loss == "bce_logits":
+        return sigmoid(rows)
+    inside = (rows.min(axis=(1, 2)) >= 0.0) & (rows.max(axis=(1, 2)) <= 1.0)
+    if loss == "bce":
+        return rows.astype(np.float64) if inside.all() else sigmoid(rows)
+    p = softmax(rows)
+    if inside.any() and rows.shape[2] > 1:
+        sums = rows.sum(axis=2, dtype=np.float64)
+        already = inside & (np.abs(sums - 1.0).max(axis=1) <= _SUM_TOLERANCE)
+        p[already] = rows[already] / sums[already][..., None]
+    return p
 
 
 def read(p: Doubles, loss: str) -> Predictions:
-    """Predictions of probabilities p: (r rows, c classes, or yes/no outputs).
+    """Predictions of probabilities p: (b, r rows, c classes, or yes/no outputs).
 
     With several yes/no outputs there is no one prediction: its share and number are NaN.
     """
     if loss in BINARY:
-        information = binary_entropy(p.mean(axis=0)) - binary_entropy(p).mean(axis=0)
-        if p.shape[1] > 1:
-            return Predictions(max(0.0, float(information.mean())), np.nan, np.nan)
-        share, distinct = _shares((p[:, 0] > 0.5).astype(np.int64))
-        return Predictions(max(0.0, float(information[0])), share, distinct)
-    information = entropy(p.mean(axis=0)) - entropy(p).mean()
-    share, distinct = _shares(p.argmax(axis=1))
-    return Predictions(max(0.0, float(information)), share, distinct)
-
-
-def _shares(predicted: Ints) -> tuple[float, float]:
-    counts = np.bincount(predicted)
-    return float(counts.max() / len(predicted)), float(np.count_nonzero(counts))
+        each = binary_entropy(p.mean(axis=1)) - binary_entropy(p).mean(axis=1)
+        information = each.mean(axis=1)
+        predicted = (p[..., 0] > 0.5).astype(np.int64)
+    else:
+        information = entropy(p.mean(axis=1)) - entropy(p).mean(axis=1)
+        predicted = p.argmax(axis=2)
+    information = np.maximum(information, 0.0)
+    if loss in BINARY and p.shape[2] > 1:
+        nothing = np.full(len(p), np.nan)
+        return Predictions(information, nothing, nothing)
+    classes = max(2, p.shape[2])
+    places = (predicted + classes * np.arange(len(p))[:, None]).reshape(-1)
+    counts = np.bincount(places, minlength=classes * len(p)).reshape(len(p), classes)
+    top = counts.max(axis=1) / p.shape[1]
+    return Predictions(information, top, np.count_nonzero(counts, axis=1).astype(np.float64))

@@ -13,7 +13,7 @@ from deadband_monitor.statistics.labels import (
     squared_targets,
     yes_no_targets,
 )
-from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, softmax
+from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, sigmoid, softmax
 from deadband_monitor.statistics.values import Doubles, Reals
 from deadband_monitor.statistics.windows import LabelWindow, TargetWindow
 
@@ -23,8 +23,11 @@ _FEWEST_LABELS = 32
 """Labels before their entropy is worth stating; below 32 it is biased low by a tenth and more."""
 _FEWEST_TARGETS = 256
 """Targets before their standard deviation is compared with the outputs'."""
-_LEAST_ENTROPY = 1e-3
+LEAST_ENTROPY = 1e-3
 """Nats; with less, all labels of the window are the same and there is nothing to be skilled at."""
+_MOST_SILENT = 20
+"""Samples in a row without labels after which those of the window are no longer believed."""
+_LEAST_PROBABILITY = 1e-300
 _AGREES = np.log(2.0)
 """Recorded loss and loss of the copied rows may differ by a factor of two: they are a part of the
 batch."""
@@ -46,31 +49,34 @@ class Skill:
 
     def __init__(self) -> None:
         self._kind = ""
-        self._labels: LabelWindow | None = None
-        self._targets: TargetWindow | None = None
+        self._labels = LabelWindow(0)
+        self._targets = TargetWindow()
         self._columns = 0
         self._factor = np.nan
         self._positive_weight = 1.0
         self._smooth = np.nan
+        self._silent = 0
 
     def observe(
-        self, kind: str, output: Reals, gradient: Reals, elements: int, loss: float
+        self, kind: str, output: Reals, gradient: Reals | None, elements: int, loss: float
     ) -> Standing:
         """Take one sample.
 
         output, gradient: (r rows, c columns), finite; elements: of the whole output, of which these
-        may be a part; loss: of this step, NaN where none is known.
+        may be a part; loss: of this step, NaN where none is known. Where the gradient is missing or
+        does not tell the labels, those of the window stand for a while.
         """
         columns = output.shape[1]
         if (kind, columns) != (self._kind, self._columns):
             self._kind, self._columns = kind, columns
-            self._labels, self._targets = LabelWindow(max(columns, 1)), TargetWindow()
+            self._labels, self._targets = LabelWindow(columns), TargetWindow()
             self._factor, self._positive_weight, self._smooth = np.nan, 1.0, np.nan
+        self._silent += 1
         standing = Standing()
         if kind in ("cross_entropy", "nll"):
             self._observe_classes(standing, output, gradient, elements, loss)
         elif kind in BINARY:
-            self._observe_yes_no(standing, output, gradient, elements)
+            self._observe_yes_no(standing, output, gradient, elements, loss)
         elif kind == "mse":
             self._observe_values(standing, output, gradient, elements, loss)
         constant = standing.loss_constant
@@ -82,79 +88,84 @@ class Skill:
             standing.skill = self._smooth
         return standing
 
-    def label_entropy(self) -> float:
-        """Entropy of the labels in the window, nats (mean over yes/no outputs); NaN if unknown."""
-        if self._labels is not None and self._labels.size >= _FEWEST_LABELS:
-            return self._labels.entropy()
-        window = self._targets
-        if window is not None and self._kind in BINARY and window.size >= _FEWEST_LABELS:
-            return float(binary_entropy(window.mean()).mean())
-        return np.nan
-
     def _observe_classes(
-        self, standing: Standing, output: Reals, gradient: Reals, elements: int, loss: float
+        self,
+        standing: Standing,
+        output: Reals,
+        gradient: Reals | None,
+        elements: int,
+        loss: float,
     ) -> None:
         window = self._labels
-        assert window is not None
         counted = elements // max(output.shape[1], 1)
-        labels = class_labels(output, gradient, counted)
-        if labels is None:
+        labels = None if gradient is None else class_labels(output, gradient, counted)
+        if labels is not None:
+            window.add(labels)
+            self._silent = 0
+            self._factor = _class_factor(labels, output, counted, loss, self._factor)
+        if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
-        window.add(labels)
-        if window.size < _FEWEST_LABELS:
-            return
-        self._factor = _class_factor(labels, output, counted, loss, self._factor)
         standing.label_entropy = window.entropy()
-        if standing.label_entropy > _LEAST_ENTROPY:
+        if labels is not None and standing.label_entropy > LEAST_ENTROPY:
             counts = np.bincount(labels.classes) / len(labels.classes)
             standing.batch_label_entropy = float(entropy(counts)) / standing.label_entropy
         constant = window.constant_loss()
-        if constant > _LEAST_ENTROPY:
+        if constant > LEAST_ENTROPY:
             standing.loss_constant = constant * self._factor
 
     def _observe_yes_no(
-        self, standing: Standing, output: Reals, gradient: Reals, elements: int
+        self,
+        standing: Standing,
+        output: Reals,
+        gradient: Reals | None,
+        elements: int,
+        loss: float,
     ) -> None:
         window = self._targets
-        assert window is not None
-        found = yes_no_targets(output, gradient, elements, logits=self._kind == "bce_logits")
-        if found is None:
-            return
-        window.add(found.values)
-        self._take_scales(found, elements)
-        if window.size < _FEWEST_LABELS:
+        logits = self._kind == "bce_logits"
+        found = None
+        if gradient is not None:
+            found = yes_no_targets(output, gradient, elements, logits=logits)
+        if found is not None:
+            window.add(found.values)
+            self._silent = 0
+            if np.isfinite(found.positive_weight):
+                self._positive_weight = found.positive_weight
+            p = sigmoid(output) if logits else output.astype(np.float64)
+            self._factor = _yes_no_factor(
+                found, p, self._positive_weight, elements, loss, self._factor
+            )
+        if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
         rate = window.mean()
         standing.label_entropy = float(binary_entropy(rate).mean())
-        if standing.label_entropy > _LEAST_ENTROPY:
-            batch = float(binary_entropy(found.values.mean(axis=0)).mean())
-            standing.batch_label_entropy = batch / standing.label_entropy
+        if standing.label_entropy > LEAST_ENTROPY:
+            if found is not None:
+                batch = float(binary_entropy(found.values.mean(axis=0)).mean())
+                standing.batch_label_entropy = batch / standing.label_entropy
             yes, no = self._positive_weight * rate, 1.0 - rate
             constant = float(((yes + no) * binary_entropy(yes / (yes + no))).mean())
             standing.loss_constant = constant * self._factor
 
-    def _take_scales(self, found: YesNo, elements: int) -> None:
-        if np.isfinite(found.positive_weight):
-            self._positive_weight = found.positive_weight
-        if np.isfinite(found.scale):
-            factor = found.scale * elements
-            # Powers of two far from 1 come from a GradScaler, which the recorded loss is free of.
-            self._factor = 1.0 if _from_scaler(factor, elements) else factor
-
     def _observe_values(
-        self, standing: Standing, output: Reals, gradient: Reals, elements: int, loss: float
+        self,
+        standing: Standing,
+        output: Reals,
+        gradient: Reals | None,
+        elements: int,
+        loss: float,
     ) -> None:
         window = self._targets
-        assert window is not None
-        found = squared_targets(output, gradient, elements, loss)
-        if found is None:
-            return
-        window.add(found.values)
-        if window.size < _FEWEST_LABELS:
+        found = None if gradient is None else squared_targets(output, gradient, elements, loss)
+        if found is not None:
+            window.add(found.values)
+            self._silent = 0
+            self._factor = found.factor
+        if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
         variance = window.variance()
         if variance.mean() > 0:
-            standing.loss_constant = float(variance.mean()) * found.factor
+            standing.loss_constant = float(variance.mean()) * self._factor
         varying = variance > 0
         if window.size >= _FEWEST_TARGETS and len(output) > 1 and varying.any():
             wide = output.astype(np.float64)
@@ -163,34 +174,42 @@ class Skill:
 
 
 def _class_factor(labels: Labels, output: Reals, counted: int, loss: float, last: float) -> float:
-    """Recorded loss over the mean loss a row: 1 for the default reduction, rows for a sum.
-
-    The gradient's scale tells it, unless a GradScaler scaled the gradient but not the record; then
-    the recorded loss decides, against that of the copied rows.
-    """
+    """Recorded loss over the mean loss a row: 1 for the default reduction, rows for a sum."""
     share = float(labels.rows.mean())
     by_gradient = labels.scale * counted * share
     if 0.8 < by_gradient < 1.25:
         return 1.0
-    likelihood = np.log(np.maximum(softmax(output)[labels.rows], 1e-300))
+    likelihood = np.log(np.maximum(softmax(output)[labels.rows], _LEAST_PROBABILITY))
     if labels.targets is not None:
         own = -(labels.targets * likelihood).sum(axis=1)
     else:
         own = -likelihood[np.arange(len(likelihood)), labels.classes]
     weights = np.where(np.isnan(labels.weights), 1.0, labels.weights)
     mean = float((weights * own).sum() / weights.sum())
-    if not (np.isfinite(loss) and loss > 0 and mean > _LEAST_ENTROPY):
+    return _closest(loss, mean, (1.0, by_gradient, counted * share), last)
+
+
+def _yes_no_factor(
+    found: YesNo, p: Doubles, positive_weight: float, elements: int, loss: float, last: float
+) -> float:
+    """Recorded loss over the mean loss an element."""
+    by_gradient = found.scale * elements
+    if 0.8 < by_gradient < 1.25:
+        return 1.0
+    yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_PROBABILITY))
+    no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_PROBABILITY))
+    return _closest(loss, -float((yes + no).mean()), (1.0, by_gradient, float(elements)), last)
+
+
+def _closest(loss: float, mean: float, candidates: tuple[float, ...], last: float) -> float:
+    """The candidate that explains best how the recorded loss compares with that of the copied rows.
+
+    The gradient's scale alone would not do: a GradScaler scales the gradient but not always the
+    record, and the last batch of an epoch is smaller. Without an explanation the last factor holds.
+    """
+    if not (np.isfinite(loss) and loss > 0 and mean > LEAST_ENTROPY):
         return last
-    candidates: Doubles = np.array([1.0, by_gradient, counted * share])
-    candidates = candidates[np.isfinite(candidates) & (candidates > 0)]
-    distance = np.abs(np.log(loss / mean / candidates))
+    possible = np.array([factor for factor in candidates if np.isfinite(factor) and factor > 0])
+    distance = np.abs(np.log(loss / mean / possible))
     best = int(distance.argmin())
-    return float(candidates[best]) if distance[best] < _AGREES else last
-
-
-def _from_scaler(factor: float, elements: int) -> bool:
-    """Whether a gradient's scale over the mean's is a loss scale: 2^k, and not that of a sum."""
-    if factor < 16 or abs(factor / elements - 1) < 0.01:
-        return False
-    power = np.log2(factor)
-    return bool(abs(power - round(power)) < 0.01)
+    return float(possible[best]) if distance[best] < _AGREES else last
