@@ -23,13 +23,14 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m deadband_monitor.hub --run RUN [--foreground]\n")
         return 2
     run, started_by = rest[1], os.getppid()
+    starter = None
     if not foreground:
         from deadband_monitor.hub.detach import detach
 
-        detach()
+        starter = detach()
     from deadband_monitor.hub.server import serve
 
-    return serve(run, started_by=started_by, log_to_file=not foreground)
+    return serve(run, started_by=started_by, starter=starter)
 
 
 if __name__ == "__main__":

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import os
+import sys
 
 NICENESS = 10
 
 
-def detach() -> None:
+class Starter:
+    """The process that was started as the hub and waits for a word on how that went.
+
+    It ends as soon as the hub serves, or cannot: status 0, or 1 with one line on its stderr. So the
+    training process has a short-lived child to reap, learns of a failure, and keeps no zombie.
+    """
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+
+    def tell(self, problem: str = "") -> None:
+        """Let the starter go: all is well, or the hub cannot serve for this one reason."""
+        if self._pipe >= 0:
+            os.write(self._pipe, b"-" + problem.encode()[:1000] if problem else b"+")
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def detach() -> Starter:
     """Become a process of its own: own session, low priority, no share in anybody's streams.
 
-    The process that was started ends at once (status 0), so that its parent, the training process,
-    has a child to reap now and none later. Called before heavy imports and before any thread.
+    Returns in the new process only. Called before heavy imports and before any thread.
     """
+    listen, say = os.pipe()
     if os.fork():
-        os._exit(0)
+        os.close(say)
+        _wait_for_word(listen)
+    os.close(listen)
     os.setsid()
     if os.fork():
         os._exit(0)
     os.umask(0o077)
-    os.nice(NICENESS)
+    os.nice(max(0, NICENESS - os.nice(0)))
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
@@ -29,3 +50,14 @@ def detach() -> None:
     if home:  # a relative one means the folder that we leave now
         os.environ["DEADBAND_HOME"] = os.path.abspath(os.path.expanduser(home))  # noqa: PTH100,PTH111
     os.chdir("/")
+    return Starter(say)
+
+
+def _wait_for_word(pipe: int) -> None:
+    """The rest of the starter's life."""
+    word = os.read(pipe, 1024)
+    if word != b"+":
+        problem = word[1:].decode(errors="replace") or "the hub died while it started"
+        sys.stderr.write(f"deadband hub: {problem}\n")
+        sys.stderr.flush()
+    os._exit(0 if word == b"+" else 1)

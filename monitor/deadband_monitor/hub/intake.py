@@ -36,13 +36,12 @@ BATCH_BYTES = 16 << 20
 WAITING_FRAMES = 256
 """Frames sent inside messages that may wait; older ones go first."""
 
-_COUNTER = struct.Struct("<Q")
 _LENGTH = struct.Struct("<I")
 _decode_header = msgspec.msgpack.Decoder(FrameHeader).decode
 _log = logging.getLogger(__name__)
 
 
-class BadArena(Exception):
+class BadArena(Exception):  # noqa: N818 - named for the file's state
     """The file is not an arena that this version reads."""
 
 
@@ -67,12 +66,15 @@ class Arena:
             raise BadArena(f"{path} is an arena of version {version}, this hub reads {VERSION}")
         if len(self._memory) < ARENA_FRAMES_OFFSET + self.length * self.frame_bytes:
             raise BadArena(f"{path} is shorter than its head says")
-        self._taken = self._counter(ARENA_TAIL_OFFSET)
+        # One aligned 8-byte load or store each: struct would go byte by byte, and see half a count.
+        self._head = np.frombuffer(self._memory, np.uint64, 1, ARENA_HEAD_OFFSET)
+        self._tail = np.frombuffer(self._memory, np.uint64, 1, ARENA_TAIL_OFFSET)
+        self._taken = int(self._tail[0])
 
     @property
     def waiting(self) -> int:
         """Frames that the client has finished and nobody has taken."""
-        return max(self._counter(ARENA_HEAD_OFFSET) - self._taken, 0)
+        return max(int(self._head[0]) - self._taken, 0)
 
     def take(self, plan: Plan) -> list[RawFrame]:
         """A batch of frames made by `plan`, copied; their room in the ring is given back.
@@ -95,18 +97,15 @@ class Arena:
                 size += payload.nbytes
             self._taken += 1
             waiting -= 1
-        _COUNTER.pack_into(self._memory, ARENA_TAIL_OFFSET, self._taken)
+        self._tail[0] = self._taken
         return frames
 
     def close(self) -> None:
         """Unmap and remove the file: the hub is the last to need it."""
+        del self._head, self._tail  # a map cannot be closed while arrays look into it
         self._memory.close()
         with suppress(OSError):
             self.path.unlink()
-
-    def _counter(self, offset: int) -> int:
-        (value,) = _COUNTER.unpack_from(self._memory, offset)
-        return int(value)
 
     def _header(self, start: int) -> FrameHeader | None:
         (length,) = _LENGTH.unpack_from(self._memory, start)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,11 @@ ARENA_FOLDER = Path("/dev/shm")
 LOG_DAYS = 7
 """Logs of hubs that met trouble are kept this long."""
 SHOWN_MATCHES = 5
+CLAIM_TRIES = 5
+CLAIM_PAUSE_S = 0.02
+
+_ARENA_NAME = re.compile(r"deadband-(?P<pid>\d+)-(?P<run>.+)-\d+")
+"""How clients name their shared memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ class Claim:
         while True:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(self._file)
             except OSError:
                 os.close(self._file)
                 raise
@@ -192,10 +198,22 @@ def sweep() -> None:
         if path.stem not in alive and not wire.registry_path(path.stem).exists():
             with suppress(OSError):
                 path.unlink()
+    if Path("/proc/self").exists():
+        for shared in (ARENA_FOLDER, folder):
+            _sweep_arenas(shared, alive)
     oldest = time.time() - LOG_DAYS * 86400
     for path in _glob(folder, "*.log"):
         with suppress(OSError):
             if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
+def _sweep_arenas(folder: Path, alive: set[str]) -> None:
+    """Remove shared memory of which both ends are gone. Other users' files we cannot remove."""
+    for path in _glob(folder, "deadband-*"):
+        named = _ARENA_NAME.fullmatch(path.name)
+        if named and named["run"] not in alive and not Path(f"/proc/{named['pid']}").exists():
+            with suppress(OSError):
                 path.unlink()
 
 
@@ -261,6 +279,19 @@ def _glob(folder: Path, pattern: str) -> list[Path]:
         return sorted(folder.glob(pattern))
     except OSError:
         return []
+
+
+def _lock(file: int) -> None:
+    """Lock for ourselves. One that only looks holds the lock for microseconds: we ask again."""
+    for again in range(CLAIM_TRIES, -1, -1):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not again:
+                raise
+            time.sleep(CLAIM_PAUSE_S)
+        else:
+            return
 
 
 def _locked(file: int) -> bool:

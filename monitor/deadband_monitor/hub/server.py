@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -41,6 +40,7 @@ from deadband.wire import (
 )
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.clients import Client, Life, on_this_host
+from deadband_monitor.hub.detach import Starter
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.judgement import Judgement
 from deadband_monitor.record.writer import Recorder
@@ -370,31 +370,32 @@ class Hub:
         return socket
 
 
-def serve(run: str, *, started_by: int, log_to_file: bool) -> int:
+def serve(run: str, *, started_by: int, starter: Starter | None = None) -> int:
     """Claim the run, serve it to its end; 0 also where another hub serves it already."""
+    starter = starter or Starter(-1)
     log = wire.live_folder() / f"{run}.log"
     try:
         claim = registry.Claim(run)
     except BlockingIOError:
+        starter.tell()
         return 0
     except OSError as error:
-        sys.stderr.write(f"deadband hub: cannot use {log.parent}: {error.strerror or error}\n")
-        return 1
-    _log_to(log if log_to_file else None)
-    registry.sweep()
+        return _fail(starter, f"cannot use {log.parent}: {error.strerror or error}")
+    _log_to(log)
     try:
         hub = Hub(run, started_by=started_by)
     except zmq.ZMQError as error:
-        _log.error("cannot serve run %s at %s: %s", run, wire.intake_address(run), error)
         claim.release()
-        return 1
+        return _fail(starter, f"cannot serve at {wire.intake_address(run)}: {error}")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(hub, "stopping", True))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     claim.write(
         Registration(run=run, hub_pid=os.getpid(), training_pid=started_by, started=time.time())
     )
+    starter.tell()
     _log.info("hub of %s is process %d", run, os.getpid())
+    registry.sweep()
     try:
         hub.serve()
     except Exception:
@@ -403,18 +404,35 @@ def serve(run: str, *, started_by: int, log_to_file: bool) -> int:
     finally:
         hub.close()
         claim.release()
+        if not _Trouble.met:
+            log.unlink(missing_ok=True)
     return 0
 
 
-def _log_to(path: Path | None) -> None:
-    handler: logging.Handler = logging.StreamHandler()
-    if path is not None:
-        try:
-            handler = logging.FileHandler(path)
-        except OSError:
-            handler = logging.NullHandler()
+class _Trouble(logging.Handler):
+    """Remembers whether anything worth keeping the log for was logged."""
+
+    met = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        del record
+        _Trouble.met = True
+
+
+def _log_to(path: Path) -> None:
+    try:
+        file: logging.Handler = logging.FileHandler(path)
+    except OSError:
+        file = logging.NullHandler()
     form = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, handlers=[handler])
+    logging.basicConfig(
+        level=logging.INFO, format=form, handlers=[file, _Trouble(logging.WARNING)]
+    )
+
+
+def _fail(starter: Starter, problem: str) -> int:
+    starter.tell(problem)
+    return 1
 
 
 def _receive(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes] | None:

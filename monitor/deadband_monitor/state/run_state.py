@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -113,13 +113,18 @@ class RunState:
         models = (
             {model.name: row for row, model in enumerate(self.table.models)} if self.table else {}
         )
-        self.series = self.series.with_rows(
-            [old.get((layer.model, layer.name)) for layer in table.layers]
-        )
-        self.model_series = self.model_series.with_rows(
-            [models.get(model.name) for model in table.models]
-        )
-        self.recent.clear()
+        rows = [old.get((layer.model, layer.name)) for layer in table.layers]
+        model_rows = [models.get(model.name) for model in table.models]
+        if rows != list(range(len(self.layers))):
+            self.series = self.series.with_rows(rows)
+        if model_rows != list(range(self.model_series.shape[0])):
+            self.model_series = self.model_series.with_rows(model_rows)
+        for index, reading in enumerate(self.recent):
+            self.recent[index] = replace(
+                reading,
+                layers=_rearranged(reading.layers, rows),
+                models=_rearranged(reading.models, model_rows),
+            )
         self.table, self.layers = table, table.layers
         self._columns = (
             [_column(metric.name, table.layer_metrics) for metric in LAYER_METRICS],
@@ -163,10 +168,13 @@ class RunState:
             self.verdict,
             self.causes,
             list(self.flags.values()),
-            self.last_scalar,
+            dict(sorted(self.last_scalar.items())),
             self.series.coarse(capacity).to_bytes(),
             self.model_series.coarse(capacity).to_bytes(),
-            {name: series.coarse(2 * capacity).to_bytes() for name, series in self.scalars.items()},
+            {
+                name: series.coarse(2 * capacity).to_bytes()
+                for name, series in sorted(self.scalars.items())
+            },
             [[r.step, r.time, r.layers.tobytes(), r.models.tobytes()] for r in self.recent],
         ]
         return zlib.compress(msgspec.msgpack.encode(parts), 1)
@@ -224,6 +232,15 @@ def _column(name: str, names: tuple[str, ...]) -> int:
 
 def _matrix(data: bytes, rows: int, columns: int) -> Floats:
     return np.frombuffer(data, np.float32).reshape(rows, columns)
+
+
+def _rearranged(matrix: Floats, rows: list[int | None]) -> Floats:
+    """The rows in a new order; None stands for one that was not there."""
+    other = np.full((len(rows), matrix.shape[1]), np.nan, np.float32)
+    for new, old in enumerate(rows):
+        if old is not None:
+            other[new] = matrix[old]
+    return other
 
 
 def _pick(matrix: Floats, columns: list[int]) -> Floats:
