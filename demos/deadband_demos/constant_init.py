@@ -9,6 +9,7 @@ The twin (`--healthy`) draws the weights at random (Xavier), and they part ways 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 
 import torch
 from torch import nn
@@ -33,15 +34,22 @@ def main() -> None:
     torch.manual_seed(SEED)
     digits = load_digits()
 
-    layers = nn.Linear(64, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 10)
-    for layer in layers:
+    hidden1, hidden2, head = nn.Linear(64, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 10)
+    for layer in (hidden1, hidden2, head):
         nn.init.zeros_(layer.bias)
         if options.healthy:
             nn.init.xavier_uniform_(layer.weight)
         else:
             nn.init.constant_(layer.weight, CONSTANT)
-    first, second, head = layers
-    model = nn.Sequential(first, nn.Sigmoid(), second, nn.Sigmoid(), head)
+    model = nn.Sequential(
+        OrderedDict(
+            hidden1=hidden1,
+            sigmoid1=nn.Sigmoid(),
+            hidden2=hidden2,
+            sigmoid2=nn.Sigmoid(),
+            head=head,
+        )
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
 
     watch = deadband.watch(model, optimizer)

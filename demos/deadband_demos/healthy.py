@@ -7,6 +7,7 @@ Look at how it differs from the others: outputs that depend on the input (out va
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 
 import torch
 from torch import nn
@@ -29,14 +30,16 @@ def main() -> None:
     digits = load_digits()
 
     model = nn.Sequential(
-        nn.Unflatten(1, (1, 8, 8)),
-        nn.Conv2d(1, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(32 * 4 * 4, 10),
+        OrderedDict(
+            image=nn.Unflatten(1, (1, 8, 8)),
+            conv1=nn.Conv2d(1, 16, 3, padding=1),
+            relu1=nn.ReLU(),
+            pool=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(16, 32, 3, padding=1),
+            relu2=nn.ReLU(),
+            flat=nn.Flatten(),
+            head=nn.Linear(32 * 4 * 4, 10),
+        )
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
 

@@ -11,6 +11,7 @@ The twin (`--healthy`) multiplies the factor by the base.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ def learning_rate(step: int, healthy: bool) -> float:
     """The schedule: constant, then an exponential decay."""
     if step <= DECAY_FROM:
         return BASE
-    factor = 0.5 ** ((step - DECAY_FROM - 1) / HALF_LIFE)
+    factor: float = 0.5 ** ((step - DECAY_FROM - 1) / HALF_LIFE)
     return BASE * factor if healthy else factor  # the bug: the base is missing
 
 
@@ -44,11 +45,13 @@ def main() -> None:
     digits = load_digits()
 
     model = nn.Sequential(
-        nn.Linear(64, HIDDEN),
-        nn.ReLU(),
-        nn.Linear(HIDDEN, HIDDEN),
-        nn.ReLU(),
-        nn.Linear(HIDDEN, 10),
+        OrderedDict(
+            hidden1=nn.Linear(64, HIDDEN),
+            relu1=nn.ReLU(),
+            hidden2=nn.Linear(HIDDEN, HIDDEN),
+            relu2=nn.ReLU(),
+            head=nn.Linear(HIDDEN, 10),
+        )
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=BASE)
 

@@ -9,6 +9,7 @@ The twin (`--healthy`) starts the biases at 0, in the middle of the sigmoid's sl
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 
 import torch
 from torch import nn
@@ -33,10 +34,18 @@ def main() -> None:
     torch.manual_seed(SEED)
     digits = load_digits()
 
-    first, second = nn.Linear(64, HIDDEN), nn.Linear(HIDDEN, HIDDEN)
-    for layer in (first, second):
+    hidden1, hidden2 = nn.Linear(64, HIDDEN), nn.Linear(HIDDEN, HIDDEN)
+    for layer in (hidden1, hidden2):
         nn.init.constant_(layer.bias, HEALTHY_BIAS if options.healthy else BIAS)
-    model = nn.Sequential(first, nn.Sigmoid(), second, nn.Sigmoid(), nn.Linear(HIDDEN, 10))
+    model = nn.Sequential(
+        OrderedDict(
+            hidden1=hidden1,
+            sigmoid1=nn.Sigmoid(),
+            hidden2=hidden2,
+            sigmoid2=nn.Sigmoid(),
+            head=nn.Linear(HIDDEN, 10),
+        )
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
 
     watch = deadband.watch(model, optimizer)

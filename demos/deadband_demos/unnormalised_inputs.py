@@ -11,6 +11,7 @@ The twin (`--healthy`) standardises every feature.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 
 import torch
 from torch import nn
@@ -39,11 +40,13 @@ def main() -> None:
     digits = split(standardise(rows) if options.healthy else rows, labels)
 
     model = nn.Sequential(
-        nn.Linear(65, HIDDEN),
-        nn.Tanh(),
-        nn.Linear(HIDDEN, HIDDEN),
-        nn.Tanh(),
-        nn.Linear(HIDDEN, 10),
+        OrderedDict(
+            hidden1=nn.Linear(65, HIDDEN),
+            tanh1=nn.Tanh(),
+            hidden2=nn.Linear(HIDDEN, HIDDEN),
+            tanh2=nn.Tanh(),
+            head=nn.Linear(HIDDEN, 10),
+        )
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
 

@@ -6,11 +6,13 @@ back. Looks may be far apart; whatever changed twice in between is told as it st
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import numpy as np
 
 from deadband.wire import Cause, Flag, Hello, LayerTable
 from deadband_monitor.metrics import MODEL_COLUMN
-from deadband_monitor.report import place, ranked_flags
+from deadband_monitor.report import place
 from deadband_monitor.state.run_state import RunState
 
 STATUS_EVERY_STEPS = 200
@@ -47,10 +49,10 @@ class Narrator:
         if state.table and state.table.id != self._table:
             self._table = state.table.id
             said.append(_line(state.step, _models(state.table)))
-        said += self._progress(state)
-        for flag in ranked_flags(state):
-            said += self._flag(flag, state.step)
+        for flag in sorted(state.flags.values(), key=lambda flag: (flag.raised_step, flag.id)):
+            said += self._flag(flag)
         said += self._opinion(state)
+        said += self._progress(state)
         said += self._life(state)
         return said
 
@@ -69,7 +71,7 @@ class Narrator:
         self._step, self._time = latest.step, latest.time
         return [_line(latest.step, _reading(state))]
 
-    def _flag(self, flag: Flag, step: int) -> list[str]:
+    def _flag(self, flag: Flag) -> list[str]:
         now = (flag.severity, flag.resolved_step is not None)
         before = self._flags.get(flag.id)
         if now == before:
@@ -81,7 +83,7 @@ class Narrator:
                 return []
             return [_line(flag.resolved_step, f"resolved  {flag.kind} in {where}")]
         said = f"{flag.severity.upper()}  {flag.kind} in {where}, since step {flag.onset_step}"
-        return [_line(max(step, flag.raised_step), f"{said}: {flag.message}")]
+        return [_line(flag.raised_step, f"{said}: {flag.message}")]
 
     def _opinion(self, state: RunState) -> list[str]:
         said = []
@@ -110,8 +112,9 @@ def _line(step: int, text: str) -> str:
 
 
 def _greeting(hello: Hello) -> str:
-    command = " ".join(hello.argv) or hello.name
-    return f"watching {hello.run}: {command} (pid {hello.pid})"
+    script, *words = hello.argv or [hello.name]
+    command = " ".join([PurePath(script).name, *words])
+    return f"watching {hello.run}: {command}, process {hello.pid}"
 
 
 def _models(table: LayerTable) -> str:
@@ -138,6 +141,6 @@ def _reading(state: RunState) -> str:
 
 
 def _because(cause: Cause) -> str:
-    evidence = "; ".join(cause.evidence)
     sure = f"{cause.confidence * 100:.0f} % sure"
-    return f"CAUSE     {cause.cause} ({sure}): {evidence}. Try: {cause.advice}"
+    why = f": {cause.evidence[0]}" if cause.evidence else ""
+    return f"CAUSE     {cause.cause} ({sure}){why}. Try: {cause.advice}"

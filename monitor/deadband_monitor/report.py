@@ -156,7 +156,7 @@ def figures(evidence: dict[str, float | None] | dict[str, float]) -> str:
 
 def place(model: str, layer: str) -> str:
     """Where a flag stands, for people: the layer, or the model as a whole."""
-    return layer or f"whole {model}"
+    return f"layer {layer}" if layer else f"whole {model}"
 
 
 def _flag_part(flag: Flag) -> FlagPart:
