@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import zmq
+
 from deadband import wire
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
 
@@ -33,9 +34,7 @@ def make_plan(number: int, arena: str) -> Plan:
     ]
     slots, offset = [], 0
     for what, shape, axes in shapes:
-        slots.append(
-            Slot(what=what, index=0, offset=offset, shape=shape, axes=axes, source=shape)
-        )
+        slots.append(Slot(what=what, index=0, offset=offset, shape=shape, axes=axes, source=shape))
         offset += int(np.prod(shape))
     return Plan(
         id=number,

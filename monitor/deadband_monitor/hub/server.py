@@ -59,6 +59,8 @@ GRACE_S = 5.0
 """How long viewers are served after the end ..."""
 QUIET_GRACE_S = 2.0
 """... and after which it is enough if none asked: longer than a viewer takes to ask again."""
+STOP_GRACE_S = 1.0
+"""How long a hub that was told to end waits for the run to end by itself."""
 DENSE_CREDIT_S = 1.0
 """What a new flag asks of the client: the credit of a run's start again."""
 
@@ -76,7 +78,8 @@ class Hub:
         self.clients: dict[bytes, Client] = {}
         self.chronicle = Chronicle(Recorder(wire.recording_path(run)))
         self.judgement = Judgement()
-        self.stopping = False
+        self.stop_after: float | None = None
+        """Moment by which a signal wants the hub to end."""
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._intake = self._bind(wire.intake_address(run))
@@ -106,6 +109,11 @@ class Hub:
                 self._note_state(now)
             self._answer_viewers(now)
             self.chronicle.commit(now)
+
+    def stop_soon(self) -> None:
+        """End in a moment: where the whole job was told to end, training still says how it went."""
+        if self.stop_after is None:
+            self.stop_after = time.monotonic() + STOP_GRACE_S
 
     def close(self) -> None:
         """Close the recording, remove what lies in shared memory, let the sockets go."""
@@ -262,7 +270,7 @@ class Hub:
         primary = self._primary()
         if primary is None:
             return
-        if primary.over(now) or self.stopping:
+        if primary.over(now) or self._told_to_stop(now):
             self._drain(primary)
             self._end(primary, now)
             return
@@ -287,7 +295,7 @@ class Hub:
         self._ended_at = now
         self._last_ask = max(self._last_ask, now)
         _log.info("the run is %s after %d samples", status, self._samples)
-        self.chronicle.commit(now)
+        self.chronicle.commit(now, at_once=True)
 
     def _status(self, client: Client, status: str, error: str = "") -> Status:
         said = client.bye or client.beat
@@ -304,17 +312,20 @@ class Hub:
             error=error or self.chronicle.recorder.error or self.judgement.error,
         )
 
+    def _told_to_stop(self, now: float) -> bool:
+        return self.stop_after is not None and now >= self.stop_after
+
     def _primary(self) -> Client | None:
         return next((client for client in self.clients.values() if client.measured), None)
 
     def _done(self, now: float) -> bool:
         if self._ended_at is not None:
-            if self.stopping or now - self._ended_at > GRACE_S:
+            if self.stop_after is not None or now - self._ended_at > GRACE_S:
                 return True
             return now - max(self._last_ask, self._ended_at) > QUIET_GRACE_S
         if self.clients and self._primary() is not None:
             return False
-        if self.stopping or self._refused or now - self._born > FIRST_WORD_S:
+        if self.stop_after is not None or self._refused or now - self._born > FIRST_WORD_S:
             return True
         starter = self._lives.get(self._started_by)
         return not self.clients and starter is not None and starter.ended
@@ -388,7 +399,7 @@ def serve(run: str, *, started_by: int, starter: Starter | None = None) -> int:
         claim.release()
         return _fail(starter, f"cannot serve at {wire.intake_address(run)}: {error}")
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(hub, "stopping", True))
+        signal.signal(number, lambda *_: hub.stop_soon())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     claim.write(
         Registration(run=run, hub_pid=os.getpid(), training_pid=started_by, started=time.time())
@@ -425,9 +436,7 @@ def _log_to(path: Path) -> None:
     except OSError:
         file = logging.NullHandler()
     form = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(
-        level=logging.INFO, format=form, handlers=[file, _Trouble(logging.WARNING)]
-    )
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[file, _Trouble(logging.WARNING)])
 
 
 def _fail(starter: Starter, problem: str) -> int:
