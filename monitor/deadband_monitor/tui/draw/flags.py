@@ -1,0 +1,125 @@
+"""Flags and causes in rows: the dashboard's panels. The full page of a flag is in `flag_page`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deadband.wire import Cause, Flag
+
+from deadband_monitor.tui.draw.text import (
+    Row,
+    count,
+    cut,
+    cut_middle,
+    fit,
+    pad,
+    pad_left,
+    spread,
+    width_of,
+    wrap,
+)
+
+LOOK = {"critical": ("▼", "CRIT", "crit"), "warning": ("!", "warn", "warn"),
+        "info": ("·", "info", "info")}  # fmt: skip
+"""Severity -> sign, word, style."""
+
+
+def place(flag: Flag) -> str:
+    """Where a flag stands: its layer, and how many follow it."""
+    where = flag.layer or "network"
+    return f"{where} +{len(flag.followers)}" if flag.followers else where
+
+
+def flag_rows(flags: Sequence[Flag], chosen: int | None, width: int, height: int) -> list[Row]:
+    """A line a flag, open ones first as they come; the last line says how many more there are."""
+    if not flags:
+        quiet: Row = [("   no flags so far", "dim")]
+        return [fit(quiet, width)]
+    if len(flags) * 2 <= height and width < 90:
+        return [row for flag in flags for row in _two_rows(flag, flag.id == chosen, width)]
+    shown = list(flags[:height])
+    rows = [_flag_row(flag, flag.id == chosen, width) for flag in shown]
+    if shown and len(flags) > height:
+        more: Row = [(f"+{len(flags) - height} more (f)", "dim")]
+        rows[-1] = spread(rows[-1], more, width)
+    return rows
+
+
+def _two_rows(flag: Flag, chosen: bool, width: int) -> list[Row]:
+    """A flag with its message under it, where rows are cheaper than columns."""
+    head = _flag_row(flag, chosen, width, message=False)
+    style = "dim" if flag.resolved_step is not None else "text"
+    return [head, fit([(" " * 11, ""), (cut(flag.message, width - 11), style)], width)]
+
+
+def _flag_row(flag: Flag, chosen: bool, width: int, *, message: bool = True) -> Row:
+    sign, word, style = LOOK[flag.severity]
+    over = flag.resolved_step is not None
+    if over:
+        sign, word, style = " ", "past", "dim"
+    kind_width = max(len(flag.kind), 16)
+    row: Row = [
+        ("▸" if chosen else " ", "strong"),
+        (f"{sign} ", style),
+        (pad_left(count(flag.onset_step), 7) + " ", "dim" if over else "strong"),
+        (f"{word} ", style),
+        (pad(flag.kind, kind_width) + " ", "dim" if over else "strong"),
+    ]
+    where = cut_middle(place(flag), 20)
+    row.append((pad(where, 12) + "  ", "dim" if over else "text"))
+    room = width - width_of(row)
+    if over:
+        row.append((cut(f"over at {count(flag.resolved_step or 0)}", max(room, 0)), "dim"))
+    elif message and room > 8:
+        row.append((cut(flag.message, room), "dim"))
+    return fit(row, width)
+
+
+def diagnosis_rows(
+    causes: Sequence[Cause], open_flags: int, width: int, height: int, *, judged: bool
+) -> list[Row]:
+    """The likely cause, what to try and why, in at most `height` rows."""
+    if not causes:
+        return _no_cause(open_flags, width, judged=judged)
+    best, rest = causes[0], causes[1:]
+    heading: Row = [("cause ", "dim"), (best.cause, "crit")]
+    details = f"  {best.confidence:.0%} sure"
+    if best.onset_step:
+        details += f", since {count(best.onset_step)}"
+    if best.layer:
+        details += f" in {cut_middle(best.layer, 18)}"
+    rows: list[Row] = [fit([*heading, (details, "dim")], width)]
+    spare = height - 1
+    advice = wrap(best.advice, width - 6, max(min(3, spare), 0))
+    rows += _item("try   ", advice, "strong", width)
+    spare = height - len(rows)
+    evidence = [wrap(text, width - 6, 2) for text in best.evidence]
+    for lines in evidence:
+        if spare < len(lines):
+            break
+        rows += _item("why   ", lines, "text", width)
+        spare -= len(lines)
+    for cause in rest:
+        if spare < 1:
+            break
+        other = f"{cause.cause}  {cause.confidence:.0%}: {cause.advice}"
+        rows += _item("or    ", [cut(other, width - 6)], "dim", width)
+        spare -= 1
+    return rows[:height]
+
+
+def _no_cause(open_flags: int, width: int, *, judged: bool) -> list[Row]:
+    if not judged:
+        text = "nothing measured yet"
+    elif open_flags:
+        text = "no cause named yet: the flags stand, the evidence does not point one way"
+    else:
+        text = "nothing out of order"
+    return [fit([(line, "dim")], width) for line in wrap(text, width, 2)]
+
+
+def _item(name: str, lines: Sequence[str], style: str, width: int) -> list[Row]:
+    return [
+        fit([(name if at == 0 else " " * len(name), "dim"), (line, style)], width)
+        for at, line in enumerate(lines)
+    ]

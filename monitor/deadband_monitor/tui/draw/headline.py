@@ -1,0 +1,66 @@
+"""The three headline gauges: as cards side by side, or a line each where rows are dear."""
+
+from __future__ import annotations
+
+from deadband_monitor.metrics import Metric
+from deadband_monitor.tui.draw.gauge import reading, sign, tone, track
+from deadband_monitor.tui.draw.scale import Values
+from deadband_monitor.tui.draw.spark import spark, squeeze
+from deadband_monitor.tui.draw.text import Row, cut_middle, fit, pad, spread
+
+FULL_NAMES = {
+    "out_variance": "output variance",
+    "saturation": "saturation",
+    "weight_spread": "weight spread",
+}
+
+
+def gauge_line(
+    metric: Metric, value: float, worst: float, layer: str, severity: str, width: int
+) -> Row:
+    """One line: sign, name, track, value, worst layer."""
+    track_width = max(width - 60, 12)
+    style = tone(metric, worst, severity)
+    row: Row = [
+        (" " + sign(metric, worst if worst == worst else value, severity), style),
+        (pad(FULL_NAMES[metric.name], 16), "title"),
+        *track(metric, value, track_width, severity=severity, worst=worst),
+        *reading(metric, value, _of_network(metric, value, severity), 8),
+    ]
+    return fit([*row, ("  ", ""), *_worst(metric, worst, layer, severity, width - 28 - track_width)],
+               width)  # fmt: skip
+
+
+def card(
+    metric: Metric,
+    value: float,
+    worst: float,
+    layer: str,
+    severity: str,
+    trend: Values,
+    width: int,
+) -> list[Row]:
+    """Three rows: track and value, trend over the run, worst layer."""
+    mark = sign(metric, worst if worst == worst else value, severity)
+    style = tone(metric, worst, severity)
+    number = reading(metric, value, _of_network(metric, value, severity), 8)
+    history = spark(metric, squeeze(metric, trend, trend, width - 2))
+    return [
+        fit([(mark + " ", style), *track(metric, value, width - 10, severity=severity, worst=worst),
+             *number], width),
+        fit([("  ", ""), (history, "spark")], width),
+        fit([("  ", ""), *_worst(metric, worst, layer, severity, width - 2)], width),
+    ]  # fmt: skip
+
+
+def _of_network(metric: Metric, value: float, severity: str) -> str:
+    """The network's own number takes the flag's colour only where it is out of band itself."""
+    return severity if tone(metric, value) == "info" else ""
+
+
+def _worst(metric: Metric, worst: float, layer: str, severity: str, width: int) -> Row:
+    if not layer:
+        return [("no layer has one", "dim")]
+    number = reading(metric, worst, severity, 8)
+    room = max(width - 6 - 8, 4)
+    return spread([("worst ", "dim"), (cut_middle(layer, room), "text")], number, width)

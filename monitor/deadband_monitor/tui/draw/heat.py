@@ -1,0 +1,155 @@
+"""The heat map, layer x time: colour steps or glyphs to rows; folding, axis and legend.
+
+With colours a cell is a blank with a ground, or a half block that holds two lanes. Without, the
+glyph alone says it: shades inside the band, triangles outside. Missing data stays empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import Metric
+from deadband_monitor.tui.draw.gauge import merged
+from deadband_monitor.tui.draw.scale import MISSING, Values, badness
+from deadband_monitor.tui.draw.text import Row, count, figure
+
+GLYPHS = "▼▽·░▒▓△▲"
+"""One a level, for terminals without colour: outside the band the sign itself."""
+Levels = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lanes:
+    """How layers share the rows of the map."""
+
+    groups: tuple[tuple[int, ...], ...]
+    """Rows of the layer table in each lane; several are folded by the worst of them."""
+    half: bool
+    """Two lanes share a row of cells."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of cells that the lanes take."""
+        return -(-len(self.groups) // 2) if self.half else len(self.groups)
+
+    def in_row(self, row: int) -> tuple[int, ...]:
+        """Layers that a row of cells shows."""
+        lanes = self.groups[2 * row : 2 * row + 2] if self.half else self.groups[row : row + 1]
+        return tuple(layer for lane in lanes for layer in lane)
+
+
+def lay_out(order: Sequence[int], rows: int, *, halves: bool) -> Lanes:
+    """Give each layer a row where they fit, half a row where that helps, else fold neighbours."""
+    if len(order) <= rows or not halves or rows < 1:
+        return Lanes(groups=_grouped(order, max(rows, 1)), half=False)
+    return Lanes(groups=_grouped(order, 2 * rows), half=True)
+
+
+def _grouped(order: Sequence[int], lanes: int) -> tuple[tuple[int, ...], ...]:
+    if not order:
+        return ()
+    size = -(-len(order) // lanes)
+    return tuple(tuple(order[at : at + size]) for at in range(0, len(order), size))
+
+
+def fold(metric: Metric, values: Values, lanes: Lanes) -> Values:
+    """(columns, layers) to (columns, lanes), each lane its worst layer."""
+    if all(len(group) == 1 for group in lanes.groups):
+        return values[:, [group[0] for group in lanes.groups]]
+    folded = np.full((len(values), len(lanes.groups)), np.nan)
+    for lane, group in enumerate(lanes.groups):
+        members = values[:, list(group)]
+        worst = np.argmax(badness(metric, members), axis=1)
+        folded[:, lane] = members[np.arange(len(values)), worst]
+    return folded
+
+
+def carry_over(values: Values, longest: int) -> Values:
+    """Fill gaps of up to `longest` columns from the left.
+
+    A run that is sampled every n steps leaves columns empty that are finer than n; those are not
+    missing data, and a picket fence would hide the picture. Longer gaps stay empty.
+    """
+    if longest < 1 or not len(values):
+        return values
+    index = np.arange(len(values)).reshape(-1, *(1,) * (values.ndim - 1))
+    known = np.maximum.accumulate(np.where(np.isnan(values), -1, index), axis=0)
+    usable = (known >= 0) & (index - known <= longest)
+    filled: Values = np.take_along_axis(values, np.maximum(known, 0), axis=0)
+    return np.where(usable, filled, np.nan)
+
+
+def cells(levels: Levels, *, half: bool, glyphs: bool) -> list[Row]:
+    """(columns, lanes) of levels to rows of cells."""
+    lanes = levels.shape[1]
+    if glyphs:
+        return [merged([_glyph(int(step)) for step in levels[:, lane]]) for lane in range(lanes)]
+    if not half:
+        return [merged([_solid(int(step)) for step in levels[:, lane]]) for lane in range(lanes)]
+    rows = []
+    for top in range(0, lanes, 2):
+        lower = levels[:, top + 1] if top + 1 < lanes else np.full(len(levels), MISSING)
+        pairs = zip(levels[:, top], lower, strict=True)
+        rows.append(merged([_pair(int(above), int(below)) for above, below in pairs]))
+    return rows
+
+
+def _glyph(level: int) -> tuple[str, str]:
+    if level == MISSING:
+        return " ", ""
+    return GLYPHS[level], "strong" if level < 2 or level > 5 else "dim"
+
+
+def _solid(level: int) -> tuple[str, str]:
+    return (" ", "") if level == MISSING else (" ", f"heat.{level}.{level}")
+
+
+def _pair(above: int, below: int) -> tuple[str, str]:
+    if above == below:
+        return _solid(above)
+    if above == MISSING:
+        return "▄", f"heat.{below}."
+    if below == MISSING:
+        return "▀", f"heat.{above}."
+    return "▀", f"heat.{above}.{below}"
+
+
+def axis(first: int, per_column: int, columns: int, marks: Sequence[tuple[int, str, str]]) -> Row:
+    """Steps under the map, a label every 20 columns or so; `marks` are (column, sign, style)."""
+    line = [(" ", "dim")] * columns
+    at = 0
+    while at < columns:
+        label = count(max(first + at * per_column, 1))
+        if at + len(label) + 1 > columns:
+            break
+        for offset, letter in enumerate(label):
+            line[at + offset] = (letter, "dim")
+        at += max(20, len(label) + 4)
+    for column, sign, style in marks:
+        if 0 <= column < columns:
+            line[column] = (sign, style)
+    return merged(line)
+
+
+def legend(metric: Metric, *, glyphs: bool) -> Row:
+    """What the colours mean, with the band's ends."""
+
+    def swatch(*steps: int) -> Row:
+        if glyphs:
+            return [("".join(GLYPHS[step] for step in steps), "dim")]
+        return [(" ", f"heat.{step}.{step}") for step in steps for _ in range(2)]
+
+    low, high = metric.low > metric.floor, metric.high < metric.ceiling
+    row: Row = []
+    if low:
+        row += [*swatch(0, 1), (f" low {figure(metric.low)} ", "dim")]
+    row += [*swatch(2, 3, 4, 5), (" in band ", "dim")]
+    if high:
+        row += [(f"{figure(metric.high)} high ", "dim"), *swatch(6, 7)]
+    if metric.log:
+        row.append((" log scale", "dim"))
+    return row

@@ -1,0 +1,149 @@
+"""A line chart in braille dots (2 x 4 a cell): min to max of each stretch, limits, onset marks.
+
+A one-step spike cannot vanish: each dot column spans the lowest and highest value that fell into
+it. Axis ends are whole decades or round numbers, so they move seldom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.tui.draw.gauge import merged
+from deadband_monitor.tui.draw.scale import Values
+from deadband_monitor.tui.draw.text import Row, cut, figure, pad_left
+
+_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+LOG_RATIO = 30.0
+"""Values that span more than this ratio are drawn on a logarithmic scale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Values over time: `x` from 0 (left edge) to 1 (right edge), with what each stretch spans."""
+
+    x: Values
+    low: Values
+    mean: Values
+    high: Values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A level worth seeing, as a dashed line."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """An onset, as a vertical line."""
+
+    x: float
+    style: str
+
+
+def axis_ends(low: float, high: float, *, log: bool) -> tuple[float, float]:
+    """Round ends around low .. high: whole decades, or multiples of 1, 2 or 5."""
+    if log:
+        first, last = floor(log10(low) + 1e-9), ceil(log10(high) - 1e-9)
+        return 10.0**first, 10.0 ** max(last, first + 1)
+    span = high - low or abs(high) or 1.0
+    step = 10.0 ** floor(log10(span))
+    step *= next(factor for factor in (0.2, 0.5, 1.0, 2.0) if span / (step * factor) <= 5.5)
+    first_tick, last_tick = floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step
+    return first_tick, last_tick if last_tick > first_tick else first_tick + step
+
+
+def is_log(low: float, high: float) -> bool:
+    """Whether values from low to high are better seen on a logarithmic scale."""
+    return low > 0 and high / low > LOG_RATIO
+
+
+def chart(
+    curve: Curve,
+    width: int,
+    height: int,
+    *,
+    limits: Sequence[Limit] = (),
+    marks: Sequence[Mark] = (),
+    style: str = "line",
+    gutter: int = 8,
+) -> list[Row]:
+    """The chart in `width` x `height` cells, `gutter` of them for the axis."""
+    plot = max(width - gutter, 1)
+    usable = np.isfinite(curve.low) & np.isfinite(curve.high)
+    if not usable.any() or height < 1:
+        blank: list[Row] = [[(" " * width, "")] for _ in range(height)]
+        return blank
+    low, high = float(curve.low[usable].min()), float(curve.high[usable].max())
+    log = is_log(low, high)
+    first, last = axis_ends(low, high, log=log)
+
+    def row_of(value: float) -> int:
+        if log:
+            share = log10(max(value, 1e-38) / first) / log10(last / first)
+        else:
+            share = (value - first) / (last - first)
+        return int(min(max(1 - share, 0.0), 1.0) * (4 * height - 1) + 0.5)
+
+    dots = _dots(curve, usable, 2 * plot, 4 * height, row_of)
+    canvas: list[list[tuple[str, str]]] = [[(" ", "")] * plot for _ in range(height)]
+    for limit in limits:
+        if isfinite(limit.value) and first <= limit.value <= last:
+            _dash(canvas[row_of(limit.value) // 4], limit.label)
+    for mark in marks:
+        if 0 <= mark.x <= 1:
+            for line in canvas:
+                line[min(int(mark.x * plot), plot - 1)] = ("╎", mark.style)
+    for y in range(height):
+        for x in range(plot):
+            if dots[y, x]:
+                canvas[y][x] = (chr(0x2800 + int(dots[y, x])), style)
+    rows = []
+    for y, line in enumerate(canvas):
+        label = figure(last) if y == 0 else figure(first) if y == height - 1 else ""
+        edge = "┤" if label else "│"
+        rows.append([(pad_left(label, gutter - 1) + edge, "dim"), *merged(line)])
+    return rows
+
+
+def _dots(
+    curve: Curve, usable: NDArray[np.bool_], columns: int, rows: int, row_of: Callable[[float], int]
+) -> NDArray[np.int16]:
+    """Braille codes, (rows / 4, columns / 2)."""
+    codes = np.zeros((rows // 4, columns // 2), np.int16)
+    previous: tuple[int, int] | None = None
+    for x, low, mean, high in zip(
+        curve.x[usable], curve.low[usable], curve.mean[usable], curve.high[usable], strict=True
+    ):
+        column = int(min(max(x, 0.0), 1.0) * (columns - 1))
+        top, bottom, centre = row_of(high), row_of(low), row_of(mean)
+        if previous is not None and column > previous[0]:
+            # join to the last point by a straight line
+            gap = column - previous[0]
+            for between in range(1, gap):
+                height = previous[1] + (centre - previous[1]) * between // gap
+                codes[height // 4, (previous[0] + between) // 2] |= _DOTS[
+                    (previous[0] + between) % 2
+                ][height % 4]
+            if gap == 1:
+                top, bottom = min(top, previous[1] + 1), max(bottom, previous[1] - 1)
+        for row in range(top, bottom + 1):
+            codes[row // 4, column // 2] |= _DOTS[column % 2][row % 4]
+        previous = (column, centre)
+    return codes
+
+
+def _dash(line: list[tuple[str, str]], label: str) -> None:
+    for x in range(len(line)):
+        line[x] = ("╌", "faint")
+    text = cut(f" {label} ", len(line) - 2)
+    start = len(line) - len(text) - 1
+    for offset, letter in enumerate(text):
+        line[start + offset] = (letter, "dim")

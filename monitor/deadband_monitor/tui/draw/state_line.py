@@ -1,0 +1,139 @@
+"""The state line: what is looked at, how it is, and what the rules say of it.
+
+Also the one line that stands for everything in a terminal too small for the dashboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deadband.wire import Flag
+
+from deadband_monitor.tui.draw.text import Row, clean, count, cut_middle, duration, spread
+
+VERDICTS = {
+    "healthy": (" healthy ", "badge.ok"),
+    "warning": (" ! WARNING ", "badge.warn"),
+    "failing": (" ▼ FAILING ", "badge.crit"),
+}
+"""The verdict's words and look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a run stands, in the words of the screen."""
+
+    sign: str
+    word: str
+    style: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What the state line says."""
+
+    name: str
+    standing: Standing
+    step: int = 0
+    last_step: int | None = None
+    """Of a recording: where it ends."""
+    rate: float = float("nan")
+    """Steps a second."""
+    age_s: float = float("nan")
+    """Since the last word of a live run."""
+    every: int = 1
+    verdict: str = "healthy"
+    flags: Sequence[Flag] = ()
+    frozen_steps: int | None = None
+    """Steps that went by since the picture was frozen; None while it moves."""
+    slow_link: bool = False
+    judged: bool = True
+    """Whether there was anything to judge yet."""
+
+
+def standing(
+    *, link: str, status: str, error: str, quiet_s: float, sampled: bool, known: bool, broken: str
+) -> Standing:
+    """Words for the state of a run and of the way to it.
+
+    Args:
+        link: `Source.link`.
+        status: the newest `Status.status`, empty before the first.
+        error: the exception that ended the run.
+        quiet_s: time since the last word.
+        sampled: whether a sample has come.
+        known: whether anything has come.
+        broken: why the source cannot be read any more.
+    """
+    if broken:
+        return Standing(sign="✗", word="UNREADABLE", style="crit", detail=broken)
+    if status == "failed":
+        return Standing(sign="✗", word="FAILED", style="crit", detail=error)
+    if status == "killed":
+        return Standing(sign="✗", word="KILLED", style="crit", detail=error)
+    if status == "lost":
+        return Standing(sign="✗", word="LOST", style="crit", detail="the hub died before the run ended")
+    if status == "finished":
+        return Standing(sign="✓", word="FINISHED", style="strong")
+    if link == "lost":
+        return Standing(sign="✗", word="HUB LOST", style="warn", detail="trying again")
+    if link == "ended":
+        return Standing(sign="✗", word="HUB GONE", style="crit", detail="no last word of the run")
+    if not known:
+        return Standing(sign="◌", word="WAITING", style="info", detail="for the run to report")
+    if not sampled:
+        return Standing(sign="◌", word="WAITING", style="info", detail="for the first sample")
+    if status == "silent":
+        return Standing(sign="◌", word=f"SILENT {duration(quiet_s)}", style="warn")
+    return Standing(sign="●", word="LIVE", style="strong")
+
+
+def state_line(head: Head, width: int) -> Row:
+    """The line in `width` cells: the state at the left, the verdict at the right."""
+    roomy = width >= 100
+    state = head.standing
+    row: Row = [(" deadband ", "title")] if roomy else [(" ", "")]
+    row += [(f" {state.sign} {state.word} " if roomy else f"{state.sign} {state.word} ", state.style)]
+    if head.frozen_steps is not None:
+        row.append((f" ❚❚ FROZEN +{count(head.frozen_steps)} ", "badge.info"))
+    row.append((f" {cut_middle(head.name, 32 if roomy else 20)}", "title"))
+    if head.step:
+        end = f"/{count(head.last_step)}" if head.last_step is not None else ""
+        row.append((f"  step {count(head.step)}{end}", "text"))
+    if state.detail:
+        row.append((f"  {clean(state.detail)}", state.style))
+    if head.rate == head.rate:
+        row.append((f"  {head.rate:,.3g}/s" if head.rate < 1000 else f"  {head.rate:,.0f}/s", "dim"))
+    if roomy:
+        if head.age_s == head.age_s:
+            row.append((f"  heard {duration(head.age_s)} ago", "dim"))
+        if head.every > 1:
+            row.append((f"  sampled every {head.every}", "dim"))
+    if head.slow_link:
+        row.append(("  slow terminal", "warn"))
+    return spread(row, verdict(head), width)
+
+
+def verdict(head: Head) -> Row:
+    """Flags that stand and the verdict, as a badge."""
+    row: Row = []
+    for severity, sign, style in (("critical", "▼", "crit"), ("warning", "!", "warn")):
+        number = sum(flag.severity == severity for flag in head.flags)
+        if number:
+            row.append((f" {sign}{number}", style))
+    if not head.judged:
+        return row
+    text, style = VERDICTS.get(head.verdict, VERDICTS["healthy"])
+    return [*row, (" ", ""), (text, style), (" ", "")]
+
+
+def one_line(head: Head, width: int) -> Row:
+    """Everything that fits where nothing else does."""
+    state = head.standing
+    left: Row = [
+        (f"{state.sign} {state.word} ", state.style),
+        (f"{cut_middle(head.name, 16)} {count(head.step)}", "text"),
+    ]
+    return spread(left, verdict(head), width)

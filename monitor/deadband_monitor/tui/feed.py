@@ -1,0 +1,75 @@
+"""The only place where threads meet the UI: one daemon thread keeps a source's state up to date.
+
+The thread folds in what is new under a lock; the UI takes the lock when it wants to look, and
+never waits for it. A slow terminal thus sees fewer pictures but never an old one, and a source
+that stalls cannot stop the keys.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from deadband_monitor.errors import MonitorError
+from deadband_monitor.source.base import Source
+
+POLL_S = 0.05
+"""Between two looks at a quiet source: below what the eye notices, 20 wake-ups a second."""
+
+
+class Feed:
+    """Reads one source. `pump` by hand, or `start` the thread."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.error = ""
+        """Why the source cannot be read any more, for the user."""
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Read in the background from now on."""
+        self._thread = threading.Thread(target=self._run, name="deadband-feed", daemon=True)
+        self._thread.start()
+
+    def pump(self) -> bool:
+        """Fold in what is there; True if anything changed."""
+        with self._lock:
+            return self._refresh()
+
+    @contextmanager
+    def look(self) -> Iterator[bool]:
+        """Hold the state still for a look; gives False, and no right to look, when it is busy."""
+        held = self._lock.acquire(blocking=False)
+        try:
+            yield held
+        finally:
+            if held:
+                self._lock.release()
+
+    def ask(self, action: Callable[[], None]) -> None:
+        """Run something that changes the source (a seek), between two refreshes."""
+        with self._lock:
+            action()
+
+    def stop(self) -> None:
+        """Stop reading; the source is whole and may be closed afterwards."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self.pump():
+                self._stop.wait(POLL_S)
+
+    def _refresh(self) -> bool:
+        if self.error or self._stop.is_set():
+            return False
+        try:
+            return self.source.refresh(0.0)
+        except MonitorError as error:
+            self.error = str(error)
+            return True

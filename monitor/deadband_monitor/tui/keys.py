@@ -1,0 +1,169 @@
+"""Every key of the terminal UI, declared once: bindings, the key line and the help come from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS
+
+HEAT_METRICS = (
+    "out_variance",
+    "saturation",
+    "weight_spread",
+    "grad_rms",
+    "update_ratio",
+    "dead_units",
+    "out_rms",
+    "out_grad_rms",
+)
+"""What keys 1 to 8 put on the heat map."""
+
+DASHBOARD, LAYER, FLAG, PICKER, OUTPUT = "dashboard", "layer", "flag", "picker", "output"
+RUN = (DASHBOARD, LAYER, FLAG)
+ANYWHERE = (DASHBOARD, LAYER, FLAG, PICKER, OUTPUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One ability and the keys that call it."""
+
+    keys: tuple[str, ...]
+    """As Textual names them; with `each`, the n-th key calls `action(n)`."""
+    shown: str
+    """As the key line and the help write it."""
+    action: str
+    label: str
+    """One word for the key line."""
+    doc: str
+    """One line for the help."""
+    group: str
+    where: tuple[str, ...]
+    rank: int = 0
+    """Place in the key line, small first; 0 keeps it out."""
+    each: bool = False
+    replay: bool = False
+    """Only means something in a recording."""
+
+
+KEYS: tuple[Key, ...] = (
+    Key(keys=("space",), shown="space", action="pause", label="Freeze", group="Time", rank=1,
+        doc="freeze the picture, reading goes on; in a recording: play or pause", where=RUN),
+    Key(keys=("left_square_bracket",), shown="[", action="zoom(-1)", label="Wider", group="Time",
+        doc="more steps in a column, up to the whole run", where=RUN),
+    Key(keys=("right_square_bracket",), shown="]", action="zoom(1)", label="Zoom", group="Time",
+        rank=6, doc="fewer steps in a column: the newest part, closer", where=RUN),
+    Key(keys=("left",), shown="←", action="step(-1)", label="Back", group="Recording",
+        doc="one sample back", where=RUN, replay=True),
+    Key(keys=("right",), shown="→", action="step(1)", label="Step", group="Recording",
+        doc="one sample on", where=RUN, replay=True),
+    Key(keys=("shift+left",), shown="shift+←", action="step(-25)", label="Back", group="Recording",
+        doc="25 samples back", where=RUN, replay=True),
+    Key(keys=("shift+right",), shown="shift+→", action="step(25)", label="On", group="Recording",
+        doc="25 samples on", where=RUN, replay=True),
+    Key(keys=("g", "home"), shown="g", action="seek_end(False)", label="First", group="Recording",
+        doc="to the first step", where=RUN, replay=True),
+    Key(keys=("G", "end"), shown="G", action="seek_end(True)", label="Last", group="Recording",
+        doc="to the last step", where=RUN, replay=True),
+    Key(keys=("plus", "equals_sign"), shown="+", action="speed(2.0)", label="Faster",
+        group="Recording", doc="play twice as fast", where=RUN, replay=True),
+    Key(keys=("minus",), shown="-", action="speed(0.5)", label="Slower", group="Recording",
+        doc="play half as fast", where=RUN, replay=True),
+    Key(keys=("o",), shown="o", action="onset", label="Onset", group="Recording",
+        doc="to the onset of the flag at hand", where=RUN, replay=True),
+    Key(keys=tuple("12345678"), shown="1-8", action="metric", label="Metric", group="Heat map",
+        rank=5, each=True, where=RUN,
+        doc=", ".join(LAYER_METRICS[LAYER_COLUMN[name]].title for name in HEAT_METRICS)),
+    Key(keys=("m",), shown="m", action="next_metric(1)", label="Next", group="Heat map",
+        doc="the next of all metrics (M: the one before)", where=RUN),
+    Key(keys=("M",), shown="M", action="next_metric(-1)", label="Before", group="Heat map",
+        doc="the metric before", where=RUN),
+    Key(keys=("s",), shown="s", action="sort", label="Sort", group="Heat map", rank=7,
+        doc="layers in order of execution, or worst first", where=(DASHBOARD, LAYER)),
+    Key(keys=("j", "down"), shown="j ↓", action="select(1)", label="Down", group="Layers",
+        doc="the next layer", where=(DASHBOARD, LAYER)),
+    Key(keys=("k", "up"), shown="k ↑", action="select(-1)", label="Up", group="Layers",
+        doc="the layer before", where=(DASHBOARD, LAYER)),
+    Key(keys=("w",), shown="w", action="follow", label="Worst", group="Layers",
+        doc="follow the worst layer again", where=(DASHBOARD, LAYER)),
+    Key(keys=("enter",), shown="enter", action="layer", label="Layer", group="Layers", rank=2,
+        doc="all readings of the layer at hand", where=(DASHBOARD, FLAG)),
+    Key(keys=("f",), shown="f", action="flags", label="Flags", group="Flags", rank=3,
+        doc="flags with evidence, cause and advice", where=(DASHBOARD, LAYER)),
+    Key(keys=("n",), shown="n", action="next_flag(1)", label="Next flag", group="Flags", rank=4,
+        doc="the next flag; in a recording go to its onset", where=RUN),
+    Key(keys=("N",), shown="N", action="next_flag(-1)", label="Last flag", group="Flags",
+        doc="the flag before", where=RUN),
+    Key(keys=("j", "down"), shown="j ↓", action="next_flag(1)", label="Down", group="Flags",
+        doc="the next flag", where=(FLAG,)),
+    Key(keys=("k", "up"), shown="k ↑", action="next_flag(-1)", label="Up", group="Flags",
+        doc="the flag before", where=(FLAG,)),
+    Key(keys=("j", "down"), shown="j ↓", action="select(1)", label="Down", group="Runs",
+        doc="the next run", where=(PICKER,)),
+    Key(keys=("k", "up"), shown="k ↑", action="select(-1)", label="Up", group="Runs",
+        doc="the run before", where=(PICKER,)),
+    Key(keys=("enter",), shown="enter", action="open", label="Open", group="Runs", rank=1,
+        doc="open the run at hand", where=(PICKER,)),
+    Key(keys=("p",), shown="p", action="output", label="Output", group="Screen",
+        doc="what the script has printed, where deadband started it", where=RUN),
+    Key(keys=("t",), shown="t", action="app.theme", label="Theme", group="Screen",
+        doc="dark or light", where=ANYWHERE),
+    Key(keys=("ctrl+p",), shown="^p", action="app.command_palette", label="Palette", group="Screen",
+        doc="search all commands", where=ANYWHERE),
+    Key(keys=("ctrl+z",), shown="^z", action="app.suspend_process", label="Suspend", group="Screen",
+        doc="back to the shell; `fg` returns", where=ANYWHERE),
+    Key(keys=("escape",), shown="esc", action="back", label="Back", group="Screen", rank=8,
+        doc="back to the screen before", where=(LAYER, FLAG, OUTPUT)),
+    Key(keys=("escape", "r"), shown="esc", action="runs", label="Runs", group="Screen",
+        doc="back to the list of runs", where=(DASHBOARD,)),
+    Key(keys=("question_mark", "f1"), shown="?", action="app.help", label="Help", group="Screen",
+        rank=9, doc="this page", where=ANYWHERE),
+    Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Detach", group="Screen", rank=10,
+        doc="leave; training is never touched", where=ANYWHERE),
+)  # fmt: skip
+
+SIGNS: tuple[tuple[str, str], ...] = (
+    ("▼ ▲", "below or above its healthy band"),
+    ("!", "a flag stands on it"),
+    ("◆ ◇", "the reading of the network, and of its worst layer"),
+    ("[━━]", "the healthy band"),
+    ("▸", "the layer at hand"),
+    ("╎", "onset of a flag"),
+)
+"""What the marks on screen mean, for the help."""
+
+
+def bindings(where: str) -> list[Binding]:
+    """The bindings of a screen."""
+    return [
+        Binding(
+            key,
+            f"{entry.action}({place})" if entry.each else entry.action,
+            entry.doc,
+            show=False,
+        )
+        for entry in KEYS
+        if where in entry.where
+        for place, key in enumerate(entry.keys, 1)
+    ]
+
+
+def key_line(where: str, *, replay: bool) -> list[Key]:
+    """What the key line shows, most wanted first."""
+    shown = [entry for entry in KEYS if where in entry.where and entry.rank]
+    if replay:
+        shown += [entry for entry in KEYS if where in entry.where and entry.replay]
+        wanted = {"pause": 1, "step(-1)": 2, "step(1)": 2, "next_flag(1)": 3, "speed(2.0)": 4}
+        shown.sort(key=lambda entry: wanted.get(entry.action, entry.rank + 4 if entry.rank else 50))
+        return [entry for entry in shown if entry.rank or entry.action in wanted]
+    return sorted(shown, key=lambda entry: entry.rank)
+
+
+def groups(where: str) -> dict[str, list[Key]]:
+    """Keys of a screen by group, for the help."""
+    found: dict[str, list[Key]] = {}
+    for entry in KEYS:
+        if where in entry.where:
+            found.setdefault(entry.group, []).append(entry)
+    return found

@@ -1,0 +1,71 @@
+"""The help: every key of the screen below and what the signs mean, from the declared tables."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+
+from deadband_monitor.tui.draw.text import Row, cut, pad
+from deadband_monitor.tui.keys import SIGNS, groups
+from deadband_monitor.tui.widgets.canvas import Canvas
+
+
+class HelpScreen(ModalScreen[None]):
+    """Over the screen it explains."""
+
+    BINDINGS = [  # noqa: RUF012
+        Binding("escape,question_mark,f1,q,enter", "dismiss", "close", show=False),
+        Binding("j,down", "scroll(1)", show=False),
+        Binding("k,up", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, where: str, *, replay: bool) -> None:
+        super().__init__()
+        self.text = Canvas()
+        self.frame = VerticalScroll(self.text, id="help")
+        self._where, self._replay = where, replay
+
+    def compose(self) -> ComposeResult:
+        """One scrolling page."""
+        yield self.frame
+
+    def on_mount(self) -> None:
+        """Write the page."""
+        self.frame.border_title = "keys · esc closes"
+        rows = help_rows(self._where, replay=self._replay, width=72)
+        self.text.styles.height = len(rows)
+        self.text.show(rows)
+
+    def action_scroll(self, by: int) -> None:
+        """A line down or up."""
+        self.frame.scroll_relative(y=3 * by, animate=False)
+
+    def paint(self, *, numbers: bool) -> None:
+        """Nothing moves here."""
+
+
+def help_rows(where: str, *, replay: bool, width: int) -> list[Row]:
+    """The page in rows."""
+    rows: list[Row] = []
+    for group, keys in groups(where).items():
+        if group == "Recording" and not replay:
+            continue
+        for at, key in enumerate(keys):
+            rows.append(
+                [
+                    (pad(group if at == 0 else "", 10), "dim"),
+                    (pad(key.shown, 10), "key"),
+                    (cut(key.doc, width - 20), "text"),
+                ]
+            )
+    for at, (sign, meaning) in enumerate(SIGNS):
+        rows.append(
+            [
+                (pad("Signs" if at == 0 else "", 10), "dim"),
+                (pad(sign, 10), "key"),
+                (cut(meaning, width - 20), "text"),
+            ]
+        )
+    return rows

@@ -1,0 +1,89 @@
+"""All readings of one layer, with bands and their course over the run."""
+
+from __future__ import annotations
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
+from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
+from deadband_monitor.tui.draw.readings import table
+from deadband_monitor.tui.draw.text import count, figure
+from deadband_monitor.tui.keys import LAYER, bindings
+from deadband_monitor.tui.screens.base import RunScreen
+from deadband_monitor.tui.view import View
+from deadband_monitor.tui.widgets.canvas import Canvas
+from deadband_monitor.tui.widgets.panels import KeyLine, StateLine, layer_items
+
+
+class LayerScreen(RunScreen):
+    """One layer."""
+
+    where = LAYER
+    BINDINGS = bindings(LAYER)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.charts = [Canvas(classes="panel"), Canvas(classes="panel")]
+        self.table = Canvas(id="readings-page", classes="panel")
+
+    def compose(self) -> ComposeResult:
+        """Two charts over the table of readings."""
+        yield StateLine(id="tiny", classes="alone")
+        yield StateLine(id="state")
+        with Horizontal(id="layer-charts"):
+            yield from self.charts
+        yield self.table
+        yield KeyLine(id="keys")
+
+    def paint(self, *, numbers: bool) -> None:
+        """Draw the layer at hand."""
+        view = self.deadband.view
+        self.paint_frame()
+        view.update(max(self.size.width - 30, 20))
+        row = view.selected
+        if row is None:
+            self.table.show([[("no layer yet", "dim")]])
+            return
+        shown = view.metric
+        other = "saturation" if shown.name == "out_variance" else "out_variance"
+        for canvas, metric in zip(
+            self.charts, (shown, LAYER_METRICS[LAYER_COLUMN[other]]), strict=True
+        ):
+            paint_metric(canvas, view, row, metric)
+        if not numbers:
+            return
+        layer = view.state.layers[row]
+        place = view.order.index(row) + 1 if row in view.order else row + 1
+        facts = [f"layer {place} of {len(view.state.layers)}", layer.kind]
+        if layer.parameters:
+            facts.append(f"{count(layer.parameters)} parameters")
+        if layer.parameters and not layer.trainable:
+            facts.append("not trained")
+        self.table.entitle(" · ".join([view.label(layer), *facts]))
+        rows = table(layer_items(view, row, trends=True), self.table.size.width, chosen=shown.name)
+        self.table.show(rows or [[("nothing measured here", "dim")]])
+
+
+def paint_metric(canvas: Canvas, view: View, row: int, metric: Metric) -> None:
+    """One metric of one layer as a chart, with the ends of its band."""
+    width, height = canvas.size
+    column = LAYER_COLUMN[metric.name]
+    span = view.axis
+    canvas.entitle(f"{metric.title} {figure(float(view.now(metric)[row]))}")
+    x = (np.arange(span.columns) + 0.5) / max(span.columns, 1)
+    curve = Curve(
+        x=x,
+        low=view.layers.low[:, row, column],
+        mean=view.layers.mean[:, row, column],
+        high=view.layers.high[:, row, column],
+    )
+    limits = [Limit(value=metric.low, label="low"), Limit(value=metric.high, label="high")]
+    layer = view.state.layers[row]
+    marks = [
+        Mark(x=span.share(flag.onset_step), style="crit" if flag.severity == "critical" else "warn")
+        for flag in view.state.open_flags
+        if flag.layer == layer.name or layer.name in flag.followers or not flag.layer
+    ][:1]
+    canvas.show(chart(curve, width, height, limits=limits, marks=marks))

@@ -1,0 +1,128 @@
+"""The run picker: every run of this machine, live ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual import events
+from textual.app import ComposeResult
+
+from deadband_monitor.hub.registry import RunEntry
+from deadband_monitor.tui.draw.run_list import heading, run_row
+from deadband_monitor.tui.draw.text import Row, fit, spread
+from deadband_monitor.tui.keys import PICKER, bindings, key_line
+from deadband_monitor.tui.screens.base import SizedScreen
+from deadband_monitor.tui.widgets.canvas import Canvas
+from deadband_monitor.tui.widgets.panels import KeyLine
+
+EVERY_S = 2.0
+"""Between two looks at the folder of runs."""
+
+
+class PickerScreen(SizedScreen):
+    """Choose a run."""
+
+    BINDINGS = bindings(PICKER)
+
+    def __init__(self, list_runs: Callable[[], Sequence[RunEntry]]) -> None:
+        super().__init__()
+        self._list_runs = list_runs
+        self.entries: list[RunEntry] = []
+        self._chosen = ""
+        self._known = False
+        self.top = Canvas(id="state")
+        self.list = Canvas(id="list", classes="panel")
+        self.detail = Canvas(id="detail")
+
+    def compose(self) -> ComposeResult:
+        """Title, list, the run at hand, keys."""
+        yield self.top
+        yield self.list
+        yield self.detail
+        yield KeyLine(id="keys")
+
+    def on_mount(self) -> None:
+        """Look now and every two seconds."""
+        self.look()
+        self.set_interval(EVERY_S, self.look)
+
+    def look(self) -> None:
+        """Read the list of runs in a thread: recordings may lie on a slow disk."""
+        self.run_worker(self._read, thread=True, exclusive=True, group="runs")
+
+    def _read(self) -> None:
+        entries = list(self._list_runs())
+        self.app.call_from_thread(self.take, entries)
+
+    def take(self, entries: list[RunEntry]) -> None:
+        """Show these runs; the run at hand stays at hand."""
+        self.entries, self._known = entries, True
+        if entries and self._chosen not in [entry.run for entry in entries]:
+            self._chosen = entries[0].run
+        self.paint(numbers=True)
+
+    @property
+    def chosen(self) -> RunEntry | None:
+        """The run at hand."""
+        return next((entry for entry in self.entries if entry.run == self._chosen), None)
+
+    def paint(self, *, numbers: bool) -> None:
+        """Draw the list."""
+        del numbers
+        width = self.list.size.width
+        now = self.deadband.clock()
+        live = sum(entry.live for entry in self.entries)
+        told = f"{len(self.entries)} runs, {live} live " if self._known else "looking for runs "
+        self.top.show([spread([(" deadband ", "title")], [(told, "dim")], self.top.size.width)])
+        self.list.entitle("runs")
+        rows: list[Row] = [heading(width)]
+        room = max(self.list.size.height - 1, 1)
+        at = next((i for i, entry in enumerate(self.entries) if entry.run == self._chosen), 0)
+        first = min(max(at - room // 2, 0), max(len(self.entries) - room, 0))
+        for entry in self.entries[first : first + room]:
+            rows.append(run_row(entry, now, width, chosen=entry.run == self._chosen))
+        if self._known and not self.entries:
+            rows = [
+                [("no runs yet on this machine", "strong")],
+                [],
+                [("watch a network collapse    ", "dim"), ("deadband demo lr-too-high", "text")],
+                [("watch a script of your own  ", "dim"), ("deadband run --live train.py", "text")],
+            ]
+        self.list.show(rows)
+        entry = self.chosen
+        told = (entry.problem or f"recording {entry.path}") if entry else ""
+        self.detail.show([fit([(f" {told}", "dim")], self.detail.size.width)])
+        self.query_one(KeyLine).paint(key_line(PICKER, replay=False))
+
+    def action_select(self, by: int) -> None:
+        """The next run."""
+        names = [entry.run for entry in self.entries]
+        if names:
+            at = names.index(self._chosen) if self._chosen in names else 0
+            self._chosen = names[min(max(at + by, 0), len(names) - 1)]
+            self.paint(numbers=True)
+
+    def action_open(self) -> None:
+        """Open the run at hand."""
+        entry = self.chosen
+        if entry is None:
+            return
+        if entry.problem:
+            self.notify(entry.problem, severity="error")
+            return
+        self.deadband.open_run(entry)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click takes a run at hand, a second one opens it."""
+        if event.widget is not self.list:
+            return
+        at = event.y - (2 if self.has_class("-tall") else 2)
+        room = max(self.list.size.height - 1, 1)
+        names = [entry.run for entry in self.entries]
+        here = names.index(self._chosen) if self._chosen in names else 0
+        first = min(max(here - room // 2, 0), max(len(names) - room, 0))
+        if 0 <= first + at < len(names):
+            if names[first + at] == self._chosen:
+                self.action_open()
+            self._chosen = names[first + at]
+            self.paint(numbers=True)

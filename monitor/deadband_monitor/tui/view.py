@@ -1,0 +1,329 @@
+"""What is looked at: the run's state, frozen or not, and the choices of the person who looks.
+
+Screens share one `View`, so the layer at hand stays at hand from screen to screen. It turns the
+state into what panels draw: axes, columns, the network's headline readings, severities. It holds
+no widgets and asks no clock.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from deadband.wire import Flag, Layer
+
+from deadband_monitor.metrics import (
+    LAYER_COLUMN,
+    LAYER_METRICS,
+    MODEL_COLUMN,
+    MODEL_METRICS,
+    Metric,
+)
+from deadband_monitor.state.run_state import RunState
+from deadband_monitor.tui.draw.heat import carry_over
+from deadband_monitor.tui.draw.scale import Values, badness, worst_of, worst_row
+from deadband_monitor.tui.timeline import (
+    MOST_ZOOM,
+    Axis,
+    Columns,
+    axis_for,
+    layer_readings,
+    model_readings,
+)
+
+HEADLINES = ("out_variance", "saturation", "weight_spread")
+"""The three readings that the tool is for."""
+RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
+LayerKey = tuple[str, str]
+"""(model, name)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """One reading for the whole network, and the layer where it is worst."""
+
+    metric: Metric
+    value: float
+    worst: float
+    layer: str
+    severity: str
+    trend: Values
+    """One value a column of the axis."""
+
+
+class View:
+    """One person's view of one run."""
+
+    def __init__(self) -> None:
+        self.live = RunState()
+        """The state as of the last tick."""
+        self.metric = LAYER_METRICS[LAYER_COLUMN["out_variance"]]
+        self.zoom = 0
+        self.worst_first = False
+        self.following = True
+        self.flag_id: int | None = None
+        self.frozen: RunState | None = None
+        self.layers = Columns()
+        self.models = Columns()
+        self.last_step: int | None = None
+        """Of a recording: where it ends, so that the axis does not move as it plays."""
+        self._selected: LayerKey | None = None
+        self._order: list[int] = []
+        self._order_for: tuple[object, ...] = ()
+
+    # --- the state ---------------------------------------------------------------------------
+
+    @property
+    def state(self) -> RunState:
+        """What the pictures show."""
+        return self.frozen or self.live
+
+    def freeze(self) -> None:
+        """Hold the picture, or let it go on."""
+        self.frozen = None if self.frozen else copy.deepcopy(self.live)
+
+    def update(self, columns: int) -> None:
+        """Bring the columns of time up to the state, `columns` of them."""
+        state = self.state
+        last = state.step if self.last_step is None else max(self.last_step, state.step)
+        bucket = state.series.width
+        axis = axis_for(last if self.zoom == 0 else state.step, columns, self.zoom, bucket)
+        self.layers.update(state.series, axis, layer_readings(state.recent))
+        self.models.update(state.model_series, axis, model_readings(state.recent))
+        if self.following or self.selected is None:
+            self._selected = self._worst_layer()
+
+    @property
+    def axis(self) -> Axis:
+        """The steps that the pictures cover."""
+        return self.layers.axis
+
+    # --- layers ------------------------------------------------------------------------------
+
+    def label(self, layer: Layer) -> str:
+        """The layer's name on screen; with several models, the model's before it."""
+        table = self.state.table
+        several = table is not None and len(table.models) > 1
+        return f"{layer.model}.{layer.name}" if several else layer.name
+
+    @property
+    def selected(self) -> int | None:
+        """Row of the layer at hand."""
+        for row, layer in enumerate(self.state.layers):
+            if (layer.model, layer.name) == self._selected:
+                return row
+        return None
+
+    def select(self, row: int) -> None:
+        """Take a layer at hand and stay with it."""
+        layer = self.state.layers[row]
+        self._selected, self.following = (layer.model, layer.name), False
+
+    def select_next(self, by: int) -> None:
+        """Move along the order in which layers are shown."""
+        order = self.order
+        if not order:
+            return
+        at = order.index(self.selected) if self.selected in order else 0
+        self.select(order[min(max(at + by, 0), len(order) - 1)])
+
+    @property
+    def order(self) -> list[int]:
+        """Rows of the layer table as they are shown.
+
+        Worst first is worked out when it is asked for and when flags change, not with every
+        sample: rows must not move under the cursor.
+        """
+        state = self.state
+        flags = tuple((flag.id, flag.severity) for flag in state.open_flags)
+        key = (self.worst_first, self.metric.name, state.table, flags)
+        if key != self._order_for:
+            self._order_for = key
+            self._order = list(range(len(state.layers)))
+            if self.worst_first and state.latest is not None:
+                bad = badness(self.metric, self.now(self.metric))
+                self._order.sort(key=lambda row: (-RANK[self.severity(row)], -bad[row]))
+        return self._order
+
+    def _worst_layer(self) -> LayerKey | None:
+        """Where the worst flag began, else the worst reading of the metric on show."""
+        layers = self.state.layers
+        for flag in self.state.open_flags:
+            if flag.layer:
+                return flag.model, flag.layer
+        row = worst_row(self.metric, self.now(self.metric)) if layers else None
+        if row is None:
+            return (layers[0].model, layers[0].name) if layers else None
+        return layers[row].model, layers[row].name
+
+    # --- readings ----------------------------------------------------------------------------
+
+    def now(self, metric: Metric) -> Values:
+        """The newest reading of every layer."""
+        latest = self.state.latest
+        if latest is None:
+            return np.full(len(self.state.layers), np.nan)
+        return latest.layers[:, LAYER_COLUMN[metric.name]]
+
+    def model_now(self, name: str) -> float:
+        """The newest reading of the network; of several models, the worst."""
+        latest = self.state.latest
+        if latest is None or not len(latest.models):
+            return float("nan")
+        column = MODEL_COLUMN[name]
+        values = latest.models[:, column]
+        row = worst_row(MODEL_METRICS[column], values)
+        return float("nan") if row is None else float(values[row])
+
+    def map_values(self, metric: Metric) -> Values:
+        """(columns, layers) for the heat map: the worse end of each column, small gaps closed."""
+        column = LAYER_COLUMN[metric.name]
+        worst = worst_of(metric, self.layers.low[:, :, column], self.layers.high[:, :, column])
+        return self._without_fence(worst)
+
+    def layer_trend(self, row: int, metric: Metric) -> Values:
+        """The columns of one layer's metric."""
+        column = LAYER_COLUMN[metric.name]
+        low, high = self.layers.low[:, row, column], self.layers.high[:, row, column]
+        return self._without_fence(worst_of(metric, low, high))
+
+    def model_trend(self, name: str) -> Values:
+        """The columns of the first model's metric."""
+        column = MODEL_COLUMN[name]
+        if not self.models.low.shape[1:] or not self.models.low.shape[1]:
+            return np.full(self.axis.columns, np.nan)
+        low, high = self.models.low[:, 0, column], self.models.high[:, 0, column]
+        return self._without_fence(worst_of(MODEL_METRICS[column], low, high))
+
+    def _without_fence(self, values: Values) -> Values:
+        status = self.state.status
+        interval = status.interval if status else 1
+        known = self.axis.column(self.state.series.last_step) + 1
+        filled = carry_over(values, 2 * -(-interval // max(self.axis.per_column, 1)))
+        if 0 <= known < len(filled):
+            filled = filled.copy()
+            filled[known:] = np.nan
+        return filled
+
+    def headlines(self) -> list[Headline]:
+        """The three headline readings."""
+        return [self._headline(name) for name in HEADLINES]
+
+    def _headline(self, name: str) -> Headline:
+        metric = LAYER_METRICS[LAYER_COLUMN[name]]
+        values = self.now(metric)
+        row = worst_row(metric, values)
+        if name in MODEL_COLUMN:
+            value, trend = self.model_now(name), self.model_trend(name)
+        else:
+            value, trend = self._whole(metric, values), self._whole_trend(metric)
+        severities = [self.severity(None, name)]
+        severities += [self.severity(at, name) for at in range(len(values))]
+        return Headline(
+            metric=metric,
+            value=value,
+            worst=float("nan") if row is None else float(values[row]),
+            layer="" if row is None else self.label(self.state.layers[row]),
+            severity=max(severities, key=RANK.__getitem__),
+            trend=trend,
+        )
+
+    def _weights(self) -> Values:
+        return np.array([max(layer.units, 1) for layer in self.state.layers], np.float64)
+
+    def _whole(self, metric: Metric, values: Values) -> float:
+        known = np.isfinite(values)
+        if not known.any():
+            return float("nan")
+        weights = self._weights()[known]
+        spaced = np.log(np.maximum(values[known], 1e-38)) if metric.log else values[known]
+        mean = float(np.average(spaced, weights=weights))
+        return float(np.exp(mean)) if metric.log else mean
+
+    def _whole_trend(self, metric: Metric) -> Values:
+        """Each column as `_whole` would have it: shares by units, ratios by geometric mean."""
+        mean = self.layers.mean[:, :, LAYER_COLUMN[metric.name]]
+        if not mean.shape[1]:
+            return np.full(self.axis.columns, np.nan)
+        weights = np.where(np.isfinite(mean), self._weights(), 0.0)
+        spaced = np.log(np.maximum(mean, 1e-38)) if metric.log else mean
+        total = weights.sum(axis=1)
+        whole = np.where(np.isfinite(mean), spaced * weights, 0.0).sum(axis=1) / np.maximum(total, 1)
+        trend = np.where(total > 0, np.exp(whole) if metric.log else whole, np.nan)
+        return self._without_fence(trend)
+
+    # --- flags -------------------------------------------------------------------------------
+
+    @property
+    def flags(self) -> list[Flag]:
+        """Open flags, worst first, then those that are over, newest first."""
+        state = self.state
+        over = [flag for flag in state.flags.values() if flag.resolved_step is not None]
+        return state.open_flags + sorted(over, key=lambda flag: -flag.onset_step)
+
+    @property
+    def flag(self) -> Flag | None:
+        """The flag at hand."""
+        flags = self.flags
+        chosen = self.state.flags.get(self.flag_id) if self.flag_id is not None else None
+        return chosen or (flags[0] if flags else None)
+
+    def next_flag(self, by: int) -> Flag | None:
+        """Take the next flag at hand."""
+        flags = self.flags
+        if not flags:
+            return None
+        ids = [flag.id for flag in flags]
+        if self.flag_id in ids:
+            at = (ids.index(self.flag_id) + by) % len(ids)
+        else:
+            at = 0
+        self.flag_id = ids[at]
+        return flags[at]
+
+    def severity(self, row: int | None, metric: str = "") -> str:
+        """The worst flag that stands on a layer (None: the network), or on one of its metrics."""
+        layer = None if row is None else self.state.layers[row]
+        worst = ""
+        for flag in self.state.open_flags:
+            if metric and metric not in flag.evidence:
+                continue
+            if layer is None:
+                touched = not flag.layer
+            else:
+                touched = flag.model == layer.model and (
+                    flag.layer == layer.name or layer.name in flag.followers
+                )
+            if touched and RANK[flag.severity] > RANK[worst]:
+                worst = flag.severity
+        return worst
+
+    # --- choices -----------------------------------------------------------------------------
+
+    def zoom_by(self, steps: int) -> None:
+        """Fewer (positive) or more steps a column."""
+        self.zoom = min(max(self.zoom + steps, 0), MOST_ZOOM)
+        while self.zoom > 0 and self.axis.columns and self._needless():
+            self.zoom -= 1
+
+    def _needless(self) -> bool:
+        """Whether one zoom less would look the same."""
+        last, columns, bucket = self.state.step, self.axis.columns, self.state.series.width
+        closer = axis_for(last, columns, self.zoom, bucket)
+        return closer == axis_for(last, columns, self.zoom - 1, bucket)
+
+    def show_metric(self, name: str) -> None:
+        """Put a metric on the heat map."""
+        self.metric = LAYER_METRICS[LAYER_COLUMN[name]]
+
+    def next_metric(self, by: int) -> None:
+        """Put the next of all metrics on the heat map."""
+        at = LAYER_COLUMN[self.metric.name]
+        self.metric = LAYER_METRICS[(at + by) % len(LAYER_METRICS)]
+
+
+def critical_flags(flags: Sequence[Flag]) -> set[int]:
+    """Ids of the open critical flags."""
+    return {flag.id for flag in flags if flag.severity == "critical" and flag.resolved_step is None}

@@ -1,0 +1,80 @@
+"""The base of all that is drawn: rows of (text, style) on Textual's line API.
+
+A canvas is shown whole rows and repaints only those that differ; nothing is measured, wrapped or
+parsed. At 10 pictures a second this costs a tenth of what `Static` with Rich text does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+from rich.segment import Segment
+from textual import events
+from textual.content import Content
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from deadband_monitor.tui.draw.text import Row, clean
+from deadband_monitor.tui.ink import Ink
+
+if TYPE_CHECKING:
+    from deadband_monitor.tui.draw.text import Span
+
+
+class Stage(Protocol):
+    """What a canvas needs of the app."""
+
+    ink: Ink
+
+    def repaint_soon(self) -> None:
+        """Paint everything again before long: a size has changed."""
+
+
+class Canvas(Widget):
+    """Rows of styled text."""
+
+    DEFAULT_CSS = "Canvas { height: 1; }"
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self.rows: list[Row] = []
+        self._titled = ""
+
+    @property
+    def stage(self) -> Stage:
+        """The app, as far as a canvas knows it."""
+        return cast("Stage", self.app)
+
+    def show(self, rows: Sequence[Sequence[Span]]) -> None:
+        """Show these rows; only the lines that differ are drawn again."""
+        fresh = [list(row) for row in rows]
+        old, self.rows = self.rows, fresh
+        if len(old) != len(fresh):
+            self.refresh()
+            return
+        changed = [y for y, row in enumerate(fresh) if row != old[y]]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def entitle(self, title: str) -> None:
+        """Write a title into the frame, as plain text: names may hold brackets."""
+        if title != self._titled:
+            self._titled = title
+            self.border_title = Content(self.stage.ink.text(clean(title)))  # type: ignore[assignment]
+
+    def render_line(self, y: int) -> Strip:
+        """One row as a strip."""
+        base = self.rich_style
+        width = self.size.width
+        if y >= len(self.rows):
+            return Strip.blank(width, base)
+        ink = self.stage.ink
+        segments = [Segment(ink.text(text), base + ink.style(name)) for text, name in self.rows[y]]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A new size needs new rows."""
+        del event
+        self.stage.repaint_soon()

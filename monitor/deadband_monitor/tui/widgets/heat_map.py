@@ -1,0 +1,159 @@
+"""The heat map panel: labels, tiles of ten columns, newest values, axis and legend.
+
+Textual redraws a changed cell from the left edge of its widget, so the map is cut into sibling
+tiles: a new column costs ten cells of its row instead of a hundred.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+
+from deadband_monitor.tui.draw.flags import LOOK
+from deadband_monitor.tui.draw.gauge import reading, tone
+from deadband_monitor.tui.draw.heat import Lanes, Levels, axis, cells, fold, lay_out, legend
+from deadband_monitor.tui.draw.scale import levels, worst_row
+from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit
+from deadband_monitor.tui.keys import HEAT_METRICS
+from deadband_monitor.tui.view import View
+from deadband_monitor.tui.widgets.canvas import Canvas
+
+TILE = 10
+MOST_TILES = 32
+VALUE_WIDTH = 9
+
+
+class HeatMap(Vertical):
+    """Layer x time for one metric."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._labels = Canvas(classes="heat-labels")
+        self._tiles = [Canvas(classes="heat-tile") for _ in range(MOST_TILES)]
+        self._values = Canvas(classes="heat-values")
+        self._axis = Canvas(classes="heat-axis")
+        self._legend = Canvas(classes="heat-legend")
+        self._columns = 0
+        self._titled = ""
+
+    def compose(self) -> ComposeResult:
+        """Labels, tiles and values side by side, axis and legend under them."""
+        with Horizontal(classes="heat-body"):
+            yield self._labels
+            yield from self._tiles
+            yield self._values
+        yield self._axis
+        yield self._legend
+
+    @property
+    def label_width(self) -> int:
+        """Cells for layer names."""
+        return 22 if self.size.width >= 74 else 16
+
+    @property
+    def columns(self) -> int:
+        """Columns of time that have room."""
+        room = self.size.width - self.label_width - VALUE_WIDTH
+        return min(max(room, 1), TILE * MOST_TILES)
+
+    def paint(self, view: View, *, numbers: bool) -> None:
+        """Draw the view's metric; `numbers` says whether figures may change now."""
+        self._place_tiles()
+        ink = self._labels.stage.ink
+        rows = self._labels.size.height
+        lanes = lay_out(view.order, rows, halves=not ink.glyph_map)
+        metric = view.metric
+        folded = fold(metric, view.map_values(metric), lanes)
+        steps = levels(metric, folded)
+        self._show_tiles(steps, lanes, glyphs=ink.glyph_map)
+        self._labels.show([self._label(view, lanes.in_row(row)) for row in range(lanes.rows)])
+        if numbers:
+            newest = view.now(metric)
+            self._values.show(
+                [self._value(view, newest, lanes.in_row(row)) for row in range(lanes.rows)]
+            )
+        span = view.axis
+        marks = [
+            (span.column(flag.onset_step), LOOK[flag.severity][0], LOOK[flag.severity][2])
+            for flag in reversed(view.state.open_flags)
+        ]
+        blank: Row = [(" " * self.label_width, "")]
+        self._axis.show([[*blank, *axis(span.first, span.per_column, span.columns, marks)]])
+        self._legend.show([[*blank, *legend(metric, glyphs=ink.glyph_map)]])
+        self._entitle(view, lanes)
+
+    def _place_tiles(self) -> None:
+        columns = self.columns
+        if columns == self._columns:
+            return
+        self._columns = columns
+        for at, tile in enumerate(self._tiles):
+            width = min(max(columns - at * TILE, 0), TILE)
+            tile.display = width > 0
+            tile.styles.width = max(width, 1)
+        self._labels.styles.width = self.label_width
+        self._values.styles.width = VALUE_WIDTH
+
+    def _show_tiles(self, steps: Levels, lanes: Lanes, *, glyphs: bool) -> None:
+        for at, tile in enumerate(self._tiles):
+            part = steps[at * TILE : (at + 1) * TILE]
+            if not len(part):
+                break
+            tile.show(cells(part, half=lanes.half, glyphs=glyphs))
+
+    def _label(self, view: View, layers: tuple[int, ...]) -> Row:
+        """Cursor, sign of the worst flag, name; a folded row is named for its worst layer."""
+        named = self._speaker(view, layers)
+        severity = max(
+            (view.severity(row) for row in layers),
+            key=("", "info", "warning", "critical").index,
+        )
+        sign, _, style = LOOK.get(severity, (" ", "", ""))
+        held = view.selected in layers
+        more = f" +{len(layers) - 1}" if len(layers) > 1 else ""
+        name = cut_middle(view.label(view.state.layers[named]), self.label_width - 4 - len(more))
+        return fit(
+            [
+                ("▸" if held else " ", "strong"),
+                (sign + " ", style),
+                (name, "title" if held else "strong" if severity else "text"),
+                (more, "dim"),
+            ],
+            self.label_width,
+        )
+
+    def _speaker(self, view: View, layers: tuple[int, ...]) -> int:
+        """The layer that a folded row is named for: the one at hand, else the worst."""
+        selected = view.selected
+        if selected is not None and selected in layers:
+            return selected
+        if len(layers) == 1:
+            return layers[0]
+        worst = worst_row(view.metric, view.now(view.metric)[list(layers)])
+        return layers[worst or 0]
+
+    def _value(self, view: View, newest: np.ndarray, layers: tuple[int, ...]) -> Row:
+        row = self._speaker(view, layers)
+        severity = view.severity(row, view.metric.name)
+        value = float(newest[row])
+        if not severity and tone(view.metric, value) == "strong":
+            return [(" ", ""), *[(text, "text") for text, _ in reading(view.metric, value)]]
+        return [(" ", ""), *reading(view.metric, value, severity)]
+
+    def _entitle(self, view: View, lanes: Lanes) -> None:
+        metric, span = view.metric, view.axis
+        key = f"{HEAT_METRICS.index(metric.name) + 1} " if metric.name in HEAT_METRICS else ""
+        steps = "1 step" if span.per_column == 1 else f"{count(span.per_column)} steps"
+        title = f"{key}{metric.title} · layer × step · {steps} a column"
+        deepest = max((len(group) for group in lanes.groups), default=1)
+        if deepest > 1:
+            title += f" · worst of {deepest}"
+        if view.worst_first:
+            title += " · worst first"
+        if title != self._titled:
+            self._titled = title
+            self.border_title = Content(self._labels.stage.ink.text(title))  # type: ignore[assignment]
+
+

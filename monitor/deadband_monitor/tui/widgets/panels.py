@@ -1,0 +1,258 @@
+"""The dashboard's panels: each holds no state of its own, draws from the view, on a canvas."""
+
+from __future__ import annotations
+
+import numpy as np
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from deadband_monitor.metrics import (
+    LAYER_METRICS,
+    MODEL_COLUMN,
+    MODEL_METRICS,
+)
+from deadband_monitor.state.series import Series
+from deadband_monitor.tui.draw.flags import diagnosis_rows, flag_rows
+from deadband_monitor.tui.draw.headline import FULL_NAMES, card, gauge_line
+from deadband_monitor.tui.draw.key_line import key_row
+from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
+from deadband_monitor.tui.draw.readings import Item, table
+from deadband_monitor.tui.draw.state_line import Head, one_line, state_line
+from deadband_monitor.tui.draw.text import figure, fit
+from deadband_monitor.tui.keys import Key
+from deadband_monitor.tui.view import HEADLINES, View
+from deadband_monitor.tui.widgets.canvas import Canvas
+
+
+class StateLine(Canvas):
+    """The top line."""
+
+    def paint(self, head: Head) -> None:
+        """Draw it; the whole story in one line where the terminal is tiny."""
+        if self.has_class("alone"):
+            self.show([one_line(head, self.size.width), [("terminal too small: 60x16", "dim")]])
+        else:
+            self.show([state_line(head, self.size.width)])
+
+
+class Headlines(Horizontal):
+    """The three gauges that the tool is for, always in sight."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._cards = [Canvas(classes="card panel") for _ in HEADLINES]
+        self._lines = Canvas(id="headline-lines")
+
+    def compose(self) -> ComposeResult:
+        """Cards for a large screen, lines for a small one; the style sheet shows either."""
+        yield from self._cards
+        yield self._lines
+
+    def paint(self, view: View) -> None:
+        """Draw the three."""
+        headlines = view.headlines()
+        if self._lines.display and self._lines.size.width:
+            self._lines.show(
+                [
+                    gauge_line(it.metric, it.value, it.worst, it.layer, it.severity,
+                               self._lines.size.width)
+                    for it in headlines
+                ]  # fmt: skip
+            )
+            return
+        for canvas, it in zip(self._cards, headlines, strict=True):
+            canvas.entitle(FULL_NAMES[it.metric.name])
+            canvas.set_class(it.severity == "critical", "-crit")
+            canvas.set_class(it.severity == "warning", "-warn")
+            canvas.show(
+                card(it.metric, it.value, it.worst, it.layer, it.severity, it.trend,
+                     canvas.size.width)
+            )  # fmt: skip
+
+
+class Readings(Canvas):
+    """All readings of the layer at hand."""
+
+    def paint(self, view: View) -> None:
+        """Draw the table, the network's own readings where no layer is at hand."""
+        row = view.selected
+        if row is None:
+            self.entitle("layer")
+            self.show([[("no layer yet", "dim")]])
+            return
+        layer = view.state.layers[row]
+        how = "worst" if view.following else "at hand"
+        self.entitle(f"{view.label(layer)} · {layer.kind} · {how}")
+        width, height = self.size
+        shown = table(layer_items(view, row), width, chosen=view.metric.name)
+        network = table(network_items(view), width)
+        if len(shown) + 3 <= height and network:
+            shown += [[], [("network", "title")], *network]
+        self.show(shown[:height])
+
+
+class LossChart(Canvas):
+    """Loss over the run, beside the loss of a constant prediction."""
+
+    def paint(self, view: View) -> None:
+        """Draw it."""
+        series = view.state.scalars.get("loss")
+        constant = view.model_now("loss_constant")
+        limits = [Limit(value=constant, label="constant prediction")]
+        value = view.state.last_scalar.get("loss", float("nan"))
+        _paint_chart(self, view, "loss", value, series, None, limits)
+
+
+class GradientChart(Canvas):
+    """Norm of all weight gradients over the run."""
+
+    def paint(self, view: View) -> None:
+        """Draw it."""
+        column = MODEL_COLUMN["grad_norm"]
+        metric = MODEL_METRICS[column]
+        limits = [Limit(value=metric.low, label="low"), Limit(value=metric.high, label="high")]
+        value = view.model_now("grad_norm")
+        _paint_chart(self, view, "gradient norm", value, view.state.model_series, column, limits)
+
+
+def _paint_chart(
+    canvas: Canvas,
+    view: View,
+    title: str,
+    value: float,
+    series: Series | None,
+    column: int | None,
+    limits: list[Limit],
+) -> None:
+    width, height = canvas.size
+    framed = canvas.styles.border_top[0] not in ("", "none")
+    canvas.entitle(f"{title} {figure(value)}" if framed else "")
+    gutter = 8 if framed else 17
+    curve = curve_of(view, series, column)
+    marks = [
+        Mark(x=view.axis.share(flag.onset_step), style="crit")
+        for flag in view.state.open_flags
+        if flag.severity == "critical"
+    ][:1]
+    rows = chart(curve, width, height, limits=limits, marks=marks, gutter=gutter)
+    if not framed:
+        title = title.removesuffix(" norm")
+        for at, (text, style) in enumerate(((title, "dim"), (figure(value), "title"))):
+            if at < len(rows):
+                axis, _ = rows[at][0]
+                rows[at] = [*fit([(f" {text}", style)], 9), (axis[9:], "dim"), *rows[at][1:]]
+    canvas.show(rows)
+
+
+def curve_of(view: View, series: Series | None, column: int | None) -> Curve:
+    """A series on the view's axis: everything at the resolution it is kept in."""
+    if series is None or (column is not None and not series.shape[0]):
+        nothing = np.zeros(0)
+        return Curve(x=nothing, low=nothing, mean=nothing, high=nothing)
+    window = series.window(series.capacity, view.axis.first, view.axis.last)
+    at = (window.steps + (window.width - 1) / 2 - view.axis.first + 0.5) / (
+        view.axis.per_column * max(view.axis.columns, 1)
+    )
+    if column is None:
+        return Curve(x=at, low=window.low, mean=window.mean, high=window.high)
+    return Curve(
+        x=at, low=window.low[:, 0, column], mean=window.mean[:, 0, column],
+        high=window.high[:, 0, column],
+    )  # fmt: skip
+
+
+def layer_items(view: View, row: int, *, trends: bool = False) -> list[Item]:
+    """The readings that a layer has."""
+    items = []
+    for metric in LAYER_METRICS:
+        trend = view.layer_trend(row, metric)
+        value = float(view.now(metric)[row])
+        if value != value and bool(np.isnan(trend).all()):
+            continue
+        items.append(
+            Item(
+                metric=metric,
+                value=value,
+                severity=view.severity(row, metric.name),
+                trend=trend if trends else None,
+            )
+        )
+    return items
+
+
+def network_items(view: View) -> list[Item]:
+    """The readings of the network as a whole that no other panel shows."""
+    items = []
+    for metric in MODEL_METRICS:
+        value = view.model_now(metric.name)
+        if value == value and metric.name not in ("out_variance", "loss", "grad_norm"):
+            items.append(
+                Item(metric=metric, value=value, severity=view.severity(None, metric.name))
+            )
+    return items
+
+
+class Flags(Canvas):
+    """Open flags and those that are over."""
+
+    def paint(self, view: View) -> None:
+        """Draw the list."""
+        flags = view.flags
+        standing = view.state.open_flags
+        over = len(flags) - len(standing)
+        self.entitle(
+            f"flags · {len(standing)} open" + (f" · {over} past" if over else "")
+        )
+        worst = standing[0].severity if standing else ""
+        self.set_class(worst == "critical", "-crit")
+        self.set_class(worst == "warning", "-warn")
+        self.show(flag_rows(flags, view.flag_id, self.size.width, self.size.height))
+
+
+class Diagnosis(Canvas):
+    """The likely cause and what to try."""
+
+    def paint(self, view: View) -> None:
+        """Draw it."""
+        state = view.state
+        failing = state.verdict == "failing"
+        self.entitle("diagnosis")
+        self.set_class(failing and bool(state.causes), "-crit")
+        self.set_class(state.verdict == "warning" and bool(state.causes), "-warn")
+        self.show(
+            diagnosis_rows(
+                state.causes,
+                len(state.open_flags),
+                self.size.width,
+                self.size.height,
+                judged=state.latest is not None,
+            )
+        )
+
+
+class KeyLine(Canvas):
+    """The bottom line; a click on a word does what its key does."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._keys: list[Key] = []
+
+    def paint(self, keys: list[Key]) -> None:
+        """Draw as many as fit."""
+        self._keys = keys
+        self.show([key_row([(key.shown, key.label) for key in keys], self.size.width)])
+
+    async def on_click(self, event: events.Click) -> None:
+        """Find the word under the pointer."""
+        at = 0
+        for text, _ in self.rows[0] if self.rows else []:
+            at += len(text)
+            if event.x < at:
+                word = text.strip()
+                for key in self._keys:
+                    if word in (key.shown, key.label) and not key.each:
+                        await self.screen.run_action(key.action)
+                        return
+                return
+
