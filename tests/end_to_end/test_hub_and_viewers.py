@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-from conftest import RUN, ScriptedTraining, await_end, ended, follow, has_samples
+from processes import RUN, ScriptedTraining, await_end, ended, follow, has_samples
 
 from deadband import wire
 from deadband_monitor.errors import SourceError

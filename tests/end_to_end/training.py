@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,8 @@ import zmq
 
 from deadband import wire
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
+
+decode = msgspec.msgpack.Decoder(wire.ToClient).decode
 
 ROWS, FEATURES, CLASSES, RING = 32, 12, 5, 16
 
@@ -63,7 +66,7 @@ class Training:
         self.run, self.rank = run, rank
         self.step = self.samples = self.plans = self.head = 0
         self.hub: subprocess.Popen[bytes] | None = None
-        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 1000)
         self.socket.connect(wire.intake_address(run))
         self.noise = np.random.default_rng(3)
@@ -159,7 +162,7 @@ class Training:
 
     def heard(self) -> str:
         """Everything that the hub has said, as words."""
-        words = []
+        words: list[str] = []
         while self.socket.poll(0 if words else 5000):
             words.append(type(self.receive()).__name__)
         return " ".join(words)
@@ -192,25 +195,28 @@ class Training:
 
     def receive(self) -> wire.ToClient:
         assert self.socket.poll(15000), "the hub says nothing"
-        return msgspec.msgpack.decode(self.socket.recv(), type=wire.ToClient)
+        return decode(self.socket.recv())
 
 
 def main() -> None:
     training = Training(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     for line in sys.stdin:
-        word, *values = line.split()
-        answers = {
-            "hub": training.start_hub,
-            "hello": lambda: training.hello(*map(int, values)),
-            "plan": training.plan,
-            "inline-plan": lambda: training.plan(shared=False),
-            "frames": lambda: training.frames(int(values[0])),
-            "inline": lambda: training.inline(int(values[0])),
-            "beat": training.beat,
-            "heard": training.heard,
-            "bye": lambda: training.bye(values[0]),
-        }
-        print(answers[word](), flush=True)
+        print(obey(training, *line.split()), flush=True)
+
+
+def obey(training: Training, word: str, value: str = "") -> str:
+    answers: dict[str, Callable[[], str]] = {
+        "hub": training.start_hub,
+        "hello": lambda: training.hello(int(value or wire.VERSION)),
+        "plan": training.plan,
+        "inline-plan": lambda: training.plan(shared=False),
+        "frames": lambda: training.frames(int(value)),
+        "inline": lambda: training.inline(int(value)),
+        "beat": training.beat,
+        "heard": training.heard,
+        "bye": lambda: training.bye(value),
+    }
+    return answers[word]()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from deadband_monitor.hub.intake import Inbox
 SILENT_AFTER_S = 5.0
 """Five beats of the client: a long validation or a stopped process, not a hiccup."""
 LAST_WORDS_S = 0.5
-"""A process that ends in order says so first; its Bye may still be in the socket when it is gone."""
+"""A process that ends in order says so first; its Bye may still be under way when it is gone."""
 
 
 @dataclass(slots=True)

@@ -54,7 +54,7 @@ STATUS_INTERVAL_S = 1.0
 KEEPALIVE_S = 2.0
 """An ask without news is answered with none after this, so that a viewer knows the hub lives."""
 FIRST_WORD_S = 60.0
-"""How long a hub waits for its first client: importing torch on a cold disk takes tens of seconds."""
+"""How long a hub waits for its first client: importing torch can take tens of seconds."""
 GRACE_S = 5.0
 """How long viewers are served after the end ..."""
 QUIET_GRACE_S = 2.0

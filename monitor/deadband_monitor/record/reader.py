@@ -184,7 +184,7 @@ class Recording:
         return float(rows[0][0]) if rows else self.hello.started
 
     def seq_at_time(self, time: float, after: int = 0) -> int:
-        """Number of the last event that belongs to samples taken up to `time`; not below `after`."""
+        """Number of the last event of the samples taken up to `time`; at least `after`."""
         rows = self._rows(
             "SELECT seq FROM samples WHERE seq > ? AND time > ? ORDER BY seq LIMIT 1", after, time
         )

@@ -26,7 +26,7 @@ from deadband.wire import (
     Status,
 )
 from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
-from deadband_monitor.state.series import Floats, Series
+from deadband_monitor.state.series import Floats, PackedSeries, Series
 
 RECENT_SAMPLES = 256
 SCALAR_CAPACITY = 1024
@@ -159,71 +159,88 @@ class RunState:
         capacity = 64
         while capacity < min(columns, self.capacity):
             capacity *= 2
-        parts = [
-            self.seq,
-            self.samples,
-            self.info,
-            self.table,
-            self.status,
-            self.verdict,
-            self.causes,
-            list(self.flags.values()),
-            dict(sorted(self.last_scalar.items())),
-            self.series.coarse(capacity).to_bytes(),
-            self.model_series.coarse(capacity).to_bytes(),
-            {
-                name: series.coarse(2 * capacity).to_bytes()
+        packed = _Packed(
+            seq=self.seq,
+            samples=self.samples,
+            info=self.info,
+            table=self.table,
+            status=self.status,
+            verdict=self.verdict,
+            causes=self.causes,
+            flags=list(self.flags.values()),
+            last_scalar=dict(sorted(self.last_scalar.items())),
+            series=self.series.coarse(capacity).pack(),
+            model_series=self.model_series.coarse(capacity).pack(),
+            scalars={
+                name: series.coarse(2 * capacity).pack()
                 for name, series in sorted(self.scalars.items())
             },
-            [[r.step, r.time, r.layers.tobytes(), r.models.tobytes()] for r in self.recent],
-        ]
-        return zlib.compress(msgspec.msgpack.encode(parts), 1)
+            recent=[
+                _PackedReading(
+                    step=reading.step,
+                    time=reading.time,
+                    layers=reading.layers.tobytes(),
+                    models=reading.models.tobytes(),
+                )
+                for reading in self.recent
+            ],
+        )
+        return zlib.compress(_encode(packed), 1)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> RunState:
+    def unpack(cls, data: bytes) -> RunState:
         """Rebuild what `pack` gave."""
-        parts = msgspec.msgpack.decode(zlib.decompress(packed))
-        (
-            seq,
-            samples,
-            info,
-            table,
-            status,
-            verdict,
-            causes,
-            flags,
-            last_scalar,
-            series,
-            model_series,
-            scalars,
-            recent,
-        ) = parts
-        state = cls()
-        state.series = Series.from_bytes(series)
-        state.capacity = state.series.capacity
-        state.model_series = Series.from_bytes(model_series)
-        if table is not None:
-            state._apply_table(msgspec.convert(table, LayerTable))
-            state.series = Series.from_bytes(series)
-            state.model_series = Series.from_bytes(model_series)
-        state.seq, state.samples = seq, samples
-        state.info = msgspec.convert(info, RunInfo | None)
-        state.status = msgspec.convert(status, Status | None)
-        state.verdict = verdict
-        state.causes = msgspec.convert(causes, list[Cause])
-        state.flags = {flag.id: flag for flag in msgspec.convert(flags, list[Flag])}
-        state.last_scalar = last_scalar
-        state.scalars = {name: Series.from_bytes(data) for name, data in scalars.items()}
-        for step, time, layers, models in recent:
-            state.recent.append(
-                Reading(
-                    step=step,
-                    time=time,
-                    layers=_matrix(layers, len(state.layers), len(LAYER_METRICS)),
-                    models=_matrix(models, state.model_series.shape[0], len(MODEL_METRICS)),
-                )
+        packed = _decode(zlib.decompress(data))
+        state = cls(packed.series.capacity)
+        if packed.table is not None:
+            state._apply_table(packed.table)
+        state.series = Series.unpack(packed.series)
+        state.model_series = Series.unpack(packed.model_series)
+        state.seq, state.samples = packed.seq, packed.samples
+        state.info, state.status = packed.info, packed.status
+        state.verdict, state.causes = packed.verdict, packed.causes
+        state.flags = {flag.id: flag for flag in packed.flags}
+        state.last_scalar = packed.last_scalar
+        state.scalars = {name: Series.unpack(series) for name, series in packed.scalars.items()}
+        state.recent.extend(
+            Reading(
+                step=reading.step,
+                time=reading.time,
+                layers=_matrix(reading.layers, state.series.shape[0], len(LAYER_METRICS)),
+                models=_matrix(reading.models, state.model_series.shape[0], len(MODEL_METRICS)),
             )
+            for reading in packed.recent
+        )
         return state
+
+
+class _PackedReading(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    step: int
+    time: float
+    layers: bytes
+    models: bytes
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What `RunState.pack` puts on the wire and into snapshots; see `STATE_LAYOUT`."""
+
+    seq: int
+    samples: int
+    info: RunInfo | None
+    table: LayerTable | None
+    status: Status | None
+    verdict: str
+    causes: list[Cause]
+    flags: list[Flag]
+    last_scalar: dict[str, float]
+    series: PackedSeries
+    model_series: PackedSeries
+    scalars: dict[str, PackedSeries]
+    recent: list[_PackedReading]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def _column(name: str, names: tuple[str, ...]) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +31,23 @@ class Window:
     high: Floats
 
 
+class PackedSeries(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """The buckets of a series as bytes, little endian; those after the last used are left out."""
+
+    shape: tuple[int, ...]
+    capacity: int
+    width: int
+    last_step: int
+    low: bytes
+    """float32"""
+    high: bytes
+    """float32"""
+    sum: bytes
+    """float64"""
+    count: bytes
+    """int32"""
+
+
 class Series:
     """Buckets over steps of values of one fixed shape.
 
@@ -45,7 +62,7 @@ class Series:
         self.last_step = -1
         self._low = np.full((capacity, *shape), np.nan, np.float32)
         self._high = np.full((capacity, *shape), np.nan, np.float32)
-        self._sum = np.zeros((capacity, *shape), np.float32)
+        self._sum = np.zeros((capacity, *shape), np.float64)
         self._count = np.zeros((capacity, *shape), np.int32)
 
     def add(self, step: int, values: Floats) -> None:
@@ -79,15 +96,15 @@ class Series:
         """At most `columns` columns over the steps first .. last (to the newest by default)."""
         last = self.last_step if last_step is None else min(last_step, self.last_step)
         if last < first_step or columns < 1:
-            return self._pack(np.zeros((0, 1), np.int64), 0)
+            return self._window(np.zeros((0, 1), np.int64), 0)
         start, stop = first_step // self.width, last // self.width + 1
         per_column = max(1, -(-(stop - start) // columns))
         count = -(-(stop - start) // per_column)
         index = start + np.arange(count * per_column, dtype=np.int64).reshape(count, per_column)
-        return self._pack(np.minimum(index, self.capacity - 1), stop)
+        return self._window(np.minimum(index, self.capacity - 1), stop)
 
     def with_rows(self, rows: list[int | None]) -> Series:
-        """The same series with its first axis re-arranged: `rows[i]` is the old row, None a new one."""
+        """The same series with its first axis re-arranged: `rows[i]` was there, None is new."""
         other = Series((len(rows), *self.shape[1:]), self.capacity)
         other.width, other.last_step = self.width, self.last_step
         new = [i for i, old in enumerate(rows) if old is not None]
@@ -114,31 +131,36 @@ class Series:
             getattr(other, name)[:shared] = getattr(self, name)[:shared]
         return other
 
-    def to_bytes(self) -> list[object]:
-        """The used buckets as plain values, for `from_bytes`."""
+    def pack(self) -> PackedSeries:
+        """The used buckets, for `unpack`."""
         used = self.last_step // self.width + 1 if self.last_step >= 0 else 0
-        arrays = (self._low, self._high, self._sum, self._count)
-        return [
-            list(self.shape),
-            self.capacity,
-            self.width,
-            self.last_step,
-            used,
-            *(array[:used].tobytes() for array in arrays),
-        ]
+        return PackedSeries(
+            shape=self.shape,
+            capacity=self.capacity,
+            width=self.width,
+            last_step=self.last_step,
+            low=self._low[:used].tobytes(),
+            high=self._high[:used].tobytes(),
+            sum=self._sum[:used].tobytes(),
+            count=self._count[:used].tobytes(),
+        )
 
     @classmethod
-    def from_bytes(cls, packed: list[Any]) -> Series:
-        """Rebuild what `to_bytes` gave."""
-        shape, capacity, width, last_step, used, *arrays = packed
-        series = cls(tuple(shape), capacity)
-        series.width, series.last_step = width, last_step
-        for name, data in zip(("_low", "_high", "_sum", "_count"), arrays, strict=True):
-            own = getattr(series, name)
-            own[:used] = np.frombuffer(data, own.dtype).reshape(used, *series.shape)
+    def unpack(cls, packed: PackedSeries) -> Series:
+        """Rebuild what `pack` gave."""
+        series = cls(packed.shape, packed.capacity)
+        series.width, series.last_step = packed.width, packed.last_step
+        for own, data in (
+            (series._low, packed.low),
+            (series._high, packed.high),
+            (series._sum, packed.sum),
+            (series._count, packed.count),
+        ):
+            used = np.frombuffer(data, own.dtype).reshape(-1, *series.shape)
+            own[: len(used)] = used
         return series
 
-    def _pack(self, index: NDArray[np.int64], stop: int) -> Window:
+    def _window(self, index: NDArray[np.int64], stop: int) -> Window:
         inside = (index < stop).reshape(*index.shape, *(1,) * len(self.shape))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
