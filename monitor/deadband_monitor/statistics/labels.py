@@ -33,8 +33,11 @@ _SAME = 0.02
 """Relative difference that rounding of half types leaves between equal scales."""
 _SCALER_POWERS = (10, 24)
 """Powers of two that a GradScaler's scale lies between: it starts at 16 and moves by ones."""
-_SURE = 0.9
-"""Probability above which a gradient of exactly zero means "right", below it "not a label"."""
+_SILENT = 1e-6
+"""Norm of a gradient row, against the largest entry of all rows, that can be rounding alone."""
+_SURE = 0.99
+"""Probability above which a gradient of exactly zero means "right", below it "not a label": fp16
+rounds (1 - p) / 65536 tokens to zero from there on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ def _hard_labels(grad: Doubles, p: Doubles) -> Labels | None:
     """s_i (p_i - onehot): the label is the negative entry."""
     index = np.arange(len(grad))
     norms = np.linalg.norm(grad, axis=1)
-    silent = norms == 0
+    # The entry of a right label may round to 0 before those of the other classes do.
+    silent = (grad.min(axis=1) >= 0) & (norms < _SILENT)
     classes = np.where(silent, p.argmax(axis=1), grad.argmin(axis=1))
     expected = p.copy()
     expected[index, classes] -= 1.0
@@ -122,7 +126,9 @@ def _hard_labels(grad: Doubles, p: Doubles) -> Labels | None:
     agrees = cosine > _FIT
     if clear.any() and agrees[clear].mean() < _MOST:
         return None
-    right = silent & (p.max(axis=1) > _SURE)
+    sure = p.max(axis=1) > _SURE
+    # Rows that are silent without being sure are masked; then a sure one may be masked as well.
+    right = silent & sure if not (silent & ~sure).any() else np.zeros_like(silent)
     vague = ~silent & (distance <= _MEASURABLE)
     rows = (clear & agrees) | right | vague
     if not rows.any():

@@ -1,0 +1,347 @@
+"""Labels inferred from outputs and gradients, against the labels that autograd was given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as fn
+
+from deadband_monitor.statistics.labels import class_labels, squared_targets, yes_no_targets
+from deadband_monitor.statistics.skill import Skill, Standing
+
+ROWS, CLASSES = 48, 7
+
+
+def logits(spread: float = 2.0, rows: int = ROWS, columns: int = CLASSES) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (spread * torch.randn(rows, columns, generator=generator)).requires_grad_()
+
+
+def classes(rows: int = ROWS) -> Tensor:
+    return torch.randint(0, CLASSES, (rows,), generator=torch.Generator().manual_seed(1))
+
+
+def gradient(loss: Tensor, output: Tensor) -> np.ndarray:
+    (found,) = torch.autograd.grad(loss, output)
+    return found.float().numpy()
+
+
+def numbers(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().numpy()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 2.0, 30.0])
+@pytest.mark.parametrize("factor", [1.0, 0.25, 65536.0, 1e-6])
+def test_cross_entropy_gives_its_labels_at_any_scale(
+    reduction: str, spread: float, factor: float
+) -> None:
+    z, y = logits(spread), classes()
+    loss = factor * fn.cross_entropy(z, y, reduction=reduction)
+    found = class_labels(numbers(z), gradient(loss, z), ROWS)
+    assert found is not None
+    assert found.rows.all()
+    assert np.array_equal(found.classes, y.numpy())
+    expected = factor / ROWS if reduction == "mean" else factor
+    assert found.scale == pytest.approx(expected, rel=0.01)
+
+
+def test_confident_right_predictions_are_their_own_labels() -> None:
+    y = classes()
+    z = (200.0 * fn.one_hot(y, CLASSES).float()).requires_grad_()
+    z.data[0] *= 0.01  # one row is still unsure, so there is a gradient at all
+    found = class_labels(numbers(z), gradient(fn.cross_entropy(z, y), z), ROWS)
+    assert found is not None
+    assert np.array_equal(found.classes, y.numpy())
+
+
+def test_confident_wrong_predictions_still_show_the_label() -> None:
+    y = classes()
+    z = (200.0 * fn.one_hot((y + 1) % CLASSES, CLASSES).float()).requires_grad_()
+    found = class_labels(numbers(z), gradient(fn.cross_entropy(z, y), z), ROWS)
+    assert found is not None
+    assert np.array_equal(found.classes, y.numpy())
+
+
+def test_class_weights_come_with_the_labels() -> None:
+    z, y = logits(), classes()
+    weight = torch.linspace(0.2, 3.0, CLASSES)
+    found = class_labels(numbers(z), gradient(fn.cross_entropy(z, y, weight), z), ROWS)
+    assert found is not None
+    assert np.array_equal(found.classes, y.numpy())
+    expected = weight[y].numpy() / weight[y].mean().item()
+    assert found.weights == pytest.approx(expected, rel=0.01)
+
+
+def test_rows_with_ignore_index_have_no_label() -> None:
+    z, y = logits(), classes()
+    y[::3] = -100
+    found = class_labels(numbers(z), gradient(fn.cross_entropy(z, y), z), ROWS)
+    assert found is not None
+    assert np.array_equal(found.rows, y.numpy() >= 0)
+    assert np.array_equal(found.classes, y[y >= 0].numpy())
+
+
+@pytest.mark.parametrize("spread", [0.1, 2.0, 20.0])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_smoothed_labels_are_found_with_their_targets(spread: float, reduction: str) -> None:
+    z, y = logits(spread), classes()
+    loss = fn.cross_entropy(z, y, label_smoothing=0.2, reduction=reduction)
+    found = class_labels(numbers(z), gradient(loss, z), ROWS)
+    assert found is not None
+    assert np.array_equal(found.classes, y.numpy())
+    if found.targets is not None:
+        smoothed = 0.8 * fn.one_hot(y, CLASSES) + 0.2 / CLASSES
+        assert found.targets == pytest.approx(smoothed.numpy(), abs=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_gradients_are_enough(dtype: torch.dtype) -> None:
+    z, y = logits(), classes()
+    grad = torch.from_numpy(gradient(fn.cross_entropy(z, y), z)).to(dtype).float().numpy()
+    found = class_labels(numbers(z.to(dtype)), grad, ROWS)
+    assert found is not None
+    assert np.array_equal(found.classes, y.numpy())
+
+
+@pytest.mark.parametrize("ends_in", ["log_softmax", "softmax", "logits"])
+def test_negative_log_likelihood_gives_its_labels_whatever_it_is_fed(ends_in: str) -> None:
+    z, y = logits(), classes()
+    made = {"log_softmax": z.log_softmax(1), "softmax": z.softmax(1), "logits": z * 1.0}[ends_in]
+    found = class_labels(numbers(made), gradient(fn.nll_loss(made, y), made), ROWS)
+    assert found is not None
+    assert np.array_equal(found.classes, y.numpy())
+
+
+def test_softmax_before_cross_entropy_changes_nothing() -> None:
+    p, y = logits().softmax(1), classes()
+    found = class_labels(numbers(p), gradient(fn.cross_entropy(p, y), p), ROWS)
+    assert found is not None
+    assert np.array_equal(found.classes, y.numpy())
+
+
+def test_a_second_loss_on_the_same_output_is_given_up() -> None:
+    z, y = logits(), classes()
+    loss = fn.cross_entropy(z, y) + 0.5 * (z**2).mean()
+    assert class_labels(numbers(z), gradient(loss, z), ROWS) is None
+    assert class_labels(numbers(z), np.zeros((ROWS, CLASSES), np.float32), ROWS) is None
+    noise = np.random.default_rng(0).normal(size=(ROWS, CLASSES)).astype(np.float32)
+    assert class_labels(numbers(z), noise, ROWS) is None
+    one_column = numbers(z)[:, :1]
+    assert class_labels(one_column, one_column, ROWS) is None
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+@pytest.mark.parametrize("factor", [1.0, 65536.0, 1e-5])
+@pytest.mark.parametrize("positive_weight", [1.0, 9.0])
+def test_yes_no_labels_with_logits(columns: int, factor: float, positive_weight: float) -> None:
+    z = logits(3.0, columns=columns)
+    y = (torch.rand(ROWS, columns, generator=torch.Generator().manual_seed(2)) < 0.3).float()
+    pos_weight = torch.tensor([positive_weight])
+    loss = factor * fn.binary_cross_entropy_with_logits(z, y, pos_weight=pos_weight)
+    found = yes_no_targets(numbers(z), gradient(loss, z), z.numel(), logits=True)
+    assert found is not None
+    assert np.array_equal(found.values, y.numpy())
+    assert found.positive_weight == pytest.approx(positive_weight, rel=0.02)
+    assert found.scale == pytest.approx(factor / z.numel(), rel=0.02)
+
+
+def test_yes_no_labels_with_probabilities() -> None:
+    p = logits(2.0, columns=1).sigmoid()
+    y = (torch.rand(ROWS, 1, generator=torch.Generator().manual_seed(2)) < 0.5).float()
+    grad = gradient(fn.binary_cross_entropy(p, y), p)
+    found = yes_no_targets(numbers(p), grad, p.numel(), logits=False)
+    assert found is not None
+    assert np.array_equal(found.values, y.numpy())
+
+
+def test_soft_yes_no_targets_of_an_autoencoder() -> None:
+    z = logits(1.0, columns=20)
+    y = torch.rand(ROWS, 20, generator=torch.Generator().manual_seed(2))
+    grad = gradient(fn.binary_cross_entropy_with_logits(z, y), z)
+    found = yes_no_targets(numbers(z), grad, z.numel(), logits=True)
+    assert found is not None
+    assert found.values == pytest.approx(y.numpy(), abs=1e-3)
+
+
+def test_yes_no_labels_are_given_up_where_nothing_fits() -> None:
+    z = numbers(logits(columns=3))
+    noise = np.random.default_rng(0).normal(size=z.shape).astype(np.float32)
+    assert yes_no_targets(z, noise, z.size, logits=True) is None
+    assert yes_no_targets(z, np.zeros_like(z), z.size, logits=True) is None
+    assert yes_no_targets(z, noise, z.size, logits=False) is None
+
+
+@pytest.mark.parametrize(
+    ("reduction", "scaler", "recorded_scaled", "factor"),
+    [
+        ("mean", 1.0, False, 1.0),
+        ("sum", 1.0, False, 96.0),
+        ("mean", 65536.0, False, 1.0),
+        ("mean", 65536.0, True, 65536.0),
+        ("mean", 1024.0, False, 1.0),
+    ],
+)
+def test_squared_error_gives_its_targets(
+    reduction: str, scaler: float, recorded_scaled: bool, factor: float
+) -> None:
+    z = logits(1.0, columns=2)
+    y = 100 + 0.3 * torch.randn(ROWS, 2, generator=torch.Generator().manual_seed(3))
+    loss = fn.mse_loss(z, y, reduction=reduction)
+    grad = gradient(scaler * loss, z)
+    recorded = loss.item() * (scaler if recorded_scaled else 1.0)
+    found = squared_targets(numbers(z), grad, z.numel(), recorded)
+    assert found is not None
+    assert found.values == pytest.approx(y.numpy(), rel=1e-4)
+    assert found.factor == factor
+
+
+def test_squared_error_from_a_part_of_the_batch() -> None:
+    z = logits(1.0, rows=256, columns=1)
+    y = torch.randn(256, 1, generator=torch.Generator().manual_seed(3))
+    loss = fn.mse_loss(z, y)
+    grad = gradient(loss, z)[:64]
+    found = squared_targets(numbers(z)[:64], grad, 256, loss.item())
+    assert found is not None
+    assert found.values == pytest.approx(y[:64].numpy(), abs=1e-4)
+
+
+def test_squared_error_of_another_scale_or_a_broadcast_is_given_up() -> None:
+    z = logits(1.0, columns=1)
+    y = torch.randn(ROWS, generator=torch.Generator().manual_seed(3))
+    loss = ((z - y) ** 2).mean()  # (48, 1) against (48,): the well-known accident
+    assert squared_targets(numbers(z), gradient(loss, z), ROWS, loss.item()) is None
+    fair = fn.mse_loss(z[:, 0], y)
+    grad = gradient(fair, z)
+    assert squared_targets(numbers(z), 3.3 * grad, ROWS, fair.item()) is None
+    assert squared_targets(numbers(z), grad, ROWS, float("nan")) is None
+    assert squared_targets(numbers(z), 0 * grad, ROWS, fair.item()) is None
+
+
+def observed(kind: str, z: Tensor, loss: Tensor, times: int = 8, scale: float = 1.0) -> Standing:
+    skill = Skill()
+    grad = scale * gradient(loss, z)
+    for _ in range(times):
+        standing = skill.observe(kind, numbers(z), grad, z.numel(), loss.item())
+    return standing
+
+
+def test_skill_is_measured_against_the_best_constant_prediction() -> None:
+    z, y = logits(0.5), classes()
+    shares = torch.bincount(y, minlength=CLASSES) / ROWS
+    entropy = -(shares * shares.clamp_min(1e-30).log()).sum().item()
+    for reduction in ("mean", "sum"):
+        loss = fn.cross_entropy(z, y, reduction=reduction)
+        standing = observed("cross_entropy", z, loss)
+        whole = entropy * (ROWS if reduction == "sum" else 1)
+        assert standing.label_entropy == pytest.approx(entropy, rel=1e-5)
+        assert standing.batch_label_entropy == pytest.approx(1.0)
+        assert standing.loss_constant == pytest.approx(whole, rel=1e-3)
+        assert standing.skill == pytest.approx(1 - loss.item() / whole, rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [65536.0, 1 / 65536])
+def test_a_gradient_scaler_does_not_shift_the_constant_loss(scale: float) -> None:
+    z, y = logits(0.5), classes()
+    plain = observed("cross_entropy", z, fn.cross_entropy(z, y))
+    scaled = observed("cross_entropy", z, fn.cross_entropy(z, y), scale=scale)
+    assert scaled.loss_constant == pytest.approx(plain.loss_constant)
+    yes = (y < 3).float()[:, None]
+    w = logits(0.5, columns=1)
+    plain = observed("bce_logits", w, fn.binary_cross_entropy_with_logits(w, yes))
+    scaled = observed("bce_logits", w, fn.binary_cross_entropy_with_logits(w, yes), scale=scale)
+    assert scaled.loss_constant == pytest.approx(plain.loss_constant)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_best_constant_logits_have_no_skill(smoothing: float, weighted: bool) -> None:
+    y = classes(400)
+    weight = torch.linspace(0.5, 4.0, CLASSES) if weighted else None
+    if smoothing and weighted:
+        pytest.skip("both at once is given up")
+    mass = torch.bincount(y, minlength=CLASSES) * (weight if weighted else 1.0)
+    mass = (1 - smoothing) * mass / mass.sum() + smoothing / CLASSES
+    z = mass.log().tile(400, 1).requires_grad_()
+    loss = fn.cross_entropy(z, y, weight, label_smoothing=smoothing)
+    standing = observed("cross_entropy", z, loss)
+    assert standing.skill == pytest.approx(0.0, abs=2e-3)
+
+
+@pytest.mark.parametrize("positive_weight", [1.0, 4.0])
+def test_the_best_constant_yes_no_logit_has_no_skill(positive_weight: float) -> None:
+    y = (torch.rand(200, 1, generator=torch.Generator().manual_seed(2)) < 0.2).float()
+    yes = positive_weight * y.mean()
+    z = torch.logit(yes / (yes + 1 - y.mean())).tile(200, 1).requires_grad_()
+    weight = torch.tensor([positive_weight])
+    loss = fn.binary_cross_entropy_with_logits(z, y, pos_weight=weight)
+    standing = observed("bce_logits", z, loss)
+    assert standing.skill == pytest.approx(0.0, abs=1e-3)
+    rate = y.mean().item()
+    entropy = -rate * np.log(rate) - (1 - rate) * np.log(1 - rate)
+    assert standing.label_entropy == pytest.approx(entropy, rel=1e-4)
+
+
+def test_regression_is_judged_by_the_spread_of_its_targets() -> None:
+    y = 5 + 0.5 * torch.randn(300, 2, generator=torch.Generator().manual_seed(3))
+    z = (0.3 * (y - 5) + 5).requires_grad_()
+    loss = fn.mse_loss(z, y)
+    standing = observed("mse", z, loss)
+    assert standing.sigma_share == pytest.approx(0.3, rel=1e-3)
+    assert standing.loss_constant == pytest.approx(y.var(dim=0, correction=0).mean().item(), 1e-3)
+    assert standing.skill == pytest.approx(1 - 0.49, abs=1e-2)
+
+
+def test_sorted_batches_show_against_the_window() -> None:
+    skill = Skill()
+    for step in range(20):
+        y = torch.full((ROWS,), step % CLASSES)
+        y[0] = (step + 1) % CLASSES
+        z = logits(0.1)
+        loss = fn.cross_entropy(z, y)
+        standing = skill.observe(
+            "cross_entropy", numbers(z), gradient(loss, z), z.numel(), loss.item()
+        )
+    assert standing.batch_label_entropy < 0.1
+    assert standing.label_entropy > 0.8 * np.log(CLASSES)
+
+
+def test_labels_of_the_window_stand_in_for_a_while_when_a_step_is_silent() -> None:
+    z, y = logits(0.5), classes()
+    loss = fn.cross_entropy(z, y)
+    skill = Skill()
+    known = skill.observe("cross_entropy", numbers(z), gradient(loss, z), z.numel(), loss.item())
+    silent = [
+        skill.observe("cross_entropy", numbers(z), None, z.numel(), loss.item()) for _ in range(30)
+    ]
+    assert silent[0].loss_constant == known.loss_constant
+    assert np.isnan(silent[0].batch_label_entropy)
+    assert np.isnan(silent[-1].loss_constant)
+
+
+def test_windows_forget_old_labels() -> None:
+    skill = Skill()
+    z = logits(0.1, rows=400)
+    for label in [0] * 10 + [1, 2] * 10:
+        y = torch.full((400,), label)
+        loss = fn.cross_entropy(z, y)
+        standing = skill.observe(
+            "cross_entropy", numbers(z), gradient(loss, z), z.numel(), loss.item()
+        )
+    assert standing.label_entropy == pytest.approx(np.log(2), abs=0.03)
+
+
+def test_labels_that_are_all_the_same_leave_nothing_to_be_skilled_at() -> None:
+    z = logits(0.1)
+    standing = observed("cross_entropy", z, fn.cross_entropy(z, torch.zeros(ROWS).long()))
+    assert standing.label_entropy == 0.0
+    assert np.isnan(standing.skill)
+
+
+def test_an_unknown_loss_says_nothing_of_labels() -> None:
+    z = logits()
+    standing = observed("huber", z, fn.huber_loss(z, torch.zeros_like(z)))
+    assert np.isnan(standing.label_entropy)
+    assert np.isnan(standing.skill)
