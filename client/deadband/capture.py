@@ -22,13 +22,17 @@ from deadband.functional import FunctionalActivations
 from deadband.hooks import HookEntry, gate_entry, leaf_entry, pre_entry, root_entry
 from deadband.recorder import Entry, ModelEntry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
-from deadband.weights import WeightTap, copy_after, copy_before, copy_gradients
+from deadband.weights import WeightTap, copy_after, copy_before
 from deadband.wire import Layer, Model, What
 
 MOST_CALLS = 4
 """Calls of one module in one forward that are followed: a cell unrolled over time is not 500 layers."""
 MOST_FUNCTIONAL = 256
 """Functional activations that are followed in one model."""
+
+
+_SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
+_GRADIENTS = _SCALED | {What.WEIGHT_GRAD}
 
 
 class Probe:
@@ -90,6 +94,7 @@ class ModelCapture:
         models: name -> root module.
         recorder: owns cells and layers.
         holds: whether an optimiser holds the parameter.
+        knows_optimiser: whether any is known, so that its step will be seen.
         forward_begins: called ahead of the first training forward of an armed step.
     """
 
@@ -99,6 +104,7 @@ class ModelCapture:
         recorder: Recorder,
         *,
         holds: Callable[[Any], bool],
+        knows_optimiser: Callable[[], bool],
         forward_begins: Callable[[], None],
     ) -> None:
         self.recorder = recorder
@@ -110,14 +116,39 @@ class ModelCapture:
         self.faults = 0
         self.fault = ""
         self._holds = holds
+        self._knows_optimiser = knows_optimiser
         self._forward_begins = forward_begins
         self._gate = gate_entry(self._at_gate)
         self._stack: list[Root] = []
-        self._shapes: set[int] = set()
         self.roots: list[Root] = []
+        self._by_id: dict[int, Root] = {}
         for name, module in models.items():
-            self._add_root(name, module)
-        self._by_id = {id(root.module): root for root in self.roots}
+            self.add(name, module)
+
+    def add(self, name: str, module: nn.Module) -> None:
+        """Watch one more model, from its next sampled forward on."""
+        names = {root.name for root in self.roots}
+        while name in names:
+            name += "'"
+        root = Root(name, module)
+        root.exit = root_entry(module, partial(self._forward_done, root))
+        root.entry = ModelEntry(name=name, describe=lambda: _described_model(root))
+        if root.plain is not module:
+            root.gate = pre_entry(module, partial(self._compiled_begins, root))
+        root.probes = [
+            Probe(self, root, path, layer) for path, layer in layers.find_layers(root.plain)
+        ]
+        self.recorder.models.append(root.entry)
+        self.roots.append(root)
+        self._by_id[id(module)] = root
+
+    def enter_late(self, module: nn.Module, args: Any) -> None:
+        """The call of a root that has just been added is under way already."""
+        root = self._by_id[id(module)]
+        if root.plain is not module:
+            self._compiled_begins(root, module, args)
+        else:
+            self._at_gate(module, args)
 
     def parameter_ids(self) -> set[int]:
         """Ids of the parameters of all watched models."""
@@ -157,25 +188,50 @@ class ModelCapture:
                 root.takes_eval = True
             root.eval_seen = False
 
-    def before_update(self, optimizer: Optimizer | None, *, gradients: bool) -> None:
-        """An optimiser is about to step; None: the step ends without any that is known."""
+    def before_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
+        """An optimiser is about to step."""
         start = perf_counter()
         try:
-            copy_before(self._taps(optimizer, What.WEIGHT_BEFORE), gradients=gradients)
+            copy_before(self._taps(optimizer), gradients=gradients)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
-    def after_update(self, optimizer: Optimizer | None, *, gradients: bool) -> None:
-        """It has stepped."""
+    def after_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
+        """It has stepped; `gradients` where a closure made them within the step."""
         start = perf_counter()
         try:
-            if gradients:
-                copy_gradients(self._taps(optimizer, What.WEIGHT_GRAD))
-            copy_after(self._taps(optimizer, None))
+            copy_after(self._taps(optimizer), gradients=gradients)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+    def without_update(self, *, left_out: bool) -> None:
+        """The step ends, and no optimiser that we know of has stepped in it."""
+        start = perf_counter()
+        try:
+            taps = self._taps(None)
+            if left_out:
+                copy_before(taps, gradients=False)
+            copy_after(taps, gradients=not left_out)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def drop_gradients(self) -> None:
+        """They overflowed under the scale of a GradScaler: they say nothing of the run."""
+        for cell in self.recorder.cells():
+            if cell.what in _GRADIENTS:
+                cell.filled = False
+
+    def unscale(self, scale: Tensor) -> None:
+        """Gradients of outputs were taken under a GradScaler's scale; weights' were not."""
+        try:
+            for cell in self.recorder.cells():
+                if cell.filled and cell.what in _SCALED:
+                    cell.dest.div_(scale)
+        except Exception as error:
+            self.failed(error)
 
     def failed(self, error: Exception) -> None:
         """Count a fault of ours."""
@@ -245,9 +301,11 @@ class ModelCapture:
             self._model_cell(root, What.INPUT, tensor)
         if all(each.seen or each.compiled for each in self.roots):
             self._gate.take()
+        if not self._knows_optimiser():
+            copy_before(self._taps(None), gradients=False)
         if root.uses_mode:
             root.mode = FunctionalActivations(self._function_called)
-            root.mode.__enter__()
+            root.mode.__enter__()  # type: ignore[no-untyped-call]
 
     def _put(self, root: Root) -> None:
         root.previous = None
@@ -288,7 +346,7 @@ class ModelCapture:
         """Take everything out of the model; the mode is left in any case."""
         if root.mode is not None:
             mode, root.mode = root.mode, None
-            mode.__exit__(None, None, None)
+            mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         if not keep_exit:  # torch is still walking over the table where the forward raised
             root.exit.take()
         if root.gate is not None:
@@ -377,7 +435,8 @@ class ModelCapture:
         full = f"{key[0]}:{key[1]}"
         if full in root.names:
             return None
-        entry = Entry(name=full, model=root.name, describe=lambda: _described_function(entry, name))
+        entry = Entry(name=full, model=root.name)
+        entry.describe = partial(_described_function, entry, name)
         root.names.add(full)
         self.recorder.add(entry)
         return entry
@@ -458,8 +517,8 @@ class ModelCapture:
                 cells[what] = cell
         return cell
 
-    def _taps(self, optimizer: Optimizer | None, what: What | None) -> list[WeightTap]:
-        """Weights that this optimiser moves, or that none holds, and that were not copied yet."""
+    def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
+        """Weights that this optimiser moves, or that none holds; None: all."""
         held = None
         if optimizer is not None:
             held = {id(each) for group in optimizer.param_groups for each in group["params"]}
@@ -470,9 +529,7 @@ class ModelCapture:
             for tap in root.taps:
                 parameter = tap.parameter
                 if held is None or id(parameter) in held or not self._holds(parameter):
-                    cell = tap.entry.cells.get(what) if what is not None else None
-                    if cell is None or not cell.filled:
-                        chosen.append(tap)
+                    chosen.append(tap)
         return chosen
 
     def _make_taps(self, root: Root) -> list[WeightTap]:
@@ -492,7 +549,7 @@ class ModelCapture:
                 )
             )
         for name, table, key in layers.loose_parameters(root.plain):
-            entry = Entry(name=name, model=root.name, describe=lambda: _blank(root.name))
+            entry = Entry(name=name, model=root.name)
             entry.describe = partial(_described_parameter, entry, table[key], self._holds)
             self.recorder.add(entry)
             taps.append(WeightTap(entry, table, key))
@@ -502,22 +559,10 @@ class ModelCapture:
         while name in root.names:
             name += "'"
         root.names.add(name)
-        entry = Entry(name=name, model=root.name, describe=lambda: _blank(root.name))
+        entry = Entry(name=name, model=root.name)
         entry.describe = partial(_described_layer, entry, module, self._holds, "")
         self.recorder.add(entry)
         return entry
-
-    def _add_root(self, name: str, module: nn.Module) -> None:
-        root = Root(name, module)
-        root.exit = root_entry(module, partial(self._forward_done, root))
-        root.entry = ModelEntry(name=name, describe=lambda: _described_model(root))
-        if root.plain is not module:
-            root.gate = pre_entry(module, partial(self._compiled_begins, root))
-        root.probes = [
-            Probe(self, root, path, layer) for path, layer in layers.find_layers(root.plain)
-        ]
-        self.recorder.models.append(root.entry)
-        self.roots.append(root)
 
 
 def _has_custom_forward(root: nn.Module) -> bool:
@@ -527,10 +572,6 @@ def _has_custom_forward(root: nn.Module) -> bool:
         and not (layers.is_layer(module) and type(module).__module__.startswith("torch.nn"))
         for module in root.modules()
     )
-
-
-def _blank(model: str) -> Layer:
-    return Layer(name="", model=model, kind="")
 
 
 def _described_function(entry: Entry, name: str) -> Layer:

@@ -80,7 +80,9 @@ class Cell:
 
     def take(self, tensor: Any) -> None:
         """Copy the slice of a tensor."""
-        if tensor.shape != self.source and not self._fits(tuple(tensor.shape)):
+        if tensor.shape == self.source:
+            self.misfits = 0
+        elif not self._fits(tuple(tensor.shape)):
             return
         self.dest.copy_(tensor.detach()[self.region.index])
         self.filled = True
@@ -94,7 +96,9 @@ class Cell:
 
     def take_array(self, array: NDArray[Any]) -> None:
         """Copy the slice of an array."""
-        if array.shape != self.source and not self._fits(array.shape):
+        if array.shape == self.source:
+            self.misfits = 0
+        elif not self._fits(array.shape):
             return
         np.copyto(self.dest, array[self.region.index], casting="unsafe")
         self.filled = True

@@ -18,7 +18,7 @@ class DeadbandError(Exception):
     """Base of all errors of deadband."""
 
 
-class Collapsed(DeadbandError):
+class Collapsed(DeadbandError):  # noqa: N818 - a state, as users catch it
     """The run was stopped, at the user's wish, because a flag of the named severity stands.
 
     Attributes:
@@ -29,6 +29,5 @@ class Collapsed(DeadbandError):
         self.flags: tuple[Flag, ...] = tuple(flags)
         first = self.flags[0]
         where = first.layer or first.model
-        super().__init__(
-            f"{first.kind} in {where} since step {first.onset_step}: {first.message or first.severity}"
-        )
+        what = first.message or first.severity
+        super().__init__(f"{first.kind} in {where} since step {first.onset_step}: {what}")

@@ -1,8 +1,8 @@
 """Hook entries that are made once and put in only while a sampled forward runs.
 
-A handle's registration costs 6 µs a module; a store into the dictionary that it names costs 0.3 µs.
-Between steps no model holds an entry, so `state_dict`, `deepcopy`, `pickle` and `torch.compile` find
-the model as it was.
+Registering a handle costs 6 µs a module, a store into the dictionary that it names 0.3 µs. Between
+steps no model holds an entry, so `state_dict`, `deepcopy`, `pickle` and `torch.compile` find the
+model as it was.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def leaf_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     """An entry for `hook(module, args, output)`, not put in."""
     handle = module.register_forward_hook(hook)
     handle.remove()
-    return HookEntry(module._forward_hooks, handle.id, hook)  # type: ignore[arg-type]
+    return HookEntry(module._forward_hooks, handle.id, hook)
 
 
 def root_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
@@ -52,7 +52,7 @@ def root_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     handle = module.register_forward_hook(hook, with_kwargs=True, always_call=True)
     handle.remove()
     flags = (module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
-    entry = HookEntry(module._forward_hooks, handle.id, hook, flags)  # type: ignore[arg-type]
+    entry = HookEntry(module._forward_hooks, handle.id, hook, flags)
     entry.take()
     return entry
 
@@ -61,7 +61,7 @@ def pre_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     """An entry for `hook(module, args)` ahead of one module's forward, not put in."""
     handle = module.register_forward_pre_hook(hook)
     handle.remove()
-    return HookEntry(module._forward_pre_hooks, handle.id, hook)  # type: ignore[arg-type]
+    return HookEntry(module._forward_pre_hooks, handle.id, hook)
 
 
 def gate_entry(hook: Callable[..., None]) -> HookEntry:

@@ -72,11 +72,6 @@ class BackwardListener:
 
     def __init__(self, heard: Callable[[Tensor], None]) -> None:
         self._heard = heard
-        self._original = torch.autograd.backward
-        self._wrapper: Callable[..., None] | None = None
-
-    def open(self) -> None:
-        """Start to listen."""
         original = self._original = torch.autograd.backward
 
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
@@ -85,13 +80,13 @@ class BackwardListener:
                 self._heard(root)
             original(tensors, *args, **kwargs)
 
-        self._wrapper = torch.autograd.backward = backward
+        self._wrapper: Callable[..., None] = backward
+        torch.autograd.backward = backward
 
     def close(self) -> None:
         """Put torch's own function back, unless somebody else has wrapped ours meanwhile."""
-        if self._wrapper is not None and torch.autograd.backward is self._wrapper:
+        if torch.autograd.backward is self._wrapper:
             torch.autograd.backward = self._original
-        self._wrapper = None
 
 
 def _first_scalar(tensors: Any) -> Tensor | None:

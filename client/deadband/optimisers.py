@@ -37,6 +37,8 @@ class Optimisers:
     ) -> None:
         self.known: list[Optimizer] = list(given)
         self.given = bool(self.known)
+        self.steps = 0
+        """Steps of all of them so far."""
         self._ours = ours
         self._before = before
         self._after = after
@@ -44,11 +46,22 @@ class Optimisers:
         self._handles: list[Any] = []
         if self.given:
             for optimizer in self.known:
-                self._handles.append(optimizer.register_step_pre_hook(self._about_to_step))
-                self._handles.append(optimizer.register_step_post_hook(self._has_stepped))
+                self._listen(optimizer)
         else:
             self._handles.append(register_optimizer_step_pre_hook(self._about_to_step))
             self._handles.append(register_optimizer_step_post_hook(self._has_stepped))
+
+    def add(self, optimizers: Iterable[Optimizer]) -> None:
+        """More of them were found."""
+        for optimizer in optimizers:
+            if not any(each is optimizer for each in self.known):
+                self.known.append(optimizer)
+                if self.given:
+                    self._listen(optimizer)
+
+    def _listen(self, optimizer: Optimizer) -> None:
+        self._handles.append(optimizer.register_step_pre_hook(self._about_to_step))
+        self._handles.append(optimizer.register_step_post_hook(self._has_stepped))
 
     def close(self) -> None:
         """Listen no more."""
@@ -99,6 +112,7 @@ class Optimisers:
 
     def _has_stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._recognised(optimizer):
+            self.steps += 1
             self._after(optimizer, _has_closure(args, kwargs))
 
 

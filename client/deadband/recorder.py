@@ -21,6 +21,7 @@ from deadband.arena import MOST_PAYLOAD_BYTES, Arena, shared_folder
 from deadband.cells import Cell
 from deadband.ledger import Ledger
 from deadband.regions import Layout, Limits
+from deadband.sender import Link
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
 
 MOST_PLANS = 32
@@ -33,7 +34,8 @@ class Entry:
 
     name: str
     model: str
-    describe: Callable[[], Layer]
+    describe: Callable[[], Layer] = field(init=False)
+    """Says what the plan says of the layer; set once the entry exists."""
     layout: Layout = Layout.UNITS_LAST
     order: float = math.inf
     """Order of first execution; parameters that no forward has shown come last."""
@@ -56,10 +58,10 @@ class Recorder:
 
     Args:
         run: run id; part of the arena's file name.
-        announce: takes each new plan, before its first frame.
+        link: takes each new plan before its first frame, and frames where memory cannot be shared.
     """
 
-    def __init__(self, run: str, announce: Callable[[Plan], None]) -> None:
+    def __init__(self, run: str, link: Callable[[], Link]) -> None:
         self.entries: list[Entry] = []
         self.models: list[ModelEntry] = []
         self.optimizers: Callable[[], tuple[OptimizerGroup, ...]] = tuple
@@ -70,7 +72,7 @@ class Recorder:
         self.changed = True
         """Whether layers or cells came that the plan does not hold."""
         self._run = run
-        self._announce = announce
+        self._link = link
         self._plans = 0
         self._slots: list[Cell | None] = []
         self._staging: NDArray[np.float32] = np.zeros(0, np.float32)
@@ -106,7 +108,9 @@ class Recorder:
     @property
     def has_room(self) -> bool:
         """Whether a frame could be written now."""
-        return self.arena is None or self.arena.has_room
+        if self.plan is None:
+            return True
+        return self._link().is_free if self.arena is None else self.arena.has_room
 
     @property
     def keeps_up(self) -> bool:
@@ -120,7 +124,7 @@ class Recorder:
         if self.plan is None or (self._outgrown() and self._plans < MOST_PLANS):
             self._replan()
         assert self.plan is not None
-        if self.arena is None or not self.arena.has_room:
+        if not self.has_room:
             self.dropped += 1
             return False
         first, losses = ledger.take_losses(step)
@@ -139,7 +143,10 @@ class Recorder:
             skipped=skipped,
             cost_s=cost_s,
         )
-        self.arena.write(_packed(header), self._staging)
+        if self.arena is not None:
+            self.arena.write(_packed(header), self._staging)
+        else:
+            self._link().post(wire.Frame(header=_packed(header), payload=self._staging.tobytes()))
         self.samples += 1
         return True
 
@@ -198,7 +205,7 @@ class Recorder:
         try:
             self.arena = Arena(shared_folder() / name, offset * 4)
         except OSError:
-            self.arena = None  # every sample from now on is dropped, and counted
+            self.arena = None  # no shared memory: frames travel in messages
         self.plan = Plan(
             id=self._plans,
             layers=tuple(entry.describe() for entry in self.entries),
@@ -208,7 +215,7 @@ class Recorder:
             payload_bytes=offset * 4,
             arena=str(self.arena.path) if self.arena else "",
         )
-        self._announce(self.plan)
+        self._link().post(self.plan)
 
 
 WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD})

@@ -28,6 +28,8 @@ HUB_START_S = 5.0
 CLOSE_S = 0.15
 """How long it waits for the last message to leave otherwise."""
 NICENESS = 10
+MOST_WAITING = 8
+"""Frames in messages that may wait; where there is shared memory they do not pass here."""
 
 
 class Link(Protocol):
@@ -35,6 +37,10 @@ class Link(Protocol):
 
     def post(self, message: wire.ToHub) -> None:
         """Send it some time soon; never waits."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a frame in a message would leave soon."""
 
     def close(self, bye: wire.Bye) -> bool:
         """Send the last message; True where a hub has taken over and will clean up."""
@@ -48,6 +54,11 @@ class NoLink:
 
     def post(self, message: wire.ToHub) -> None:
         """Drop it."""
+
+    @property
+    def is_free(self) -> bool:
+        """Nobody waits."""
+        return False
 
     def close(self, bye: wire.Bye) -> bool:
         """Nobody cleans up."""
@@ -77,6 +88,7 @@ class Sender:
         self._refused = False
         self._deadline: float | None = None
         self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(target=self._talk, name="deadband-sender", daemon=True)
         self._thread.start()
@@ -86,6 +98,11 @@ class Sender:
         self._outbox.append(message)
         with contextlib.suppress(OSError):
             os.write(self._wake_write, b"!")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a frame in a message would leave soon."""
+        return not self._refused and len(self._outbox) < MOST_WAITING
 
     def close(self, bye: wire.Bye) -> bool:
         """Send the last message; True where a hub has taken over and will clean up."""
@@ -139,18 +156,13 @@ class Sender:
 
     def _send(self, socket: zmq.Socket[bytes]) -> None:
         with contextlib.suppress(BlockingIOError):
-            if self._wake_ready():
-                os.read(self._wake_read, 4096)
+            os.read(self._wake_read, 4096)
         while self._outbox:
             try:
                 socket.send(msgspec.msgpack.encode(self._outbox[0]), zmq.NOBLOCK)
             except zmq.Again:
                 return
             self._outbox.popleft()
-
-    def _wake_ready(self) -> bool:
-        os.set_blocking(self._wake_read, False)
-        return True
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
         while True:
@@ -211,7 +223,7 @@ def start_hub(run: str) -> Hub:
         environ["PYTHONPATH"] = os.pathsep.join(
             str(Path(part).absolute()) for part in environ["PYTHONPATH"].split(os.pathsep) if part
         )
-    complaint = tempfile.TemporaryFile()
+    complaint = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the hub's starter
     process = subprocess.Popen(
         [sys.executable, "-m", "deadband_monitor.hub", "--run", run],
         stdin=subprocess.DEVNULL,

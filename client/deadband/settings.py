@@ -7,7 +7,7 @@ The environment wins where it is set: it is how `deadband run` and CI speak to s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 SEVERITIES = ("info", "warning", "critical")
@@ -45,10 +45,10 @@ class Settings:
 
 def from_environment(
     *,
-    every: int | None,
-    budget: float | None,
-    credit_s: float,
-    stop_on: str | None,
+    every: int | None = None,
+    budget: float | None = 0.01,
+    credit_s: float = 1.0,
+    stop_on: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """The arguments of `watch`, overridden by $DEADBAND_EVERY, _BUDGET, _CREDIT_S, DEADBAND, _HUB.
@@ -56,26 +56,54 @@ def from_environment(
     Raises:
         ValueError: a setting has no sense; the text names it.
     """
+    given_every = _number(environ, "DEADBAND_EVERY", whole=True)
+    given_budget = _number(environ, "DEADBAND_BUDGET")
+    given_credit_s = _number(environ, "DEADBAND_CREDIT_S")
     return Settings(
-        every=_number(environ, "DEADBAND_EVERY", int, every),
-        budget=_number(environ, "DEADBAND_BUDGET", float, budget),
-        credit_s=_number(environ, "DEADBAND_CREDIT_S", float, credit_s) or 0.0,
+        every=every if given_every is None else int(given_every),
+        budget=budget if given_budget is None else given_budget,
+        credit_s=credit_s if given_credit_s is None else given_credit_s,
         stop_on=stop_on,
-        enabled=environ.get("DEADBAND", "").lower() not in ("off", "0", "no", "false"),
+        enabled=is_enabled(environ),
         hub=environ.get("DEADBAND_HUB", "").lower() != "off",
     )
 
 
-def _number(
-    environ: Mapping[str, str], name: str, kind: type[int] | type[float], otherwise: float | None
-) -> int | None:
-    # Typed as int for `every`; floats pass through the same door and mypy sees int as float.
+def is_enabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """False where $DEADBAND says `off`."""
+    return environ.get("DEADBAND", "").lower() not in ("off", "0", "no", "false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the parent, `deadband run`, has chosen for the first watch of this process."""
+
+    run: str = ""
+    name: str = ""
+
+
+_claimed: list[Claim] = []
+
+
+def claim(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Take run id and name out of the environment, so that grandchildren do not take them too."""
+    found = Claim(run=environ.pop("DEADBAND_RUN", ""), name=environ.pop("DEADBAND_NAME", ""))
+    if found != Claim():
+        _claimed.append(found)
+
+
+def take_claim() -> Claim:
+    """What was chosen for this process; the second watch gets nothing."""
+    claim()
+    return _claimed.pop(0) if _claimed else Claim()
+
+
+def _number(environ: Mapping[str, str], name: str, *, whole: bool = False) -> float | None:
     text = environ.get(name, "").strip()
     if not text:
-        return otherwise  # type: ignore[return-value]
+        return None
     try:
-        return kind(text)  # type: ignore[return-value]
+        return int(text) if whole else float(text)
     except ValueError:
-        raise ValueError(
-            f"{name} must be {'a whole number' if kind is int else 'a number'}, not {text!r}"
-        ) from None
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{name} must be {kind}, not {text!r}") from None

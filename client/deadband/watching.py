@@ -1,4 +1,4 @@
-"""`Watch`: ties capture, cadence, recorder and sender together. All of a step's bookkeeping is here.
+"""`Watch`: ties capture, cadence, recorder and sender together; keeps the books of a step.
 
 What runs at every step is an append and a comparison; everything else happens on sampled steps, and
 none of it may raise into training but what the user asked for (`stop_on`, own callbacks).
@@ -6,54 +6,34 @@ none of it may raise into training but what the user asked for (`stop_on`, own c
 
 from __future__ import annotations
 
-import atexit
 import os
-import socket
 import sys
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
-from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deadband import ranks, wire
-from deadband.cadence import Cadence
+from deadband import endings, wire
+from deadband.cadence import HISTORY, Cadence
 from deadband.cells import make_cell
-from deadband.errors import Collapsed
+from deadband.endings import one_line
+from deadband.identity import greeting, identify
 from deadband.ledger import Ledger
+from deadband.opinions import OnFlag, Opinions
 from deadband.recorder import Entry, ModelEntry, Recorder
 from deadband.regions import LAYER, Layout
 from deadband.sender import Link, NoLink, Sender
-from deadband.settings import SEVERITIES, Settings, from_environment
+from deadband.settings import Settings, from_environment
 from deadband.wire import Layer, Model, What
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from torch.optim import Optimizer
 
-    from deadband.capture import ModelCapture
-    from deadband.losses import BackwardListener
-    from deadband.optimisers import Optimisers
-
-_UNSET_DURATIONS = 9
-"""Unsampled steps after each sample whose time is taken: enough for the median."""
-
-
-class Counting(Enum):
-    """What makes a step."""
-
-    UNKNOWN = "unknown"
-    """Not seen yet whether the loop calls `step`."""
-    BY_HAND = "by hand"
-    """Each call of `step`."""
-    BY_OPTIMISER = "by optimiser"
-    """Each step of an optimiser."""
+    from deadband.torchside import TorchSide
 
 
 class Watch:
@@ -67,53 +47,33 @@ class Watch:
         name: str,
         run: str,
         settings: Settings,
-        counting: Counting = Counting.UNKNOWN,
+        by_optimiser: bool = False,
     ) -> None:
         self.run = run
+        """Run id: what `deadband attach` and `deadband replay` take."""
         self.name = name
-        self._settings = settings
+        self.pid = os.getpid()
         self._live = settings.enabled
-        self._pid = os.getpid()
         self._step = 0
-        self._last = perf_counter()
-        self._began = self._last
         self._armed = False
         self._arm_cost_s = 0.0
-        self._short = 0
-        self._pending = False
-        self._stepped: set[int] = set()
-        self._skippable = False
-        self._loss_heard: Tensor | None = None
-        self._counting = counting
-        self._inbox: deque[wire.ToClient] = deque()
-        self._opinion = wire.Opinion(verdict="healthy", flags=[], causes=[])
-        self._callbacks: list[Callable[[wire.Flag], object]] = []
-        self._fresh: list[wire.Flag] = []
-        self._raised: set[int] = set()
+        self._timed = 0
+        """Unsampled steps since the last sample whose duration was taken."""
         self._faults = 0
         self._fault = ""
-        self._extra: dict[str, Entry] = {}
+        self._observed: dict[str, Entry] = {}
         self._ledger = Ledger()
+        self._opinions = Opinions(settings.stop_on)
         self._link: Link = NoLink()
-        self._capture: ModelCapture | None = None
-        self._optimisers: Optimisers | None = None
-        self._listener: BackwardListener | None = None
+        self._torch: TorchSide | None = None
+        self._keeps_arena = not settings.hub
         self._cadence = Cadence(
             every=settings.every, budget=settings.budget, credit_s=settings.credit_s
         )
-        self._recorder = Recorder(run, self._announce)
-        if not self._live:
-            return
-        if settings.hub:
-            self._link = Sender(run, self._beat, self._inbox.append)
-        self._link.post(self._hello())
-        if models:
-            self._open_capture(models, list(optimizers))
-        else:
-            self._counting = Counting.BY_HAND
-            self._recorder.models.append(ModelEntry(name="model", describe=_bare_model))
-        _OPEN.add(self)
-        self._arm()
+        self._recorder = Recorder(run, lambda: self._link)
+        self._began = self._last = perf_counter()
+        if self._live:
+            self._open(models, optimizers, settings, by_optimiser)
 
     # --- What the user calls ---------------------------------------------------------------------
 
@@ -130,20 +90,15 @@ class Watch:
         """
         if not self._live:
             return
-        if self._counting is not Counting.BY_HAND:
-            self._count_by_hand(loss)
-        if loss is None:
-            loss, self._loss_heard = self._loss_heard, None
-        elif self._armed:
-            self._learn_loss(loss)
+        if self._armed or loss is None:  # the first step is armed: counting is settled there
+            loss = self._step_by_hand(loss)
         try:
-            loss = loss.detach()  # type: ignore[union-attr]
+            loss = loss.detach()
         except AttributeError:
             pass
-        self._ledger.losses.append(loss)
         if scalars:
             self._ledger.note(self._step + 1, scalars)
-        self._end_step()
+        self._end_step(loss, True)
 
     def observe(self, name: str, value: Any, activation: str = "") -> None:
         """Show a tensor or an array that the hooks cannot see, as a layer of its own.
@@ -166,31 +121,39 @@ class Watch:
     def flags(self) -> tuple[wire.Flag, ...]:
         """Every flag so far; those that stand have no `resolved_step`."""
         self._hear()
-        return tuple(self._opinion.flags)
+        return tuple(self._opinions.now.flags)
 
     @property
     def causes(self) -> tuple[wire.Cause, ...]:
         """What the rules hold to be the cause, best first."""
         self._hear()
-        return tuple(self._opinion.causes)
+        return tuple(self._opinions.now.causes)
 
     @property
     def verdict(self) -> str:
         """`healthy`, `warning` or `failing`."""
         self._hear()
-        return self._opinion.verdict
+        return self._opinions.now.verdict
 
-    def on_flag(self, callback: Callable[[wire.Flag], object]) -> Callable[[wire.Flag], object]:
+    @property
+    def steps(self) -> int:
+        """Steps so far."""
+        return self._step
+
+    def on_flag(self, callback: OnFlag) -> OnFlag:
         """Call `callback(flag)` for every new flag, in the training thread at the next step."""
-        self._callbacks.append(callback)
+        self._opinions.callbacks.append(callback)
         return callback
 
     def close(self, *, status: str = "finished", error: str = "") -> None:
         """End the watch; the model is left exactly as it was."""
         if not self._live:
             return
-        if self._pending:
-            self._end_by_optimiser()
+        try:
+            if self._torch is not None:
+                self._torch.settle()
+        except Exception as fault:
+            self._failed(fault)
         self._live = False
         self._detach()
         handed_over = self._link.close(
@@ -203,8 +166,8 @@ class Watch:
                 error=error,
             )
         )
-        self._recorder.close(unlink=not handed_over and self._settings.hub)
-        _OPEN.discard(self)
+        self._recorder.close(unlink=not handed_over and not self._keeps_arena)
+        endings.closed(self)
 
     def __enter__(self) -> Watch:
         return self
@@ -220,38 +183,52 @@ class Watch:
         else:
             self.close(status="failed", error=one_line(error))
 
-    # --- The end of a step -----------------------------------------------------------------------
+    # --- What a zero-code run calls --------------------------------------------------------------
 
-    def _end_step(self, *, may_raise: bool = True) -> None:
+    def join(self, name: str, model: nn.Module, optimizers: Iterable[Optimizer]) -> None:
+        """One more model was found to train in this run."""
+        if self._live and self._torch is not None:
+            self._torch.capture.add(name, model)
+            self._torch.optimisers.add(optimizers)
+
+    def forward_of(self, model: nn.Module, args: Any) -> None:
+        """A model that was just found is being called; its hooks came too late for this call."""
+        if self._armed and self._torch is not None:
+            self._torch.capture.enter_late(model, args)
+
+    # --- The course of a step --------------------------------------------------------------------
+
+    def _end_step(self, loss: Any, may_raise: bool) -> None:
         self._step += 1
+        self._ledger.losses.append(loss)
         now = perf_counter()
         if self._armed:
             self._sample(now)
-        elif self._short < _UNSET_DURATIONS:
-            self._short += 1
-            self._cadence.passed(now - self._last)
-            self._last = perf_counter()
         else:
+            if self._timed < HISTORY:
+                self._timed += 1
+                self._cadence.passed(now - self._last)
             self._last = now
-        if self._inbox:
+        opinions = self._opinions
+        if opinions.inbox:
             self._hear()
         if self._step + 1 >= self._cadence.next_step:
             self._arm()
-        if self._fresh and may_raise:
-            self._react()
+        if (opinions.fresh or opinions.grave) and may_raise:
+            opinions.react()
 
     def _arm(self) -> None:
         """The step that begins now is sampled, if there is room for its frame."""
         start = perf_counter()
         try:
-            if not self._recorder.has_room:
+            if self._recorder.has_room:
+                self._recorder.begin()
+                self._armed = True
+                if self._torch is not None:
+                    self._torch.arm()
+            else:
                 self._recorder.dropped += 1
                 self._cadence.skipped(self._step + 1)
-                return
-            self._recorder.begin()
-            self._armed = True
-            if self._capture is not None:
-                self._capture.arm()
         except Exception as error:
             self._failed(error)
         self._arm_cost_s = perf_counter() - start
@@ -259,180 +236,74 @@ class Watch:
     def _sample(self, now: float) -> None:
         """Write the frame of the step that ends now."""
         self._armed = False
-        capture, cost_s = self._capture, self._arm_cost_s
-        in_step_s = cost_s
+        torch, arm_cost_s, hooks_cost_s = self._torch, self._arm_cost_s, 0.0
         try:
-            skipped = False
-            if capture is not None:
-                capture.disarm()
-                if not self._stepped:
-                    skipped = self._no_optimiser_stepped(capture)
-                cost_s += capture.spent_s
-                in_step_s = cost_s
-            self._stepped.clear()
-            if self._optimisers is not None:
-                self._ledger.note(self._step, self._optimisers.learning_rates())
+            left_out = False
+            if torch is not None:
+                left_out = torch.disarm()
+                hooks_cost_s = torch.capture.spent_s
+                self._ledger.note(self._step, torch.optimisers.learning_rates())
             self._recorder.write(
                 self._step,
                 time.time(),
                 self._ledger,
-                skipped=skipped,
-                cost_s=cost_s + perf_counter() - now,
+                skipped=left_out,
+                cost_s=arm_cost_s + hooks_cost_s + perf_counter() - now,
             )
         except Exception as error:
             self._failed(error)
         end = perf_counter()
+        cost_s = arm_cost_s + hooks_cost_s + end - now
         self._cadence.sampled(
-            self._step,
-            end - self._last - (in_step_s - self._arm_cost_s),
-            cost_s + end - now,
-            keeps_up=self._recorder.keeps_up,
+            self._step, end - self._last, cost_s, keeps_up=self._recorder.keeps_up
         )
         self._last = end
-        self._short = 0
+        self._timed = 0
 
-    def _no_optimiser_stepped(self, capture: ModelCapture) -> bool:
-        """Weights of a step without an optimiser's; whether a GradScaler left it out."""
-        known = self._optimisers is not None and self._skippable
-        capture.before_update(None, gradients=not known)
-        capture.after_update(None, gradients=False)
-        return known
-
-    # --- Optimisers ------------------------------------------------------------------------------
-
-    def _before_optimiser(self, optimizer: Optimizer, closure: bool) -> None:
-        if not self._live or not self._armed or self._capture is None:
-            if self._pending:
-                self._end_by_optimiser()
-            return
-        if self._pending and id(optimizer) in self._stepped:
-            self._counting = Counting.BY_OPTIMISER
-            self._end_by_optimiser()
-        if self._armed:
-            self._capture.before_update(optimizer, gradients=not closure)
-
-    def _after_optimiser(self, optimizer: Optimizer, closure: bool) -> None:
-        if not self._live:
-            return
-        if self._armed and self._capture is not None:
-            self._stepped.add(id(optimizer))
-            self._skippable = True
-            self._capture.after_update(optimizer, gradients=closure)
-        if self._counting is Counting.BY_OPTIMISER:
-            self._end_by_optimiser()
-        elif self._counting is Counting.UNKNOWN:
-            self._pending = True
-
-    def _forward_begins(self) -> None:
-        """A training forward after an optimiser's step: the loop does not call `step`."""
-        if self._pending and self._optimisers is not None and len(self._optimisers.known) == 1:
-            self._counting = Counting.BY_OPTIMISER
-            # We are inside the user's forward, behind a guard that swallows: errors come later.
-            self._end_by_optimiser(may_raise=False)
-
-    def _end_by_optimiser(self, *, may_raise: bool = True) -> None:
-        self._pending = False
-        loss, self._loss_heard = self._loss_heard, None
-        self._ledger.losses.append(loss)
-        self._end_step(may_raise=may_raise)
-
-    def _count_by_hand(self, loss: Any) -> None:
-        """The loop calls `step`: a call is a step, whatever optimisers do."""
-        self._counting = Counting.BY_HAND
-        self._pending = False
-        if loss is not None and self._listener is not None:
-            self._listener.close()
-
-    def _heard_loss(self, loss: Tensor) -> None:
-        """A scalar is back-propagated; several in one step add up, as their gradients do."""
+    def _step_by_hand(self, loss: Any) -> Any:
         try:
-            if self._armed:
-                self._learn_loss(loss)
-            value = loss.detach()
-            self._loss_heard = value if self._loss_heard is None else self._loss_heard + value
+            return self._torch.step_by_hand(loss) if self._torch is not None else loss
         except Exception as error:
             self._failed(error)
-
-    def _learn_loss(self, loss: Any) -> None:
-        if self._capture is not None and any(not root.loss for root in self._capture.roots):
-            from deadband.losses import loss_kind
-
-            if kind := loss_kind(loss):
-                self._capture.heard_loss(kind)
-
-    # --- What the rules say ----------------------------------------------------------------------
-
-    def _hear(self) -> None:
-        """Take in what the hub has said since."""
-        while self._inbox:
-            message = self._inbox.popleft()
-            if isinstance(message, wire.Opinion):
-                known = {flag.id for flag in self._opinion.flags}
-                self._opinion = message
-                fresh = [flag for flag in message.flags if flag.id not in known]
-                self._fresh += fresh
-                if fresh:
-                    self._cadence.renew(None, perf_counter(), self._step)
-            elif isinstance(message, wire.CaptureWish):
-                self._cadence.renew(message.credit_s, perf_counter(), self._step)
-
-    def _react(self) -> None:
-        """Tell the user's callbacks, and stop where that was asked for."""
-        fresh, self._fresh = self._fresh, []
-        for flag in fresh:
-            for callback in self._callbacks:
-                callback(flag)
-        limit = self._settings.stop_on
-        if limit is None:
-            return
-        least = SEVERITIES.index(limit)
-        standing = [
-            flag
-            for flag in self._opinion.flags
-            if flag.resolved_step is None
-            and SEVERITIES.index(flag.severity) >= least
-            and flag.id not in self._raised
-        ]
-        if standing:
-            standing.sort(key=lambda flag: (-SEVERITIES.index(flag.severity), flag.onset_step))
-            self._raised.update(flag.id for flag in standing)
-            raise Collapsed(standing)
+            return loss
 
     # --- Inside ----------------------------------------------------------------------------------
 
-    def _open_capture(self, models: Mapping[str, nn.Module], optimizers: list[Optimizer]) -> None:
-        from deadband.capture import ModelCapture
-        from deadband.losses import BackwardListener
-        from deadband.optimisers import Optimisers
+    def _open(
+        self,
+        models: Mapping[str, nn.Module],
+        optimizers: Iterable[Optimizer],
+        settings: Settings,
+        by_optimiser: bool,
+    ) -> None:
+        if models:
+            from deadband.torchside import Counting, TorchSide
 
-        self._capture = ModelCapture(
-            models,
-            self._recorder,
-            holds=lambda parameter: self._optimisers is None or self._optimisers.holds(parameter),
-            forward_begins=self._forward_begins,
-        )
-        self._optimisers = Optimisers(
-            optimizers,
-            ours=self._capture.parameter_ids,
-            before=self._before_optimiser,
-            after=self._after_optimiser,
-        )
-        self._recorder.optimizers = self._optimisers.groups
-        self._skippable = self._optimisers.given
-        self._listener = BackwardListener(self._heard_loss)
-        self._listener.open()
+            self._torch = TorchSide(
+                models,
+                optimizers,
+                recorder=self._recorder,
+                counting=Counting.BY_OPTIMISER if by_optimiser else Counting.UNKNOWN,
+                end_step=self._end_step,
+            )
+        else:
+            self._recorder.models.append(ModelEntry(name="model", describe=_bare_model))
+        if settings.hub:
+            self._link = Sender(self.run, self._beat, self._opinions.inbox.append)
+        self._link.post(greeting(self.run, self.name, settings))
+        endings.opened(self)
+        self._arm()
 
     def _observe(self, name: str, value: Any, activation: str) -> None:
         is_tensor = hasattr(value, "detach")
         if not is_tensor:
             value = np.asarray(value)
-        entry = self._extra.get(name)
+        entry = self._observed.get(name)
         if entry is None:
-            entry = self._extra[name] = Entry(
-                name=name,
-                model=self._recorder.models[0].name,
-                describe=lambda: _observed_layer(entry, activation),
-            )
+            model = self._recorder.models[0].name
+            entry = Entry(name=name, model=model)
+            entry.describe = _Observed(entry, activation)
+            self._observed[name] = entry
             self._recorder.add(entry)
             self._recorder.executed(entry)
         cell = entry.cells.get(What.ACTIVATION)
@@ -447,31 +318,28 @@ class Watch:
             cell.take_array(value)
             return
         cell.take(value)
-        if self._capture is not None:
-            self._capture.follow_gradient(entry, value)
+        if self._torch is not None:
+            self._torch.capture.follow_gradient(entry, value)
+
+    def _hear(self) -> None:
+        credit_s = self._opinions.hear()
+        if credit_s is not None:
+            self._cadence.renew(credit_s or None, perf_counter(), self._step)
 
     def _detach(self) -> None:
-        """Leave the models, the optimisers and autograd as they were."""
         self._armed = False
         try:
-            if self._capture is not None:
-                self._capture.disarm()
-            if self._optimisers is not None:
-                self._optimisers.close()
-            if self._listener is not None:
-                self._listener.close()
+            if self._torch is not None:
+                self._torch.close()
         except Exception as error:
             self._failed(error)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """This process is a fork of the watched one: it is not ours to watch."""
         self._live = False
         self._link.abandon()
         self._link = NoLink()
         self._detach()
-
-    def _announce(self, plan: wire.Plan) -> None:
-        self._link.post(plan)
 
     def _failed(self, error: Exception) -> None:
         self._faults += 1
@@ -481,7 +349,7 @@ class Watch:
         return self._cadence.spent_s / max(perf_counter() - self._began, 1e-9)
 
     def _beat(self) -> wire.Beat:
-        capture = self._capture
+        capture = self._torch.capture if self._torch is not None else None
         return wire.Beat(
             time=time.time(),
             step=self._step,
@@ -491,26 +359,6 @@ class Watch:
             overhead=self._overhead(),
             faults=self._faults + (capture.faults if capture is not None else 0),
             fault=self._fault or (capture.fault if capture is not None else ""),
-        )
-
-    def _hello(self) -> wire.Hello:
-        torch = sys.modules.get("torch")
-        place = ranks.place()
-        return wire.Hello(
-            version=wire.VERSION,
-            run=self.run,
-            name=self.name,
-            pid=self._pid,
-            started=time.time(),
-            argv=list(sys.argv),
-            cwd=_folder(),
-            host=socket.gethostname(),
-            python=sys.version.split()[0],
-            torch=str(getattr(torch, "__version__", "")),
-            rank=place.rank,
-            world_size=place.world_size,
-            every=self._settings.every,
-            budget=self._settings.budget,
         )
 
 
@@ -546,17 +394,15 @@ def watch(
     settings = from_environment(every=every, budget=budget, credit_s=credit_s, stop_on=stop_on)
     models = _named(model)
     optimizers = _listed(optimizer)
-    title = name or _script_name()
-    run = os.environ.pop("DEADBAND_RUN", "") or wire.new_run_id(title)
-    for take_over in ON_WATCH:
-        take_over()
+    if settings.enabled:
+        for stand_aside in ON_WATCH:
+            stand_aside()
+    title, run = identify(name)
     return Watch(models, optimizers, name=title, run=run, settings=settings)
 
 
 ON_WATCH: list[Callable[[], None]] = []
 """Called when the user calls `watch`: a zero-code run stands aside."""
-
-_OPEN: weakref.WeakSet[Watch] = weakref.WeakSet()
 
 
 def _named(model: Any) -> dict[str, nn.Module]:
@@ -567,7 +413,7 @@ def _named(model: Any) -> dict[str, nn.Module]:
     for name, each in models.items():
         if torch is None or not isinstance(each, torch.nn.Module):
             raise TypeError(
-                f"model must be an nn.Module or a mapping of names to them, "
+                "model must be an nn.Module or a mapping of names to them, "
                 f"but {name} is a {type(each).__name__}"
             )
     return models
@@ -581,54 +427,23 @@ def _listed(optimizer: Any) -> list[Any]:
     return list(optimizer.values() if isinstance(optimizer, Mapping) else optimizer)
 
 
-def _script_name() -> str:
-    script = sys.argv[0] if sys.argv else ""
-    return Path(script).stem if script not in ("", "-c", "-m") else "python"
-
-
-def _folder() -> str:
-    try:
-        return str(Path.cwd())
-    except OSError:  # it was removed under us
-        return ""
-
-
 def _bare_model() -> Model:
     return Model(name="model", kind="", parameters=0, trainable=0)
 
 
-def _observed_layer(entry: Entry, activation: str) -> Layer:
-    cell = entry.cells.get(What.ACTIVATION)
-    units = cell.source[-1] if cell is not None and cell.source else 0
-    return Layer(
-        name=entry.name, model=entry.model, kind="observed", activation=activation, units=units
-    )
+class _Observed:
+    """Describes a layer that the user showed."""
 
+    def __init__(self, entry: Entry, activation: str) -> None:
+        self._entry = entry
+        self._activation = activation
 
-def one_line(error: BaseException) -> str:
-    """Type and text of an error, on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
-
-
-def close_all() -> None:
-    """Close what is still open at the end of the process, and say how it ended."""
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    for each in list(_OPEN):
-        if each._pid != os.getpid():
-            continue
-        if error is None:
-            each.close()
-        else:
-            each.close(status="failed", error=one_line(error))
-
-
-def _forked() -> None:
-    for each in list(_OPEN):
-        each._abandon()
-    _OPEN.clear()
-
-
-atexit.register(close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    def __call__(self) -> Layer:
+        cell = self._entry.cells.get(What.ACTIVATION)
+        return Layer(
+            name=self._entry.name,
+            model=self._entry.model,
+            kind="observed",
+            activation=self._activation,
+            units=cell.source[-1] if cell is not None and cell.source else 0,
+        )

@@ -80,18 +80,12 @@ def copy_before(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     batch.copy()
 
 
-def copy_gradients(taps: Iterable[WeightTap]) -> None:
-    """Gradients alone."""
-    batch = _Batch()
-    for tap in taps:
-        _add_gradient(batch, tap, tap.parameter)
-    batch.copy()
-
-
-def copy_after(taps: Iterable[WeightTap]) -> None:
+def copy_after(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     """Weights and biases after the step."""
     batch = _Batch()
     for tap in taps:
+        if gradients:
+            _add_gradient(batch, tap, tap.parameter)
         batch.add(tap.entry.cells.get(What.WEIGHT), tap.view(tap.parameter))
         if tap.bias is not None:
             table, name = tap.bias
@@ -115,7 +109,7 @@ class _Batch:
         self._sources: list[Tensor] = []
 
     def add(self, cell: Cell | None, view: Tensor) -> None:
-        if cell is not None and view.shape == cell.source:
+        if cell is not None and not cell.filled and view.shape == cell.source:
             self._cells.append(cell)
             self._sources.append(view[cell.region.index])
 

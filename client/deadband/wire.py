@@ -494,7 +494,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True, tag="history"):
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True, tag="news"):
-    """Events after the asked one, in order and without gaps; `reset` says: ask the history again."""
+    """Events after the asked one, in order, without gaps; `reset` says: ask the history again."""
 
     events: list[Event]
     reset: bool = False

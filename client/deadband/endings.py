@@ -1,0 +1,71 @@
+"""How a watched process ends: in order, by an error, or as a fork that is not ours to watch."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Closable(Protocol):
+    """What must be ended with the process."""
+
+    pid: int
+
+    def close(self, *, status: str = ..., error: str = ...) -> None:
+        """End in order."""
+
+    def abandon(self) -> None:
+        """Let go without a word: this process is a fork."""
+
+
+AT_END: list[Callable[[], BaseException | None]] = []
+"""Called at the end of the process: a launcher knows what error ended the script."""
+
+_open: weakref.WeakSet[Closable] = weakref.WeakSet()
+
+
+def opened(each: Closable) -> None:
+    """It must be closed at the end of the process at the latest."""
+    _open.add(each)
+
+
+def closed(each: Closable) -> None:
+    """It is closed."""
+    _open.discard(each)
+
+
+def one_line(error: BaseException) -> str:
+    """Type and text of an error, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+
+
+def close_all() -> None:
+    """Close what is still open, and say how the process ended."""
+    # The interpreter leaves an uncaught error here before it runs what is registered at exit.
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    for ending in AT_END:
+        error = ending() or error
+    for each in list(_open):
+        if each.pid != os.getpid():
+            continue
+        if error is None:
+            each.close()
+        else:
+            each.close(status="failed", error=one_line(error))
+
+
+def _forked() -> None:
+    for each in list(_open):
+        each.abandon()
+    _open.clear()
+    AT_END.clear()
+
+
+atexit.register(close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,56 @@
+"""Who runs: name and id of a run, and the first message that says so to the hub."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from deadband import ranks, wire
+from deadband.settings import Settings, take_claim
+
+
+def identify(name: str | None = None) -> tuple[str, str]:
+    """Name and id of a new run: what the parent process chose, else the user, else the script's."""
+    claim = take_claim()
+    title = claim.name or name or _script_name()
+    return title, claim.run or wire.new_run_id(title)
+
+
+def greeting(run: str, name: str, settings: Settings) -> wire.Hello:
+    """The first message of a client."""
+    torch = sys.modules.get("torch")
+    place = ranks.place()
+    return wire.Hello(
+        version=wire.VERSION,
+        run=run,
+        name=name,
+        pid=os.getpid(),
+        started=time.time(),
+        argv=list(sys.argv),
+        cwd=_folder(),
+        host=socket.gethostname(),
+        python=sys.version.split()[0],
+        torch=str(getattr(torch, "__version__", "")),
+        rank=place.rank,
+        world_size=place.world_size,
+        every=settings.every,
+        budget=settings.budget if settings.every is None else None,
+    )
+
+
+def _script_name() -> str:
+    script = sys.argv[0] if sys.argv else ""
+    if script in ("", "-c", "-m"):
+        return "python"
+    path = Path(script)
+    return path.parent.name if path.stem == "__main__" else path.stem
+
+
+def _folder() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was removed under us
+        return ""

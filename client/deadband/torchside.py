@@ -1,0 +1,177 @@
+"""The torch half of a watch: models, optimisers, losses and scalers, and what a step is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from deadband.capture import ModelCapture
+from deadband.losses import BackwardListener, loss_kind
+from deadband.optimisers import Optimisers
+from deadband.recorder import Recorder
+from deadband.scaler import ScalerListener
+
+
+class Counting(Enum):
+    """What makes a step."""
+
+    UNKNOWN = "unknown"
+    """Not seen yet whether the loop calls `step`."""
+    BY_HAND = "by hand"
+    """Each call of `step`."""
+    BY_OPTIMISER = "by optimiser"
+    """Each step of an optimiser."""
+
+
+class TorchSide:
+    """Listens to everything of torch that a watch needs, and copies on sampled steps.
+
+    Args:
+        models: name -> root module.
+        optimizers: the user's; empty: whichever steps and holds a parameter of the models.
+        recorder: owns cells and layers.
+        counting: what makes a step.
+        end_step: ends the step, with its loss; `may_raise` says whether the user's errors may pass.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, nn.Module],
+        optimizers: Iterable[Optimizer],
+        *,
+        recorder: Recorder,
+        counting: Counting,
+        end_step: Callable[[Any, bool], None],
+    ) -> None:
+        self.counting = counting
+        self.armed = False
+        self._end_step = end_step
+        self._pending = False
+        """An optimiser has stepped, and it is not known yet whether the loop calls `step`."""
+        self._stepped: set[int] = set()
+        self._left_out = False
+        self._loss: Tensor | None = None
+        self.capture = ModelCapture(
+            models,
+            recorder,
+            holds=lambda parameter: self.optimisers.holds(parameter),
+            knows_optimiser=lambda: bool(self.optimisers.known),
+            forward_begins=self._forward_begins,
+        )
+        self.optimisers = Optimisers(
+            optimizers,
+            ours=self.capture.parameter_ids,
+            before=self._before_optimiser,
+            after=self._after_optimiser,
+        )
+        recorder.optimizers = self.optimisers.groups
+        self._backward: BackwardListener | None = BackwardListener(self._heard_loss)
+        self._scaler = ScalerListener(lambda: self.optimisers.steps, self._step_left_out)
+
+    # --- What the watch calls --------------------------------------------------------------------
+
+    def arm(self) -> None:
+        """The step that begins now is sampled."""
+        self.armed = True
+        self.capture.arm()
+
+    def disarm(self) -> bool:
+        """The sampled step is over; True where a GradScaler left its update out."""
+        self.armed = False
+        self.capture.disarm()
+        left_out, self._left_out = self._left_out, False
+        if not self._stepped:
+            self.capture.without_update(left_out=left_out)
+        self._stepped.clear()
+        if left_out:
+            self.capture.drop_gradients()
+        elif self._scaler.scale is not None:
+            self.capture.unscale(self._scaler.scale)
+        return left_out
+
+    def step_by_hand(self, loss: Any) -> Any:
+        """The loop has called `step`; the loss, by what was back-propagated where none is given."""
+        if self.counting is not Counting.BY_HAND:
+            self.counting = Counting.BY_HAND
+            self._pending = False
+        if loss is None:
+            loss, self._loss = self._loss, None
+            return loss
+        if self._backward is not None:  # losses are given: the ear is taken off
+            self._backward.close()
+            self._backward, self._loss = None, None
+        if self.armed:
+            self._learn(loss)
+        return loss
+
+    def settle(self) -> None:
+        """End the last step where the loop has no call of `step`."""
+        if self._pending:
+            self._end_by_optimiser(may_raise=False)
+
+    def close(self) -> None:
+        """Leave models, optimisers and autograd as they were."""
+        self.armed = False
+        self.capture.disarm()
+        self.optimisers.close()
+        self._scaler.close()
+        if self._backward is not None:
+            self._backward.close()
+
+    # --- What torch calls ------------------------------------------------------------------------
+
+    def _before_optimiser(self, optimizer: Optimizer, closure: bool) -> None:
+        if self._pending and (id(optimizer) in self._stepped or not self.armed):
+            self.counting = Counting.BY_OPTIMISER
+            self._end_by_optimiser()
+        if self.armed:
+            self.capture.before_update(optimizer, gradients=not closure)
+
+    def _after_optimiser(self, optimizer: Optimizer, closure: bool) -> None:
+        if self.armed:
+            self._stepped.add(id(optimizer))
+            self.capture.after_update(optimizer, gradients=closure)
+        if self.counting is Counting.BY_OPTIMISER:
+            self._end_by_optimiser()
+        elif self.counting is Counting.UNKNOWN:
+            self._pending = True
+
+    def _step_left_out(self, optimizer: Optimizer) -> None:
+        if not any(each is optimizer for each in self.optimisers.known):
+            return
+        self._left_out = True
+        if self.counting is Counting.BY_OPTIMISER:
+            self._end_by_optimiser()
+        elif self.counting is Counting.UNKNOWN:
+            self._pending = True
+
+    def _forward_begins(self) -> None:
+        """A training forward after an optimiser's step: the loop does not call `step`."""
+        if self._pending and len(self.optimisers.known) == 1:
+            self.counting = Counting.BY_OPTIMISER
+            # We are inside the user's forward, behind a guard that swallows: errors come later.
+            self._end_by_optimiser(may_raise=False)
+
+    def _end_by_optimiser(self, *, may_raise: bool = True) -> None:
+        self._pending = False
+        loss, self._loss = self._loss, None
+        self._end_step(loss, may_raise)
+
+    def _heard_loss(self, loss: Tensor) -> None:
+        """A scalar is back-propagated; several in one step add up, as their gradients do."""
+        try:
+            loss = self._scaler.original(loss)
+            if self.armed:
+                self._learn(loss)
+            value = loss.detach()
+            self._loss = value if self._loss is None else self._loss + value
+        except Exception as error:
+            self.capture.failed(error)
+
+    def _learn(self, loss: Any) -> None:
+        if any(not root.loss for root in self.capture.roots) and (kind := loss_kind(loss)):
+            self.capture.heard_loss(kind)
