@@ -41,11 +41,12 @@ def runs_folder() -> Path:
 def live_folder() -> Path:
     """Sockets and registry files of runs that are live on this host; private to the user.
 
-    Unix socket paths are limited to about 107 bytes, so a long home moves the sockets to a folder
+    Unix socket paths are limited to 107 bytes (macOS: 103), so a long home moves the sockets to a folder
     of the same user under the temporary directory.
     """
     beside = home() / "live"
-    if len(os.fsencode(beside)) <= 60:
+    # 48, and at most 47 of a run id, and 6 around it: 101, where macOS has room for 103.
+    if len(os.fsencode(beside)) <= 48:
         return beside
     digest = hashlib.sha256(os.fsencode(beside)).hexdigest()[:12]
     return Path("/tmp") / f"deadband-{os.getuid()}" / digest
