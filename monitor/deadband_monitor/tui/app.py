@@ -142,7 +142,7 @@ class DeadbandApp(App[int]):
         self._paint(force=True)
 
     def _paint(self, *, force: bool) -> None:
-        screen = self.screen
+        screen = self.screen_stack[-1] if self.screen_stack else None
         if not isinstance(screen, SizedScreen) or not screen.laid_out:
             return
         if not isinstance(screen, RunScreen):

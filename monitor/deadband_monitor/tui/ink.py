@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from rich.style import Style
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 
 class Depth(Enum):
@@ -51,7 +51,7 @@ DARK = Palette(
     ground="#121212", frame="#444444", text="#bcbcbc", strong="#eeeeee", dim="#8a8a8a",
     faint="#4e4e4e", band="#8a8a8a", line="#afafaf", spark="#767676",
     info="#5fafff", warn="#ffaf00", crit="#ff005f", badge_text="#080808",
-    heat=("#0000ff", "#0000af", "#3a3a3a", "#4e4e4e", "#626262", "#767676", "#d7875f", "#ffd75f"),
+    heat=("#0000ff", "#0000af", "#303030", "#444444", "#585858", "#6c6c6c", "#d7875f", "#ffd75f"),
 )  # fmt: skip
 LIGHT = Palette(
     ground="#eeeeee", frame="#b2b2b2", text="#444444", strong="#080808", dim="#626262",
@@ -92,7 +92,10 @@ THEMES = (
             "ansi_default",
         ),
         ansi=True,
-        variables=dict.fromkeys(("frame", "dim", "strong"), "ansi_default"),
+        variables={
+            **BUILTIN_THEMES["ansi-dark"].variables,
+            **dict.fromkeys(("frame", "dim", "strong"), "ansi_default"),
+        },
     ),
 )  # fmt: skip
 

@@ -37,7 +37,7 @@ class Key:
     label: str
     """One word for the key line."""
     doc: str
-    """One line for the help."""
+    """For the help; empty where another key speaks for this one."""
     group: str
     where: tuple[str, ...]
     rank: int = 0
@@ -62,9 +62,9 @@ KEYS: tuple[Key, ...] = (
         doc="25 samples back", where=RUN, replay=True),
     Key(keys=("shift+right",), shown="shift+→", action="step(25)", label="On", group="Recording",
         doc="25 samples on", where=RUN, replay=True),
-    Key(keys=("g", "home"), shown="g", action="seek_end(False)", label="First", group="Recording",
+    Key(keys=("g", "home"), shown="g home", action="seek_end(False)", label="First", group="Recording",
         doc="to the first step", where=RUN, replay=True),
-    Key(keys=("G", "end"), shown="G", action="seek_end(True)", label="Last", group="Recording",
+    Key(keys=("G", "end"), shown="G end", action="seek_end(True)", label="Last", group="Recording",
         doc="to the last step", where=RUN, replay=True),
     Key(keys=("plus", "equals_sign"), shown="+", action="speed(2.0)", label="Faster",
         group="Recording", doc="play twice as fast", where=RUN, replay=True),
@@ -75,16 +75,16 @@ KEYS: tuple[Key, ...] = (
     Key(keys=tuple("12345678"), shown="1-8", action="metric", label="Metric", group="Heat map",
         rank=5, each=True, where=RUN,
         doc=", ".join(LAYER_METRICS[LAYER_COLUMN[name]].title for name in HEAT_METRICS)),
-    Key(keys=("m",), shown="m", action="next_metric(1)", label="Next", group="Heat map",
-        doc="the next of all metrics (M: the one before)", where=RUN),
+    Key(keys=("m",), shown="m M", action="next_metric(1)", label="Next", group="Heat map",
+        doc="the next of all metrics, the one before", where=RUN),
     Key(keys=("M",), shown="M", action="next_metric(-1)", label="Before", group="Heat map",
-        doc="the metric before", where=RUN),
+        doc="", where=RUN),
     Key(keys=("s",), shown="s", action="sort", label="Sort", group="Heat map", rank=7,
         doc="layers in order of execution, or worst first", where=(DASHBOARD, LAYER)),
-    Key(keys=("j", "down"), shown="j ↓", action="select(1)", label="Down", group="Layers",
-        doc="the next layer", where=(DASHBOARD, LAYER)),
+    Key(keys=("j", "down"), shown="j k ↓ ↑", action="select(1)", label="Down", group="Layers",
+        doc="the next layer, the one before", where=(DASHBOARD, LAYER)),
     Key(keys=("k", "up"), shown="k ↑", action="select(-1)", label="Up", group="Layers",
-        doc="the layer before", where=(DASHBOARD, LAYER)),
+        doc="", where=(DASHBOARD, LAYER)),
     Key(keys=("w",), shown="w", action="follow", label="Worst", group="Layers",
         doc="follow the worst layer again", where=(DASHBOARD, LAYER)),
     Key(keys=("enter",), shown="enter", action="layer", label="Layer", group="Layers", rank=2,
@@ -92,17 +92,17 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("f",), shown="f", action="flags", label="Flags", group="Flags", rank=3,
         doc="flags with evidence, cause and advice", where=(DASHBOARD, LAYER)),
     Key(keys=("n",), shown="n", action="next_flag(1)", label="Next flag", group="Flags", rank=4,
-        doc="the next flag; in a recording go to its onset", where=RUN),
+        doc="the next flag (N: the one before); in a recording go there", where=RUN),
     Key(keys=("N",), shown="N", action="next_flag(-1)", label="Last flag", group="Flags",
-        doc="the flag before", where=RUN),
-    Key(keys=("j", "down"), shown="j ↓", action="next_flag(1)", label="Down", group="Flags",
-        doc="the next flag", where=(FLAG,)),
+        doc="", where=RUN),
+    Key(keys=("j", "down"), shown="j k ↓ ↑", action="next_flag(1)", label="Down", group="Flags",
+        doc="the next flag, the one before", where=(FLAG,)),
     Key(keys=("k", "up"), shown="k ↑", action="next_flag(-1)", label="Up", group="Flags",
-        doc="the flag before", where=(FLAG,)),
-    Key(keys=("j", "down"), shown="j ↓", action="select(1)", label="Down", group="Runs",
-        doc="the next run", where=(PICKER,)),
+        doc="", where=(FLAG,)),
+    Key(keys=("j", "down"), shown="j k ↓ ↑", action="select(1)", label="Down", group="Runs",
+        doc="the next run, the one before", where=(PICKER,)),
     Key(keys=("k", "up"), shown="k ↑", action="select(-1)", label="Up", group="Runs",
-        doc="the run before", where=(PICKER,)),
+        doc="", where=(PICKER,)),
     Key(keys=("enter",), shown="enter", action="open", label="Open", group="Runs", rank=1,
         doc="open the run at hand", where=(PICKER,)),
     Key(keys=("p",), shown="p", action="output", label="Output", group="Screen",
@@ -140,7 +140,7 @@ def bindings(where: str) -> list[Binding]:
         Binding(
             key,
             f"{entry.action}({place})" if entry.each else entry.action,
-            entry.doc,
+            entry.doc or entry.label,
             show=False,
         )
         for entry in KEYS
@@ -164,6 +164,6 @@ def groups(where: str) -> dict[str, list[Key]]:
     """Keys of a screen by group, for the help."""
     found: dict[str, list[Key]] = {}
     for entry in KEYS:
-        if where in entry.where:
+        if where in entry.where and entry.doc:
             found.setdefault(entry.group, []).append(entry)
     return found

@@ -36,7 +36,7 @@ def flag_page(
     inner = width - 2
     rows: list[Row] = [[(f" {line}", "strong")] for line in wrap(flag.message, inner, 3)]
     rows += [[], *[[(f" {line}", "text")] for line in _history(flag, step, inner)]]
-    rows += [[], _heading("evidence", "at the call     now      healthy", width)]
+    rows += [[], _heading("evidence", "at call      now   healthy        ", width)]
     rows += [_exhibit(exhibit, style, width) for exhibit in exhibits]
     if not exhibits:
         rows.append([(" no figures were given", "dim")])

@@ -76,11 +76,19 @@ def _flag_row(flag: Flag, chosen: bool, width: int, *, message: bool = True) -> 
 
 
 def diagnosis_rows(
-    causes: Sequence[Cause], open_flags: int, width: int, height: int, *, judged: bool
+    causes: Sequence[Cause],
+    open_flags: int,
+    width: int,
+    height: int,
+    *,
+    judged: bool,
+    facts: Sequence[str] = (),
 ) -> list[Row]:
-    """The likely cause, what to try and why, in at most `height` rows."""
+    """The likely cause, what to try and why, in at most `height` rows; else facts of the run."""
     if not causes:
-        return _no_cause(open_flags, width, judged=judged)
+        rows = [*_no_cause(open_flags, width, judged=judged), []]
+        rows += [[(line, "dim")] for fact in facts for line in wrap(fact, width, 2)]
+        return [fit(row, width) for row in rows[:height]]
     best, rest = causes[0], causes[1:]
     heading: Row = [("cause ", "dim"), (best.cause, "crit")]
     details = f"  {best.confidence:.0%} sure"
@@ -110,12 +118,12 @@ def diagnosis_rows(
 
 def _no_cause(open_flags: int, width: int, *, judged: bool) -> list[Row]:
     if not judged:
-        text = "nothing measured yet"
+        text = "nothing measured yet: the first sample comes with the first optimiser step"
     elif open_flags:
         text = "no cause named yet: the flags stand, the evidence does not point one way"
     else:
         text = "nothing out of order"
-    return [fit([(line, "dim")], width) for line in wrap(text, width, 2)]
+    return [[(line, "text")] for line in wrap(text, width, 2)]
 
 
 def _item(name: str, lines: Sequence[str], style: str, width: int) -> list[Row]:

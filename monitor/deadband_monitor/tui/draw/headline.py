@@ -19,16 +19,16 @@ def gauge_line(
     metric: Metric, value: float, worst: float, layer: str, severity: str, width: int
 ) -> Row:
     """One line: sign, name, track, value, worst layer."""
-    track_width = max(width - 60, 12)
+    track_width = max(width - 61, 12)
     style = tone(metric, worst, severity)
     row: Row = [
-        (" " + sign(metric, worst if worst == worst else value, severity), style),
+        (sign(metric, worst if worst == worst else value, severity) + " ", style),
         (pad(FULL_NAMES[metric.name], 16), "title"),
         *track(metric, value, track_width, severity=severity, worst=worst),
         *reading(metric, value, _of_network(metric, value, severity), 8),
     ]
-    return fit([*row, ("  ", ""), *_worst(metric, worst, layer, severity, width - 28 - track_width)],
-               width)  # fmt: skip
+    room = width - 29 - track_width
+    return fit([*row, ("  ", ""), *_worst(metric, worst, layer, severity, room)], width)
 
 
 def card(
@@ -60,7 +60,7 @@ def _of_network(metric: Metric, value: float, severity: str) -> str:
 
 def _worst(metric: Metric, worst: float, layer: str, severity: str, width: int) -> Row:
     if not layer:
-        return [("no layer has one", "dim")]
+        return [("not measured in any layer", "dim")]
     number = reading(metric, worst, severity, 8)
     room = max(width - 6 - 8, 4)
     return spread([("worst ", "dim"), (cut_middle(layer, room), "text")], number, width)

@@ -19,6 +19,8 @@ from deadband_monitor.tui.draw.text import Row, count, figure
 
 GLYPHS = "▼▽·░▒▓△▲"
 """One a level, for terminals without colour: outside the band the sign itself."""
+TALLEST = 3
+"""Rows of cells that one layer may take: more would not say more."""
 Levels = NDArray[np.int8]
 
 
@@ -28,32 +30,37 @@ class Lanes:
 
     groups: tuple[tuple[int, ...], ...]
     """Rows of the layer table in each lane; several are folded by the worst of them."""
-    half: bool
+    half: bool = False
     """Two lanes share a row of cells."""
+    tall: int = 1
+    """Rows of cells that a lane takes, where there is more room than layers."""
 
     @property
     def rows(self) -> int:
         """Rows of cells that the lanes take."""
-        return -(-len(self.groups) // 2) if self.half else len(self.groups)
+        return -(-len(self.groups) // 2) if self.half else len(self.groups) * self.tall
 
     def in_row(self, row: int) -> tuple[int, ...]:
-        """Layers that a row of cells shows."""
-        lanes = self.groups[2 * row : 2 * row + 2] if self.half else self.groups[row : row + 1]
-        return tuple(layer for lane in lanes for layer in lane)
+        """Layers that a row of cells is labelled with; none in the lower rows of a tall lane."""
+        if self.half:
+            return tuple(layer for lane in self.groups[2 * row : 2 * row + 2] for layer in lane)
+        return () if row % self.tall else self.groups[row // self.tall]
 
 
 def lay_out(order: Sequence[int], rows: int, *, halves: bool) -> Lanes:
-    """Give each layer a row where they fit, half a row where that helps, else fold neighbours."""
-    if len(order) <= rows or not halves or rows < 1:
-        return Lanes(groups=_grouped(order, max(rows, 1)), half=False)
-    return Lanes(groups=_grouped(order, 2 * rows), half=True)
+    """Give each layer a row or more where they fit, half a row where that helps, else fold."""
+    rows = max(rows, 1)
+    if len(order) > rows:
+        return Lanes(groups=_grouped(order, 2 * rows if halves else rows), half=halves)
+    tall = min(rows // max(len(order), 1), TALLEST)
+    return Lanes(groups=_grouped(order, rows), tall=max(tall, 1))
 
 
 def _grouped(order: Sequence[int], lanes: int) -> tuple[tuple[int, ...], ...]:
-    if not order:
-        return ()
-    size = -(-len(order) // lanes)
-    return tuple(tuple(order[at : at + size]) for at in range(0, len(order), size))
+    """Neighbours in `lanes` groups of about one size; fewer where there are fewer layers."""
+    lanes = min(lanes, len(order))
+    ends = [len(order) * lane // lanes for lane in range(lanes + 1)] if lanes else [0]
+    return tuple(tuple(order[first:last]) for first, last in zip(ends, ends[1:]))
 
 
 def fold(metric: Metric, values: Values, lanes: Lanes) -> Values:
@@ -83,16 +90,15 @@ def carry_over(values: Values, longest: int) -> Values:
     return np.where(usable, filled, np.nan)
 
 
-def cells(levels: Levels, *, half: bool, glyphs: bool) -> list[Row]:
+def cells(levels: Levels, lanes: Lanes, *, glyphs: bool) -> list[Row]:
     """(columns, lanes) of levels to rows of cells."""
-    lanes = levels.shape[1]
-    if glyphs:
-        return [merged([_glyph(int(step)) for step in levels[:, lane]]) for lane in range(lanes)]
-    if not half:
-        return [merged([_solid(int(step)) for step in levels[:, lane]]) for lane in range(lanes)]
+    if not lanes.half:
+        cell = _glyph if glyphs else _solid
+        drawn = [merged([cell(int(step)) for step in lane]) for lane in levels.T]
+        return [row for row in drawn for _ in range(lanes.tall)]
     rows = []
-    for top in range(0, lanes, 2):
-        lower = levels[:, top + 1] if top + 1 < lanes else np.full(len(levels), MISSING)
+    for top in range(0, levels.shape[1], 2):
+        lower = levels[:, top + 1] if top + 1 < levels.shape[1] else np.full(len(levels), MISSING)
         pairs = zip(levels[:, top], lower, strict=True)
         rows.append(merged([_pair(int(above), int(below)) for above, below in pairs]))
     return rows
@@ -118,21 +124,31 @@ def _pair(above: int, below: int) -> tuple[str, str]:
     return "▀", f"heat.{above}.{below}"
 
 
-def axis(first: int, per_column: int, columns: int, marks: Sequence[tuple[int, str, str]]) -> Row:
-    """Steps under the map, a label every 20 columns or so; `marks` are (column, sign, style)."""
+def axis(
+    first: int, per_column: int, columns: int, marks: Sequence[tuple[int, str, str]]
+) -> Row:
+    """Steps under the map, a label every 20 columns or so, and onsets.
+
+    `marks` are (step, sign, style), most important first: each is written with its step, and no
+    other label comes so near that the two would read as one.
+    """
     line = [(" ", "dim")] * columns
-    at = 0
-    while at < columns:
-        label = count(max(first + at * per_column, 1))
-        if at + len(label) + 1 > columns:
-            break
-        for offset, letter in enumerate(label):
-            line[at + offset] = (letter, "dim")
-        at += max(20, len(label) + 4)
-    for column, sign, style in marks:
-        if 0 <= column < columns:
-            line[column] = (sign, style)
+    for step, sign, style in marks:
+        at = (step - first) // per_column
+        _write(line, at, sign + count(step), style) or _write(line, at, sign, style)
+    for at in range(0, columns, 20):
+        _write(line, at, count(max(first + at * per_column, 1)), "dim")
     return merged(line)
+
+
+def _write(line: list[tuple[str, str]], at: int, text: str, style: str) -> bool:
+    """Put a label into the line if its place and a cell on either side are free."""
+    around = line[max(at - 1, 0) : at + len(text) + 1]
+    if at < 0 or at + len(text) > len(line) or any(cell != " " for cell, _ in around):
+        return False
+    for offset, letter in enumerate(text):
+        line[at + offset] = (letter, style)
+    return True
 
 
 def legend(metric: Metric, *, glyphs: bool) -> Row:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.tui.draw.gauge import merged
 from deadband_monitor.tui.draw.scale import Values
-from deadband_monitor.tui.draw.text import Row, cut, figure, pad_left
+from deadband_monitor.tui.draw.text import Row, figure, pad_left
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 LOG_RATIO = 30.0
@@ -96,7 +96,8 @@ def chart(
     canvas: list[list[tuple[str, str]]] = [[(" ", "")] * plot for _ in range(height)]
     for limit in limits:
         if isfinite(limit.value) and first <= limit.value <= last:
-            _dash(canvas[row_of(limit.value) // 4], limit.label)
+            at = row_of(limit.value) // 4
+            _dash(canvas[at], limit.label, dots[at] != 0)
     for mark in marks:
         if 0 <= mark.x <= 1:
             for line in canvas:
@@ -140,10 +141,13 @@ def _dots(
     return codes
 
 
-def _dash(line: list[tuple[str, str]], label: str) -> None:
-    for x in range(len(line)):
-        line[x] = ("╌", "faint")
-    text = cut(f" {label} ", len(line) - 2)
-    start = len(line) - len(text) - 1
-    for offset, letter in enumerate(text):
-        line[start + offset] = (letter, "dim")
+def _dash(line: list[tuple[str, str]], label: str, taken: NDArray[np.bool_]) -> None:
+    """A dashed line, named at the right, the left or the middle: where the curve leaves room."""
+    line[:] = [("╌", "faint")] * len(line)
+    text = f" {label} "
+    spare = len(line) - len(text)
+    for start in (spare - 1, 1, spare // 2):
+        if spare >= 2 and not taken[start : start + len(text)].any():
+            for offset, letter in enumerate(text):
+                line[start + offset] = (letter, "dim")
+            return

@@ -7,7 +7,7 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
-from deadband_monitor.tui.draw.text import Row, cut, pad
+from deadband_monitor.tui.draw.text import Row, cut, pad, wrap
 from deadband_monitor.tui.keys import SIGNS, groups
 from deadband_monitor.tui.widgets.canvas import Canvas
 
@@ -53,19 +53,20 @@ def help_rows(where: str, *, replay: bool, width: int) -> list[Row]:
         if group == "Recording" and not replay:
             continue
         for at, key in enumerate(keys):
-            rows.append(
-                [
-                    (pad(group if at == 0 else "", 10), "dim"),
-                    (pad(key.shown, 10), "key"),
-                    (cut(key.doc, width - 20), "text"),
-                ]
-            )
+            for line, part in enumerate(wrap(key.doc, width - 22, 3)):
+                rows.append(
+                    [
+                        (pad(group if at == line == 0 else "", 11), "dim"),
+                        (pad(key.shown if line == 0 else "", 11), "key"),
+                        (part, "text"),
+                    ]
+                )
     for at, (sign, meaning) in enumerate(SIGNS):
         rows.append(
             [
-                (pad("Signs" if at == 0 else "", 10), "dim"),
-                (pad(sign, 10), "key"),
-                (cut(meaning, width - 20), "text"),
+                (pad("Signs" if at == 0 else "", 11), "dim"),
+                (pad(sign, 11), "key"),
+                (cut(meaning, width - 22), "text"),
             ]
         )
     return rows

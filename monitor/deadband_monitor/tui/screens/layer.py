@@ -17,6 +17,9 @@ from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine, StateLine, layer_items
 
 
+FEWEST_CHART_ROWS = 5
+
+
 class LayerScreen(RunScreen):
     """One layer."""
 
@@ -27,6 +30,7 @@ class LayerScreen(RunScreen):
         super().__init__()
         self.charts = [Canvas(classes="panel"), Canvas(classes="panel")]
         self.table = Canvas(id="readings-page", classes="panel")
+        self._table_height = 0
 
     def compose(self) -> ComposeResult:
         """Two charts over the table of readings."""
@@ -63,7 +67,16 @@ class LayerScreen(RunScreen):
             facts.append("not trained")
         self.table.entitle(" · ".join([view.label(layer), *facts]))
         rows = table(layer_items(view, row, trends=True), self.table.size.width, chosen=shown.name)
+        self._make_room(len(rows))
         self.table.show(rows or [[("nothing measured here", "dim")]])
+
+    def _make_room(self, rows: int) -> None:
+        """The table takes the rows it needs, the charts what is left."""
+        frame = self.table.gutter.height
+        height = min(max(rows, 1), max(self.size.height - 2 - frame - FEWEST_CHART_ROWS, 3)) + frame
+        if height != self._table_height:
+            self._table_height = height
+            self.table.styles.height = height
 
 
 def paint_metric(canvas: Canvas, view: View, row: int, metric: Metric) -> None:

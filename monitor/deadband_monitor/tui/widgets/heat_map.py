@@ -76,11 +76,14 @@ class HeatMap(Vertical):
             )
         span = view.axis
         marks = [
-            (span.column(flag.onset_step), LOOK[flag.severity][0], LOOK[flag.severity][2])
-            for flag in reversed(view.state.open_flags)
+            (flag.onset_step, LOOK[flag.severity][0], LOOK[flag.severity][2])
+            for flag in view.state.open_flags
         ]
         blank: Row = [(" " * self.label_width, "")]
-        self._axis.show([[*blank, *axis(span.first, span.per_column, span.columns, marks)]])
+        steps_row: Row = []
+        if view.state.latest is not None:
+            steps_row = axis(span.first, span.per_column, span.columns, marks)
+        self._axis.show([[*blank, *steps_row]])
         self._legend.show([[*blank, *legend(metric, glyphs=ink.glyph_map)]])
         self._entitle(view, lanes)
 
@@ -101,10 +104,12 @@ class HeatMap(Vertical):
             part = steps[at * TILE : (at + 1) * TILE]
             if not len(part):
                 break
-            tile.show(cells(part, half=lanes.half, glyphs=glyphs))
+            tile.show(cells(part, lanes, glyphs=glyphs))
 
     def _label(self, view: View, layers: tuple[int, ...]) -> Row:
         """Cursor, sign of the worst flag, name; a folded row is named for its worst layer."""
+        if not layers:
+            return []
         named = self._speaker(view, layers)
         severity = max(
             (view.severity(row) for row in layers),
@@ -135,6 +140,8 @@ class HeatMap(Vertical):
         return layers[worst or 0]
 
     def _value(self, view: View, newest: np.ndarray, layers: tuple[int, ...]) -> Row:
+        if not layers:
+            return []
         row = self._speaker(view, layers)
         severity = view.severity(row, view.metric.name)
         value = float(newest[row])

@@ -12,6 +12,7 @@ from deadband_monitor.metrics import (
     MODEL_COLUMN,
     MODEL_METRICS,
 )
+from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
 from deadband_monitor.tui.draw.flags import diagnosis_rows, flag_rows
 from deadband_monitor.tui.draw.headline import FULL_NAMES, card, gauge_line
@@ -19,7 +20,7 @@ from deadband_monitor.tui.draw.key_line import key_row
 from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
 from deadband_monitor.tui.draw.readings import Item, table
 from deadband_monitor.tui.draw.state_line import Head, one_line, state_line
-from deadband_monitor.tui.draw.text import figure, fit
+from deadband_monitor.tui.draw.text import count, figure, fit
 from deadband_monitor.tui.keys import Key
 from deadband_monitor.tui.view import HEADLINES, View
 from deadband_monitor.tui.widgets.canvas import Canvas
@@ -227,8 +228,28 @@ class Diagnosis(Canvas):
                 self.size.width,
                 self.size.height,
                 judged=state.latest is not None,
+                facts=run_facts(state),
             )
         )
+
+
+def run_facts(state: RunState) -> list[str]:
+    """What is watched and at what cost, in a few lines."""
+    facts = []
+    if state.table is not None:
+        for model in state.table.models:
+            loss = f", {model.loss} loss" if model.loss else ""
+            facts.append(f"{model.kind}, {count(model.parameters)} parameters{loss}")
+        for group in state.table.optimizers[:2]:
+            facts.append(f"{group.optimizer}, learning rate {figure(group.lr)}")
+    if state.status is not None and state.latest is not None:
+        status = state.status
+        dropped = f", {count(status.dropped)} dropped" if status.dropped else ""
+        facts.append(
+            f"{count(len(state.layers))} layers, {count(state.samples)} samples{dropped},"
+            f" {status.overhead:.1%} overhead"
+        )
+    return facts
 
 
 class KeyLine(Canvas):
