@@ -266,7 +266,9 @@ def _while(flag: FlagPart) -> str:
 def _basis(run: RunPart) -> str:
     samples = f"{run.samples} {_plural(run.samples, 'sample')}"
     dropped = f"{run.dropped} dropped" if run.dropped else "none dropped"
-    cost = f"measuring cost {run.overhead * 100:.1f} % of the training time"
+    cost = "what measuring cost is not known"
+    if run.overhead > 0:
+        cost = f"measuring cost {run.overhead * 100:.1f} % of the training time"
     return f"{samples} of {run.steps} {_plural(run.steps, 'step')}, {dropped}; {cost}."
 
 

@@ -95,6 +95,8 @@ def _run(arguments: Namespace) -> int:
     if arguments.report:
         text = format_report(report, format_for(arguments.report.name))
         arguments.report.write_text(text, encoding="utf-8")
+    where = arguments.report or f"deadband report {training.run}"
+    complain(f"{headline(report)}; the report: {where}")
     return _judged(report, status, arguments.fail_on)
 
 
@@ -102,16 +104,18 @@ def watch_live(training: Training) -> int:
     """The dashboard on a script; when the user leaves it, the script's output until its end."""
     from deadband_monitor.tui.app import run_dashboard
 
+    complain(f"starting {training.run}; what it prints goes to {training.output}")
     with training.taking_our_signals():
         if training.appears():
             source = LiveSource(training.run)
             try:
-                run_dashboard(source)
+                run_dashboard(source, child_output=training.output)
             finally:
                 source.close()
         status = training.wait(0)
         if status is None:
-            complain(f"training goes on; look again with: deadband attach {training.run}")
+            again = f"look again with: deadband attach {training.run}"
+            complain(f"training goes on (Ctrl-C stops it); {again}")
             status = _wait_with_output(training)
         elif status != 0:
             for line in training.last_lines():
@@ -163,15 +167,12 @@ def _unwatched(training: Training, status: int, *, wanted: bool) -> int:
         for line in training.last_lines():
             sys.stderr.write(line + "\n")
     if wanted and status == 0:
-        raise MonitorError(
-            "nothing was watched, so there is no report: no model was trained in that script, or"
-            f" its hub could not start (see {wire.live_folder()})"
-        )
+        # Why nothing was watched, the script's process has said itself.
+        raise MonitorError("no report: nothing was watched in that script")
     return status
 
 
 def _judged(report: Report, status: int, fail_on: str | None) -> int:
-    complain(headline(report))
     if status != 0 or fail_on is None:
         return status
     stands = any(
@@ -200,9 +201,12 @@ def _check_writable(file: Path) -> None:
     """Say so before an hour of training, not after."""
     if file.is_dir():
         raise MonitorError(f"cannot write the report to {file}: it is a folder; name a file in it")
+    there = file.exists()
     try:
         with file.open("ab"):
             pass
+        if not there:
+            file.unlink()
     except OSError as error:
         raise MonitorError(f"cannot write the report to {file}: {error.strerror}") from error
 
