@@ -41,8 +41,8 @@ def runs_folder() -> Path:
 def live_folder() -> Path:
     """Sockets and registry files of runs that are live on this host; private to the user.
 
-    Unix socket paths are limited to 107 bytes (macOS: 103), so a long home moves the sockets to a folder
-    of the same user under the temporary directory.
+    Unix socket paths are limited to 107 bytes (macOS: 103), so a long home moves the sockets to a
+    folder of the same user under the temporary directory.
     """
     beside = home() / "live"
     # 48, and at most 47 of a run id, and 6 around it: 101, where macOS has room for 103.
