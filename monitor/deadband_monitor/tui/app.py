@@ -14,10 +14,10 @@ from pathlib import Path
 
 os.environ.setdefault("TEXTUAL_FPS", "20")  # caps repaints; read when textual is imported
 
-from deadband.wire import Flag
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
+from deadband.wire import Flag
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import RunEntry, runs
 from deadband_monitor.source.base import Source
@@ -174,7 +174,9 @@ class DeadbandApp(App[int]):
         state, player = source.state, self.player
         status = state.status
         latest = state.latest
-        moving = source.link == "live" and (status is None or status.status in ("running", "silent"))
+        moving = source.link == "live" and (
+            status is None or status.status in ("running", "silent")
+        )
         held = view.frozen
         return Head(
             name=state.info.hello.run if state.info else source.name,

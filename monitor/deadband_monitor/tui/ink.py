@@ -86,18 +86,24 @@ THEMES = (
     _theme(LIGHT_THEME, LIGHT, dark=False),
     Theme(
         name=PLAIN_THEME,
-        **dict.fromkeys(
-            ("primary", "secondary", "warning", "error", "success", "accent", "foreground",
-             "background", "surface", "panel", "boost"),
-            "ansi_default",
-        ),
+        primary="ansi_default",
+        secondary="ansi_default",
+        warning="ansi_default",
+        error="ansi_default",
+        success="ansi_default",
+        accent="ansi_default",
+        foreground="ansi_default",
+        background="ansi_default",
+        surface="ansi_default",
+        panel="ansi_default",
+        boost="ansi_default",
         ansi=True,
         variables={
             **BUILTIN_THEMES["ansi-dark"].variables,
             **dict.fromkeys(("frame", "dim", "strong"), "ansi_default"),
         },
     ),
-)  # fmt: skip
+)
 
 _ASCII = str.maketrans(
     {
@@ -185,7 +191,8 @@ def _full(name: str, palette: Palette) -> Style:
     colors = {
         "text": palette.text, "strong": palette.strong, "title": palette.strong,
         "key": palette.strong, "dim": palette.dim, "faint": palette.faint, "band": palette.band,
-        "line": palette.line, "spark": palette.spark, "info": palette.info, "warn": palette.warn, "crit": palette.crit,
+        "line": palette.line, "spark": palette.spark,
+        "info": palette.info, "warn": palette.warn, "crit": palette.crit,
     }  # fmt: skip
     bold = name in ("title", "key", "warn", "crit")
     return Style(color=colors.get(name), bold=bold or None)

@@ -1,10 +1,10 @@
-"""Every key of the terminal UI, declared once: bindings, the key line and the help come from here."""
+"""Every key of the terminal UI, declared once: bindings, key line and help come from here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS
 
@@ -62,10 +62,10 @@ KEYS: tuple[Key, ...] = (
         doc="25 samples back", where=RUN, replay=True),
     Key(keys=("shift+right",), shown="shift+→", action="step(25)", label="On", group="Recording",
         doc="25 samples on", where=RUN, replay=True),
-    Key(keys=("g", "home"), shown="g home", action="seek_end(False)", label="First", group="Recording",
-        doc="to the first step", where=RUN, replay=True),
-    Key(keys=("G", "end"), shown="G end", action="seek_end(True)", label="Last", group="Recording",
-        doc="to the last step", where=RUN, replay=True),
+    Key(keys=("g", "home"), shown="g home", action="seek_end(False)", label="First",
+        group="Recording", doc="to the first step", where=RUN, replay=True),
+    Key(keys=("G", "end"), shown="G end", action="seek_end(True)", label="Last",
+        group="Recording", doc="to the last step", where=RUN, replay=True),
     Key(keys=("plus", "equals_sign"), shown="+", action="speed(2.0)", label="Faster",
         group="Recording", doc="play twice as fast", where=RUN, replay=True),
     Key(keys=("minus",), shown="-", action="speed(0.5)", label="Slower", group="Recording",
@@ -119,8 +119,8 @@ KEYS: tuple[Key, ...] = (
         doc="back to the list of runs", where=(DASHBOARD,)),
     Key(keys=("question_mark", "f1"), shown="?", action="app.help", label="Help", group="Screen",
         rank=9, doc="this page", where=ANYWHERE),
-    Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Detach", group="Screen", rank=10,
-        doc="leave; training is never touched", where=ANYWHERE),
+    Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Detach", group="Screen",
+        rank=10, doc="leave; training is never touched", where=ANYWHERE),
 )  # fmt: skip
 
 SIGNS: tuple[tuple[str, str], ...] = (
@@ -134,7 +134,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
 """What the marks on screen mean, for the help."""
 
 
-def bindings(where: str) -> list[Binding]:
+def bindings(where: str) -> list[BindingType]:
     """The bindings of a screen."""
     return [
         Binding(

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from deadband.wire import Flag, Layer
 
+from deadband.wire import Flag, Layer
 from deadband_monitor.metrics import (
     LAYER_COLUMN,
     LAYER_METRICS,
@@ -250,7 +250,9 @@ class View:
         weights = np.where(np.isfinite(mean), self._weights(), 0.0)
         spaced = np.log(np.maximum(mean, 1e-38)) if metric.log else mean
         total = weights.sum(axis=1)
-        whole = np.where(np.isfinite(mean), spaced * weights, 0.0).sum(axis=1) / np.maximum(total, 1)
+        whole = np.where(np.isfinite(mean), spaced * weights, 0.0).sum(axis=1) / np.maximum(
+            total, 1
+        )
         trend = np.where(total > 0, np.exp(whole) if metric.log else whole, np.nan)
         return self._without_fence(trend)
 
@@ -276,10 +278,7 @@ class View:
         if not flags:
             return None
         ids = [flag.id for flag in flags]
-        if self.flag_id in ids:
-            at = (ids.index(self.flag_id) + by) % len(ids)
-        else:
-            at = 0
+        at = (ids.index(self.flag_id) + by) % len(ids) if self.flag_id in ids else 0
         self.flag_id = ids[at]
         return flags[at]
 

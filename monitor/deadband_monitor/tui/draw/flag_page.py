@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deadband.wire import Cause, Flag
-
 from deadband_monitor.metrics import Metric
 from deadband_monitor.tui.draw.flags import LOOK
 from deadband_monitor.tui.draw.gauge import band_words

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deadband.wire import Cause, Flag
-
 from deadband_monitor.tui.draw.text import (
     Row,
     count,
@@ -35,8 +34,13 @@ def flag_rows(flags: Sequence[Flag], chosen: int | None, width: int, height: int
     if not flags:
         quiet: Row = [("   no flags so far", "dim")]
         return [fit(quiet, width)]
-    if len(flags) * 2 <= height and width < 90:
-        return [row for flag in flags for row in _two_rows(flag, flag.id == chosen, width)]
+    lines = min(height // len(flags), 3)
+    if lines > 1 and width < 90:
+        return [
+            row
+            for flag in flags
+            for row in _with_message(flag, flag.id == chosen, width, lines - 1)
+        ]
     shown = list(flags[:height])
     rows = [_flag_row(flag, flag.id == chosen, width) for flag in shown]
     if shown and len(flags) > height:
@@ -45,11 +49,12 @@ def flag_rows(flags: Sequence[Flag], chosen: int | None, width: int, height: int
     return rows
 
 
-def _two_rows(flag: Flag, chosen: bool, width: int) -> list[Row]:
+def _with_message(flag: Flag, chosen: bool, width: int, lines: int) -> list[Row]:
     """A flag with its message under it, where rows are cheaper than columns."""
     head = _flag_row(flag, chosen, width, message=False)
     style = "dim" if flag.resolved_step is not None else "text"
-    return [head, fit([(" " * 11, ""), (cut(flag.message, width - 11), style)], width)]
+    message = wrap(flag.message, width - 11, lines)
+    return [head, *(fit([(" " * 11, ""), (line, style)], width) for line in message)]
 
 
 def _flag_row(flag: Flag, chosen: bool, width: int, *, message: bool = True) -> Row:
@@ -86,9 +91,9 @@ def diagnosis_rows(
 ) -> list[Row]:
     """The likely cause, what to try and why, in at most `height` rows; else facts of the run."""
     if not causes:
-        rows = [*_no_cause(open_flags, width, judged=judged), []]
-        rows += [[(line, "dim")] for fact in facts for line in wrap(fact, width, 2)]
-        return [fit(row, width) for row in rows[:height]]
+        said = [*_no_cause(open_flags, width, judged=judged), []]
+        said += [[(line, "dim")] for fact in facts for line in wrap(fact, width, 2)]
+        return [fit(row, width) for row in said[:height]]
     best, rest = causes[0], causes[1:]
     heading: Row = [("cause ", "dim"), (best.cause, "crit")]
     details = f"  {best.confidence:.0%} sure"
@@ -96,7 +101,7 @@ def diagnosis_rows(
         details += f", since {count(best.onset_step)}"
     if best.layer:
         details += f" in {cut_middle(best.layer, 18)}"
-    rows: list[Row] = [fit([*heading, (details, "dim")], width)]
+    rows = [fit([*heading, (details, "dim")], width)]
     spare = height - 1
     advice = wrap(best.advice, width - 6, max(min(3, spare), 0))
     rows += _item("try   ", advice, "strong", width)

@@ -19,7 +19,7 @@ ALARM = {"critical": "crit", "warning": "warn", "info": "info"}
 
 
 def tone(metric: Metric, value: float, severity: str = "") -> str:
-    """Style of a reading: its flag's colour; `info` outside the band while no rule has called it."""
+    """Style of a reading: its flag's colour, else `info` outside the band."""
     if severity:
         return ALARM[severity]
     return "info" if side(metric, value) else "strong"
@@ -41,7 +41,8 @@ def track(
     if metric.log:
         low, high = 10.0**low, 10.0**high
     first, last = position(metric, low, width), position(metric, high, width)
-    assert first is not None and last is not None, "a band has ends"
+    assert first is not None
+    assert last is not None
     for cell in range(first, last + 1):
         cells[cell] = (BAND, "band")
     if not isinf(metric.low):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def _grouped(order: Sequence[int], lanes: int) -> tuple[tuple[int, ...], ...]:
     """Neighbours in `lanes` groups of about one size; fewer where there are fewer layers."""
     lanes = min(lanes, len(order))
     ends = [len(order) * lane // lanes for lane in range(lanes + 1)] if lanes else [0]
-    return tuple(tuple(order[first:last]) for first, last in zip(ends, ends[1:]))
+    return tuple(tuple(order[first:last]) for first, last in pairwise(ends))
 
 
 def fold(metric: Metric, values: Values, lanes: Lanes) -> Values:
@@ -124,9 +125,7 @@ def _pair(above: int, below: int) -> tuple[str, str]:
     return "▀", f"heat.{above}.{below}"
 
 
-def axis(
-    first: int, per_column: int, columns: int, marks: Sequence[tuple[int, str, str]]
-) -> Row:
+def axis(first: int, per_column: int, columns: int, marks: Sequence[tuple[int, str, str]]) -> Row:
     """Steps under the map, a label every 20 columns or so, and onsets.
 
     `marks` are (step, sign, style), most important first: each is written with its step, and no

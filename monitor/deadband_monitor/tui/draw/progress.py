@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deadband.wire import Flag
-
 from deadband_monitor.tui.draw.flags import LOOK
 from deadband_monitor.tui.draw.gauge import merged
 from deadband_monitor.tui.draw.text import Row, count, fit

@@ -19,9 +19,7 @@ def spark(metric: Metric, values: Values) -> str:
     share = (on_scale(metric, values) - low) / (high - low)
     steps = np.clip(np.nan_to_num(share) * len(BLOCKS), 0, len(BLOCKS) - 1).astype(int)
     missing = np.isnan(np.asarray(values, np.float64))
-    return "".join(
-        " " if gone else BLOCKS[step] for step, gone in zip(steps, missing, strict=True)
-    )
+    return "".join(" " if gone else BLOCKS[step] for step, gone in zip(steps, missing, strict=True))
 
 
 def squeeze(metric: Metric, low: Values, high: Values, width: int) -> Values:

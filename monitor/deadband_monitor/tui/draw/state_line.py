@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deadband.wire import Flag
-
 from deadband_monitor.tui.draw.text import Row, clean, count, cut_middle, duration, spread
 
 VERDICTS = {
@@ -74,7 +73,9 @@ def standing(
     if status == "killed":
         return Standing(sign="✗", word="KILLED", style="crit", detail=error)
     if status == "lost":
-        return Standing(sign="✗", word="LOST", style="crit", detail="the hub died before the run ended")
+        return Standing(
+            sign="✗", word="LOST", style="crit", detail="the hub died before the run ended"
+        )
     if status == "finished":
         return Standing(sign="✓", word="FINISHED", style="strong")
     if link == "lost":
@@ -95,7 +96,9 @@ def state_line(head: Head, width: int) -> Row:
     roomy = width >= 100
     state = head.standing
     row: Row = [(" deadband ", "title")] if roomy else [(" ", "")]
-    row += [(f" {state.sign} {state.word} " if roomy else f"{state.sign} {state.word} ", state.style)]
+    row += [
+        (f" {state.sign} {state.word} " if roomy else f"{state.sign} {state.word} ", state.style)
+    ]
     if head.frozen_steps is not None:
         row.append((f" ❚❚ FROZEN +{count(head.frozen_steps)} ", "badge.info"))
     row.append((f" {cut_middle(head.name, 32 if roomy else 20)}", "title"))
@@ -105,7 +108,9 @@ def state_line(head: Head, width: int) -> Row:
     if state.detail:
         row.append((f"  {clean(state.detail)}", state.style))
     if head.rate == head.rate:
-        row.append((f"  {head.rate:,.3g}/s" if head.rate < 1000 else f"  {head.rate:,.0f}/s", "dim"))
+        row.append(
+            (f"  {head.rate:,.3g}/s" if head.rate < 1000 else f"  {head.rate:,.0f}/s", "dim")
+        )
     if roomy:
         if head.age_s == head.age_s:
             row.append((f"  heard {duration(head.age_s)} ago", "dim"))

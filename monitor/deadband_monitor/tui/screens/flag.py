@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from deadband.wire import Flag
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
+from deadband.wire import Flag
 from deadband_monitor.metrics import (
     LAYER_COLUMN,
     LAYER_METRICS,
@@ -71,9 +71,9 @@ class FlagScreen(RunScreen):
             return
         severity = LOOK[flag.severity][1]
         self.body.border_title = None
-        self.body.border_title = (
-            self.deadband.ink.text(f"{severity} · {flag.kind} · {place(flag)}").replace("[", r"\[")
-        )
+        self.body.border_title = self.deadband.ink.text(
+            f"{severity} · {flag.kind} · {place(flag)}"
+        ).replace("[", r"\[")
         page = flag_page(
             flag,
             exhibits(view, flag, min(self.page.size.width - 58, TREND_CELLS)),
@@ -113,9 +113,7 @@ def exhibits(view: View, flag: Flag, cells: int) -> list[Exhibit]:
     return found
 
 
-def _course(
-    view: View, metric: Metric, trend: Values, cells: int, step: int
-) -> tuple[Values, int]:
+def _course(view: View, metric: Metric, trend: Values, cells: int, step: int) -> tuple[Values, int]:
     """The trend in at most `cells` cells up to now, and the cell of the onset."""
     known = max(view.axis.column(view.state.step) + 1, 1)
     part = np.asarray(trend[:known], np.float64)

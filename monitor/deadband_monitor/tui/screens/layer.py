@@ -16,7 +16,6 @@ from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine, StateLine, layer_items
 
-
 FEWEST_CHART_ROWS = 5
 
 

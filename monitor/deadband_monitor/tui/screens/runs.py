@@ -30,6 +30,7 @@ class PickerScreen(SizedScreen):
         self.entries: list[RunEntry] = []
         self._chosen = ""
         self._known = False
+        self._first = 0
         self.top = Canvas(id="state")
         self.list = Canvas(id="list", classes="panel")
         self.detail = Canvas(id="detail")
@@ -78,9 +79,11 @@ class PickerScreen(SizedScreen):
         rows: list[Row] = [heading(width)]
         room = max(self.list.size.height - 1, 1)
         at = next((i for i, entry in enumerate(self.entries) if entry.run == self._chosen), 0)
-        first = min(max(at - room // 2, 0), max(len(self.entries) - room, 0))
-        for entry in self.entries[first : first + room]:
-            rows.append(run_row(entry, now, width, chosen=entry.run == self._chosen))
+        self._first = first = min(max(at - room // 2, 0), max(len(self.entries) - room, 0))
+        rows += [
+            run_row(entry, now, width, chosen=entry.run == self._chosen)
+            for entry in self.entries[first : first + room]
+        ]
         if self._known and not self.entries:
             rows = [
                 [("no runs yet on this machine", "strong")],
@@ -89,8 +92,8 @@ class PickerScreen(SizedScreen):
                 [("watch a script of your own  ", "dim"), ("deadband run --live train.py", "text")],
             ]
         self.list.show(rows)
-        entry = self.chosen
-        told = (entry.problem or f"recording {entry.path}") if entry else ""
+        chosen = self.chosen
+        told = (chosen.problem or f"recording {chosen.path}") if chosen else ""
         self.detail.show([fit([(f" {told}", "dim")], self.detail.size.width)])
         self.query_one(KeyLine).paint(key_line(PICKER, replay=False))
 
@@ -116,13 +119,13 @@ class PickerScreen(SizedScreen):
         """A click takes a run at hand, a second one opens it."""
         if event.widget is not self.list:
             return
-        at = event.y - (2 if self.has_class("-tall") else 2)
-        room = max(self.list.size.height - 1, 1)
-        names = [entry.run for entry in self.entries]
-        here = names.index(self._chosen) if self._chosen in names else 0
-        first = min(max(here - room // 2, 0), max(len(names) - room, 0))
-        if 0 <= first + at < len(names):
-            if names[first + at] == self._chosen:
-                self.action_open()
-            self._chosen = names[first + at]
+        offset = event.get_content_offset(self.list)
+        if offset is None:
+            return
+        at = self._first + offset.y - 1
+        if 0 <= at < len(self.entries):
+            again = self.entries[at].run == self._chosen
+            self._chosen = self.entries[at].run
             self.paint(numbers=True)
+            if again:
+                self.action_open()

@@ -62,7 +62,7 @@ class Canvas(Widget):
         """Write a title into the frame, as plain text: names may hold brackets."""
         if title != self._titled:
             self._titled = title
-            self.border_title = Content(self.stage.ink.text(clean(title)))  # type: ignore[assignment]
+            self.border_title = Content(self.stage.ink.text(clean(title)))
 
     def render_line(self, y: int) -> Strip:
         """One row as a strip."""

@@ -161,6 +161,4 @@ class HeatMap(Vertical):
             title += " · worst first"
         if title != self._titled:
             self._titled = title
-            self.border_title = Content(self._labels.stage.ink.text(title))  # type: ignore[assignment]
-
-
+            self.border_title = Content(self._labels.stage.ink.text(title))

@@ -53,13 +53,13 @@ class Headlines(Horizontal):
     def paint(self, view: View) -> None:
         """Draw the three."""
         headlines = view.headlines()
-        if self._lines.display and self._lines.size.width:
+        width = self._lines.size.width
+        if self._lines.display and width:
             self._lines.show(
                 [
-                    gauge_line(it.metric, it.value, it.worst, it.layer, it.severity,
-                               self._lines.size.width)
+                    gauge_line(it.metric, it.value, it.worst, it.layer, it.severity, width)
                     for it in headlines
-                ]  # fmt: skip
+                ]
             )
             return
         for canvas, it in zip(self._cards, headlines, strict=True):
@@ -102,7 +102,8 @@ class LossChart(Canvas):
         constant = view.model_now("loss_constant")
         limits = [Limit(value=constant, label="constant prediction")]
         value = view.state.last_scalar.get("loss", float("nan"))
-        _paint_chart(self, view, "loss", value, series, None, limits)
+        more = f" · best constant {figure(constant)}" if constant == constant else ""
+        _paint_chart(self, view, "loss", value, series, None, limits, more)
 
 
 class GradientChart(Canvas):
@@ -125,10 +126,11 @@ def _paint_chart(
     series: Series | None,
     column: int | None,
     limits: list[Limit],
+    more: str = "",
 ) -> None:
     width, height = canvas.size
     framed = canvas.styles.border_top[0] not in ("", "none")
-    canvas.entitle(f"{title} {figure(value)}" if framed else "")
+    canvas.entitle(f"{title} {figure(value)}{more}" if framed else "")
     gutter = 8 if framed else 17
     curve = curve_of(view, series, column)
     marks = [
@@ -202,9 +204,7 @@ class Flags(Canvas):
         flags = view.flags
         standing = view.state.open_flags
         over = len(flags) - len(standing)
-        self.entitle(
-            f"flags · {len(standing)} open" + (f" · {over} past" if over else "")
-        )
+        self.entitle(f"flags · {len(standing)} open" + (f" · {over} past" if over else ""))
         worst = standing[0].severity if standing else ""
         self.set_class(worst == "critical", "-crit")
         self.set_class(worst == "warning", "-warn")
@@ -235,13 +235,15 @@ class Diagnosis(Canvas):
 
 def run_facts(state: RunState) -> list[str]:
     """What is watched and at what cost, in a few lines."""
-    facts = []
+    facts: list[str] = []
     if state.table is not None:
         for model in state.table.models:
             loss = f", {model.loss} loss" if model.loss else ""
             facts.append(f"{model.kind}, {count(model.parameters)} parameters{loss}")
-        for group in state.table.optimizers[:2]:
-            facts.append(f"{group.optimizer}, learning rate {figure(group.lr)}")
+        facts += [
+            f"{group.optimizer}, learning rate {figure(group.lr)}"
+            for group in state.table.optimizers[:2]
+        ]
     if state.status is not None and state.latest is not None:
         status = state.status
         dropped = f", {count(status.dropped)} dropped" if status.dropped else ""
@@ -276,4 +278,3 @@ class KeyLine(Canvas):
                         await self.screen.run_action(key.action)
                         return
                 return
-
