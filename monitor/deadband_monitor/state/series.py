@@ -101,7 +101,7 @@ class Series:
         per_column = max(1, -(-(stop - start) // columns))
         count = -(-(stop - start) // per_column)
         index = start + np.arange(count * per_column, dtype=np.int64).reshape(count, per_column)
-        return self._window(np.minimum(index, self.capacity - 1), stop)
+        return self._window(index, stop)
 
     def with_rows(self, rows: list[int | None]) -> Series:
         """The same series with its first axis re-arranged: `rows[i]` was there, None is new."""
@@ -133,7 +133,7 @@ class Series:
 
     def pack(self) -> PackedSeries:
         """The used buckets, for `unpack`."""
-        used = self.last_step // self.width + 1 if self.last_step >= 0 else 0
+        used = self._used
         return PackedSeries(
             shape=self.shape,
             capacity=self.capacity,
@@ -150,24 +150,29 @@ class Series:
         """Rebuild what `pack` gave."""
         series = cls(packed.shape, packed.capacity)
         series.width, series.last_step = packed.width, packed.last_step
+        used = series._used
         for own, data in (
             (series._low, packed.low),
             (series._high, packed.high),
             (series._sum, packed.sum),
             (series._count, packed.count),
         ):
-            used = np.frombuffer(data, own.dtype).reshape(-1, *series.shape)
-            own[: len(used)] = used
+            own[:used] = np.frombuffer(data, own.dtype).reshape(used, *series.shape)
         return series
+
+    @property
+    def _used(self) -> int:
+        return self.last_step // self.width + 1 if self.last_step >= 0 else 0
 
     def _window(self, index: NDArray[np.int64], stop: int) -> Window:
         inside = (index < stop).reshape(*index.shape, *(1,) * len(self.shape))
+        bucket = np.minimum(index, self.capacity - 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            low = np.fmin.reduce(np.where(inside, self._low[index], np.nan), axis=1)
-            high = np.fmax.reduce(np.where(inside, self._high[index], np.nan), axis=1)
-            count = np.where(inside, self._count[index], 0).sum(axis=1)
-            total = np.where(inside, self._sum[index], 0).sum(axis=1)
+            low = np.fmin.reduce(np.where(inside, self._low[bucket], np.nan), axis=1)
+            high = np.fmax.reduce(np.where(inside, self._high[bucket], np.nan), axis=1)
+            count = np.where(inside, self._count[bucket], 0).sum(axis=1)
+            total = np.where(inside, self._sum[bucket], 0).sum(axis=1)
             mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
         per_column = index.shape[1] if len(index) else 1
         return Window(
