@@ -24,10 +24,11 @@ def feature_scales(rows: Reals) -> tuple[float, float]:
     wide -= wide[0]
     wide -= wide.mean(axis=0)
     deviation = np.sqrt(np.einsum("nm,nm->m", wide, wide) / len(wide))
-    varying = deviation[deviation > 0]
+    varying = np.sort(deviation[deviation > 0])
     if not len(varying):
         return np.nan, top
-    return float(varying.max() / np.median(varying)), top
+    middle = (varying[(len(varying) - 1) // 2] + varying[len(varying) // 2]) / 2
+    return float(varying[-1] / middle), top
 
 
 def duplicate_share(rows: Floats) -> float:

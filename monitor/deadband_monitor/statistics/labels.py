@@ -113,13 +113,13 @@ def _likelihood_labels(grad: Doubles, p: Doubles) -> Labels | None:
 def _hard_labels(grad: Doubles, p: Doubles) -> Labels | None:
     """s_i (p_i - onehot): the label is the negative entry."""
     index = np.arange(len(grad))
-    norms = np.linalg.norm(grad, axis=1)
+    norms = np.sqrt(np.einsum("rc,rc->r", grad, grad))
     # The entry of a right label may round to 0 before those of the other classes do.
     silent = (grad.min(axis=1) >= 0) & (norms < _SILENT)
     classes = np.where(silent, p.argmax(axis=1), grad.argmin(axis=1))
     expected = p.copy()
     expected[index, classes] -= 1.0
-    distance = np.linalg.norm(expected, axis=1)
+    distance = np.sqrt(np.einsum("rc,rc->r", expected, expected))
     clear = ~silent & (distance > _MEASURABLE)
     with np.errstate(all="ignore"):
         cosine = np.einsum("rc,rc->r", grad, expected) / (norms * distance)

@@ -102,12 +102,14 @@ def blocks(plan: Plan, frames: Sequence[RawFrame], group: Group) -> Iterator[tup
 
 def _filled(plan: Plan, pairs: Sequence[tuple[RawFrame, int]], shape: tuple[int, ...]) -> Floats:
     size = int(np.prod(shape))
-    taken = np.zeros((len(pairs), size), dtype=np.float32)
+    taken = np.empty((len(pairs), size), dtype=np.float32)
     slots = plan.slots
-    for row, (frame, number) in zip(taken, pairs, strict=True):
-        if number != EMPTY:
+    for place, (frame, number) in enumerate(pairs):
+        if number == EMPTY:
+            taken[place] = 0
+        else:
             offset = slots[number].offset
-            row[:] = frame.payload[offset : offset + size]
+            taken[place] = frame.payload[offset : offset + size]
     return taken.reshape(len(pairs), *shape)
 
 

@@ -83,6 +83,39 @@ def spread(x: Reals, *, directions: bool = True) -> Spread:
     return Spread(total / size, across / size, ratio[0] if ratio else unknown)
 
 
+def mean_and_variance(x: Reals) -> tuple[Doubles, Doubles]:
+    """Mean of x^2 and variance over all elements of each slice, (b, ...) -> (b,), (b,).
+
+    The variance is exactly 0.0 where all elements are equal.
+    """
+    flat = x.reshape(len(x), -1)
+    if not flat.shape[1]:
+        return np.full(len(x), np.nan), np.full(len(x), np.nan)
+
+    def measure(part: Reals) -> tuple[Doubles, ...]:
+        centred = part - part[:, :1]
+        centred -= centred.mean(axis=1, keepdims=True)
+        return _sum_of_squares(part), _sum_of_squares(centred)
+
+    with np.errstate(all="ignore"):
+        square, variance = _widened(measure, flat)
+    return square / flat.shape[1], variance / flat.shape[1]
+
+
+def mean_square_difference(a: Reals, b: Reals) -> Doubles:
+    """Mean of (a - b)^2 of each slice, (b, ...) -> (b,)."""
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    if not a.shape[1]:
+        return np.full(len(a), np.nan)
+    with np.errstate(all="ignore"):
+        total = _sum_of_squares(a - b)
+        again = ~_holds(total)
+        if again.any():
+            total[again] = _sum_of_squares(a[again].astype(np.float64) - b[again])
+    total[~np.isfinite(total)] = np.nan
+    return total / a.shape[1]
+
+
 def nonfinite_share(x: Reals) -> Doubles:
     """Share of NaN or infinite elements, (b, ...) -> (b,); 0.0 for empty slices."""
     flat = x.reshape(len(x), -1)
@@ -110,6 +143,11 @@ def _sum_of_squares(flat: Reals) -> Doubles:
     return np.asarray(pieces_sums.sum(axis=1, dtype=np.float64))
 
 
+def _holds(total: Doubles) -> Mask:
+    """Whether float32 has summed these squares with all its digits."""
+    return np.asarray((total > _SMALLEST) & (total < _LARGEST))
+
+
 def _widened(measure: Callable[[Reals], tuple[Doubles, ...]], x: Reals) -> list[Doubles]:
     """`measure` of x; again in float64 for slices whose sum of squares is out of float32's range.
 
@@ -117,7 +155,7 @@ def _widened(measure: Callable[[Reals], tuple[Doubles, ...]], x: Reals) -> list[
     back as NaN, slices of zeros as they are.
     """
     values = [np.array(value, dtype=np.float64) for value in measure(x)]
-    again = ~((values[0] > _SMALLEST) & (values[0] < _LARGEST))
+    again = ~_holds(values[0])
     if again.any():
         again &= x.reshape(len(x), -1).any(axis=1)
     if again.any() and x.dtype != np.float64:

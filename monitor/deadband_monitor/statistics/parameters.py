@@ -16,11 +16,16 @@ from deadband_monitor.statistics.layout import (
     present,
     weight_groups,
 )
-from deadband_monitor.statistics.moments import mean_square, nonfinite_where
+from deadband_monitor.statistics.moments import (
+    mean_and_variance,
+    mean_square,
+    mean_square_difference,
+    nonfinite_where,
+)
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import EMPTY, Doubles, Floats, Mask, RawFrame
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 """Weights handled at a time, elements."""
 
 
@@ -88,7 +93,9 @@ class Parameters:
         grad = _matrices(plan, frames, group.grad, group.shape)
         # A frame without the weight after the step still shows the one before it.
         has_weight = has_after | has_before
-        weight = np.where(has_after.reshape(-1)[:, None, None], after, before)
+        weight = after
+        if not has_after.all():
+            weight = np.where(has_after.reshape(-1)[:, None, None], after, before)
 
         layers = [plan.layers[index] for index in group.subjects]
         fan_in = np.array([layer.fan_in for layer in layers], dtype=np.float32)
@@ -104,14 +111,14 @@ class Parameters:
         )
         looked_up = np.array([weights.is_embedding(layer) for layer in layers])
         fans = np.tile(fan_in, len(frames))
-        weight_square = mean_square(weight)
+        weight_square, weight_variance = mean_and_variance(weight)
         before_square = mean_square(before)
         grad_square = mean_square(grad)
 
         put = whole.put
         put("weight_rms", group.subjects, np.sqrt(weight_square), has_weight)
         scaled = has_weight & (matrix & ~looked_up)
-        put("weight_spread", group.subjects, weights.weight_spread(weight, fans), scaled)
+        put("weight_spread", group.subjects, weights.weight_spread(weight_variance, fans), scaled)
         alike = weights.twins(weight, zero_rows_count=True)
         put("duplicate_units", group.subjects, alike, has_weight & matrix)
         self._compare_with_first(
@@ -165,7 +172,11 @@ class Parameters:
             first[column] = known
         first_square = np.tile(mean_square(first), frames)
         grown = weights.growth(square, first_square)
-        moved = weights.drift(weight, np.tile(first, (frames, 1, 1)), first_square)
+        by_frame = weight.reshape(frames, -1)
+        whole = np.broadcast_to(first.reshape(1, -1), by_frame.shape)
+        shape = (frames * count, -1)
+        moved = mean_square_difference(weight.reshape(shape), whole.reshape(shape))
+        moved = weights.drift(moved, first_square)
         table.put("weight_growth", group.subjects, grown, has_weight)
         table.put("weight_drift", group.subjects, moved, has_weight)
 

@@ -1,0 +1,140 @@
+"""What a sample costs the hub: `python tests/benchmarks/statistics.py`.
+
+Prints milliseconds of processor time a sample, 16 frames at a time, for a 4-layer MLP and for a network of 300
+tensors with full slices.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import process_time
+
+import numpy as np
+
+from deadband.wire import FrameHeader, Layer, Model, Plan, Slot, What
+from deadband_monitor.statistics import RawFrame, Statistician
+
+AT_ONCE = 16
+ROUNDS = 8
+
+
+class Sketch:
+    """Layers and slots of a network, added one by one."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.slots: list[Slot] = []
+        self.size = 0
+
+    def slot(self, what: What, index: int, shape: tuple[int, ...], axes: str = "") -> None:
+        slot = Slot(what=what, index=index, offset=self.size, shape=shape, axes=axes, source=shape)
+        self.slots.append(slot)
+        self.size += int(np.prod(shape))
+
+    def layer(self, kind: str, shape: tuple[int, ...], axes: str, weight: int = 0) -> None:
+        index = len(self.layers)
+        self.layers.append(
+            Layer(
+                name=f"{index}.{kind}",
+                model="model",
+                kind=kind,
+                activation=kind.lower() if not weight else "",
+                fan_in=weight,
+                parameters=weight * weight,
+            )
+        )
+        self.slot(What.ACTIVATION, index, shape, axes)
+        self.slot(What.ACTIVATION_GRAD, index, shape, axes)
+        if weight:
+            part = min(weight, 64)
+            for what in (What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD):
+                self.slot(what, index, (part, part))
+            self.slot(What.BIAS, index, (min(weight, 256),), "u")
+
+    def frames(self, rng: np.random.Generator) -> tuple[Plan, list[RawFrame]]:
+        for what, width in ((What.INPUT, 64), (What.OUTPUT, 10), (What.OUTPUT_GRAD, 10)):
+            self.slot(what, 0, (64, width), "nu")
+        self.slot(What.LOSS, 0, (16,))
+        model = Model(name="model", kind="Net", parameters=0, trainable=0, loss="cross_entropy")
+        plan = Plan(
+            id=1,
+            layers=tuple(self.layers),
+            models=(model,),
+            optimizers=(),
+            slots=tuple(self.slots),
+            payload_bytes=4 * self.size,
+        )
+        frames = []
+        for step in range(AT_ONCE):
+            payload = rng.normal(size=self.size).astype(np.float32)
+            self._fill_gradient(payload, rng)
+            header = FrameHeader(
+                plan=1,
+                step=step,
+                time=0.0,
+                present=b"\1" * len(self.slots),
+                loss_first_step=step,
+                loss_count=1,
+            )
+            frames.append(RawFrame(header, payload))
+        return plan, frames
+
+    def _fill_gradient(self, payload: np.ndarray, rng: np.random.Generator) -> None:
+        """A true cross entropy gradient, so that labels are inferred as in a run."""
+        by_kind = {slot.what: slot for slot in self.slots}
+        out, grad = by_kind[What.OUTPUT], by_kind[What.OUTPUT_GRAD]
+        logits = payload[out.offset : out.offset + 640].reshape(64, 10)
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        p[np.arange(64), rng.integers(0, 10, 64)] -= 1
+        payload[grad.offset : grad.offset + 640] = p.reshape(-1) / 64
+
+
+def mlp(width: int) -> Sketch:
+    """Four linear layers with ReLU between."""
+    sketch = Sketch()
+    for place in range(4):
+        sketch.layer("Linear", (32, width if place < 3 else 10), "nu", width)
+        if place < 3:
+            sketch.layer("ReLU", (32, width), "nu")
+    return sketch
+
+
+def deep() -> Sketch:
+    """300 tensors as a convolutional network has them: convolution, norm and activation in turn."""
+    sketch = Sketch()
+    for _ in range(100):
+        sketch.layer("Conv2d", (32, 128, 16), "nup", 64)
+        sketch.layer("BatchNorm2d", (32, 128, 16), "nup")
+        sketch.layer("ReLU", (32, 128, 16), "nup")
+    return sketch
+
+
+def milliseconds(sketch: Sketch, rounds: int) -> float:
+    """Best of `rounds` passes over 16 frames, a sample."""
+    plan, frames = sketch.frames(np.random.default_rng(0))
+    statistician = Statistician()
+    statistician.adopt(plan)
+    best = np.inf
+    for _ in range(rounds):
+        start = process_time()
+        statistician.measure(frames)
+        best = min(best, process_time() - start)
+    return 1e3 * best / AT_ONCE
+
+
+def main() -> None:
+    for name, sketch, rounds in (
+        ("4-layer MLP, width 64", mlp(64), ROUNDS),
+        ("4-layer MLP, width 128", mlp(128), ROUNDS),
+        ("4-layer MLP, width 512", mlp(512), ROUNDS),
+    ):
+        size = 4 * sketch.size / 1e6
+        print(f"{name:24} {size:6.1f} MB  {milliseconds(sketch, rounds):7.2f} ms a sample")
+    sketch = deep()
+    if "--small" not in sys.argv:
+        size = 4 * sketch.size / 1e6
+        print(f"{'300 tensors':24} {size:6.1f} MB  {milliseconds(sketch, 1):7.2f} ms a sample")
+
+
+if __name__ == "__main__":
+    main()
