@@ -247,7 +247,7 @@ def test_a_newer_recording_asks_for_an_upgrade(path: Path) -> None:
     database = sqlite3.connect(path)
     database.execute(f"PRAGMA user_version={USER_VERSION + 1}")
     database.close()
-    with pytest.raises(BadRecording, match="newer deadband .* upgrade deadband"):
+    with pytest.raises(BadRecording, match=r"newer deadband .* upgrade deadband"):
         Recording(path)
 
 

@@ -60,7 +60,7 @@ class Recorder:
 
     def commit(self, now: float) -> None:
         """Write what waits. `now` is any clock that goes on evenly."""
-        if not self._waiting:
+        if self._given_up or not (self._waiting or self._snapshot):
             return
         try:
             database = self._database or self._open()
