@@ -22,7 +22,7 @@ import zmq
 from deadband import wire
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
 
-decode = msgspec.msgpack.Decoder(wire.ToClient).decode
+decoder: msgspec.msgpack.Decoder[wire.ToClient] = msgspec.msgpack.Decoder(wire.ToClient)
 
 ROWS, FEATURES, CLASSES, RING = 32, 12, 5, 16
 
@@ -195,7 +195,7 @@ class Training:
 
     def receive(self) -> wire.ToClient:
         assert self.socket.poll(15000), "the hub says nothing"
-        return decode(self.socket.recv())
+        return decoder.decode(self.socket.recv())
 
 
 def main() -> None:

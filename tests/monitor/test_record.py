@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deadband.wire import Event
+from deadband.wire import Event, Sample
 from deadband_monitor.errors import BadRecording
 from deadband_monitor.record import writer
 from deadband_monitor.record.format import APPLICATION_ID, USER_VERSION
@@ -60,7 +60,7 @@ def test_steps_are_found_by_number_and_by_distance(path: Path) -> None:
     events = record(path, healthy_run(samples=50, every=10))
     with Recording(path) as recording:
         at = recording.seq_at_step(105)
-        assert [event.step for event in events[:at] if hasattr(event, "rank")][-1] == 100
+        assert [event.step for event in events[:at] if isinstance(event, Sample)][-1] == 100
         assert recording.seq_at_step(0) == 2
         assert recording.seq_at_step(10**9) == len(events)
         assert recording.step_by(100, 3) == 130

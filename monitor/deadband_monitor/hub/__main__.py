@@ -23,12 +23,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m deadband_monitor.hub --run RUN [--foreground]\n")
         return 2
     run, started_by = rest[1], os.getppid()
-    starter = None
-    if not foreground:
-        from deadband_monitor.hub.detach import detach
+    from deadband_monitor.hub.detach import NOBODY, detach
 
-        starter = detach()
-    from deadband_monitor.hub.server import serve
+    starter = NOBODY if foreground else detach()
+    from deadband_monitor.hub.service import serve
 
     return serve(run, started_by=started_by, starter=starter)
 

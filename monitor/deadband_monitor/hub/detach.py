@@ -26,6 +26,10 @@ class Starter:
             self._pipe = -1
 
 
+NOBODY = Starter(-1)
+"""Nobody waits: the hub runs in the terminal that it was started from."""
+
+
 def detach() -> Starter:
     """Become a process of its own: own session, low priority, no share in anybody's streams.
 

@@ -1,48 +1,39 @@
 """The hub's loop: frames in, events out, viewers served, until the run has ended.
 
-One thread, one poll. Nothing in it waits for anybody: clients are never answered in a way that
-could hold them up, a viewer gets one answer for one question, and the file is written at most
-twice a second.
+One thread, one poll. Nothing in it waits for anybody: answers go out or are dropped, and the file
+is written at most twice a second.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 import zmq
 
 from deadband import wire
 from deadband.wire import (
-    AskNews,
     Beat,
     CaptureWish,
     Event,
     Frame,
-    FromViewer,
     Hello,
-    News,
     Plan,
-    Refusal,
-    Registration,
     RunInfo,
     Status,
     ToClient,
     ToHub,
-    ToViewer,
     Welcome,
 )
-from deadband_monitor.hub import registry
 from deadband_monitor.hub.clients import Client, Life, on_this_host
-from deadband_monitor.hub.detach import Starter
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.judgement import Judgement
+from deadband_monitor.hub.port import Port
+from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.record.writer import Recorder
 
 BUSY_POLL_MS = 20
@@ -51,8 +42,6 @@ IDLE_POLL_MS = 100
 STAYS_BUSY_S = 2.0
 """How long after the last frame the hub goes on polling at the busy rate."""
 STATUS_INTERVAL_S = 1.0
-KEEPALIVE_S = 2.0
-"""An ask without news is answered with none after this, so that a viewer knows the hub lives."""
 FIRST_WORD_S = 60.0
 """How long a hub waits for its first client: importing torch can take tens of seconds."""
 GRACE_S = 5.0
@@ -64,9 +53,7 @@ STOP_GRACE_S = 1.0
 DENSE_CREDIT_S = 1.0
 """What a new flag asks of the client: the credit of a run's start again."""
 
-_decode_client = msgspec.msgpack.Decoder(ToHub).decode
-_decode_viewer = msgspec.msgpack.Decoder(FromViewer).decode
-_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ToHub).decode
 _log = logging.getLogger(__name__)
 
 
@@ -82,11 +69,13 @@ class Hub:
         """Moment by which a signal wants the hub to end."""
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._intake = self._bind(wire.intake_address(run))
-        self._viewers = self._bind(wire.viewer_address(run))
-        self._asks: dict[bytes, tuple[AskNews, float]] = {}
+        self._intake = Port(self._context, wire.intake_address(run))
+        self._door = Port(self._context, wire.viewer_address(run))
+        for port in (self._intake, self._door):
+            self._poller.register(port.socket, zmq.POLLIN)
         self._lives: dict[int, Life] = {}
-        self._born = self._last_frame = self._last_ask = time.monotonic()
+        self._born = self._last_frame = time.monotonic()
+        self._viewers = Viewers(self._door, run, self._born)
         self._next_status = 0.0
         self._told_beat: Beat | None = None
         self._ended_at: float | None = None
@@ -98,16 +87,18 @@ class Hub:
 
     def serve(self) -> None:
         """Run until the run has ended and its viewers have heard of it."""
+        moved = False
         while not self._done(time.monotonic()):
-            self._poll()
+            self._poll(at_once=moved and self._frames_wait())
             self._take_messages()
+            self._viewers.take(self.chronicle, time.monotonic())
             moved = self._take_frames()
             now = time.monotonic()
             if moved:
                 self._last_frame = now
             if self._ended_at is None:
                 self._note_state(now)
-            self._answer_viewers(now)
+            self._viewers.answer(self.chronicle, now)
             self.chronicle.commit(now)
 
     def stop_soon(self) -> None:
@@ -122,42 +113,29 @@ class Hub:
         self.chronicle.close(time.monotonic())
         for life in self._lives.values():
             life.close()
-        self._intake.close(linger=200)
-        self._viewers.close(linger=200)
+        self._intake.close()
+        self._door.close()
         self._context.term()
-        for address in (wire.intake_address(self.run), wire.viewer_address(self.run)):
-            with suppress(OSError):
-                Path(address.removeprefix("ipc://")).unlink()
 
     # --- input ---
 
-    def _poll(self) -> None:
+    def _poll(self, *, at_once: bool) -> None:
         now = time.monotonic()
         busy = now - self._last_frame < STAYS_BUSY_S and self._ended_at is None
-        wait = 0 if self._frames_wait() else BUSY_POLL_MS if busy else IDLE_POLL_MS
+        wait = 0 if at_once else BUSY_POLL_MS if busy else IDLE_POLL_MS
         with suppress(InterruptedError):
             for source, _ in self._poller.poll(wait):
                 if isinstance(source, int):
                     self._note_end_of_process(source)
 
     def _take_messages(self) -> None:
-        while (parts := _receive(self._intake)) is not None:
-            identity, body = parts
+        for identity, body in self._intake.received():
             try:
-                message = _decode_client(body)
+                message = _decode(body)
             except msgspec.MsgspecError as error:
                 self._refuse_unreadable(identity, body, error)
             else:
                 self._hear(identity, message)
-        while (parts := _receive(self._viewers)) is not None:
-            identity, body = parts
-            self._last_ask = time.monotonic()
-            try:
-                ask = _decode_viewer(body)
-            except msgspec.MsgspecError as error:
-                self._tell_viewer(identity, Refusal(reason=f"unreadable question: {error}"))
-            else:
-                self._hear_viewer(identity, ask)
 
     def _hear(self, identity: bytes, message: ToHub) -> None:
         if isinstance(message, Hello):
@@ -293,7 +271,6 @@ class Hub:
             status, error = "lost", "the hub was told to end before the run"
         self._add([self._status(client, status, error)])
         self._ended_at = now
-        self._last_ask = max(self._last_ask, now)
         _log.info("the run is %s after %d samples", status, self._samples)
         self.chronicle.commit(now, at_once=True)
 
@@ -322,7 +299,7 @@ class Hub:
         if self._ended_at is not None:
             if self.stop_after is not None or now - self._ended_at > GRACE_S:
                 return True
-            return now - max(self._last_ask, self._ended_at) > QUIET_GRACE_S
+            return now - max(self._viewers.last_ask, self._ended_at) > QUIET_GRACE_S
         if self.clients and self._primary() is not None:
             return False
         if self.stop_after is not None or self._refused or now - self._born > FIRST_WORD_S:
@@ -346,116 +323,8 @@ class Hub:
             if worse:
                 self._tell_client(identity, CaptureWish(credit_s=DENSE_CREDIT_S))
 
-    def _hear_viewer(self, identity: bytes, ask: FromViewer) -> None:
-        if isinstance(ask, AskNews):
-            self._asks[identity] = (ask, time.monotonic())
-        elif ask.version != wire.VERSION:
-            reason = (
-                f"the hub of {self.run} speaks version {wire.VERSION}, this viewer {ask.version}:"
-                " use the deadband that the run was started with"
-            )
-            self._tell_viewer(identity, Refusal(reason=reason))
-        else:
-            self._asks.pop(identity, None)
-            self._tell_viewer(identity, self.chronicle.history(ask))
-
-    def _answer_viewers(self, now: float) -> None:
-        for identity, (ask, asked_at) in list(self._asks.items()):
-            answer = self.chronicle.news(ask)
-            if answer is None and now - asked_at > KEEPALIVE_S:
-                answer = News(events=[])
-            if answer is not None:
-                del self._asks[identity]
-                self._tell_viewer(identity, answer)
-
     def _tell_client(self, identity: bytes, message: ToClient) -> None:
-        _send(self._intake, identity, message)
-
-    def _tell_viewer(self, identity: bytes, message: ToViewer) -> None:
-        _send(self._viewers, identity, message)
-
-    def _bind(self, address: str) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.ROUTER)
-        socket.bind(address)
-        self._poller.register(socket, zmq.POLLIN)
-        return socket
-
-
-def serve(run: str, *, started_by: int, starter: Starter | None = None) -> int:
-    """Claim the run, serve it to its end; 0 also where another hub serves it already."""
-    starter = starter or Starter(-1)
-    log = wire.live_folder() / f"{run}.log"
-    try:
-        claim = registry.Claim(run)
-    except BlockingIOError:
-        starter.tell()
-        return 0
-    except OSError as error:
-        return _fail(starter, f"cannot use {log.parent}: {error.strerror or error}")
-    _log_to(log)
-    try:
-        hub = Hub(run, started_by=started_by)
-    except zmq.ZMQError as error:
-        claim.release()
-        return _fail(starter, f"cannot serve at {wire.intake_address(run)}: {error}")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: hub.stop_soon())
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    claim.write(
-        Registration(run=run, hub_pid=os.getpid(), training_pid=started_by, started=time.time())
-    )
-    starter.tell()
-    _log.info("hub of %s is process %d", run, os.getpid())
-    registry.sweep()
-    try:
-        hub.serve()
-    except Exception:
-        _log.exception("the hub ends for an error of its own")
-        return 1
-    finally:
-        hub.close()
-        claim.release()
-        if not _Trouble.met:
-            log.unlink(missing_ok=True)
-    return 0
-
-
-class _Trouble(logging.Handler):
-    """Remembers whether anything worth keeping the log for was logged."""
-
-    met = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        del record
-        _Trouble.met = True
-
-
-def _log_to(path: Path) -> None:
-    try:
-        file: logging.Handler = logging.FileHandler(path)
-    except OSError:
-        file = logging.NullHandler()
-    form = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, handlers=[file, _Trouble(logging.WARNING)])
-
-
-def _fail(starter: Starter, problem: str) -> int:
-    starter.tell(problem)
-    return 1
-
-
-def _receive(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes] | None:
-    try:
-        parts = socket.recv_multipart(zmq.NOBLOCK)
-    except zmq.Again:
-        return None
-    return parts[0], parts[-1]
-
-
-def _send(socket: zmq.Socket[bytes], identity: bytes, message: ToClient | ToViewer) -> None:
-    # A router drops what a peer has no room for; a peer that is gone is nobody's concern.
-    with suppress(zmq.Again, zmq.ZMQError):
-        socket.send_multipart([identity, _encode(message)], zmq.NOBLOCK)
+        self._intake.send(identity, message)
 
 
 def _loosely(body: bytes) -> dict[str, object]:

@@ -1,0 +1,56 @@
+"""Serves viewers: each asks one thing at a time and gets one answer, so none builds a queue."""
+
+from __future__ import annotations
+
+import msgspec
+
+from deadband import wire
+from deadband.wire import AskNews, FromViewer, News, Refusal
+from deadband_monitor.hub.history import Chronicle
+from deadband_monitor.hub.port import Port
+
+KEEPALIVE_S = 2.0
+"""An ask without news is answered with none after this, so that a viewer knows the hub lives."""
+
+_decode = msgspec.msgpack.Decoder(FromViewer).decode
+
+
+class Viewers:
+    """Everybody who looks at the run. `now` is the hub's own even clock."""
+
+    def __init__(self, port: Port, run: str, now: float) -> None:
+        self.last_ask = now
+        self._port = port
+        self._run = run
+        self._asks: dict[bytes, tuple[AskNews, float]] = {}
+
+    def take(self, chronicle: Chronicle, now: float) -> None:
+        """Hear what they ask; answer at once what needs no news."""
+        for identity, body in self._port.received():
+            self.last_ask = now
+            try:
+                ask = _decode(body)
+            except msgspec.MsgspecError as error:
+                self._port.send(identity, Refusal(reason=f"unreadable question: {error}"))
+                continue
+            if isinstance(ask, AskNews):
+                self._asks[identity] = (ask, now)
+            elif ask.version != wire.VERSION:
+                reason = (
+                    f"the hub of {self._run} speaks version {wire.VERSION}, this viewer"
+                    f" {ask.version}: use the deadband that the run was started with"
+                )
+                self._port.send(identity, Refusal(reason=reason))
+            else:
+                self._asks.pop(identity, None)
+                self._port.send(identity, chronicle.history(ask))
+
+    def answer(self, chronicle: Chronicle, now: float) -> None:
+        """Give those who wait for news what there is."""
+        for identity, (ask, asked_at) in list(self._asks.items()):
+            answer = chronicle.news(ask)
+            if answer is None and now - asked_at > KEEPALIVE_S:
+                answer = News(events=[])
+            if answer is not None:
+                del self._asks[identity]
+                self._port.send(identity, answer)
