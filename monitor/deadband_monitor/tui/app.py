@@ -40,6 +40,8 @@ from deadband_monitor.tui.view import View, critical_flags
 FPS = 4.0
 NUMBERS_EVERY_S = 0.5
 """People cannot read figures that change faster."""
+KEY_PATIENCE_S = 0.05
+"""A key press waits this long for a reader that is busy; then the next tick draws its picture."""
 RATE_WINDOW = 64
 """Samples that the rate in the state line is taken over."""
 
@@ -82,6 +84,7 @@ class DeadbandApp(App[int]):
         self._shown: tuple[object, ...] = ()
         self._numbers_at = 0.0
         self._soon = False
+        self._owed = False
         self._rung: set[int] | None = None
         self._titled = ""
         self.animation_level = "none"
@@ -122,7 +125,7 @@ class DeadbandApp(App[int]):
         period = self._governor.beat(time.monotonic())
         if not self._threaded:
             self.feed.pump()
-        self._paint(force=False)
+        self._paint(force=self._owed)
         self.set_timer(period, self._tick)
 
     def repaint(self) -> None:
@@ -149,9 +152,11 @@ class DeadbandApp(App[int]):
             if force:
                 screen.paint(numbers=True)
             return
-        with self.feed.look() as held:
+        with self.feed.look(KEY_PATIENCE_S if force else 0.0) as held:
             if not held:
+                self._owed = self._owed or force
                 return
+            self._owed = False
             state = self.feed.source.state
             self.view.live = state
             player = self.player

@@ -40,9 +40,9 @@ class Feed:
             return self._refresh()
 
     @contextmanager
-    def look(self) -> Iterator[bool]:
+    def look(self, patience_s: float = 0.0) -> Iterator[bool]:
         """Hold the state still for a look; gives False, and no right to look, when it is busy."""
-        held = self._lock.acquire(blocking=False)
+        held = self._lock.acquire(timeout=patience_s)
         try:
             yield held
         finally:

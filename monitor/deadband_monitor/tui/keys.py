@@ -45,10 +45,13 @@ class Key:
     each: bool = False
     replay: bool = False
     """Only means something in a recording."""
+    replay_label: str = ""
+    """Word for the key line in a recording, where it is another one."""
 
 
 KEYS: tuple[Key, ...] = (
     Key(keys=("space",), shown="space", action="pause", label="Freeze", group="Time", rank=1,
+        replay_label="Play",
         doc="freeze the picture, reading goes on; in a recording: play or pause", where=RUN),
     Key(keys=("left_square_bracket",), shown="[", action="zoom(-1)", label="Wider", group="Time",
         doc="more steps in a column, up to the whole run", where=RUN),
@@ -152,12 +155,17 @@ def bindings(where: str) -> list[BindingType]:
 def key_line(where: str, *, replay: bool) -> list[Key]:
     """What the key line shows, most wanted first."""
     shown = [entry for entry in KEYS if where in entry.where and entry.rank]
-    if replay:
-        shown += [entry for entry in KEYS if where in entry.where and entry.replay]
-        wanted = {"pause": 1, "step(-1)": 2, "step(1)": 2, "next_flag(1)": 3, "speed(2.0)": 4}
-        shown.sort(key=lambda entry: wanted.get(entry.action, entry.rank + 4 if entry.rank else 50))
-        return [entry for entry in shown if entry.rank or entry.action in wanted]
-    return sorted(shown, key=lambda entry: entry.rank)
+    if not replay:
+        return sorted(shown, key=lambda entry: entry.rank)
+    moves = [entry for entry in KEYS if where in entry.where and entry.action in _REPLAY_MOVES]
+    rest = [entry for entry in shown if entry not in moves]
+    rest.sort(key=lambda entry: entry.rank)
+    moves.sort(key=lambda entry: _REPLAY_MOVES.index(entry.action))
+    return moves + rest
+
+
+_REPLAY_MOVES = ("pause", "step(-1)", "step(1)", "next_flag(1)", "speed(2.0)")
+"""What the key line of a recording begins with."""
 
 
 def groups(where: str) -> dict[str, list[Key]]:

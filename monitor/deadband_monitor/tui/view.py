@@ -23,7 +23,7 @@ from deadband_monitor.metrics import (
 )
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.draw.heat import carry_over
-from deadband_monitor.tui.draw.scale import Values, badness, worst_of, worst_row
+from deadband_monitor.tui.draw.scale import Values, badness, ends, worst_of, worst_row
 from deadband_monitor.tui.timeline import (
     MOST_ZOOM,
     Axis,
@@ -35,6 +35,11 @@ from deadband_monitor.tui.timeline import (
 
 HEADLINES = ("out_variance", "saturation", "weight_spread")
 """The three readings that the tool is for."""
+FLAT_END = {"saturation": "dead_units"}
+"""What stands in for a headline where a layer lacks it: the flat end of a ReLU is its dead side."""
+STICKINESS = 0.1
+"""Without a flag, another layer must be worse by this share of the scale to be followed: layers
+that are alike would take turns with every sample."""
 RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
 LayerKey = tuple[str, str]
 """(model, name)"""
@@ -156,6 +161,12 @@ class View:
         row = worst_row(self.metric, self.now(self.metric)) if layers else None
         if row is None:
             return (layers[0].model, layers[0].name) if layers else None
+        held = self.selected
+        if held is not None:
+            bad = badness(self.metric, self.now(self.metric)[[held, row]])
+            low, high = ends(self.metric)
+            if bad[1] - bad[0] < STICKINESS * (high - low):
+                row = held
         return layers[row].model, layers[row].name
 
     # --- readings ----------------------------------------------------------------------------
@@ -214,18 +225,25 @@ class View:
     def _headline(self, name: str) -> Headline:
         metric = LAYER_METRICS[LAYER_COLUMN[name]]
         values = self.now(metric)
+        stands_in = FLAT_END.get(name, name)
+        missing = np.isnan(values)
+        values = np.where(missing, self.now(LAYER_METRICS[LAYER_COLUMN[stands_in]]), values)
         row = worst_row(metric, values)
         if name in MODEL_COLUMN:
             value, trend = self.model_now(name), self.model_trend(name)
         else:
-            value, trend = self._whole(metric, values), self._whole_trend(metric)
+            value, trend = self._whole(metric, values), self._whole_trend(metric, stands_in)
         severities = [self.severity(None, name)]
-        severities += [self.severity(at, name) for at in range(len(values))]
+        for at, gone in enumerate(missing):
+            severities.append(self.severity(at, stands_in if gone else name))
+        layer = "" if row is None else self.label(self.state.layers[row])
+        if row is not None and missing[row]:
+            layer += f" {LAYER_METRICS[LAYER_COLUMN[stands_in]].title}"
         return Headline(
             metric=metric,
             value=value,
             worst=float("nan") if row is None else float(values[row]),
-            layer="" if row is None else self.label(self.state.layers[row]),
+            layer=layer,
             severity=max(severities, key=RANK.__getitem__),
             trend=trend,
         )
@@ -242,9 +260,10 @@ class View:
         mean = float(np.average(spaced, weights=weights))
         return float(np.exp(mean)) if metric.log else mean
 
-    def _whole_trend(self, metric: Metric) -> Values:
+    def _whole_trend(self, metric: Metric, stands_in: str) -> Values:
         """Each column as `_whole` would have it: shares by units, ratios by geometric mean."""
         mean = self.layers.mean[:, :, LAYER_COLUMN[metric.name]]
+        mean = np.where(np.isnan(mean), self.layers.mean[:, :, LAYER_COLUMN[stands_in]], mean)
         if not mean.shape[1]:
             return np.full(self.axis.columns, np.nan)
         weights = np.where(np.isfinite(mean), self._weights(), 0.0)

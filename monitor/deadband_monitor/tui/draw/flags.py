@@ -30,48 +30,51 @@ def place(flag: Flag) -> str:
 
 
 def flag_rows(flags: Sequence[Flag], chosen: int | None, width: int, height: int) -> list[Row]:
-    """A line a flag, open ones first as they come; the last line says how many more there are."""
+    """The flags in the order they come; the last line says how many more there are.
+
+    Wide, a flag's message stands beside it. Narrow, it stands under it, for as many of the first
+    flags as there are rows to spare.
+    """
     if not flags:
         quiet: Row = [("   no flags so far", "dim")]
         return [fit(quiet, width)]
-    lines = min(height // len(flags), 3)
-    if lines > 1 and width < 90:
-        return [
-            row
-            for flag in flags
-            for row in _with_message(flag, flag.id == chosen, width, lines - 1)
-        ]
-    shown = list(flags[:height])
-    rows = [_flag_row(flag, flag.id == chosen, width) for flag in shown]
-    if shown and len(flags) > height:
-        more: Row = [(f"+{len(flags) - height} more (f)", "dim")]
+    shown = flags[:height]
+    kinds = max((len(flag.kind) for flag in shown), default=0)
+    places = max((len(place(flag)) for flag in shown), default=0)
+    below = width < 90
+    spare = height - len(shown)
+    rows: list[Row] = []
+    for at, flag in enumerate(shown):
+        tight = below and spare > 0
+        rows.append(_flag_row(flag, flag.id == chosen, width, kinds, places, message=not tight))
+        if tight:
+            share = -(-spare // (len(shown) - at))
+            message = wrap(flag.message, width - 11, min(share, 2))
+            style = "dim" if flag.resolved_step is not None else "text"
+            rows += [fit([(" " * 11, ""), (line, style)], width) for line in message]
+            spare -= len(message)
+    if rows and len(flags) > height:
+        more: Row = [(f"  +{len(flags) - height} more (f)", "dim")]
         rows[-1] = spread(rows[-1], more, width)
     return rows
 
 
-def _with_message(flag: Flag, chosen: bool, width: int, lines: int) -> list[Row]:
-    """A flag with its message under it, where rows are cheaper than columns."""
-    head = _flag_row(flag, chosen, width, message=False)
-    style = "dim" if flag.resolved_step is not None else "text"
-    message = wrap(flag.message, width - 11, lines)
-    return [head, *(fit([(" " * 11, ""), (line, style)], width) for line in message)]
-
-
-def _flag_row(flag: Flag, chosen: bool, width: int, *, message: bool = True) -> Row:
+def _flag_row(
+    flag: Flag, chosen: bool, width: int, kinds: int, places: int, *, message: bool
+) -> Row:
     sign, word, style = LOOK[flag.severity]
     over = flag.resolved_step is not None
     if over:
         sign, word, style = " ", "past", "dim"
-    kind_width = max(len(flag.kind), 16)
     row: Row = [
         ("▸" if chosen else " ", "strong"),
         (f"{sign} ", style),
         (pad_left(count(flag.onset_step), 7) + " ", "dim" if over else "strong"),
         (f"{word} ", style),
-        (pad(flag.kind, kind_width) + " ", "dim" if over else "strong"),
+        (pad(flag.kind, kinds) + " ", "dim" if over else "strong"),
     ]
-    where = cut_middle(place(flag), 20)
-    row.append((pad(where, 12) + "  ", "dim" if over else "text"))
+    where = min(places, 20)
+    row.append((pad(cut_middle(place(flag), where), where) + "  ", "dim" if over else "text"))
     room = width - width_of(row)
     if over:
         row.append((cut(f"over at {count(flag.resolved_step or 0)}", max(room, 0)), "dim"))
@@ -103,7 +106,7 @@ def diagnosis_rows(
         details += f" in {cut_middle(best.layer, 18)}"
     rows = [fit([*heading, (details, "dim")], width)]
     spare = height - 1
-    advice = wrap(best.advice, width - 6, max(min(3, spare), 0))
+    advice = wrap(best.advice, width - 6, max(min(4, spare), 0))
     rows += _item("try   ", advice, "strong", width)
     spare = height - len(rows)
     evidence = [wrap(text, width - 6, 2) for text in best.evidence]

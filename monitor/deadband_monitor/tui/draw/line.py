@@ -20,6 +20,7 @@ from deadband_monitor.tui.draw.text import Row, figure, pad_left
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 LOG_RATIO = 30.0
 """Values that span more than this ratio are drawn on a logarithmic scale."""
+MOST_DECADES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +61,16 @@ def axis_ends(low: float, high: float, *, log: bool) -> tuple[float, float]:
     return first_tick, last_tick if last_tick > first_tick else first_tick + step
 
 
-def is_log(low: float, high: float) -> bool:
-    """Whether values from low to high are better seen on a logarithmic scale."""
-    return low > 0 and high / low > LOG_RATIO
+def is_log(values: Values, high: float) -> bool:
+    """Whether values, none below zero, are better seen on a logarithmic scale."""
+    smallest = smallest_positive(values)
+    return bool((values >= 0).all()) and 0 < smallest * LOG_RATIO < high
+
+
+def smallest_positive(values: Values) -> float:
+    """The lowest value a logarithmic axis can show; 0 where there is none."""
+    positive = values[values > 0]
+    return float(positive.min()) if len(positive) else 0.0
 
 
 def chart(
@@ -82,7 +90,10 @@ def chart(
         blank: list[Row] = [[(" " * width, "")] for _ in range(height)]
         return blank
     low, high = float(curve.low[usable].min()), float(curve.high[usable].max())
-    log = is_log(low, high)
+    log = is_log(curve.low[usable], high)
+    if log:
+        # A zero lies at the bottom of the axis, and no axis is longer than a float32 is exact.
+        low = max(smallest_positive(curve.low[usable]), high * 10.0**-MOST_DECADES)
     first, last = axis_ends(low, high, log=log)
 
     def row_of(value: float) -> int:

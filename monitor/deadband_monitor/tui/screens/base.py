@@ -80,7 +80,8 @@ class RunScreen(SizedScreen):
         for line in self.query(StateLine):
             line.paint(app.head())
         for keys in self.query(KeyLine):
-            keys.paint(key_line(self.where, replay=app.player is not None))
+            replay = app.player is not None
+            keys.paint(key_line(self.where, replay=replay), replay=replay)
 
     # --- time --------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ def exhibits(view: View, flag: Flag, cells: int) -> list[Exhibit]:
         if row is not None and name in LAYER_COLUMN:
             metric = LAYER_METRICS[LAYER_COLUMN[name]]
             now, trend = float(view.now(metric)[row]), view.layer_trend(row, metric)
-        elif row is None and name in MODEL_COLUMN:
+        elif name in MODEL_COLUMN:
             metric = MODEL_METRICS[MODEL_COLUMN[name]]
             now, trend = view.model_now(name), view.model_trend(name)
         if metric is not None and trend is not None and cells >= 8:

@@ -261,10 +261,11 @@ class KeyLine(Canvas):
         super().__init__(id=id)
         self._keys: list[Key] = []
 
-    def paint(self, keys: list[Key]) -> None:
+    def paint(self, keys: list[Key], *, replay: bool = False) -> None:
         """Draw as many as fit."""
         self._keys = keys
-        self.show([key_row([(key.shown, key.label) for key in keys], self.size.width)])
+        words = [(key.shown, (replay and key.replay_label) or key.label) for key in keys]
+        self.show([key_row(words, self.size.width)])
 
     async def on_click(self, event: events.Click) -> None:
         """Find the word under the pointer."""
@@ -274,7 +275,7 @@ class KeyLine(Canvas):
             if event.x < at:
                 word = text.strip()
                 for key in self._keys:
-                    if word in (key.shown, key.label) and not key.each:
+                    if word in (key.shown, key.label, key.replay_label) and not key.each:
                         await self.screen.run_action(key.action)
                         return
                 return
