@@ -345,3 +345,13 @@ def test_an_unknown_loss_says_nothing_of_labels() -> None:
     standing = observed("huber", z, fn.huber_loss(z, torch.zeros_like(z)))
     assert np.isnan(standing.label_entropy)
     assert np.isnan(standing.skill)
+
+
+def test_a_recorded_loss_that_the_output_does_not_explain_is_not_judged() -> None:
+    z, y = logits(0.5), classes()
+    loss = fn.cross_entropy(z, y)
+    grad, skill = gradient(loss, z), Skill()
+    for _ in range(4):
+        standing = skill.observe("cross_entropy", numbers(z), grad, z.numel(), 4 * loss.item())
+    assert np.isnan(standing.skill)
+    assert standing.label_entropy > 1.0

@@ -415,3 +415,21 @@ def test_two_models_keep_their_own_statistics() -> None:
     (one,) = measure(bench, [bench.frame(1, values)])
     assert of_model(one, "out_rms", 0) == 1.0
     assert of_model(one, "out_rms", 1) == 5.0
+
+
+def test_embeddings_of_a_contrastive_loss_are_not_read_as_predictions() -> None:
+    bench = Bench([], "cross_entropy")
+    bench.add(What.OUTPUT, 0, (32, 16), "nu")
+    bench.add(What.OUTPUT_GRAD, 0, (32, 16), "nu")
+    embedded = torch.randn(32, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    unit = nn.functional.normalize(embedded, dim=1)
+    loss = nn.functional.cross_entropy(5 * unit @ unit.T, torch.arange(32))
+    loss.backward()
+    values = {
+        (What.OUTPUT, 0): embedded.detach().numpy(),
+        (What.OUTPUT_GRAD, 0): embedded.grad.numpy(),
+    }
+    (one,) = measure(bench, [bench.frame(1, values, [loss.item()])])
+    for metric in ("information", "top_share", "distinct_predictions", "skill", "label_entropy"):
+        assert np.isnan(of_model(one, metric))
+    assert of_model(one, "out_variance") > 0.5

@@ -138,6 +138,7 @@ class ModelSlots:
         skill = self._memory.skill
         index = int(self._index[0])
         entropies = np.full(len(frames), np.nan)
+        refuted = np.zeros(len(frames), dtype=np.bool_)
         for frame in np.flatnonzero(here).tolist():
             known = with_grad[frame] and np.isfinite(grads[frame]).all()
             standing = skill.observe(
@@ -148,18 +149,23 @@ class ModelSlots:
                 losses[frame].now,
             )
             entropies[frame] = standing.label_entropy
+            refuted[frame] = with_grad[frame] and np.isnan(standing.label_entropy)
             table.put_one("label_entropy", frame, index, standing.label_entropy)
             table.put_one("batch_label_entropy", frame, index, standing.batch_label_entropy)
             table.put_one("loss_constant", frame, index, standing.loss_constant)
             table.put_one("sigma_share", frame, index, standing.sigma_share)
             table.put_one("skill", frame, index, standing.skill)
         if self._loss in outputs.CLASSIFYING:
-            self._measure_predictions(rows, here, entropies, table)
+            # A gradient that no labels explain says that the output is not what the loss compares
+            # with labels (embeddings of a contrastive loss, say): not a prediction of classes.
+            self._measure_predictions(rows, here & ~refuted, entropies, table)
 
     def _measure_predictions(
         self, rows: Reals, here: Mask, label_entropies: Doubles, table: Table
     ) -> None:
         known = np.flatnonzero(here)
+        if not len(known):
+            return
         p = outputs.probabilities(rows[known], self._loss)
         values = np.full((3, len(rows)), np.nan)
         if p.shape[1] >= _FEWEST_ROWS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ LEAST_ENTROPY = 1e-3
 """Nats; with less, all labels of the window are the same and there is nothing to be skilled at."""
 _MOST_SILENT = 20
 """Samples in a row without labels after which those of the window are no longer believed."""
+_NEAR_ONE = (0.8, 1.25)
+"""Scale of the gradient over that of a mean: masked rows and small last batches blur it."""
 _LEAST_PROBABILITY = 1e-300
 _AGREES = np.log(2.0)
 """Recorded loss and loss of the copied rows may differ by a factor of two: they are a part of the
@@ -177,8 +180,9 @@ def _class_factor(labels: Labels, output: Reals, counted: int, loss: float, last
     """Recorded loss over the mean loss a row: 1 for the default reduction, rows for a sum."""
     share = float(labels.rows.mean())
     by_gradient = labels.scale * counted * share
-    if 0.8 < by_gradient < 1.25:
-        return 1.0
+    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
+    if is_mean and last == 1.0:
+        return last
     likelihood = np.log(np.maximum(softmax(output)[labels.rows], _LEAST_PROBABILITY))
     if labels.targets is not None:
         own = -(labels.targets * likelihood).sum(axis=1)
@@ -186,7 +190,8 @@ def _class_factor(labels: Labels, output: Reals, counted: int, loss: float, last
         own = -likelihood[np.arange(len(likelihood)), labels.classes]
     weights = np.where(np.isnan(labels.weights), 1.0, labels.weights)
     mean = float((weights * own).sum() / weights.sum())
-    return _closest(loss, mean, (1.0, by_gradient, counted * share), last)
+    candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
+    return _closest(loss, mean, candidates, last)
 
 
 def _yes_no_factor(
@@ -194,18 +199,22 @@ def _yes_no_factor(
 ) -> float:
     """Recorded loss over the mean loss an element."""
     by_gradient = found.scale * elements
-    if 0.8 < by_gradient < 1.25:
-        return 1.0
+    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
+    if is_mean and last == 1.0:
+        return last
     yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_PROBABILITY))
     no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_PROBABILITY))
-    return _closest(loss, -float((yes + no).mean()), (1.0, by_gradient, float(elements)), last)
+    candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
+    return _closest(loss, -float((yes + no).mean()), candidates, last)
 
 
-def _closest(loss: float, mean: float, candidates: tuple[float, ...], last: float) -> float:
+def _closest(loss: float, mean: float, candidates: Sequence[float], last: float) -> float:
     """The candidate that explains best how the recorded loss compares with that of the copied rows.
 
     The gradient's scale alone would not do: a GradScaler scales the gradient but not always the
-    record, and the last batch of an epoch is smaller. Without an explanation the last factor holds.
+    record, the last batch of an epoch is smaller, and what is recorded may be the sum over several
+    accumulated batches or over several losses. Without an explanation the last factor holds, or
+    none (NaN) where there was no other.
     """
     if not (np.isfinite(loss) and loss > 0 and mean > LEAST_ENTROPY):
         return last
