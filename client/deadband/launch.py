@@ -38,7 +38,10 @@ def main(arguments: list[str]) -> int:
         if is_module:
             _run_module(arguments)
             return 0
-        return _run_script(arguments)
+        status = _run_script(arguments)
+        if status:
+            autowatch.script_ended(SystemExit(status))
+        return status
     except SystemExit as error:
         autowatch.script_ended(error)
         raise
@@ -67,8 +70,9 @@ def _run_script(arguments: list[str]) -> int:
         sys.path.pop(0)
         runpy.run_path(str(path), run_name="__main__")
         return 0
-    module = _fresh_main(str(path))
-    code: CodeType = compile(source, str(path), "exec", dont_inherit=True)
+    shown = str(Path.cwd() / path)  # as python does: __file__ and tracebacks name the whole path
+    module = _fresh_main(shown)
+    code: CodeType = compile(source, shown, "exec", dont_inherit=True)
     exec(code, module.__dict__)
     return 0
 
@@ -145,6 +149,7 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _complain(problem: str) -> int:
+    autowatch.stand_aside()
     sys.stderr.write(f"deadband: {problem}\n")
     return USAGE_STATUS
 
