@@ -76,7 +76,7 @@ class Arena:
         wire.ARENA_HEAD.pack_into(
             self._map, 0, wire.ARENA_MAGIC, wire.VERSION, self._length, self._frame_bytes
         )
-        # One aligned 8-byte store each: struct would write byte by byte, and the hub could see half.
+        # One aligned 8-byte store each: struct writes byte by byte, and the hub could see half.
         self._head: NDArray[np.uint64] = np.frombuffer(
             self._map, np.uint64, count=1, offset=wire.ARENA_HEAD_OFFSET
         )

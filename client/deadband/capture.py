@@ -8,6 +8,7 @@ training: a fault is counted, and its text kept for the hub.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -26,7 +27,7 @@ from deadband.weights import WeightTap, copy_after, copy_before
 from deadband.wire import Layer, Model, What
 
 MOST_CALLS = 4
-"""Calls of one module in one forward that are followed: a cell unrolled over time is not 500 layers."""
+"""Calls of one module in one forward that are followed: a cell unrolled over time is one layer."""
 MOST_FUNCTIONAL = 256
 """Functional activations that are followed in one model."""
 
@@ -52,6 +53,17 @@ class Probe:
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         """The layer was called."""
         self.capture.layer_called(self, output)
+
+
+@dataclass(slots=True)
+class _Function:
+    """A functional activation that was just applied."""
+
+    name: str
+    key: tuple[str, str]
+    entry: Entry
+    before: Entry | None
+    result: Tensor
 
 
 class Root:
@@ -80,7 +92,7 @@ class Root:
         self.previous: Entry | None = None
         self.by_function: dict[tuple[str, str], Entry | None] = {}
         self.function_calls: dict[tuple[str, str], int] = {}
-        self.last_function: tuple[tuple[str, str], Entry, Tensor] | None = None
+        self.last_function: _Function | None = None
         self.uses_mode = not self.compiled and _has_custom_forward(self.plain)
         self.mode: FunctionalActivations | None = None
         self.loss = ""
@@ -188,6 +200,14 @@ class ModelCapture:
                 root.takes_eval = True
             root.eval_seen = False
 
+    def await_forward(self) -> None:
+        """Tell of the next training forward too, though this step has seen its own."""
+        if any(root.gate is None and not root.compiled for root in self.roots):
+            self._gate.put()
+        for root in self.roots:
+            if root.gate is not None:
+                root.gate.put()
+
     def before_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
         """An optimiser is about to step."""
         start = perf_counter()
@@ -257,7 +277,8 @@ class ModelCapture:
                 if self._is_training(root, module):
                     self._forward_begins()
                     start = perf_counter()
-                    self._enter(root, args)
+                    if not root.seen or root.rootless:
+                        self._enter(root, args)
             elif not self._stack:
                 self._at_stranger(module, start)
         except Exception as error:
@@ -265,8 +286,6 @@ class ModelCapture:
         self.spent_s += perf_counter() - start
 
     def _is_training(self, root: Root, module: nn.Module) -> bool:
-        if root.seen and not root.rootless:
-            return False
         if not torch.is_grad_enabled():
             return False
         if not module.training and not root.takes_eval:
@@ -284,10 +303,11 @@ class ModelCapture:
                 if all(each.compiled for each in self.roots):
                     self._gate.take()
                 return
-            if id(module) in root.members and not root.seen and self._is_training(root, module):
+            if id(module) in root.members and self._is_training(root, module):
                 self._forward_begins()
-                root.seen = root.rootless = True
-                self._put(root)
+                if not root.seen:
+                    root.seen = root.rootless = True
+                    self._put(root)
                 return
 
     def _enter(self, root: Root, args: Any) -> None:
@@ -366,11 +386,12 @@ class ModelCapture:
             if self._is_training(root, module):
                 self._forward_begins()
                 start = perf_counter()
-                root.seen, root.inside = True, True
-                root.exit.put()
-                tensor = layers.first_tensor(args)
-                if tensor is not None:
-                    self._model_cell(root, What.INPUT, tensor)
+                if not root.seen:
+                    root.seen, root.inside = True, True
+                    root.exit.put()
+                    tensor = layers.first_tensor(args)
+                    if tensor is not None:
+                        self._model_cell(root, What.INPUT, tensor)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -386,11 +407,13 @@ class ModelCapture:
             tensor = layers.first_tensor(output)
             if tensor is None or (call and root.rootless) or call >= MOST_CALLS:
                 return
+            inner = self._own_function(root, tensor)
             if call < len(probe.entries):
                 entry = probe.entries[call]
             else:
                 entry = self._new_call(probe, call)
-            self._absorb_function(root, entry, probe.module, tensor)
+            if inner and not layers.activation_of(probe.module):
+                entry.describe = partial(_described_layer, entry, probe.module, self._holds, inner)
             self._copy_activation(root, entry, probe.module, tensor)
         except Exception as error:
             self.failed(error)
@@ -402,18 +425,19 @@ class ModelCapture:
         try:
             root = self._stack[-1] if self._stack else None
             if root is not None and not (name.endswith("softmax") and result.ndim > 2):
-                before = root.previous.name if root.previous is not None else "input"
-                key = (before, name)
+                after = root.previous.name if root.previous is not None else "input"
+                key = (after, name)
                 count = root.function_calls.get(key, 0)
                 root.function_calls[key] = count + 1
                 if count:
-                    key = (before, f"{name}:{count + 1}")
+                    key = (after, f"{name}:{count + 1}")
                 if key not in root.by_function:
                     root.by_function[key] = self._new_function(root, key, name)
                 entry = root.by_function[key]
                 if entry is not None:
+                    before = root.previous
                     self._copy_activation(root, entry, None, result)
-                    root.last_function = (key, entry, result)
+                    root.last_function = _Function(name, key, entry, before, result)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -441,19 +465,15 @@ class ModelCapture:
         self.recorder.add(entry)
         return entry
 
-    def _absorb_function(self, root: Root, entry: Entry, module: nn.Module, tensor: Tensor) -> None:
-        """The last functional activation was this module's own: `nn.ReLU` calls `F.relu`."""
-        if root.last_function is None:
-            return
-        key, inner, result = root.last_function
-        root.last_function = None
-        if result is not tensor or inner is entry:
-            return
-        root.by_function[key] = None
-        self.recorder.drop(inner)
-        if not layers.activation_of(module):
-            name = key[1].partition(":")[0]
-            entry.describe = partial(_described_layer, entry, module, self._holds, name)
+    def _own_function(self, root: Root, tensor: Tensor) -> str:
+        """Name of the function, if the last one was this module's own: `nn.ReLU` calls `F.relu`."""
+        last, root.last_function = root.last_function, None
+        if last is None or last.result is not tensor:
+            return ""
+        root.by_function[last.key] = None
+        root.previous = last.before
+        self.recorder.drop(last.entry)
+        return last.name
 
     def _copy_activation(
         self, root: Root, entry: Entry, module: nn.Module | None, tensor: Tensor

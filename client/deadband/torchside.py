@@ -139,6 +139,7 @@ class TorchSide:
             self._end_by_optimiser()
         elif self.counting is Counting.UNKNOWN:
             self._pending = True
+            self.capture.await_forward()
 
     def _step_left_out(self, optimizer: Optimizer) -> None:
         if not any(each is optimizer for each in self.optimisers.known):
@@ -148,6 +149,7 @@ class TorchSide:
             self._end_by_optimiser()
         elif self.counting is Counting.UNKNOWN:
             self._pending = True
+            self.capture.await_forward()
 
     def _forward_begins(self) -> None:
         """A training forward after an optimiser's step: the loop does not call `step`."""

@@ -1,0 +1,71 @@
+"""A plain slow reader of the arena, by the words of `deadband.wire` alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from deadband import wire
+from deadband.wire import FrameHeader, Plan, What
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Frames:
+    """All frames that lie in the arena of one plan, oldest first."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        raw = Path(plan.arena).read_bytes()
+        magic, version, self.length, self.frame_bytes = wire.ARENA_HEAD.unpack_from(raw)
+        assert magic == wire.ARENA_MAGIC
+        assert version == wire.VERSION
+        self.head = int.from_bytes(raw[64:72], "little")
+        self.headers: list[FrameHeader] = []
+        self._payloads: list[Floats] = []
+        for number in range(max(0, self.head - self.length), self.head):
+            start = wire.ARENA_FRAMES_OFFSET + number % self.length * self.frame_bytes
+            size = int.from_bytes(raw[start : start + 4], "little")
+            header = msgspec.msgpack.decode(raw[start + 4 : start + 4 + size], type=FrameHeader)
+            begin = start + wire.FRAME_HEADER_BYTES
+            payload = np.frombuffer(raw, "<f4", plan.payload_bytes // 4, begin)
+            self.headers.append(header)
+            self._payloads.append(payload)
+
+    @property
+    def steps(self) -> list[int]:
+        return [header.step for header in self.headers]
+
+    @property
+    def layers(self) -> list[str]:
+        return [layer.name for layer in self.plan.layers]
+
+    def of(self, what: What, owner: str, frame: int = -1) -> Floats | None:
+        """The slice of a layer (or model) in a frame; None where it is not present."""
+        names = [model.name for model in self.plan.models] if what in _MODELS else self.layers
+        for position, slot in enumerate(self.plan.slots):
+            if slot.what is what and names[slot.index] == owner:
+                if not self.headers[frame].present[position]:
+                    return None
+                size = int(np.prod(slot.shape))
+                return self._payloads[frame][slot.offset : slot.offset + size].reshape(slot.shape)
+        return None
+
+    def slot(self, what: What, owner: str) -> wire.Slot:
+        names = [model.name for model in self.plan.models] if what in _MODELS else self.layers
+        return next(
+            slot for slot in self.plan.slots if slot.what is what and names[slot.index] == owner
+        )
+
+    def losses(self) -> list[tuple[int, float]]:
+        """(step, loss) of all frames."""
+        points = []
+        for header, payload in zip(self.headers, self._payloads, strict=True):
+            for number in range(header.loss_count):
+                points.append((header.loss_first_step + number, float(payload[number])))
+        return points
+
+
+_MODELS = (What.INPUT, What.OUTPUT, What.OUTPUT_GRAD)
