@@ -6,6 +6,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 import msgspec
 
@@ -19,6 +20,8 @@ from deadband_monitor.report import format_report, headline
 from deadband_monitor.source.live import LiveSource
 
 DEFAULT = "lr-too-high"
+NEEDED = ("torch", "sklearn")
+"""Looked for, never imported: the demo's own process does that."""
 
 
 class DemoEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +48,12 @@ def _run(arguments: Namespace) -> int:
     if arguments.list:
         return _list(demos)
     demo = _named(arguments.name, demos)
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise MonitorError(
+            f"the demos train for real, and {' and '.join(missing)} cannot be found here:"
+            " pip install 'deadband[demos]'"
+        )
     run = wire.new_run_id(demo.name + ("-healthy" if arguments.healthy else ""))
     command = [demo.script, *(["--healthy"] if arguments.healthy else [])]
     settings = {"DEADBAND_NAME": run.rpartition("-")[0]}
@@ -71,9 +80,7 @@ def catalogue() -> list[DemoEntry]:
         [sys.executable, "-m", "deadband_demos", "--json"], capture_output=True, check=False
     )
     if asked.returncode != 0:
-        raise MonitorError(
-            "the bundled demos are not installed here: pip install 'deadband[demos]'"
-        )
+        raise MonitorError("the bundled demos cannot be listed: reinstall deadband")
     return msgspec.json.decode(asked.stdout, type=list[DemoEntry])
 
 
