@@ -73,7 +73,11 @@ class Judgement:
         try:
             measured = self.statistician.measure(frames)
         except Exception as error:
-            self._confess(f"statistics failed at step {frames[0].header.step}", error)
+            if len(frames) > 1:  # one odd frame must not cost the others of its batch
+                for frame in frames:
+                    yield from self.judge([frame], rank)
+            else:
+                self._confess(f"statistics failed at step {frames[0].header.step}", error)
             return
         for one in measured:
             yield from self._judge_one(one, rank)
