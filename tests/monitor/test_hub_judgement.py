@@ -97,9 +97,14 @@ class Rules:
 
 
 @pytest.fixture
-def judged(monkeypatch: pytest.MonkeyPatch) -> Judgement:
+def rules() -> Rules:
+    return Rules()
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch, rules: Rules) -> Judgement:
     monkeypatch.setattr(judgement, "Statistician", Statistics)
-    monkeypatch.setattr(judgement, "Engine", Rules)
+    monkeypatch.setattr(judgement, "Engine", lambda: rules)
     return Judgement()
 
 
@@ -149,11 +154,10 @@ def test_a_layer_table_comes_only_with_new_rows(judged: Judgement) -> None:
     assert ids == [[1], [], [2], []]
 
 
-def test_rules_see_losses_and_the_latest_learning_rates(judged: Judgement) -> None:
+def test_rules_see_losses_and_the_latest_learning_rates(judged: Judgement, rules: Rules) -> None:
     list(judged.adopt(plan()))
     list(judged.judge(frames(1), 0))
-    assert isinstance(judged.engine, Rules)
-    (seen,) = judged.engine.seen
+    (seen,) = rules.seen
     assert seen.loss_steps.tolist() == [1]
     assert seen.losses.tolist() == [0.5]
     assert seen.learning_rates == {"lr": pytest.approx(0.1)}
