@@ -7,7 +7,7 @@ import numpy as np
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Finding, Observation
 from deadband_monitor.rules.judges import LayerRule, LayerView, column
-from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past
 
 
@@ -64,24 +64,21 @@ class DeadUnits(LayerRule):
     needs = ("dead_units",)
     grace_steps = 5
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._usual: np.ndarray | None = None  # type: ignore[type-arg]
-
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
         dead = column(seen, "dead_units")
         known = np.isfinite(dead)
-        if seen.step < self.grace_steps or not known.any():
+        if not known.any():
             return None
-        gone = self._gone(seen)
+        silent = _silent(seen)
+        gone = self._gone(seen) & (seen.step >= self.grace_steps)
         # 64 % dead units were seen in a network at skill 1.00: without loss of variance the share
         # is worth a note only, and only while it grows.
         before = past.early[:, LAYER_COLUMN["dead_units"]]
         many = (dead > 0.7) & (dead > before + 0.2) & (seen.step >= 100)
         return LayerView(
             active=known & (gone | many),
-            clear=~gone & ~(many | (dead > 0.6)),
+            clear=~silent & ~(many | ((dead > 0.6) & (dead > before + 0.1))),
             known=known,
         )
 
@@ -112,8 +109,14 @@ class DeadUnits(LayerRule):
             },
         )
 
-    def _gone(self, seen: Observation) -> np.ndarray:  # type: ignore[type-arg]
-        rho = column(seen, "out_variance")
-        silent = (column(seen, "out_rms") == 0) | (rho < 1e-6)
-        gone: np.ndarray = (column(seen, "dead_units") >= 0.97) & silent  # type: ignore[type-arg]
-        return gone
+    def _gone(self, seen: Observation) -> Mask:
+        """No unit fired in the last ten samples, or in this one no element of any; all is lost."""
+        dead = column(seen, "dead_units")
+        off = (dead >= 0.97) | (np.isfinite(dead) & (column(seen, "zero_share") == 1))
+        return off & _silent(seen)
+
+
+def _silent(seen: Observation) -> Mask:
+    """What the layer puts out does not depend on the sample."""
+    silent: Mask = (column(seen, "out_rms") == 0) | (column(seen, "out_variance") < 1e-6)
+    return silent

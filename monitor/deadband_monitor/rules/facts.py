@@ -36,7 +36,7 @@ class Facts:
     """Initial spread of every hidden weight matrix."""
     first_signal: float
     last_signal: float
-    """Dependence ratio after the first and the last hidden layer, in the first ten steps."""
+    """Dependence ratio after the first and the last hidden layer, before the first step."""
     grown: float
     """Largest growth of a weight."""
 
@@ -48,9 +48,12 @@ def gather(past: Past, model: ModelPast) -> Facts:
     rows = layout.rows_of[[m.name for m in layout.models].index(model.name)]
     matrices = rows[(layout.matrix & layout.learns)[rows]]
     hidden = matrices[~layout.head[matrices]]
-    spreads = _finite(_column(past.first, "weight_spread")[hidden])
-    rms = _finite(_column(past.first, "weight_rms")[hidden])
-    zero = len(rms) > 0 and bool((rms == 0).all())
+    # The first sample shows the weights after the first step; growth leads back to before it, and
+    # is undefined where the weights began at zero.
+    rms = _column(past.first, "weight_rms")[hidden]
+    began = _column(past.first, "weight_growth")[hidden]
+    spreads = _finite(_column(past.first, "weight_spread")[hidden] / began)
+    zero = len(rms) > 0 and bool((np.isnan(began) & np.isfinite(rms)).all())
     twins = _twins(past, layout, hidden)
     kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))
     if model.start("in_variance") < CONSTANT or past.stands("input-anomaly", model.name):
@@ -90,11 +93,14 @@ def gather(past: Past, model: ModelPast) -> Facts:
 def _twins(past: Past, layout: Layout, hidden: np.ndarray) -> tuple[str, ...]:  # type: ignore[type-arg]
     gated = hidden[(layout.fan_in[hidden] >= 8) & (layout.units[hidden] >= 4)]
     share = _column(past.first, "duplicate_units")[gated]
-    return tuple(layout.layers[row].name for row in gated[share >= 0.9].tolist())
+    # A first step that dwarfs the weights can turn them all one way; those were no twins at birth.
+    moved = _column(past.first, "weight_drift")[gated]
+    born = (share >= 0.9) & ~(moved > 0.5)
+    return tuple(layout.layers[row].name for row in gated[born].tolist())
 
 
 def _signals(past: Past, layout: Layout, rows: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
-    values = _column(past.early, "out_variance")[rows]
+    values = _column(past.first, "out_variance")[rows]
     body = values[np.isfinite(values) & ~layout.head[rows]]
     if len(body) < 2:
         return math.nan, math.nan

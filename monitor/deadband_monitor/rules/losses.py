@@ -35,8 +35,9 @@ class LossDivergence(ModelRule):
         severity = "warning"
         if math.isfinite(constant) and past.loss.above(2 * factor * level, 15, 20):
             severity = "critical"
+        above = above and past.loss.falling is not True
         return Judgement(
-            active=above and past.loss.falling is not True,
+            active=above,
             clear=fresh < 1.1 * level,
             severity=severity,
             message=f"the loss stands at {fresh:.3g}, {fresh / level:.2g} times its start",

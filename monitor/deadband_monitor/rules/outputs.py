@@ -105,9 +105,10 @@ class ConstantPredictor(ModelRule):
         skill = past.skill(model.name)
         if math.isnan(information) and math.isnan(sigma) and math.isnan(skill):
             return None
-        learning = past.learning(model.name)
         says_nothing = information < 0.01 or sigma < 0.1
         useless = math.isnan(skill) or skill < 0.02
+        suspect = (says_nothing and useless) or skill < 0.05
+        learning = not suspect or past.learning(model.name)
         empty = says_nothing and useless and not learning
         if skill < 0.05 and not learning:
             self._stalled[model.name] = self._stalled.get(model.name, 0) + 1

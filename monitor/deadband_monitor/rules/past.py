@@ -48,6 +48,8 @@ class ModelPast:
         self.information = History()
         self.sigma_share = History()
         self.skill = History()
+        self.best_of_now = math.nan
+        """The better of the fresh and the smoothed skill."""
         self.best_skill = -math.inf
         self.peak_information = 0.0
         """Highest minimum of three samples while there was skill."""
@@ -59,6 +61,9 @@ class ModelPast:
         self.large_update = 0.0
         """The first update ratio above `LARGE_UPDATE`, and the learning rate that made it."""
         self.large_update_lr = math.nan
+        self.judged_at = 0
+        self.learns = True
+        """Whether it was still improving at the sample of `judged_at`."""
         self.gradient_rose = False
         """The gradient norm passed ten times its start within 250 steps."""
         self._lrs: deque[tuple[int, float]] = deque(maxlen=64)
@@ -183,6 +188,7 @@ class Past:
             skill = float(row[MODEL_COLUMN["skill"]])
             if not layout.several_models:
                 skill = self._fresh_skill(row, skill)
+            past.best_of_now = float(np.fmax(skill, row[MODEL_COLUMN["skill"]]))
             past.absorb(seen.step, row, skill)
             rows = layout.rows_of[i]
             largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
@@ -209,16 +215,17 @@ class Past:
 
     def skill(self, model: str) -> float:
         """The better of the fresh and the smoothed skill; NaN where labels are unknown."""
-        past = self.models[model]
-        fresh = past.value("skill")
-        assert self.layout is not None
-        if not self.layout.several_models:
-            fresh = self._fresh_skill(past.now, fresh)
-        return float(np.fmax(fresh, past.value("skill")))
+        return self.models[model].best_of_now
 
     def learning(self, model: str) -> bool:
         """Whether information, skill or loss still improve, or it is too early to tell."""
         past = self.models[model]
+        if past.judged_at == self.step:
+            return past.learns
+        past.judged_at, past.learns = self.step, self._learning(past)
+        return past.learns
+
+    def _learning(self, past: ModelPast) -> bool:
         window = max(100, self.step // 3)
         verdicts = [
             past.information.rising(window, 1.1),

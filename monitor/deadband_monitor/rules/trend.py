@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from statistics import median
 
 import numpy as np
+
+from deadband_monitor.state.series import Floats
 
 MIN_POINTS = 6
 """Fewer points than this say nothing about a trend (median of three against median of three)."""
@@ -52,7 +55,7 @@ class History:
         older, newer = self.halves(window_steps)
         if len(older) < MIN_POINTS // 2 or len(newer) < MIN_POINTS // 2:
             return None
-        return float(np.median(newer)) > factor * float(np.median(older))
+        return median(newer) > factor * median(older)
 
     def climbing(self, window_steps: int) -> bool | None:
         """Whether the newer half lies above the older by more than its own noise."""
@@ -71,61 +74,62 @@ def _shift(older: list[float], newer: list[float]) -> float:
     error = 1.25 * math.hypot(
         float(np.std(older)) / math.sqrt(len(older)), float(np.std(newer)) / math.sqrt(len(newer))
     )
-    return float(np.median(newer)) - float(np.median(older)) - 2 * error
+    return median(newer) - median(older) - 2 * error
 
 
 class LossTrend:
     """Every loss of the run, boiled down: where it began, where it is, whether it still falls."""
 
+    WINDOW = 200
+    """Losses that the trend is read from, the older half against the newer."""
+
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=400)
+        self._recent: list[float] = []
         self._first: list[float] = []
-        self.lowest = math.inf
-        """Lowest median of eight so far."""
+        self._falling: bool | None = None
+        self._judged = False
+        self.first = math.nan
+        """Median of the first three losses."""
+        self.fresh = math.nan
+        """Median of the last eight losses: one wild batch does not move it."""
         self.highest = -math.inf
 
-    def add(self, losses: np.ndarray) -> None:  # type: ignore[type-arg]
+    def add(self, losses: Floats) -> None:
         """Take the losses since the last sample, in order."""
-        for loss in losses.tolist():
-            if not math.isfinite(loss):
-                continue
-            if len(self._first) < 3:
-                self._first.append(loss)
-            self._recent.append(loss)
-            self.highest = max(self.highest, loss)
-        if len(self._recent) >= 8:
-            self.lowest = min(self.lowest, self.fresh)
-
-    @property
-    def first(self) -> float:
-        """Median of the first three losses."""
-        return float(np.median(self._first)) if self._first else math.nan
-
-    @property
-    def fresh(self) -> float:
-        """Median of the last eight losses: one wild batch does not move it."""
-        return float(np.median(list(self._recent)[-8:])) if self._recent else math.nan
+        finite = losses[np.isfinite(losses)].tolist()
+        if not finite:
+            return
+        if len(self._first) < 3:
+            self._first = (self._first + finite)[:3]
+            self.first = sorted(self._first)[len(self._first) // 2]
+        self._recent = (self._recent + finite)[-self.WINDOW :]
+        self.highest = max(self.highest, *finite)
+        last = sorted(self._recent[-8:])
+        self.fresh = (last[len(last) // 2] + last[(len(last) - 1) // 2]) / 2
+        self._judged = False
 
     def above(self, level: float, count: int, of: int) -> bool:
         """Whether at least `count` of the last `of` losses exceed `level`."""
-        last = list(self._recent)[-of:]
-        return sum(loss > level for loss in last) >= count
+        return sum(loss > level for loss in self._recent[-of:]) >= count
 
     @property
     def falling(self) -> bool | None:
-        """Whether the last 100 losses lie below the 100 before by more than noise and 0.5 %."""
-        values = list(self._recent)[-200:]
-        if len(values) < 40:
+        """Whether the newer losses lie below the older ones by more than noise and 0.5 %."""
+        if not self._judged:
+            self._falling, self._judged = self._read_trend(), True
+        return self._falling
+
+    def _read_trend(self) -> bool | None:
+        if len(self._recent) < 40:
             return None
+        values = np.array(self._recent)
         half = len(values) // 2
-        older, newer = values[:half], values[half:]
-        drop = -_shift([-v for v in newer], [-v for v in older])
-        return drop < 0 and _fell(older, newer)
-
-
-def _fell(older: list[float], newer: list[float]) -> bool:
-    before, now = float(np.median(older)), float(np.median(newer))
-    return before - now > 0.005 * abs(before)
+        drop = float(np.median(values[:half]) - np.median(values[half:]))
+        error = 1.25 * math.hypot(
+            values[:half].std() / math.sqrt(half),
+            values[half:].std() / math.sqrt(len(values) - half),
+        )
+        return drop > 2 * error and drop > 0.005 * abs(float(np.median(values[:half])))
 
 
 class LevelShift:
@@ -159,7 +163,7 @@ class LevelShift:
             self.level = value
         residual = value - self.level
         if self._seen > self._warm_up:
-            mad = 1.4826 * float(np.median(np.abs(self._spread))) if self._spread else 0.0
+            mad = 1.4826 * median(abs(value) for value in self._spread) if self._spread else 0.0
             score = min(self.CLIP, residual / max(mad, self.FLOOR)) - self.SLACK
             if self.sum == 0.0 and score > 0:
                 self.onset = step

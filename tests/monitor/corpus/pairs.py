@@ -1,0 +1,81 @@
+"""Random pairs: a healthy run and the same with one fault injected, drawn by number.
+
+Even numbers may be looked at while rules are made; odd ones are held out (by name, see `Scenario`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import torch
+
+from corpus.data import scaled, table
+from corpus.failing import CONSTANT, DYING, INPUTS, LR, SATURATED, SCALE, scale_weights, set_bias
+from corpus.harness import Scenario, Training
+from corpus.loops import fit
+from corpus.nets import draw, mlp
+
+RUNS: list[Scenario] = []
+
+SETS = {"digits": (64, 10), "wine": (13, 3), "breast_cancer": (30, 2), "iris": (4, 3),
+        "blobs": (30, 4), "friedman": (10, 1), "diabetes": (10, 1)}
+RATES = {"sgd": 0.05, "momentum": 0.02, "adam": 2e-3, "adamw": 2e-3, "rmsprop": 1e-3}
+
+
+def _net(rng: random.Random, data: str, activation: str) -> Callable[[], torch.nn.Sequential]:
+    inputs, outputs = SETS[data]
+    width, depth = rng.choice((16, 32, 64, 100)), rng.choice((1, 2, 2, 3))
+    return lambda: mlp(inputs, outputs, width=width, depth=depth, activation=activation)
+
+
+def _add(number: int) -> None:
+    rng = random.Random(number)
+    data = rng.choice(list(SETS))
+    opt = rng.choice(list(RATES))
+    batch = rng.choice((16, 32, 64, 128))
+    fault = rng.choice(("lr", "lr", "saturated", "constant", "zero", "dying", "inputs", "tiny"))
+    activation = {
+        "saturated": rng.choice(("sigmoid", "tanh")), "dying": "relu",
+    }.get(fault, rng.choice(("relu", "tanh", "gelu", "sigmoid", "leaky")))
+    make = _net(rng, data, activation)
+    lr = RATES[opt] * rng.choice((0.5, 1, 2))
+    factor = rng.choice((300, 1000, 3000))
+    size = rng.choice((8.0, 12.0, 20.0))
+
+    def healthy() -> Training:
+        return fit(make(), data, opt=opt, lr=lr, batch=batch)
+
+    def ill() -> Training:
+        net = make()
+        rate, source = lr, scaled(data)
+        if fault == "lr":
+            rate = lr * factor
+        elif fault == "saturated":
+            set_bias(net, size * rng.choice((1, -1)))
+        elif fault == "constant":
+            draw(net, "const0.1")
+        elif fault == "zero":
+            draw(net, "const0")
+        elif fault == "dying":
+            set_bias(net, -2 * size)
+        elif fault == "inputs":
+            source = table(data) if data in {"breast_cancer", "wine"} else (
+                source[0] * 1000, source[1])
+        else:
+            source = (source[0] * 1e-5, source[1])
+        return fit(net, source, opt=opt, lr=rate, batch=batch)
+
+    causes = {
+        "lr": LR, "saturated": SATURATED, "constant": CONSTANT, "zero": CONSTANT, "dying": DYING,
+        "inputs": INPUTS, "tiny": INPUTS,
+    }[fault]
+    label = f"{number} {fault} {data} {activation} {opt}"
+    RUNS.append(Scenario(f"pair healthy {label}", healthy, steps=500))
+    RUNS.append(Scenario(f"pair {label}", ill, causes, True, 1, 300))
+
+
+for _number in range(100):
+    _add(_number)
+
+__all__ = ["RUNS", "SCALE", "scale_weights"]
