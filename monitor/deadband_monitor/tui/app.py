@@ -306,6 +306,8 @@ class DeadbandApp(App[int]):
         """The page of the flag at hand."""
         if isinstance(self.screen, LayerScreen):
             self.pop_screen()
+        if self.view.flag is not None:
+            self.view.flag_id = self.view.flag.id
         self.push_screen(FlagScreen())
 
     def show_output(self) -> None:

@@ -19,7 +19,7 @@ def gauge_line(
     metric: Metric, value: float, worst: float, layer: str, severity: str, width: int
 ) -> Row:
     """One line: sign, name, track, value, worst layer."""
-    track_width = max(width - 61, 12)
+    track_width = max(width - 61, 9)
     style = tone(metric, worst, severity)
     row: Row = [
         (sign(metric, worst if worst == worst else value, severity) + " ", style),

@@ -68,7 +68,7 @@ def levels(metric: Metric, values: Values) -> NDArray[np.int8]:
     scaled = on_scale(metric, values)
     with np.errstate(invalid="ignore"):
         inside = (scaled - inner_low) / max(inner_high - inner_low, 1e-12)
-        step = 2 + np.clip(np.floor(np.nan_to_num(inside) * 4), 0, 3)
+        step = 2 + np.floor(np.clip(np.nan_to_num(inside), 0, 0.99) * 4)
         below, above = values < metric.low, values > metric.high
         step = np.where(below, np.where(scaled < (low + inner_low) / 2, 0, 1), step)
         step = np.where(above, np.where(scaled > (high + inner_high) / 2, 7, 6), step)

@@ -17,7 +17,7 @@ def spark(metric: Metric, values: Values) -> str:
     """
     low, high = ends(metric)
     share = (on_scale(metric, values) - low) / (high - low)
-    steps = np.clip(np.nan_to_num(share) * len(BLOCKS), 0, len(BLOCKS) - 1).astype(int)
+    steps = (np.clip(np.nan_to_num(share), 0, 0.999) * len(BLOCKS)).astype(int)
     missing = np.isnan(np.asarray(values, np.float64))
     return "".join(" " if gone else BLOCKS[step] for step, gone in zip(steps, missing, strict=True))
 
