@@ -17,7 +17,7 @@ from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.report import Report, format_for, format_report, headline, make_report
 from deadband_monitor.source.live import LiveSource
-from deadband_monitor.source.open import open_entry
+from deadband_monitor.source.replay import ReplaySource
 
 FAILED_FLAGS = 3
 """Exit status with --fail-on where such a flag stands at the end."""
@@ -127,9 +127,9 @@ def final_report(entry: RunEntry | None) -> Report | None:
     """The report of a run that has ended; None where it was never watched."""
     if entry is None or entry.problem:
         return None
-    source = open_entry(entry)
+    # The recording is complete, and still there when the hub has gone.
+    source = ReplaySource(entry.path)
     try:
-        source.refresh(1.0)
         return make_report(source.state)
     finally:
         source.close()
