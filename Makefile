@@ -13,6 +13,9 @@ DEMO ?= lr-too-high
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Each by itself: test files import their neighbours by bare name, as pytest lets them.
+TEST_FOLDERS := $(sort $(dir $(wildcard tests/*/*.py)))
+
 .PHONY: demo test test-all check format clean help
 
 help:
@@ -31,7 +34,9 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases tests
+	$(BIN)/mypy tests/*.py
+	@set -e; for folder in $(TEST_FOLDERS); do \
+	    echo "$(BIN)/mypy $$folder"; MYPYPATH=$$folder $(BIN)/mypy $$folder; done
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff format .
