@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,14 +9,6 @@ import pytest
 from processes import RUN, ScriptedTraining, end_hubs
 
 from deadband_monitor.source.live import LiveSource
-
-
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A short one: paths of sockets are limited, pytest's own folders are too long for them."""
-    with tempfile.TemporaryDirectory(prefix="db-", ignore_cleanup_errors=True) as folder:
-        monkeypatch.setenv("DEADBAND_HOME", folder)
-        yield Path(folder)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ class ScriptedTraining:
     """A handle on `training.py`: one command in, one answer out."""
 
     def __init__(self, run: str, rank: int = 0) -> None:
+        self.run = run
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("training.py")), run, str(rank)],
             stdin=subprocess.PIPE,

@@ -13,7 +13,7 @@ import zmq
 from processes import RUN, ScriptedTraining, await_end, ended, follow, has_samples
 
 from deadband import wire
-from deadband_monitor.errors import SourceError
+from deadband_monitor.errors import SourceError, UnknownRun
 from deadband_monitor.hub import registry
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.source.live import LiveSource
@@ -179,6 +179,21 @@ def test_another_rank_joins_without_doubling_samples(
     viewer = viewers()
     follow(viewer, ended)
     assert viewer.state.samples == 7
+
+
+def test_two_runs_at_once_keep_to_themselves(trainings: Trainings, viewers: Viewers) -> None:
+    first, second = trainings("train-aaaaaa"), trainings("train-bbbbbb")
+    first.start()
+    second.start()
+    first.do("frames 3")
+    second.do("frames 5")
+    for run, count in (("train-aaaaaa", 3), ("train-bbbbbb", 5)):
+        viewer = viewers(run)
+        follow(viewer, has_samples(count))
+        assert viewer.state.samples == count
+    assert {entry.run for entry in registry.runs() if entry.live} == {first.run, second.run}
+    with pytest.raises(UnknownRun, match="several runs match 'train'"):
+        open_source("train")
 
 
 def test_a_second_process_cannot_take_a_run_over(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -21,12 +22,6 @@ from deadband_monitor.source.fake import collapsing_run, healthy_run
 
 GONE_PID = 2**22 + 1
 """Above the largest process number of Linux."""
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DEADBAND_HOME", str(tmp_path))
-    return tmp_path
 
 
 def record(run: str, events: Iterable[Event], *, name: str = "train", started: float = 1.0) -> Path:
@@ -88,6 +83,20 @@ def test_looking_at_a_run_does_not_keep_a_hub_from_claiming_it(claims: list[Clai
     assert asker.stdout.read() == "held\n"
     asker.stdout.close()
     assert asker.wait() == 0
+
+
+def test_where_files_cannot_be_locked_the_process_number_has_to_do(
+    claims: list[Claim], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", cannot)
+    hold(claims, "train-1")
+    assert registry.live_hub("train-1") is not None
+    dead = Registration(run="train-1", hub_pid=GONE_PID, training_pid=1, started=1.0)
+    wire.registry_path("train-1").write_bytes(msgspec.json.encode(dead))
+    assert registry.live_hub("train-1") is None
 
 
 def test_what_dead_hubs_left_is_swept_and_what_lives_is_not(claims: list[Claim]) -> None:

@@ -27,12 +27,6 @@ EVENTS = list(collapsing_run(samples=200, every=2, onset=60))
 RUN = "collapsing-000001"
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DEADBAND_HOME", str(tmp_path))
-    return tmp_path
-
-
 def write(upto: int | None = None) -> Path:
     recorder = Recorder(wire.recording_path(RUN))
     for event in EVENTS[:upto]:

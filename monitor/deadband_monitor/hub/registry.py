@@ -6,6 +6,7 @@ however it ended, so a stale file is told from a live one without guessing at pr
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -29,6 +30,10 @@ LOG_DAYS = 7
 SHOWN_MATCHES = 5
 CLAIM_TRIES = 5
 CLAIM_PAUSE_S = 0.02
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""Some network file systems cannot lock (Lustre, unless mounted so): there the process number of
+the hub has to do."""
 
 _ARENA_NAME = re.compile(r"deadband-(?P<pid>\d+)-(?P<run>.+)-\d+")
 """How clients name their shared memory."""
@@ -97,11 +102,7 @@ def live_hub(run: str) -> Registration | None:
     except OSError:
         return None
     try:
-        if not _locked(file):
-            return None
-        return msgspec.json.decode(os.pread(file, 65536, 0), type=Registration)
-    except (OSError, msgspec.MsgspecError):
-        return None  # a hub that is just starting has locked the file and not written it
+        return _held(file)
     finally:
         os.close(file)
 
@@ -290,18 +291,42 @@ def _lock(file: int) -> None:
             if not again:
                 raise
             time.sleep(CLAIM_PAUSE_S)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return
         else:
             return
 
 
-def _locked(file: int) -> bool:
-    """Whether some hub holds the lock of this registry file."""
+def _held(file: int) -> Registration | None:
+    """What the hub that holds this registry file says of itself; None where none holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return _read(file)
+    except OSError as error:
+        registration = _read(file) if error.errno in NO_LOCKS else None
+        return registration if registration and _lives(registration.hub_pid) else None
     fcntl.flock(file, fcntl.LOCK_UN)
-    return False
+    return None
+
+
+def _read(file: int) -> Registration | None:
+    try:
+        return msgspec.json.decode(os.pread(file, 65536, 0), type=Registration)
+    except (OSError, msgspec.MsgspecError):
+        return None  # a hub that is just starting has locked the file and not written it
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _same_file(file: int, path: Path) -> bool:

@@ -7,6 +7,7 @@ when too much waits the recording ends there, and says so.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -72,7 +73,10 @@ class Recorder:
                         "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", self._snapshot
                     )
         except (sqlite3.Error, OSError) as error:
-            self.error = f"cannot write {self.path}: {_reason(error)}"
+            self.error = (
+                f"cannot write {self.path}: {_reason(error, self.path)};"
+                " DEADBAND_HOME chooses another folder"
+            )
             self._next_try = now + RETRY_INTERVAL_S
         else:
             self._waiting.clear()
@@ -182,7 +186,9 @@ def _set_aside(path: Path) -> None:
             path.with_name(path.name + side).rename(kept.with_name(kept.name + side))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return "no permission to write there"
     return str(error)
