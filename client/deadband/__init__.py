@@ -5,27 +5,33 @@ Importing it imports neither torch nor anything heavy; that comes with the first
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deadband.errors import Collapsed, DeadbandError
-    from deadband.watching import Watch, watch
+    from deadband.start import watch
+    from deadband.watching import Watch
 
 __version__ = "0.1.0"
 __all__ = ["Collapsed", "DeadbandError", "Watch", "__version__", "watch"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Watch", "watch"):
-        from deadband import watching as module
+    module = _HOMES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'deadband' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(module), name)
+    return value
 
-        globals().update(Watch=module.Watch, watch=module.watch)
-        return globals()[name]
-    if name in ("Collapsed", "DeadbandError"):
-        from deadband import errors
 
-        return getattr(errors, name)
-    raise AttributeError(f"module 'deadband' has no attribute {name!r}")
+_HOMES = {
+    "Collapsed": "deadband.errors",
+    "DeadbandError": "deadband.errors",
+    "Watch": "deadband.watching",
+    "watch": "deadband.start",
+}
+"""Public name -> where it lies; loaded when it is first asked for."""
 
 
 def __dir__() -> list[str]:

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from deadband import wire
 
-RING_BYTES = 48 * 2**20
-"""About what a ring takes."""
+RING_BYTES = 24 * 2**20
+"""About what a ring takes. A longer one costs the training thread: it is never in cache."""
 LONGEST = 256
 SHORTEST = 4
-MOST_PAYLOAD_BYTES = RING_BYTES // SHORTEST - wire.FRAME_HEADER_BYTES
+MOST_BYTES = 48 * 2**20
+"""What a ring of few large frames may take."""
+MOST_PAYLOAD_BYTES = MOST_BYTES // SHORTEST - wire.FRAME_HEADER_BYTES
 """Largest payload of one frame: the shortest ring must fit."""
 
 

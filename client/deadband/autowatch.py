@@ -53,9 +53,9 @@ def activate() -> None:
     """Watch whatever trains in this process from now on."""
     if not settings.is_enabled():
         return
-    from deadband import endings, watching
+    from deadband import endings, start
 
-    watching.ON_WATCH.append(stand_aside)
+    start.ON_WATCH.append(stand_aside)
     endings.AT_END.append(_at_end)
     if "torch" in sys.modules:
         _torch_is_here()

@@ -8,7 +8,6 @@ training: a fault is counted, and its text kept for the hub.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -19,12 +18,14 @@ from torch.optim import Optimizer
 
 from deadband import layers
 from deadband.cells import Cell, make_cell
+from deadband.descriptions import function_layer, module_layer, parameter_layer
 from deadband.functional import FunctionalActivations
-from deadband.hooks import HookEntry, gate_entry, leaf_entry, pre_entry, root_entry
+from deadband.hooks import gate_entry, pre_entry, root_entry
 from deadband.recorder import Entry, ModelEntry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
+from deadband.roots import Applied, Probe, Root
 from deadband.weights import WeightTap, copy_after, copy_before
-from deadband.wire import Layer, Model, What
+from deadband.wire import What
 
 MOST_CALLS = 4
 """Calls of one module in one forward that are followed: a cell unrolled over time is one layer."""
@@ -34,69 +35,6 @@ MOST_FUNCTIONAL = 256
 
 _SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
 _GRADIENTS = _SCALED | {What.WEIGHT_GRAD}
-
-
-class Probe:
-    """The hook of one layer module."""
-
-    __slots__ = ("calls", "capture", "entries", "hook", "module", "path", "root")
-
-    def __init__(self, capture: ModelCapture, root: Root, path: str, module: nn.Module) -> None:
-        self.capture = capture
-        self.root = root
-        self.path = path
-        self.module = module
-        self.calls = 0
-        self.entries: list[Entry] = []
-        self.hook = leaf_entry(module, self)
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        """The layer was called."""
-        self.capture.layer_called(self, output)
-
-
-@dataclass(slots=True)
-class _Function:
-    """A functional activation that was just applied."""
-
-    name: str
-    key: tuple[str, str]
-    entry: Entry
-    before: Entry | None
-    result: Tensor
-
-
-class Root:
-    """One watched model and where it stands in the step."""
-
-    def __init__(self, name: str, module: nn.Module) -> None:
-        self.name = name
-        self.module = module
-        self.plain = getattr(module, "_orig_mod", module)
-        """The module itself where the root is `torch.compile`'s wrapper."""
-        self.compiled = self.plain is not module or module._compiled_call_impl is not None
-        self.probes: list[Probe] = []
-        self.taps: list[WeightTap] | None = None
-        self.entry: ModelEntry
-        self.gate: HookEntry | None = None
-        self.exit: HookEntry
-        self.members = {id(each) for each in self.plain.modules()}
-        self.inside = False
-        self.seen = False
-        """Whether a training forward of this step was seen."""
-        self.rootless = False
-        """Whether parts are called without the root."""
-        self.takes_eval = False
-        """Whether training forwards run in eval mode."""
-        self.eval_seen = False
-        self.previous: Entry | None = None
-        self.by_function: dict[tuple[str, str], Entry | None] = {}
-        self.function_calls: dict[tuple[str, str], int] = {}
-        self.last_function: _Function | None = None
-        self.uses_mode = not self.compiled and _has_custom_forward(self.plain)
-        self.mode: FunctionalActivations | None = None
-        self.loss = ""
-        self.names: set[str] = set()
 
 
 class ModelCapture:
@@ -144,11 +82,12 @@ class ModelCapture:
             name += "'"
         root = Root(name, module)
         root.exit = root_entry(module, partial(self._forward_done, root))
-        root.entry = ModelEntry(name=name, describe=lambda: _described_model(root))
+        root.entry = ModelEntry(name=name, describe=root.described)
         if root.plain is not module:
             root.gate = pre_entry(module, partial(self._compiled_begins, root))
         root.probes = [
-            Probe(self, root, path, layer) for path, layer in layers.find_layers(root.plain)
+            Probe(self.layer_called, root, path, layer)
+            for path, layer in layers.find_layers(root.plain)
         ]
         self.recorder.models.append(root.entry)
         self.roots.append(root)
@@ -413,7 +352,7 @@ class ModelCapture:
             else:
                 entry = self._new_call(probe, call)
             if inner and not layers.activation_of(probe.module):
-                entry.describe = partial(_described_layer, entry, probe.module, self._holds, inner)
+                entry.describe = partial(module_layer, entry, probe.module, self._holds, inner)
             self._copy_activation(root, entry, probe.module, tensor)
         except Exception as error:
             self.failed(error)
@@ -437,7 +376,7 @@ class ModelCapture:
                 if entry is not None:
                     before = root.previous
                     self._copy_activation(root, entry, None, result)
-                    root.last_function = _Function(name, key, entry, before, result)
+                    root.last_function = Applied(name, key, entry, before, result)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -460,7 +399,7 @@ class ModelCapture:
         if full in root.names:
             return None
         entry = Entry(name=full, model=root.name)
-        entry.describe = partial(_described_function, entry, name)
+        entry.describe = partial(function_layer, entry, name)
         root.names.add(full)
         self.recorder.add(entry)
         return entry
@@ -570,7 +509,7 @@ class ModelCapture:
             )
         for name, table, key in layers.loose_parameters(root.plain):
             entry = Entry(name=name, model=root.name)
-            entry.describe = partial(_described_parameter, entry, table[key], self._holds)
+            entry.describe = partial(parameter_layer, entry, table[key], self._holds)
             self.recorder.add(entry)
             taps.append(WeightTap(entry, table, key))
         return taps
@@ -580,73 +519,6 @@ class ModelCapture:
             name += "'"
         root.names.add(name)
         entry = Entry(name=name, model=root.name)
-        entry.describe = partial(_described_layer, entry, module, self._holds, "")
+        entry.describe = partial(module_layer, entry, module, self._holds, "")
         self.recorder.add(entry)
         return entry
-
-
-def _has_custom_forward(root: nn.Module) -> bool:
-    """Whether a container's forward could apply functions: Sequential and its kin cannot."""
-    return any(
-        not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
-        and not (layers.is_layer(module) and type(module).__module__.startswith("torch.nn"))
-        for module in root.modules()
-    )
-
-
-def _described_function(entry: Entry, name: str) -> Layer:
-    cell = entry.cells.get(What.ACTIVATION)
-    units = 0
-    if cell is not None and cell.source:
-        units = cell.source[1 if entry.layout is Layout.CHANNELS else -1]
-    return Layer(name=entry.name, model=entry.model, kind=name, activation=name, units=units)
-
-
-def _described_layer(
-    entry: Entry, module: nn.Module, holds: Callable[[Any], bool], activation: str
-) -> Layer:
-    place = layers.weight_place(module)
-    weight = place[0][place[1]] if place is not None else None
-    own = [each for each in module.parameters() if not layers.is_pending(each)]
-    units = layers.units_of(module, weight)
-    if not units and (cell := entry.cells.get(What.ACTIVATION)) is not None and cell.source:
-        channels = entry.layout is Layout.CHANNELS and len(cell.source) > 1
-        units = cell.source[1 if channels else -1]
-    first = "@" not in entry.name
-    return Layer(
-        name=entry.name,
-        model=entry.model,
-        kind=type(module).__name__,
-        activation=activation or layers.activation_of(module),
-        fan_in=layers.fan_in(module, weight),
-        units=units,
-        parameters=sum(each.numel() for each in own) if first else 0,
-        trainable=not own or any(each.requires_grad for each in own),
-        optimised=not own or any(holds(each) for each in own),
-        options=layers.options_of(module),
-    )
-
-
-def _described_parameter(entry: Entry, parameter: Tensor, holds: Callable[[Any], bool]) -> Layer:
-    return Layer(
-        name=entry.name,
-        model=entry.model,
-        kind="Parameter",
-        units=int(parameter.shape[0]) if parameter.ndim else 1,
-        fan_in=parameter.numel() // max(1, int(parameter.shape[0]) if parameter.ndim else 1),
-        parameters=parameter.numel(),
-        trainable=parameter.requires_grad,
-        optimised=holds(parameter),
-    )
-
-
-def _described_model(root: Root) -> Model:
-    parameters = [each for each in root.plain.parameters() if not layers.is_pending(each)]
-    return Model(
-        name=root.name,
-        kind=type(root.plain).__name__,
-        parameters=sum(each.numel() for each in parameters),
-        trainable=sum(each.numel() for each in parameters if each.requires_grad),
-        compiled=root.compiled,
-        loss=root.loss,
-    )

@@ -36,6 +36,7 @@ class Cell:
         "region",
         "source",
         "what",
+        "whole",
     )
 
     def __init__(
@@ -77,6 +78,7 @@ class Cell:
         if self.region.swapped:
             dest = dest.swapaxes(0, 1)
         self.dest = dest.reshape(self.region.picked)
+        self.whole = self.region.picked == self.source
 
     def take(self, tensor: Any) -> None:
         """Copy the slice of a tensor."""
@@ -84,7 +86,8 @@ class Cell:
             self.misfits = 0
         elif not self._fits(tuple(tensor.shape)):
             return
-        self.dest.copy_(tensor.detach()[self.region.index])
+        part = tensor.detach()
+        self.dest.copy_(part if self.whole else part[self.region.index])
         self.filled = True
 
     def add(self, tensor: Any) -> None:
@@ -92,7 +95,8 @@ class Cell:
         if not self.filled:
             self.take(tensor)
         elif tensor.shape == self.source:
-            self.dest.add_(tensor.detach()[self.region.index])
+            part = tensor.detach()
+            self.dest.add_(part if self.whole else part[self.region.index])
 
     def take_array(self, array: NDArray[Any]) -> None:
         """Copy the slice of an array."""
@@ -136,10 +140,10 @@ class Cell:
         region = region_of(shape, self.layout, held)
         if region is not None and region.shape == self.region.shape:
             self.source, self.misfits = shape, 0
-            if region.picked == self.region.picked:
-                self.region = region
-                return True
-            return False
+            if region.picked != self.region.picked:
+                return False
+            self.region, self.whole = region, region.picked == shape
+            return True
         self.misfits += 1
         region = region_of(shape, self.layout, self.limits)
         if self.misfits < PATIENCE or region is None:

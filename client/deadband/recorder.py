@@ -74,7 +74,8 @@ class Recorder:
         self._run = run
         self._link = link
         self._plans = 0
-        self._slots: list[Cell | None] = []
+        self._flat: list[Cell] = []
+        """The cells of the plan, in the order of its slots behind the first, the losses."""
         self._staging: NDArray[np.float32] = np.zeros(0, np.float32)
         self._executed = 0
 
@@ -102,7 +103,7 @@ class Recorder:
 
     def begin(self) -> None:
         """A sampled step begins: nothing is copied yet."""
-        for cell in self.cells():
+        for cell in self._flat if not self.changed else self.cells():
             cell.filled = False
 
     @property
@@ -129,9 +130,7 @@ class Recorder:
             return False
         first, losses = ledger.take_losses(step)
         self._staging[: len(losses)] = losses
-        present = bytes(
-            [1 if (cell is None or (cell.filled and not cell.recut)) else 0 for cell in self._slots]
-        )
+        present = bytes([1, *[cell.filled and not cell.recut for cell in self._flat]])
         header = wire.FrameHeader(
             plan=self.plan.id,
             step=step,
@@ -157,16 +156,19 @@ class Recorder:
             self.arena = None
 
     def _outgrown(self) -> bool:
-        if self.changed:
-            return True
-        return any(cell.recut for cell in self.cells())
+        """Whether cells came or were cut anew since the plan was made."""
+        if not self.changed:
+            count = sum([len(model.cells) for model in self.models])
+            count += sum([len(entry.cells) for entry in self.entries])
+            self.changed = count != len(self._flat) or any(cell.recut for cell in self._flat)
+        return self.changed
 
     def _replan(self) -> None:
         """Lay all cells out anew, open an arena for them, say so to the hub."""
         cells = list(self.cells())
         _squeeze(cells)
         self.entries.sort(key=lambda entry: entry.order)
-        self._slots = [None]
+        self._flat = []
         slots = [Slot(what=What.LOSS, index=0, offset=0, shape=(wire.LOSS_CAPACITY,))]
         offset = wire.LOSS_CAPACITY
         owners: list[tuple[int, ModelEntry | Entry]] = [*enumerate(self.models)]
@@ -185,16 +187,15 @@ class Recorder:
                         dtype=cell.dtype,
                     )
                 )
-                self._slots.append(cell)
+                self._flat.append(cell)
                 offset += cell.region.size
         staging = np.zeros(offset, np.float32)
-        for slot, cell_ in zip(slots, self._slots, strict=True):
-            if cell_ is not None:
-                target = staging[slot.offset : slot.offset + cell_.region.size]
-                target = target.reshape(cell_.region.shape)
-                target[...] = cell_.values()
-                cell_.settle(target)
-                cell_.recut = False
+        for slot, cell in zip(slots[1:], self._flat, strict=True):
+            target = staging[slot.offset : slot.offset + cell.region.size]
+            target = target.reshape(cell.region.shape)
+            target[...] = cell.values()
+            cell.settle(target)
+            cell.recut = False
         self._staging = staging
         self.changed = False
         self._plans += 1

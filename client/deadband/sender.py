@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -125,7 +126,7 @@ class Sender:
         except OSError as error:
             self._give_up(f"{error}")
             return
-        with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        with closing(hub), zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.linger = 0
             socket.reconnect_ivl = 20
             socket.connect(wire.intake_address(self._run))
@@ -203,6 +204,10 @@ class Hub:
         """False once it ended in error."""
         status = self._process.poll()
         return status is None or status == 0
+
+    def close(self) -> None:
+        """Nothing more is asked of it."""
+        self._complaint.close()
 
     def reason(self) -> str:
         """What it said last before it failed."""

@@ -7,9 +7,8 @@ none of it may raise into training but what the user asked for (`stop_on`, own c
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,13 @@ from deadband import endings, wire
 from deadband.cadence import HISTORY, Cadence
 from deadband.cells import make_cell
 from deadband.endings import one_line
-from deadband.identity import greeting, identify
+from deadband.identity import greeting
 from deadband.ledger import Ledger
 from deadband.opinions import OnFlag, Opinions
 from deadband.recorder import Entry, ModelEntry, Recorder
 from deadband.regions import LAYER, Layout
 from deadband.sender import Link, NoLink, Sender
-from deadband.settings import Settings, from_environment
+from deadband.settings import Settings
 from deadband.wire import Layer, Model, What
 
 if TYPE_CHECKING:
@@ -360,71 +359,6 @@ class Watch:
             faults=self._faults + (capture.faults if capture is not None else 0),
             fault=self._fault or (capture.fault if capture is not None else ""),
         )
-
-
-def watch(
-    model: nn.Module | Mapping[str, nn.Module] | None = None,
-    optimizer: Optimizer | Iterable[Optimizer] | None = None,
-    *,
-    name: str | None = None,
-    every: int | None = None,
-    budget: float | None = 0.01,
-    credit_s: float = 1.0,
-    stop_on: str | None = None,
-) -> Watch:
-    """Watch a training run.
-
-    Args:
-        model: the model; or names and models that train together; or None for a loop without
-            torch, which shows its arrays with `observe`.
-        optimizer: the optimiser or optimisers. With them known, `step` need not be called.
-        name: name of the run; the script's by default.
-        every: measure every so many steps exactly; 1 is every step.
-        budget: share of training time that measuring may cost, where `every` is not given.
-        credit_s: seconds of measuring time to spend on every step at the start.
-        stop_on: `"critical"`: raise `Collapsed` at the next step once such a flag stands.
-
-    Returns:
-        The watch; call its `step(loss=loss)` once a training step.
-
-    Raises:
-        ValueError: a setting has no sense; the text names it.
-        TypeError: `model` is neither a module nor a mapping of modules.
-    """
-    settings = from_environment(every=every, budget=budget, credit_s=credit_s, stop_on=stop_on)
-    models = _named(model)
-    optimizers = _listed(optimizer)
-    if settings.enabled:
-        for stand_aside in ON_WATCH:
-            stand_aside()
-    title, run = identify(name)
-    return Watch(models, optimizers, name=title, run=run, settings=settings)
-
-
-ON_WATCH: list[Callable[[], None]] = []
-"""Called when the user calls `watch`: a zero-code run stands aside."""
-
-
-def _named(model: Any) -> dict[str, nn.Module]:
-    if model is None:
-        return {}
-    models = dict(model) if isinstance(model, Mapping) else {"model": model}
-    torch = sys.modules.get("torch")
-    for name, each in models.items():
-        if torch is None or not isinstance(each, torch.nn.Module):
-            raise TypeError(
-                "model must be an nn.Module or a mapping of names to them, "
-                f"but {name} is a {type(each).__name__}"
-            )
-    return models
-
-
-def _listed(optimizer: Any) -> list[Any]:
-    if optimizer is None:
-        return []
-    if hasattr(optimizer, "param_groups"):
-        return [optimizer]
-    return list(optimizer.values() if isinstance(optimizer, Mapping) else optimizer)
 
 
 def _bare_model() -> Model:

@@ -17,7 +17,7 @@ from deadband.wire import What
 class WeightTap:
     """The weight and bias of one layer. Parameters are looked up anew: some loops replace them."""
 
-    __slots__ = ("bias", "entry", "table", "transposed", "weight")
+    __slots__ = ("bias", "entry", "held", "pointer", "table", "transposed", "weight")
 
     def __init__(
         self,
@@ -33,6 +33,9 @@ class WeightTap:
         self.weight = weight
         self.bias = bias
         self.transposed = transposed
+        self.pointer = 0
+        """Where the parameter's data lay when `held` was made."""
+        self.held: Tensor
         self._open()
 
     @property
@@ -49,6 +52,16 @@ class WeightTap:
             return tensor.reshape(1, 1)
         tensor = tensor[: WEIGHT.rows]
         return tensor[:, None] if tensor.ndim == 1 else tensor.flatten(1)
+
+    def sliced(self, parameter: Tensor) -> Tensor:
+        """The slice of the weight that is copied; a view that lives as long as its storage."""
+        pointer = parameter.data_ptr()
+        if pointer == self.pointer:
+            return self.held
+        view = self.view(parameter)[:, : WEIGHT.features]
+        if view.data_ptr() == pointer:  # other memory formats give a copy, good for once only
+            self.held, self.pointer = view, pointer
+        return view
 
     def _open(self) -> None:
         """Make the cells."""
@@ -74,7 +87,7 @@ def copy_before(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     batch = _Batch()
     for tap in taps:
         parameter = tap.parameter
-        batch.add(tap.entry.cells.get(What.WEIGHT_BEFORE), tap.view(parameter))
+        batch.add(tap.entry.cells.get(What.WEIGHT_BEFORE), tap.sliced(parameter))
         if gradients:
             _add_gradient(batch, tap, parameter)
     batch.copy()
@@ -86,17 +99,17 @@ def copy_after(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     for tap in taps:
         if gradients:
             _add_gradient(batch, tap, tap.parameter)
-        batch.add(tap.entry.cells.get(What.WEIGHT), tap.view(tap.parameter))
+        batch.add(tap.entry.cells.get(What.WEIGHT), tap.sliced(tap.parameter))
         if tap.bias is not None:
             table, name = tap.bias
-            batch.add(tap.entry.cells.get(What.BIAS), table[name].detach())
+            batch.add(tap.entry.cells.get(What.BIAS), table[name].detach()[: BIAS.features])
     batch.copy()
 
 
 def _add_gradient(batch: _Batch, tap: WeightTap, parameter: Tensor) -> None:
     gradient = parameter.grad
     if gradient is not None and gradient.layout is torch.strided:
-        batch.add(tap.entry.cells.get(What.WEIGHT_GRAD), tap.view(gradient))
+        batch.add(tap.entry.cells.get(What.WEIGHT_GRAD), tap.view(gradient)[:, : WEIGHT.features])
 
 
 class _Batch:
@@ -109,9 +122,16 @@ class _Batch:
         self._sources: list[Tensor] = []
 
     def add(self, cell: Cell | None, view: Tensor) -> None:
-        if cell is not None and not cell.filled and view.shape == cell.source:
-            self._cells.append(cell)
-            self._sources.append(view[cell.region.index])
+        """`view` is the slice, unless the cells were shrunk to let the frame fit its ring."""
+        if cell is None or cell.filled:
+            return
+        picked = cell.region.picked
+        if view.shape != picked:
+            view = view[tuple(slice(size) for size in picked)]
+            if view.shape != picked:
+                return  # another shape than the plan's
+        self._cells.append(cell)
+        self._sources.append(view)
 
     def copy(self) -> None:
         if not self._cells:

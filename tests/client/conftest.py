@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from deadband.watching import Watch
 from frames import Frames
+
+from deadband.watching import Watch
 
 
 @pytest.fixture(autouse=True)

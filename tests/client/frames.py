@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+
 from deadband import wire
 from deadband.wire import FrameHeader, Plan, What
-from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
@@ -61,10 +62,12 @@ class Frames:
 
     def losses(self) -> list[tuple[int, float]]:
         """(step, loss) of all frames."""
-        points = []
+        points: list[tuple[int, float]] = []
         for header, payload in zip(self.headers, self._payloads, strict=True):
-            for number in range(header.loss_count):
-                points.append((header.loss_first_step + number, float(payload[number])))
+            points += [
+                (header.loss_first_step + number, float(payload[number]))
+                for number in range(header.loss_count)
+            ]
         return points
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from deadband.cadence import Cadence
 from deadband.wire import LOSS_CAPACITY
 

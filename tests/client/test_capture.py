@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import deadband
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from deadband.watching import Watch
-from deadband.wire import What
 from frames import Frames
 from torch import Tensor, nn
+
+import deadband
+from deadband.watching import Watch
+from deadband.wire import What
 
 FramesOf = Callable[[Watch], Frames]
 

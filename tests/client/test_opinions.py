@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import deadband
 import pytest
+
+import deadband
 from deadband import wire
 from deadband.watching import Watch
 

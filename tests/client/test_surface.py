@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import deadband
 import pytest
-from deadband.settings import from_environment
 from torch import nn
+
+import deadband
+from deadband.settings import from_environment
 
 
 def test_public_names_are_sorted_and_there() -> None:

@@ -13,12 +13,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import deadband
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from deadband.watching import Watch
 from torch import Tensor, nn
+
+import deadband
+from deadband.watching import Watch
 
 
 class Net(nn.Module):

@@ -1,0 +1,76 @@
+"""What a plan says of layers and models: read off torch's modules when the plan is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from deadband import layers
+from deadband.recorder import Entry
+from deadband.regions import Layout
+from deadband.wire import Layer, Model, What
+
+Holds = Callable[[Any], bool]
+"""Whether an optimiser holds the parameter."""
+
+
+def function_layer(entry: Entry, name: str) -> Layer:
+    """A functional activation."""
+    cell = entry.cells.get(What.ACTIVATION)
+    units = 0
+    if cell is not None and cell.source:
+        units = cell.source[1 if entry.layout is Layout.CHANNELS else -1]
+    return Layer(name=entry.name, model=entry.model, kind=name, activation=name, units=units)
+
+
+def module_layer(entry: Entry, module: nn.Module, holds: Holds, activation: str) -> Layer:
+    """A module, called once or once more."""
+    place = layers.weight_place(module)
+    weight = place[0][place[1]] if place is not None else None
+    own = [each for each in module.parameters() if not layers.is_pending(each)]
+    units = layers.units_of(module, weight)
+    if not units and (cell := entry.cells.get(What.ACTIVATION)) is not None and cell.source:
+        channels = entry.layout is Layout.CHANNELS and len(cell.source) > 1
+        units = cell.source[1 if channels else -1]
+    first = "@" not in entry.name
+    return Layer(
+        name=entry.name,
+        model=entry.model,
+        kind=type(module).__name__,
+        activation=activation or layers.activation_of(module),
+        fan_in=layers.fan_in(module, weight),
+        units=units,
+        parameters=sum(each.numel() for each in own) if first else 0,
+        trainable=not own or any(each.requires_grad for each in own),
+        optimised=not own or any(holds(each) for each in own),
+        options=layers.options_of(module),
+    )
+
+
+def parameter_layer(entry: Entry, parameter: Tensor, holds: Holds) -> Layer:
+    """A parameter that hangs on no layer."""
+    return Layer(
+        name=entry.name,
+        model=entry.model,
+        kind="Parameter",
+        units=int(parameter.shape[0]) if parameter.ndim else 1,
+        fan_in=parameter.numel() // max(1, int(parameter.shape[0]) if parameter.ndim else 1),
+        parameters=parameter.numel(),
+        trainable=parameter.requires_grad,
+        optimised=holds(parameter),
+    )
+
+
+def model_of(name: str, module: nn.Module, *, compiled: bool, loss: str) -> Model:
+    """A watched model."""
+    parameters = [each for each in module.parameters() if not layers.is_pending(each)]
+    return Model(
+        name=name,
+        kind=type(module).__name__,
+        parameters=sum(each.numel() for each in parameters),
+        trainable=sum(each.numel() for each in parameters if each.requires_grad),
+        compiled=compiled,
+        loss=loss,
+    )

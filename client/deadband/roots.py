@@ -1,0 +1,97 @@
+"""One watched model during a step: its layers' hooks, and where its forward stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from deadband import layers
+from deadband.descriptions import model_of
+from deadband.functional import FunctionalActivations
+from deadband.hooks import HookEntry, leaf_entry
+from deadband.recorder import Entry, ModelEntry
+from deadband.weights import WeightTap
+from deadband.wire import Model
+
+
+class Probe:
+    """The hook of one layer module."""
+
+    __slots__ = ("called", "calls", "entries", "hook", "module", "path", "root")
+
+    def __init__(self, called: Called, root: Root, path: str, module: nn.Module) -> None:
+        self.called = called
+        self.root = root
+        self.path = path
+        self.module = module
+        self.calls = 0
+        self.entries: list[Entry] = []
+        self.hook = leaf_entry(module, self)
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        """The layer was called."""
+        self.called(self, output)
+
+
+@dataclass(slots=True)
+class Applied:
+    """A functional activation that was just applied."""
+
+    name: str
+    key: tuple[str, str]
+    entry: Entry
+    before: Entry | None
+    result: Tensor
+
+
+class Root:
+    """One watched model and where it stands in the step."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name = name
+        self.module = module
+        self.plain = getattr(module, "_orig_mod", module)
+        """The module itself where the root is `torch.compile`'s wrapper."""
+        self.compiled = self.plain is not module or module._compiled_call_impl is not None
+        self.probes: list[Probe] = []
+        self.taps: list[WeightTap] | None = None
+        self.entry: ModelEntry
+        self.gate: HookEntry | None = None
+        self.exit: HookEntry
+        self.members = {id(each) for each in self.plain.modules()}
+        self.inside = False
+        self.seen = False
+        """Whether a training forward of this step was seen."""
+        self.rootless = False
+        """Whether parts are called without the root."""
+        self.takes_eval = False
+        """Whether training forwards run in eval mode."""
+        self.eval_seen = False
+        self.previous: Entry | None = None
+        self.by_function: dict[tuple[str, str], Entry | None] = {}
+        self.function_calls: dict[tuple[str, str], int] = {}
+        self.last_function: Applied | None = None
+        self.uses_mode = not self.compiled and has_custom_forward(self.plain)
+        self.mode: FunctionalActivations | None = None
+        self.loss = ""
+        self.names: set[str] = set()
+
+    def described(self) -> Model:
+        """What the plan says of the model."""
+        return model_of(self.name, self.plain, compiled=self.compiled, loss=self.loss)
+
+
+def has_custom_forward(root: nn.Module) -> bool:
+    """Whether a container's forward could apply functions: Sequential and its kin cannot."""
+    return any(
+        not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+        and not (layers.is_layer(module) and type(module).__module__.startswith("torch.nn"))
+        for module in root.modules()
+    )
+
+
+Called = Callable[[Probe, Any], None]
+"""Called with a layer's probe and its output."""
