@@ -31,6 +31,8 @@ class Statistics:
     """Measures nothing, gives each frame's step back; step 13 is bad luck."""
 
     def adopt(self, plan: Plan) -> None:
+        if plan.id == 13:
+            raise ZeroDivisionError("bad luck")
         self.plan = plan
 
     def measure(self, frames: Sequence[RawFrame]) -> list[Measured]:
@@ -190,3 +192,11 @@ def test_an_error_in_rules_leaves_the_sample_and_is_said(judged: Judgement) -> N
     list(judged.adopt(plan()))
     assert [type(event) for event in judged.judge(frames(17), 0)] == [Sample]
     assert judged.error.startswith("rules failed at step 17: KeyError")
+
+
+def test_a_plan_that_cannot_be_measured_costs_its_frames_only(judged: Judgement) -> None:
+    assert list(judged.adopt(plan(13))) == []
+    assert judged.error == "plan 13 cannot be measured: ZeroDivisionError: bad luck"
+    assert list(judged.judge(frames(1), 0)) == []
+    list(judged.adopt(plan(14)))
+    assert [type(event) for event in judged.judge(frames(2), 0)] == [Sample]

@@ -45,9 +45,20 @@ class Judgement:
         self._rates: dict[str, float] = {}
         self._opinion = Opinion(verdict="healthy", flags=[], causes=[])
         self._standing: set[int] = set()
+        self._said: tuple[str, list[Cause]] = ("healthy", [])
+        self._deaf = False
+        """The plan could not be adopted: its frames mean nothing to us."""
 
     def adopt(self, plan: Plan) -> Iterator[Event]:
         """Measure by this plan from now on; a layer table where rows change their meaning."""
+        try:
+            yield from self._adopt(plan)
+            self._deaf = False
+        except Exception as error:
+            self._confess(f"plan {plan.id} cannot be measured", error)
+            self._deaf = True
+
+    def _adopt(self, plan: Plan) -> Iterator[Event]:
         self.statistician.adopt(plan)
         old = self._table
         if old and (old.layers, old.models, old.optimizers) == (
@@ -56,7 +67,7 @@ class Judgement:
             plan.optimizers,
         ):
             return
-        self._table = LayerTable(
+        table = LayerTable(
             seq=0,
             id=old.id + 1 if old else 1,
             layers=plan.layers,
@@ -65,11 +76,14 @@ class Judgement:
             layer_metrics=tuple(metric.name for metric in LAYER_METRICS),
             model_metrics=tuple(metric.name for metric in MODEL_METRICS),
         )
-        self.engine.adopt(self._table)
-        yield self._table
+        self.engine.adopt(table)
+        self._table = table
+        yield table
 
     def judge(self, frames: Sequence[RawFrame], rank: int) -> Iterator[Event]:
         """Samples, and after each what the rules say of it."""
+        if self._deaf:
+            return
         try:
             measured = self.statistician.measure(frames)
         except Exception as error:
@@ -84,7 +98,7 @@ class Judgement:
 
     def opinion(self) -> tuple[Opinion, bool] | None:
         """What the rules say now, if it changed since the last call, and whether it got worse."""
-        verdict, causes = self._verdict()
+        verdict, causes = self._said
         flags = [_own(flag) for flag in self.engine.flags]
         opinion = Opinion(verdict=verdict, flags=flags, causes=causes)
         if opinion == self._opinion:
@@ -123,7 +137,6 @@ class Judgement:
                 self._rates[name] = float(values[-1])
         nothing = (np.zeros(0, np.int64), np.zeros(0, np.float32))
         loss_steps, losses = one.scalars.get("loss", nothing)
-        before = self._verdict()
         try:
             changed = self.engine.observe(
                 Observation(
@@ -136,17 +149,15 @@ class Judgement:
                     learning_rates=dict(self._rates),
                 )
             )
+            verdict, causes = self.engine.verdict(), list(self.engine.causes())
         except Exception as error:
             self._confess(f"rules failed at step {one.step}", error)
             return
         for flag in changed:
             yield FlagChange(seq=0, step=one.step, flag=_own(flag))
-        verdict, causes = self._verdict()
-        if (verdict, causes) != before:
+        if (verdict, causes) != self._said:
+            self._said = (verdict, causes)
             yield Diagnosis(seq=0, step=one.step, verdict=verdict, causes=causes)
-
-    def _verdict(self) -> tuple[str, list[Cause]]:
-        return self.engine.verdict(), list(self.engine.causes())
 
     def _confess(self, what: str, error: Exception) -> None:
         if not self.error:

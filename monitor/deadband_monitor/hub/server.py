@@ -29,7 +29,7 @@ from deadband.wire import (
     ToHub,
     Welcome,
 )
-from deadband_monitor.hub.clients import Client, Life, on_this_host
+from deadband_monitor.hub.clients import LAST_WORDS_S, Client, Life, on_this_host
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.judgement import Judgement
 from deadband_monitor.hub.port import Port
@@ -80,6 +80,7 @@ class Hub:
         self._told_beat: Beat | None = None
         self._ended_at: float | None = None
         self._refused = False
+        self._orphan_since: float | None = None
         self._samples = 0
         if started_by > 1:
             self._watch_process(started_by)
@@ -305,7 +306,11 @@ class Hub:
         if self.stop_after is not None or self._refused or now - self._born > FIRST_WORD_S:
             return True
         starter = self._lives.get(self._started_by)
-        return not self.clients and starter is not None and starter.ended
+        if self.clients or starter is None or not starter.ended:
+            return False
+        # Its first words may still be under way, all of a very short run.
+        self._orphan_since = self._orphan_since or now
+        return now - self._orphan_since > LAST_WORDS_S
 
     # --- output ---
 
