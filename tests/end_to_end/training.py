@@ -99,7 +99,7 @@ class Training:
     def plan(self, shared: bool = True) -> str:
         self.plans += 1
         folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else wire.live_folder()
-        path = folder / f"deadband-{os.getuid()}-{os.getpid()}-{self.run}-{self.plans}"
+        path = folder / f"deadband-{os.getpid()}-{self.run}-{self.plans}"
         self.now = make_plan(self.plans, str(path) if shared else "")
         if shared:
             self.frame_bytes = wire.FRAME_HEADER_BYTES + self.now.payload_bytes

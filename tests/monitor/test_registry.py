@@ -109,9 +109,12 @@ def test_what_dead_hubs_left_is_swept_and_what_lives_is_not(claims: list[Claim])
     swept.add(folder / f"deadband-{GONE_PID}-dead-1-1")
     kept.add(folder / f"deadband-{os.getpid()}-dead-1-1")
     kept.add(folder / f"deadband-{GONE_PID}-alive-1-1")
+    kept.add(folder / f"deadband-{GONE_PID}-young-1-1")
     for path in kept | swept:
         path.touch()
-    os.utime(folder / "old.log", (1, 1))
+    for path in swept | kept:
+        if "young" not in path.name and path.name != "new.log":
+            os.utime(path, (1, 1))
     registry.sweep()
     assert set(folder.iterdir()) == kept
 

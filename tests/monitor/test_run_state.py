@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from itertools import pairwise
 
 import msgspec
@@ -63,6 +64,12 @@ def test_packing_and_unpacking_changes_nothing() -> None:
     assert again.latest is not None
     assert state.latest is not None
     np.testing.assert_array_equal(again.latest.layers, state.latest.layers)
+
+
+@pytest.mark.parametrize("data", [b"", b"rubbish", zlib.compress(msgspec.msgpack.encode([1, 2]))])
+def test_what_is_not_a_packed_state_is_said_so(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not a packed state"):
+        RunState.unpack(data)
 
 
 def test_an_empty_run_can_be_packed() -> None:

@@ -21,7 +21,7 @@ from deadband_monitor.source.base import Source
 from deadband_monitor.source.fake import FakeSource, collapsing_run, healthy_run
 from deadband_monitor.source.open import open_source
 from deadband_monitor.source.replay import ReplaySource
-from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
 EVENTS = list(collapsing_run(samples=200, every=2, onset=60))
 RUN = "collapsing-000001"
@@ -76,6 +76,18 @@ def test_any_step_shows_what_was_known_then(near: int, monkeypatch: pytest.Monke
         source.refresh(0.0)
         assert source.state.pack() == at_step(step).pack(), step
         assert source.position == min(max(step, 0), 400)
+    source.close()
+
+
+def test_a_snapshot_that_cannot_be_read_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "FAR_EVENTS", 1)
+    recorder = Recorder(wire.recording_path(RUN))
+    for event in EVENTS:
+        recorder.add(event)
+    recorder.add_snapshot(len(EVENTS), STATE_LAYOUT, b"rubbish")
+    recorder.close(0.0)
+    source = ReplaySource(recorder.path)
+    assert source.state.pack() == at_step(400).pack()
     source.close()
 
 

@@ -25,6 +25,9 @@ from deadband_monitor.record.format import SUFFIX
 from deadband_monitor.record.reader import ENDED, Recording
 
 ARENA_FOLDER = Path("/dev/shm")
+ARENA_AGE_S = 300.0
+"""A younger one may belong to a run of another home, or of a container that shares our memory but
+not our process numbers, whose hub has yet to map it."""
 LOG_DAYS = 7
 """Logs of hubs that met trouble are kept this long."""
 SHOWN_MATCHES = 5
@@ -211,11 +214,13 @@ def sweep() -> None:
 
 def _sweep_arenas(folder: Path, alive: set[str]) -> None:
     """Remove shared memory of which both ends are gone. Other users' files we cannot remove."""
+    newest = time.time() - ARENA_AGE_S
     for path in _glob(folder, "deadband-*"):
         named = _ARENA_NAME.fullmatch(path.name)
         if named and named["run"] not in alive and not Path(f"/proc/{named['pid']}").exists():
             with suppress(OSError):
-                path.unlink()
+                if path.stat().st_mtime < newest:
+                    path.unlink()
 
 
 def _resolve_file(path: Path) -> RunEntry:

@@ -119,7 +119,9 @@ class LiveSource:
     def _fold(self, body: bytes) -> None:
         try:
             answer = _decode(body)
-        except msgspec.MsgspecError as error:
+            if isinstance(answer, History):
+                self.state = RunState.unpack(answer.state)
+        except (msgspec.MsgspecError, ValueError) as error:
             raise SourceError(
                 f"cannot read what the hub of {self._run} says ({error}): use the deadband that"
                 " the run was started with"
@@ -129,9 +131,7 @@ class LiveSource:
         self._link = "live"
         if isinstance(answer, Refusal):
             raise SourceError(answer.reason)
-        if isinstance(answer, History):
-            self.state = RunState.unpack(answer.state)
-        else:
+        if isinstance(answer, News):
             self._fold_news(answer)
         status = self.state.status
         if status is not None and status.status in ENDED:

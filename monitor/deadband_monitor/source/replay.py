@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from deadband_monitor.hub.registry import live_hub
@@ -187,14 +188,21 @@ class ReplaySource:
     def _go(self, seq: int) -> None:
         back = seq < self._reached
         if back or seq - self._reached > FAR_EVENTS:
-            near = self._recording.snapshot(seq, STATE_LAYOUT)
-            if near is not None and (back or near[0] > self._reached):
-                self._reached, self.state = near[0], RunState.unpack(near[1])
-            elif back:
+            if back:
                 self._reached, self.state = 0, RunState()
+            self._leap(seq)
         for event in self._recording.events(after=self._reached, upto=seq):
             self.state.apply(event)
         self._reached = seq
+
+    def _leap(self, seq: int) -> None:
+        """Take up the snapshot next before `seq`, where that is ahead of us."""
+        near = self._recording.snapshot(seq, STATE_LAYOUT)
+        if near is not None and near[0] > self._reached:
+            # A snapshot only saves time: one that cannot be read is left aside.
+            with suppress(ValueError):
+                self.state = RunState.unpack(near[1])
+                self._reached = near[0]
 
     def _note_loss(self) -> None:
         """At the end of a recording whose hub died the run is lost, though nobody wrote so."""

@@ -189,8 +189,15 @@ class RunState:
 
     @classmethod
     def unpack(cls, data: bytes) -> RunState:
-        """Rebuild what `pack` gave."""
-        packed = _decode(zlib.decompress(data))
+        """Rebuild what `pack` gave.
+
+        Raises:
+            ValueError: it is something else, or of another `STATE_LAYOUT`.
+        """
+        try:
+            packed = _decode(zlib.decompress(data))
+        except (zlib.error, msgspec.MsgspecError) as error:
+            raise ValueError(f"not a packed state: {error}") from error
         state = cls(packed.series.capacity)
         if packed.table is not None:
             state._apply_table(packed.table)
