@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from statistics import median
+from collections.abc import Iterable
 
 from deadband.wire import LOSS_CAPACITY
 
@@ -100,3 +100,10 @@ class Cadence:
         by_budget = math.ceil(median(self._costs) / (self._budget * step_s)) if self._budget else 1
         by_rate = math.ceil(1.0 / (RATE_LIMIT * step_s))
         return min(max(1, by_budget, by_rate), LOSS_CAPACITY)
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle one; of an even number the higher."""
+    # Not from `statistics`: a script's own module of that name would be found first.
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from deadband import layers
 from deadband.cells import Cell, make_cell
 from deadband.descriptions import function_layer, module_layer, parameter_layer
+from deadband.device import on_host
 from deadband.functional import FunctionalActivations
 from deadband.hooks import gate_entry, pre_entry, root_entry
 from deadband.recorder import Entry, ModelEntry, Recorder
@@ -186,9 +187,13 @@ class ModelCapture:
     def unscale(self, scale: Tensor) -> None:
         """Gradients of outputs were taken under a GradScaler's scale; weights' were not."""
         try:
+            flying = on_host([scale])[0]
             for cell in self.recorder.cells():
                 if cell.filled and cell.what in _SCALED:
-                    cell.dest.div_(scale)
+                    if cell.on_device:
+                        cell.divisor = flying
+                    else:
+                        cell.dest.div_(flying)
         except Exception as error:
             self.failed(error)
 

@@ -23,15 +23,19 @@ class Cell:
     Until the plan is made the cell owns its memory; then `settle` moves it into the frame.
     """
 
+    dest: Any
+    """Where copies go: a view of `array`, or pinned memory."""
     __slots__ = (
         "array",
         "dest",
         "device",
+        "divisor",
         "dtype",
         "filled",
         "layout",
         "limits",
         "misfits",
+        "on_device",
         "recut",
         "region",
         "source",
@@ -58,27 +62,52 @@ class Cell:
         self.dtype = dtype
         self.device = device
         """The torch device of the tensors; None for arrays."""
+        self.on_device = device is not None and device.type == "cuda"
+        self.divisor: Any = None
+        """Scale of a GradScaler that what flies must be divided by."""
         self.filled = False
         self.recut = True
         """Whether the plan does not hold this cell as it is."""
         self.misfits = 0
         self.settle(np.zeros(region.shape, np.float32))
 
-    def settle(self, array: NDArray[np.float32], dest: Any = None) -> None:
-        """Copy into `array` from now on, by way of `dest` where the tensors are on a device."""
+    def settle(self, array: NDArray[np.float32]) -> None:
+        """Copy into `array` from now on; by way of pinned memory where tensors are on a device."""
         self.array = array
-        if dest is None:
-            dest = array
-            if self.device is not None:
-                import torch
+        self.whole = self.region.picked == self.source
+        if self.on_device:
+            from deadband.device import pinned
 
-                dest = torch.from_numpy(array)
-                if self.device.type == "cuda":
-                    dest = dest.to(self.device)
+            self.dest = pinned(self.region.picked)
+            return
+        dest: Any = array
+        if self.device is not None:
+            import torch
+
+            dest = torch.from_numpy(array)
         if self.region.swapped:
             dest = dest.swapaxes(0, 1)
         self.dest = dest.reshape(self.region.picked)
-        self.whole = self.region.picked == self.source
+
+    def land(self) -> None:
+        """What has arrived in pinned memory goes into the array."""
+        if self.on_device and self.filled:
+            host = self.dest.numpy()
+            if self.region.swapped:
+                host = host.swapaxes(0, 1)
+            self.array[...] = host.reshape(self.region.shape)
+            if self.divisor is not None:
+                self.array /= float(self.divisor)
+                self.divisor = None
+
+    def refill(self) -> None:
+        """Pinned memory holds what the array holds."""
+        if self.on_device:
+            import torch
+
+            values = self.array.swapaxes(0, 1) if self.region.swapped else self.array
+            held = np.ascontiguousarray(values).reshape(self.region.picked)
+            self.dest.copy_(torch.from_numpy(held))
 
     def take(self, tensor: Any) -> None:
         """Copy the slice of a tensor."""
@@ -87,14 +116,16 @@ class Cell:
         elif not self._fits(tuple(tensor.shape)):
             return
         part = tensor.detach()
-        self.dest.copy_(part if self.whole else part[self.region.index])
+        if not self.whole:
+            part = part[self.region.index]
+        self.dest.copy_(part, non_blocking=True)
         self.filled = True
 
     def add(self, tensor: Any) -> None:
         """Copy the slice of a gradient, or add it where one came before in the same step."""
         if not self.filled:
             self.take(tensor)
-        elif tensor.shape == self.source:
+        elif tensor.shape == self.source and not self.on_device:  # what flies cannot be added to
             part = tensor.detach()
             self.dest.add_(part if self.whole else part[self.region.index])
 
@@ -113,19 +144,10 @@ class Cell:
         if region is None or region.shape == self.region.shape:
             return
         kept = np.ascontiguousarray(
-            self.values()[tuple(slice(size) for size in region.shape)], np.float32
+            self.array[tuple(slice(size) for size in region.shape)], np.float32
         )
         self.region, self.limits = region, limits
         self.settle(kept)
-
-    def values(self) -> NDArray[np.float32]:
-        """What was copied last, in the slot's order; waits for the device."""
-        if self.device is not None and self.device.type == "cuda":
-            host = self.dest.cpu().numpy().reshape(self.region.picked)
-            if self.region.swapped:
-                host = host.swapaxes(0, 1)
-            return np.ascontiguousarray(host.reshape(self.region.shape))
-        return self.array
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of another shape has a slice of the slot's shape; cut anew if not."""

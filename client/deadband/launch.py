@@ -15,8 +15,6 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
-from deadband import autowatch, settings
-
 USAGE_STATUS = 2
 """Exit status where there is no script to run; python has the same."""
 OURS = str(Path(__file__).parent) + os.sep
@@ -31,8 +29,7 @@ def main(arguments: list[str]) -> int:
         arguments = arguments[1:]
     if not arguments:
         return _complain("no script: usage: python -m deadband.launch (SCRIPT | -m MODULE) [ARGS]")
-    settings.claim()
-    autowatch.activate()
+    _activate()
     atexit.register(_end_by_interrupt)
     try:
         if is_module:
@@ -40,14 +37,30 @@ def main(arguments: list[str]) -> int:
             return 0
         status = _run_script(arguments)
         if status:
-            autowatch.script_ended(SystemExit(status))
+            _ended(SystemExit(status))
         return status
     except SystemExit as error:
-        autowatch.script_ended(error)
+        _ended(error)
         raise
     except BaseException as error:
-        autowatch.script_ended(error)
+        _ended(error)
         return _report(error)
+
+
+def _activate() -> None:
+    """Load what watches, with the current folder out of the way: its queue.py is not for us."""
+    here = sys.path.pop(0) if sys.path else ""
+    from deadband import autowatch, settings
+
+    settings.claim()
+    autowatch.activate()
+    sys.path.insert(0, here)
+
+
+def _ended(error: BaseException) -> None:
+    from deadband import autowatch
+
+    autowatch.script_ended(error)
 
 
 def _run_script(arguments: list[str]) -> int:
@@ -149,6 +162,8 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _complain(problem: str) -> int:
+    from deadband import autowatch
+
     autowatch.stand_aside()
     sys.stderr.write(f"deadband: {problem}\n")
     return USAGE_STATUS

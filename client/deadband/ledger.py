@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deadband.wire import LOSS_CAPACITY
 
 MOST_SCALARS = 200
@@ -32,25 +29,24 @@ class Ledger:
                 points = self._scalars[name] = deque(maxlen=LOSS_CAPACITY)
             points.append((step, value.detach() if hasattr(value, "detach") else value))
 
-    def take_losses(self, step: int) -> tuple[int, NDArray[np.float32]]:
-        """First step and losses up to `step`; the ledger is empty after."""
-        values = np.array([_figure(loss) for loss in self.losses], np.float32)
+    def take_losses(self, step: int) -> tuple[int, list[Any]]:
+        """First step and losses up to `step`, as they were given; the ledger is empty after."""
+        losses = list(self.losses)
         self.losses.clear()
-        return step - len(values) + 1, values
+        return step - len(losses) + 1, losses
 
-    def take_scalars(self) -> dict[str, list[tuple[int, float]]]:
-        """All points since the last call."""
-        taken = {
-            name: [(step, _figure(value)) for step, value in points]
-            for name, points in self._scalars.items()
-            if points
-        }
+    def take_scalars(self) -> list[tuple[str, int, Any]]:
+        """All points since the last call: name, step, value as it was given."""
+        taken = [
+            (name, step, value) for name, points in self._scalars.items() for step, value in points
+        ]
         for points in self._scalars.values():
             points.clear()
         return taken
 
 
-def _figure(value: Any) -> float:
+def figure(value: Any) -> float:
+    """A number or a tensor of one element as a number; NaN for anything else."""
     if value is None:
         return float("nan")
     try:

@@ -11,6 +11,8 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -19,10 +21,13 @@ from numpy.typing import NDArray
 from deadband import wire
 from deadband.arena import MOST_PAYLOAD_BYTES, Arena, shared_folder
 from deadband.cells import Cell
-from deadband.ledger import Ledger
+from deadband.ledger import Ledger, figure
 from deadband.regions import Layout, Limits
 from deadband.sender import Link
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
+
+if TYPE_CHECKING:
+    from deadband.device import Flight
 
 MOST_PLANS = 32
 """A loop whose shapes change for ever is followed so often; then what does not fit is left out."""
@@ -72,6 +77,9 @@ class Recorder:
         self.changed = True
         """Whether layers or cells came that the plan does not hold."""
         self._run = run
+        self.flight: Flight | None = None
+        """A frame that is on its way from a device."""
+        self._devices: list[Any] = []
         self._link = link
         self._plans = 0
         self._flat: list[Cell] = []
@@ -111,6 +119,10 @@ class Recorder:
         """Whether a frame could be written now."""
         if self.plan is None:
             return True
+        if self.flight is not None:
+            self.land()
+            if self.flight is not None:
+                return False
         return self._link().is_free if self.arena is None else self.arena.has_room
 
     @property
@@ -129,7 +141,7 @@ class Recorder:
             self.dropped += 1
             return False
         first, losses = ledger.take_losses(step)
-        self._staging[: len(losses)] = losses
+        points = ledger.take_scalars()
         present = bytes([1, *[cell.filled and not cell.recut for cell in self._flat]])
         header = wire.FrameHeader(
             plan=self.plan.id,
@@ -138,16 +150,46 @@ class Recorder:
             present=present,
             loss_first_step=first,
             loss_count=len(losses),
-            scalars=ledger.take_scalars(),
             skipped=skipped,
             cost_s=cost_s,
         )
-        if self.arena is not None:
-            self.arena.write(_packed(header), self._staging)
-        else:
-            self._link().post(wire.Frame(header=_packed(header), payload=self._staging.tobytes()))
         self.samples += 1
+        if not self._devices:
+            self._store(header, losses, points)
+            return True
+        from deadband.device import Flight, on_host
+
+        figures = on_host(losses + [value for _, _, value in points])
+        landing = [
+            (name, at, value)
+            for (name, at, _), value in zip(points, figures[len(losses) :], strict=True)
+        ]
+        self.flight = Flight(
+            self._devices, partial(self._store, header, figures[: len(losses)], landing)
+        )
         return True
+
+    def land(self, *, wait: bool = False) -> None:
+        """Store the frame that is on its way from a device, if it has arrived."""
+        if self.flight is not None and self.flight.try_to_land(wait=wait):
+            self.flight = None
+
+    def _store(
+        self, header: wire.FrameHeader, losses: list[Any], points: list[tuple[str, int, Any]]
+    ) -> None:
+        """Everything is there: the frame goes to the hub."""
+        if self._devices:
+            for cell in self._flat:
+                cell.land()
+        self._staging[: len(losses)] = [figure(loss) for loss in losses]
+        scalars: dict[str, list[tuple[int, float]]] = {}
+        for name, step, value in points:
+            scalars.setdefault(name, []).append((step, figure(value)))
+        packed = _packed(msgspec.structs.replace(header, scalars=scalars))
+        if self.arena is not None:
+            self.arena.write(packed, self._staging)
+        else:
+            self._link().post(wire.Frame(header=packed, payload=self._staging.tobytes()))
 
     def close(self, *, unlink: bool) -> None:
         """Let go of the arena; `unlink` where no hub will do it."""
@@ -166,6 +208,13 @@ class Recorder:
     def _replan(self) -> None:
         """Lay all cells out anew, open an arena for them, say so to the hub."""
         cells = list(self.cells())
+        self._devices = list({cell.device for cell in cells if cell.on_device})
+        if self._devices:
+            from deadband.device import wait_for
+
+            wait_for(self._devices)
+            for cell in cells:
+                cell.land()
         _squeeze(cells)
         self.entries.sort(key=lambda entry: entry.order)
         self._flat = []
@@ -193,8 +242,9 @@ class Recorder:
         for slot, cell in zip(slots[1:], self._flat, strict=True):
             target = staging[slot.offset : slot.offset + cell.region.size]
             target = target.reshape(cell.region.shape)
-            target[...] = cell.values()
+            target[...] = cell.array
             cell.settle(target)
+            cell.refill()
             cell.recut = False
         self._staging = staging
         self.changed = False

@@ -151,6 +151,7 @@ class Watch:
         try:
             if self._torch is not None:
                 self._torch.settle()
+            self._recorder.land(wait=True)
         except Exception as fault:
             self._failed(fault)
         self._live = False
@@ -208,6 +209,8 @@ class Watch:
                 self._timed += 1
                 self._cadence.passed(now - self._last)
             self._last = now
+        if self._recorder.flight is not None:
+            self._recorder.land()
         opinions = self._opinions
         if opinions.inbox:
             self._hear()

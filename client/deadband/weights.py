@@ -139,9 +139,9 @@ class _Batch:
         targets = [cell.dest for cell in self._cells]
         together = getattr(torch, "_foreach_copy_", None)
         if together is not None:
-            together(targets, self._sources)
+            together(targets, self._sources, non_blocking=True)
         else:
             for target, source in zip(targets, self._sources, strict=True):
-                target.copy_(source)
+                target.copy_(source, non_blocking=True)
         for cell in self._cells:
             cell.filled = True

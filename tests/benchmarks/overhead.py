@@ -1,4 +1,4 @@
-"""What watching costs training: `python tests/benchmarks/overhead.py [--turns N] [--hub]`.
+"""What watching costs training: `python tests/benchmarks/overhead.py [--turns N]`.
 
 Bare and watched loops take turns, each in its own process that stays alive, so that load on the
 machine meets all of them alike. Prints ratios to the bare loop of the same round, by processor time
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+import numpy as np
 
 TURN_S = 1.5
 CONDITIONS = ("bare", "bare again", "default", "every step")
@@ -139,7 +139,7 @@ def measure(workload: str, turns: int) -> None:
             assert worker.stdin is not None
             worker.stdin.close()
             worker.wait(30)
-    bare_ms = statistics.median(row[0] for row in rows["bare"]) * 1000
+    bare_ms = float(np.median([row[0] for row in rows["bare"]])) * 1000
     sys.stdout.write(f"{workload}: {bare_ms:.2f} ms a step\n")
     for condition in CONDITIONS[1:]:
         parts = []
@@ -148,7 +148,7 @@ def measure(workload: str, turns: int) -> None:
                 row[column] / bare[column]
                 for row, bare in zip(rows[condition], rows["bare"], strict=True)
             ]
-            low, middle, high = statistics.quantiles(ratios, n=4)
+            low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
             parts.append(f"{title} x{middle:.3f} ({low:.3f}..{high:.3f})")
         share, dropped = rows[condition][-1][2:]
         clocked = f"clocked {share:.2%}, dropped {dropped:.0f}" if share else ""
@@ -171,5 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert Path(__file__).is_file()
     main()
