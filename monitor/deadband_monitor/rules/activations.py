@@ -113,7 +113,8 @@ class DeadUnits(LayerRule):
         """No unit fired in the last ten samples, or in this one no element of any; all is lost."""
         dead = column(seen, "dead_units")
         off = (dead >= 0.97) | (np.isfinite(dead) & (column(seen, "zero_share") == 1))
-        return off & _silent(seen)
+        gone: Mask = off & _silent(seen)
+        return gone
 
 
 def _silent(seen: Observation) -> Mask:

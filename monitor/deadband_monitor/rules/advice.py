@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from deadband.wire import Flag
-
 from deadband_monitor.rules.facts import Facts
 from deadband_monitor.rules.past import ModelPast, Past
 
 HEALTHY_UPDATE = 0.01
-"""First-step update that repaired ten of ten learning rates; 0.003 to 0.03 is the usable bracket."""
+"""First-step update that repaired ten of ten learning rates; 0.003 to 0.03 is usable."""
 
 Words = Callable[[Past, ModelPast, Facts, Sequence[Flag]], str]
 Lines = Callable[[Past, ModelPast, Facts, Sequence[Flag]], list[str]]
@@ -38,8 +37,7 @@ def rounded(value: float) -> str:
     if value <= 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = 1 - math.floor(math.log10(value))
-    text = f"{round(value, digits):.12g}"
-    return text
+    return f"{round(value, digits):.12g}"
 
 
 def _lr_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> str:
@@ -68,8 +66,9 @@ def _lr_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]
 
 def _lr_lines(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> list[str]:
     lines = [
-        f"step {model.large_update_step}: one update changed a weight by {model.large_update:.2g} of"
-        f" itself (peak {model.peak_update:.2g}; above 0.3 is large, healthy starts near 0.01)"
+        f"step {model.large_update_step}: one update changed a weight by "
+        f"{model.large_update:.2g} of itself (peak {model.peak_update:.2g}; above 0.3 is large, "
+        "healthy starts near 0.01)"
     ]
     if facts.grown >= 3:
         lines.append(f"weights grew {facts.grown:.3g}-fold")
@@ -147,8 +146,8 @@ def _saturation_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequen
     if facts.spreads and max(facts.spreads) > 6:
         wide = f" (they start {max(facts.spreads):.2g} times PyTorch's default)"
     return (
-        f"bring the inputs of {layer} back to its steep part: smaller weights{wide} and zero biases "
-        "(nn.init.xavier_uniform_, nn.init.zeros_), nn.LayerNorm before it, or nn.ReLU instead"
+        f"bring the inputs of {layer} back to its steep part: smaller weights{wide} and zero "
+        "biases (nn.init.xavier_uniform_, nn.init.zeros_), nn.LayerNorm before it, or nn.ReLU instead"
     )
 
 
@@ -165,8 +164,8 @@ def _saturation_lines(
 
 def _depth_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> str:
     return (
-        "initialise with nn.init.kaiming_uniform_ (ReLU) or xavier_uniform_ (tanh), replace sigmoid "
-        "by ReLU, add residual connections or normalisation, or take fewer layers"
+        "initialise with nn.init.kaiming_uniform_ (ReLU) or xavier_uniform_ (tanh), replace "
+        "sigmoid by ReLU, add residual connections or normalisation, or take fewer layers"
     )
 
 
@@ -180,8 +179,8 @@ def _depth_lines(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Fla
 def _relu_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> str:
     layer = next((flag.layer for flag in flags if flag.kind == "dead-units"), "the layer")
     return (
-        f"units of {layer} never fire: set the bias before it to 0 (nn.init.zeros_), initialise with "
-        "nn.init.kaiming_uniform_, or use nn.LeakyReLU(0.01), nn.ELU or nn.GELU"
+        f"units of {layer} never fire: set the bias before it to 0 (nn.init.zeros_), initialise "
+        "with nn.init.kaiming_uniform_, or use nn.LeakyReLU(0.01), nn.ELU or nn.GELU"
     )
 
 
@@ -210,8 +209,8 @@ def _overflow_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence
     layer = next((flag.layer for flag in flags if flag.kind == "non-finite"), "")
     where = f" in {layer}" if layer else ""
     return (
-        f"find the first operation that overflows{where} (torch.autograd.set_detect_anomaly(True)): "
-        "log or division of 0, exp of a large value, half precision; clip gradients, use bfloat16"
+        f"find the first operation that overflows{where} with "
+        "torch.autograd.set_detect_anomaly(True): log or division of 0, exp of a large value, half precision; clip gradients, use bfloat16"
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from deadband.wire import LayerTable
 from numpy.typing import NDArray
 
+from deadband.wire import LayerTable
 from deadband_monitor.rules.past import Past
 from deadband_monitor.state.series import Floats
 
@@ -56,17 +56,29 @@ class Rule(Protocol):
     A subject for which a rule yields nothing at a sample is left as it was.
     """
 
-    kind: str
-    samples_to_open: int
-    """Consecutive active samples before the flag opens."""
-    samples_to_close: int
-    """Consecutive clear samples before it closes."""
-    backward: bool
-    """The symptom travels from the last layer to the first: the root is the last one."""
-    needs: tuple[str, ...]
-    """Statistics without which the rule cannot judge; any one of them will do."""
-    grace_steps: int
-    """It says nothing before this step."""
+    @property
+    def kind(self) -> str:
+        """Symptom word."""
+
+    @property
+    def samples_to_open(self) -> int:
+        """Consecutive active samples before the flag opens."""
+
+    @property
+    def samples_to_close(self) -> int:
+        """Consecutive clear samples before it closes."""
+
+    @property
+    def backward(self) -> bool:
+        """The symptom travels from the last layer to the first: the root is the last one."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Statistics without which the rule cannot judge; any one of them will do."""
+
+    @property
+    def grace_steps(self) -> int:
+        """It says nothing before this step."""
 
     def judge(self, seen: Observation, past: Past) -> Iterable[Finding]:
         """Findings for the subjects that this sample says something about.

@@ -25,8 +25,8 @@ SYMPTOMS: tuple[Entry, ...] = (
     Entry(
         word="output-collapse",
         title="Output collapse",
-        meaning="The model's output is the same whatever the input, or has lost what it had learnt.",
-        remedy="Look at the first layer whose output variance falls to zero, and at what came first.",
+        meaning="The output is the same whatever the input, or has lost what it had learnt.",
+        remedy="Look at the first layer whose output variance falls to zero, and what came first.",
         demo="lr-too-high",
     ),
     Entry(
@@ -47,7 +47,7 @@ SYMPTOMS: tuple[Entry, ...] = (
         word="dead-units",
         title="Dead units",
         meaning="The units of a layer never fire: nothing passes, and no gradient comes back.",
-        remedy="Zero biases, He initialisation, LeakyReLU; a lower learning rate if they died in it.",
+        remedy="Zero biases, He initialisation, LeakyReLU; a lower rate if that killed them.",
         demo="dying-relu",
     ),
     Entry(
@@ -132,7 +132,7 @@ CAUSES: tuple[Entry, ...] = (
     Entry(
         word="dying-relu",
         title="Dying ReLU",
-        meaning="ReLU units were pushed below zero for every input, where no gradient revives them.",
+        meaning="ReLU units sit below zero for every input, where no gradient revives them.",
         remedy="Zero biases, He initialisation, or LeakyReLU / ELU / GELU.",
         demo="dying-relu",
     ),

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deadband.wire import Cause, Flag
-
 from deadband_monitor.rules.advice import advise, explain
 from deadband_monitor.rules.facts import Facts, gather
 from deadband_monitor.rules.likelihood import posteriors
@@ -22,6 +21,8 @@ NAMED_FROM = 0.4
 """Posterior below which a cause is not worth naming."""
 RUNNER_UP = 0.2
 """A second cause is shown when it comes this close."""
+
+CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})
 
 SYMPTOMS_OF: dict[str, frozenset[str]] = {
     # Symptoms that a cause can explain; one that explains none of the standing ones is not named.
@@ -120,16 +121,22 @@ def _of_model(past: Past, model: ModelPast, flags: list[Flag]) -> list[Cause]:
         return _residue(past, model, flags)
     roots = [c for c in candidates if c.root]
     first = min((c.onset, c.phase) for c in (roots or candidates))
+    seen = facts.seen
+    early = {c.word for c in candidates if (c.onset, c.phase) == first}
+    if "large_update" in seen and "learning-rate-too-high" not in early:
+        # What large updates do they do whoever made them: it does not speak against the earlier
+        # fault that can make them large.
+        seen = seen - CONSEQUENCES
     weights = {}
     for candidate in candidates:
         weight = 1.0 if (candidate.onset, candidate.phase) == first else 0.25
         if not candidate.root and roots and first < (candidate.onset, candidate.phase):
             weight = 0.05  # dead or saturated after something else: a consequence
         weights[candidate.row] = weight
-    shares = posteriors(facts.seen, weights)
+    shares = posteriors(seen, weights)
     ranked = sorted(candidates, key=lambda c: -shares[c.row])
     samples = max(1, min(past.samples, _persisted(past, flags)))
-    named = []
+    named: list[Cause] = []
     for candidate in ranked:
         share = shares[candidate.row]
         if share < (NAMED_FROM if not named else shares[ranked[0].row] - RUNNER_UP):
@@ -189,7 +196,8 @@ def _candidates(past: Past, model: ModelPast, facts: Facts, flags: list[Flag]) -
     if "faint_depth" in facts.seen:
         found.append(Candidate("depth-vanishing", start, 0, True))
     if model.large_update_step is not None:
-        found.append(Candidate("learning-rate-too-high", model.large_update_step, 2, True))
+        phase = 2 if model.large_update_seen else 0  # one between two samples was before the second
+        found.append(Candidate("learning-rate-too-high", model.large_update_step, phase, True))
     if "saturation" in by_kind:
         found.append(Candidate("saturating-activation", by_kind["saturation"].onset_step, 1, False))
     if "dead-units" in by_kind:

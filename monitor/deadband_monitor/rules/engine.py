@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
-from deadband.wire import Cause, Flag, LayerTable
 
+from deadband.wire import Cause, Flag, LayerTable
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.activations import DeadUnits, Saturation
 from deadband_monitor.rules.base import Finding, Observation, Rule
@@ -98,6 +98,8 @@ class _Incident:
 
     subjects: dict[str, _Subject] = field(default_factory=dict)
     flag: Flag | None = None
+    milder: int = 0
+    """Samples in a row that were milder than the flag."""
 
 
 class Engine:
@@ -137,7 +139,7 @@ class Engine:
         return self._causes
 
     def verdict(self) -> str:
-        """`failing` while a critical flag stands, `warning` while a warning does, else `healthy`."""
+        """`failing` while a critical flag stands, `warning` while a warning does."""
         severities = {flag.severity for flag in self._standing()}
         if "critical" in severities:
             return "failing"
@@ -247,7 +249,9 @@ class Engine:
         members = [s for s in incident.subjects.values() if s.member and s.active > 0]
         severity = _worst(members) if members else flag.severity
         rose = SEVERITIES.index(severity) > SEVERITIES.index(flag.severity)
-        fell = SEVERITIES.index(severity) < SEVERITIES.index(flag.severity)
+        milder = SEVERITIES.index(severity) < SEVERITIES.index(flag.severity)
+        incident.milder = incident.milder + 1 if milder else 0
+        fell = incident.milder >= rule.samples_to_close
         if not (joined or rose or fell):
             return None
         if rose or fell:

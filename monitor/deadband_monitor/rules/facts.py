@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.inputs import CONSTANT, odd_scale
@@ -15,7 +16,7 @@ from deadband_monitor.state.series import Floats
 
 SMALL_WEIGHTS = 0.1
 LARGE_WEIGHTS = 6.0
-"""Spread times sqrt(3 fan_in): 1 is PyTorch's default, 2.45 He's; harm was seen below 0.1, above 6."""
+"""Spread times sqrt(3 fan_in): 1 is PyTorch's default, 2.45 He's; below 0.1 and above 6 hurt."""
 DEEP = 5
 """Weight matrices from which a signal can be lost in depth."""
 
@@ -90,7 +91,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
     )
 
 
-def _twins(past: Past, layout: Layout, hidden: np.ndarray) -> tuple[str, ...]:  # type: ignore[type-arg]
+def _twins(past: Past, layout: Layout, hidden: NDArray[np.int64]) -> tuple[str, ...]:
     gated = hidden[(layout.fan_in[hidden] >= 8) & (layout.units[hidden] >= 4)]
     share = _column(past.first, "duplicate_units")[gated]
     # A first step that dwarfs the weights can turn them all one way; those were no twins at birth.
@@ -99,7 +100,7 @@ def _twins(past: Past, layout: Layout, hidden: np.ndarray) -> tuple[str, ...]:  
     return tuple(layout.layers[row].name for row in gated[born].tolist())
 
 
-def _signals(past: Past, layout: Layout, rows: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
+def _signals(past: Past, layout: Layout, rows: NDArray[np.int64]) -> tuple[float, float]:
     values = _column(past.first, "out_variance")[rows]
     body = values[np.isfinite(values) & ~layout.head[rows]]
     if len(body) < 2:
@@ -127,5 +128,5 @@ def _finite(values: Floats) -> Floats:
     return values[np.isfinite(values)]
 
 
-def _most(mask: np.ndarray) -> bool:  # type: ignore[type-arg]
+def _most(mask: NDArray[np.bool_]) -> bool:
     return bool(mask.mean() > 0.5)

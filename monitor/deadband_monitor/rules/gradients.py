@@ -18,9 +18,9 @@ from deadband_monitor.rules.trend import LevelShift
 class VanishingGradient(LayerRule):
     """The first layers get no gradient: exactly none, or so little that they stand still.
 
-    Published limits on the gradient's size fire on healthy runs (mean |g| < 1e-7 on 18 % of 183), so
-    the size is not judged: exact zeros are, and the profile of *relative updates* over depth, which
-    an optimiser that rescales gradients keeps healthy.
+    Published limits on the gradient's size fire on healthy runs (mean |g| < 1e-7 on 18 % of 183),
+    so the size is not judged: exact zeros are, and the profile of *relative updates* over depth,
+    which an optimiser that rescales gradients keeps healthy.
     """
 
     kind = "vanishing-gradient"
@@ -126,8 +126,8 @@ class ExplodingGradient(ModelRule):
     grace_steps = 1
 
     JUMP = 1.0
-    """Decades above the baseline. Ten-fold growth within 250 steps is seen in 9 % of healthy runs, so
-    the loss has to rise as well."""
+    """Decades above the baseline. Ten-fold growth within 250 steps is seen in 9 % of healthy runs,
+    so the loss has to rise as well."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from deadband_monitor.rules.past import ModelPast, Past
 OFFSET = 0.02
 """Dependence ratio of an input below which a constant offset or one feature hides the rest."""
 LARGE = 100.0
-"""Largest absolute input: raw pixels (255) and raw physical units pass it, standardised data never."""
+"""Largest absolute input: raw pixels (255) and physical units pass it, standardised data never."""
 TINY = 1e-3
 """Input rms below which a bias of usual size drowns it: digits scaled twice by 1/255."""
 CONSTANT = 1e-6

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from deadband.wire import Layer, LayerTable
 from numpy.typing import NDArray
+
+from deadband.wire import Layer, LayerTable
 
 Mask = NDArray[np.bool_]
 
@@ -33,7 +36,7 @@ class Layout:
         self.matrix: Mask = _mask(layer.fan_in >= 2 for layer in layers) & ~self.embedding
         self.last_row = np.zeros(len(layers), bool)
         self.head = np.zeros(len(layers), bool)
-        """The last weight matrix of each model and what follows it: the output, not a hidden layer."""
+        """The last weight matrix of each model and what follows: the output, no hidden layer."""
         for rows in self.rows_of:
             if len(rows):
                 self.last_row[rows[-1]] = True
@@ -57,5 +60,5 @@ class Layout:
         return np.array([old.row_of.get(key, -1) for key in self.keys], np.int64)
 
 
-def _mask(values: object) -> Mask:
-    return np.array(list(values), bool)  # type: ignore[call-overload, no-any-return]
+def _mask(values: Iterable[bool]) -> Mask:
+    return np.fromiter(values, np.bool_)

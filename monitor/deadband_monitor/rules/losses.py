@@ -32,10 +32,12 @@ class LossDivergence(ModelRule):
         # upwards: only a ten-fold rise counts then.
         factor = 1.5 if math.isfinite(constant) else 10.0
         above = past.loss.above(factor * level, 15, 20)
+        # Spikes that come again and again count too, once they are a quarter of the steps.
+        spikes = math.isfinite(constant) and past.loss.above(factor * level, 10, 40)
         severity = "warning"
         if math.isfinite(constant) and past.loss.above(2 * factor * level, 15, 20):
             severity = "critical"
-        above = above and past.loss.falling is not True
+        above = (above or spikes) and past.loss.falling is not True
         return Judgement(
             active=above,
             clear=fresh < 1.1 * level,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deadband_monitor.rules.base import Finding, Observation
 from deadband_monitor.rules.judges import column
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.state.series import Floats
 
 
 class NonFinite:
@@ -60,8 +62,8 @@ class NonFinite:
         seen: Observation,
         layout: Layout,
         model: ModelPast,
-        bad: np.ndarray,  # type: ignore[type-arg]
-        share: np.ndarray,  # type: ignore[type-arg]
+        bad: NDArray[np.int64],
+        share: Floats,
     ) -> Iterator[Finding]:
         names = [layout.layers[row].name for row in bad.tolist()] or [""]
         shares = share[bad].tolist() or [model.value("nonfinite")]
@@ -86,8 +88,8 @@ class NonFinite:
         self,
         seen: Observation,
         model: ModelPast,
-        bad: np.ndarray,
-        outside: bool,  # type: ignore[type-arg]
+        bad: NDArray[np.int64],
+        outside: bool,
     ) -> bool:
         """Non-finite values that a healthy run may show."""
         weights = column(seen, "weight_rms")[bad]

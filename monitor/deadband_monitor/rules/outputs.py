@@ -21,6 +21,14 @@ class OutputCollapse(ModelRule):
     needs = ("out_variance", "information", "sigma_share")
     grace_steps = 2
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._faintest: dict[str, float] = {}
+
+    def _waking(self, seen: Observation, model: ModelPast, rho: float) -> bool:
+        """Six sigmoid layers begin at 1e-9 and grow from there: slow, perhaps not broken."""
+        return seen.step < 100 and rho > 3 * self._faintest[model.name] > 0
+
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
         rho = model.value("out_variance")
@@ -31,14 +39,22 @@ class OutputCollapse(ModelRule):
         if not model.updated and seen.step < 20:
             return None  # a zero-initialised head stays zero until the first update was applied
         skill = past.skill(model.name)
-        # An output that carries the labels, or a loss well below a constant answer's, works: targets
-        # of 1e6 +- 1 leave no more variance, and the first output need not be the one that counts.
+        # An output that carries the labels, or a loss well below a constant answer's, works:
+        # targets of 1e6 +- 1 leave no more variance, and the first output need not be what counts.
         works = (
             model.value("information") >= 0.01
             or model.value("sigma_share") >= 0.1
             or model.value("loss") < 0.8 * model.value("loss_constant")
         )
-        exact = rho < EXACT and not works
+        # Dust that says nothing of the labels and does not grow is no more than exact constancy.
+        dust = (
+            seen.step >= 100
+            and rho < 1e-6
+            and (model.value("information") < 1e-6 or model.value("sigma_share") < 1e-3)
+            and not past.learning(model.name)
+        )
+        exact = (rho < EXACT or dust) and not works
+        self._faintest[model.name] = min(self._faintest.get(model.name, math.inf), rho)
         lost, still_lost = _lost(model, skill)
         evidence = {"out_variance": rho, "information": model.value("information")}
         if exact:
@@ -54,8 +70,10 @@ class OutputCollapse(ModelRule):
             evidence["peak_information"] = model.peak_information
         return Judgement(
             active=exact or lost,
-            clear=not exact and not still_lost and (rho > 10 * EXACT or works),
-            severity="critical",
+            clear=not exact and not still_lost and (rho > 1e-6 or works),
+            severity="warning"
+            if exact and not dust and self._waking(seen, model, rho)
+            else "critical",
             message=message,
             evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
         )
@@ -122,9 +140,9 @@ class ConstantPredictor(ModelRule):
         severity = "warning"
         if past.layout.several_models:
             severity = "info"  # a discriminator at its equilibrium knows nothing either
-        elif empty and since and seen.step - since[2] >= self.ESCALATE_STEPS:
-            severity = "critical"
-        elif since and since[0] == "critical":
+        elif since and (
+            since[0] == "critical" or (empty and seen.step - since[2] >= self.ESCALATE_STEPS)
+        ):
             severity = "critical"
         evidence = {
             "information": information,

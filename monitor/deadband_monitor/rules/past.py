@@ -26,8 +26,8 @@ EARLY_STEPS = 10
 FORMATIVE_STEPS = 250
 """The stretch over which the shares of `likelihood` were counted."""
 LARGE_UPDATE = 0.3
-"""Relative update of one step. Healthy runs stay below 0.15 at usual rates and reach 0.35-0.42 at the
-edge of stability; runs that a learning rate ruined began at 1.1 to 14, one transformer at 0.42."""
+"""Relative update of one step. Healthy runs stay below 0.15 at usual rates and reach 0.35-0.42 at
+the edge of stability; runs that a learning rate ruined began at 1.1 to 14, one at 0.42."""
 
 _UPDATE = LAYER_COLUMN["update_ratio"]
 _GROWTH = LAYER_COLUMN["weight_growth"]
@@ -61,6 +61,10 @@ class ModelPast:
         self.large_update = 0.0
         """The first update ratio above `LARGE_UPDATE`, and the learning rate that made it."""
         self.large_update_lr = math.nan
+        self.large_update_seen = True
+        """Measured; False where it follows from a jump of the rate between two samples."""
+        self._last_update = math.nan
+        self._last_lr = math.nan
         self.judged_at = 0
         self.learns = True
         """Whether it was still improving at the sample of `judged_at`."""
@@ -110,11 +114,27 @@ class ModelPast:
             self.peak_information = max(self.peak_information, _least(infos))
             self.peak_sigma_share = max(self.peak_sigma_share, _least(sigmas))
 
+    def _infer_large_update(self, step: int, largest: float) -> None:
+        """A rate that was raised between two samples leaves no large update to be seen.
+
+        Updates grow with the rate, so the last measured one tells what the first steps at the new
+        rate did.
+        """
+        if self.large_update_step is not None or largest > LARGE_UPDATE or not self._last_lr > 0:
+            return
+        lr = self.value("lr")
+        implied = self._last_update * lr / self._last_lr
+        if lr >= 10 * self._last_lr and implied > LARGE_UPDATE:
+            self.large_update_step, self.large_update_seen = step, False
+            self.large_update, self.large_update_lr = implied, lr
+
     def absorb_update(self, step: int, largest: float) -> None:
         """Fold the largest update ratio of the model's matrices in."""
         self.updated = self.peak_update > 0
         if not math.isfinite(largest):
             return
+        self._infer_large_update(step, largest)
+        self._last_update, self._last_lr = largest, self.value("lr")
         self.peak_update = max(self.peak_update, largest)
         if largest > LARGE_UPDATE:
             if self.large_update_step is None:
@@ -228,8 +248,8 @@ class Past:
     def _learning(self, past: ModelPast) -> bool:
         window = max(100, self.step // 3)
         verdicts = [
-            past.information.rising(window, 1.1),
-            past.sigma_share.rising(window, 1.1),
+            past.information.rising(window, 0.01),
+            past.sigma_share.rising(window, 0.1),
             past.skill.climbing(window),
             self.loss.falling,
         ]

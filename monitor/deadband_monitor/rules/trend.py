@@ -50,12 +50,22 @@ class History:
                 older.append(value)
         return older, newer
 
-    def rising(self, window_steps: int, factor: float) -> bool | None:
-        """Whether the newer half's median exceeds the older's by `factor`; None: cannot tell."""
+    def rising(self, window_steps: int, goal: float) -> bool | None:
+        """Whether the growth from the older half to the newer leads to `goal` in good time.
+
+        Slow starts grow by a steady factor (a deep sigmoid network from 1e-5 to 0.01 in 1500
+        steps); dust that grows does not count. None: cannot tell.
+        """
         older, newer = self.halves(window_steps)
         if len(older) < MIN_POINTS // 2 or len(newer) < MIN_POINTS // 2:
             return None
-        return median(newer) > factor * median(older)
+        before, now = median(older), median(newer)
+        if now <= 1.1 * before or now <= 0:
+            return False
+        if before <= 0 or now >= goal:
+            return True
+        halves_to_go = math.log(goal / now) / math.log(now / before)
+        return halves_to_go * window_steps / 2 <= max(2000, 5 * self._steps[-1])
 
     def climbing(self, window_steps: int) -> bool | None:
         """Whether the newer half lies above the older by more than its own noise."""
@@ -85,11 +95,10 @@ class LossTrend:
 
     def __init__(self) -> None:
         self._recent: list[float] = []
-        self._first: list[float] = []
         self._falling: bool | None = None
         self._judged = False
         self.first = math.nan
-        """Median of the first three losses."""
+        """The first loss alone: a ruinous first step shows in the second."""
         self.fresh = math.nan
         """Median of the last eight losses: one wild batch does not move it."""
         self.highest = -math.inf
@@ -99,9 +108,8 @@ class LossTrend:
         finite = losses[np.isfinite(losses)].tolist()
         if not finite:
             return
-        if len(self._first) < 3:
-            self._first = (self._first + finite)[:3]
-            self.first = sorted(self._first)[len(self._first) // 2]
+        if math.isnan(self.first):
+            self.first = finite[0]
         self._recent = (self._recent + finite)[-self.WINDOW :]
         self.highest = max(self.highest, *finite)
         last = sorted(self._recent[-8:])

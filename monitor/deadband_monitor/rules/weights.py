@@ -154,9 +154,9 @@ def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:
         return False  # the loss is not this model's alone
     constant = past.models[model].value("loss_constant")
     level = float(np.fmax(constant, past.loss.first))
-    # 84 % of the runs that a learning rate ruined passed 1.5 times the constant loss; five of eight
-    # steps keep a catapult phase, which lasts a few, from counting.
-    return level > 0 and past.loss.above(1.5 * level, 5, 8)
+    # 84 % of the runs that a learning rate ruined passed 1.5 times the constant loss; a catapult
+    # phase does too (to 80 times, in a run that then learnt well), but is over within ten steps.
+    return level > 0 and past.loss.above(1.5 * level, 12, 16)
 
 
 class WeightCollapse(ModelRule):
