@@ -85,22 +85,24 @@ def work(workload: str, condition: str) -> None:
     elif condition == "every step":
         watch = deadband.watch(model, optimizer, every=1)
 
-    def turn(seconds: float) -> tuple[float, float, int]:
+    def turn(seconds: float) -> tuple[float, float, float]:
         steps = 0
+        spent = watch._cadence.spent_s if watch is not None else 0.0
         wall, cpu = time.perf_counter(), time.thread_time()
         while time.perf_counter() - wall < seconds:
             loss = step()
             if watch is not None:
                 watch.step(loss=loss)
             steps += 1
-        return (time.perf_counter() - wall) / steps, (time.thread_time() - cpu) / steps, steps
+        took = time.perf_counter() - wall
+        clocked = (watch._cadence.spent_s - spent) / took if watch is not None else 0.0
+        return took / steps, (time.thread_time() - cpu) / steps, clocked
 
     turn(TURN_S)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for _ in sys.stdin:
-        wall_s, cpu_s, _ = turn(TURN_S)
-        share = watch._overhead() if watch is not None else 0.0
+        wall_s, cpu_s, share = turn(TURN_S)
         dropped = watch._recorder.dropped if watch is not None else 0
         sys.stdout.write(f"{wall_s} {cpu_s} {share} {dropped}\n")
         sys.stdout.flush()
@@ -150,7 +152,8 @@ def measure(workload: str, turns: int) -> None:
             ]
             low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
             parts.append(f"{title} x{middle:.3f} ({low:.3f}..{high:.3f})")
-        share, dropped = rows[condition][-1][2:]
+        share = float(np.median([row[2] for row in rows[condition]]))
+        dropped = rows[condition][-1][3]
         clocked = f"clocked {share:.2%}, dropped {dropped:.0f}" if share else ""
         sys.stdout.write(f"  {condition:<11} {'  '.join(parts)}  {clocked}\n")
         sys.stdout.flush()
