@@ -1,4 +1,4 @@
-"""A plain training loop on digits, watched; stops for a line of input at every 20th step.
+"""A plain training loop on made-up classes, watched; stops for a line of input at every 20th step.
 
 Arguments: learning rate, steps. Says `at STEP` when it stops, and `done VERDICT` at its end.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 import deadband
@@ -19,9 +18,8 @@ PAUSE = 20
 def main(rate: float, steps: int) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    images, labels = load_digits(return_X_y=True)
-    inputs = torch.tensor(images, dtype=torch.float32) / 16
-    targets = torch.tensor(labels)
+    inputs = torch.rand(1800, 64)
+    targets = ((inputs - 0.5) @ torch.randn(64, 10)).argmax(1)
     model = nn.Sequential(
         nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10)
     )
