@@ -6,11 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 
 from deadband.wire import Flag
-from deadband_monitor.rules.facts import Facts
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.facts import LARGE_WEIGHTS, Facts
 from deadband_monitor.rules.past import ModelPast, Past
 
 HEALTHY_UPDATE = 0.01
 """First-step update that repaired ten of ten learning rates; 0.003 to 0.03 is usable."""
+
+LARGE_BIAS = 5.0
+"""A sigmoid's slope there is below 3 % of its largest."""
 
 Words = Callable[[Past, ModelPast, Facts, Sequence[Flag]], str]
 Lines = Callable[[Past, ModelPast, Facts, Sequence[Flag]], list[str]]
@@ -44,7 +48,7 @@ def _lr_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]
     ratio, lr = model.large_update, model.large_update_lr
     scale = HEALTHY_UPDATE / ratio
     start = (model.large_update_step or 0) <= 10
-    updates = "the first updates were" if start else "a step changed the weights by"
+    updates = "the first updates were" if start else "one step's update was"
     if math.isfinite(lr) and lr > 0:
         new = lr * scale
         text = (
@@ -58,6 +62,8 @@ def _lr_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]
         )
     if start:
         return text + "; start again, a ruined network does not recover"
+    if model.usual_lr > 0 and lr > 2 * model.usual_lr:
+        text += f"; it was {model.usual_lr:g} just before"
     return text + (
         f"; reload a checkpoint from before step {model.large_update_step}, check the schedule, "
         "clip the gradient norm at 1.0"
@@ -140,22 +146,43 @@ def _scale_lines(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Fla
     return [f"first sample: weights {typical:.2g} times PyTorch's default spread (He: 2.45)"]
 
 
+def _before(past: Past, model: ModelPast, layer: str) -> tuple[str, float]:
+    """The weight layer that feeds `layer`, and the mean of its bias at the first sample."""
+    layout = past.layout
+    assert layout is not None
+    row = layout.row_of.get((model.name, layer), -1)
+    for before in range(row, -1, -1):
+        if layout.matrix[before] and layout.layers[before].model == model.name:
+            bias = float(past.first[before, LAYER_COLUMN["bias_mean"]])
+            return layout.layers[before].name, bias
+    return "the layer before it", math.nan
+
+
 def _saturation_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> str:
     layer = next((flag.layer for flag in flags if flag.kind == "saturation"), "the layer")
-    wide = ""
-    if facts.spreads and max(facts.spreads) > 6:
-        wide = f" (they start {max(facts.spreads):.2g} times PyTorch's default)"
-    return (
-        f"bring the inputs of {layer} back to its steep part: smaller weights{wide} and zero "
-        "biases (nn.init.xavier_uniform_, nn.init.zeros_), nn.LayerNorm before it, or nn.ReLU instead"
-    )
+    feeder, bias = _before(past, model, layer)
+    mend = []
+    if abs(bias) > LARGE_BIAS:
+        mend.append(f"start the biases of {feeder} at 0 (nn.init.zeros_), they began at {bias:.2g}")
+    if facts.spreads and max(facts.spreads) > LARGE_WEIGHTS:
+        mend.append(
+            f"draw the weights with nn.init.xavier_uniform_, they began {max(facts.spreads):.2g} "
+            "times too wide"
+        )
+    if not mend:
+        mend.append(f"smaller weights and zero biases in {feeder} (nn.init.xavier_uniform_)")
+    return f"{'; '.join(mend)}; or put nn.LayerNorm before {layer}, or nn.ReLU in its place"
 
 
 def _saturation_lines(
     past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]
 ) -> list[str]:
     lines = []
-    if facts.spreads and max(facts.spreads) > 6:
+    layer = next((flag.layer for flag in flags if flag.kind == "saturation"), "")
+    feeder, bias = _before(past, model, layer)
+    if abs(bias) > LARGE_BIAS:
+        lines.append(f"first sample: the biases of {feeder} average {bias:.2g}")
+    if facts.spreads and max(facts.spreads) > LARGE_WEIGHTS:
         lines.append(
             f"first sample: weights {max(facts.spreads):.2g} times PyTorch's default spread"
         )
@@ -178,9 +205,11 @@ def _depth_lines(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Fla
 
 def _relu_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> str:
     layer = next((flag.layer for flag in flags if flag.kind == "dead-units"), "the layer")
+    feeder, bias = _before(past, model, layer)
+    began = f", they began at {bias:.2g}" if bias < -1 else ""
     return (
-        f"units of {layer} never fire: set the bias before it to 0 (nn.init.zeros_), initialise "
-        "with nn.init.kaiming_uniform_, or use nn.LeakyReLU(0.01), nn.ELU or nn.GELU"
+        f"start the biases of {feeder} at 0 (nn.init.zeros_){began}; initialise its weights with "
+        "nn.init.kaiming_uniform_, or use nn.LeakyReLU(0.01), nn.ELU or nn.GELU"
     )
 
 
@@ -210,8 +239,24 @@ def _overflow_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence
     where = f" in {layer}" if layer else ""
     return (
         f"find the first operation that overflows{where} with "
-        "torch.autograd.set_detect_anomaly(True): log or division of 0, exp of a large value, half precision; clip gradients, use bfloat16"
+        "torch.autograd.set_detect_anomaly(True): log or division of 0, exp of a large value, half "
+        "precision; clip gradients, use bfloat16"
     )
+
+
+def _low_advice(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> str:
+    scale, lr = HEALTHY_UPDATE / model.peak_update, model.value("lr")
+    if lr > 0:
+        new = lr * scale
+        return f"lr {lr:g} -> about {rounded(new)} ({rounded(0.3 * new)}-{rounded(3 * new)})"
+    return f"multiply the learning rate by about {rounded(scale)}"
+
+
+def _low_lines(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> list[str]:
+    return [
+        f"the largest update so far was {model.peak_update:.1e} of the weights, healthy starts "
+        f"near {HEALTHY_UPDATE:g}"
+    ]
 
 
 def _nothing(past: Past, model: ModelPast, facts: Facts, flags: Sequence[Flag]) -> list[str]:
@@ -234,6 +279,7 @@ _ADVICE: dict[str, Words] = {
     "saturating-activation": _saturation_advice,
     "depth-vanishing": _depth_advice,
     "dying-relu": _relu_advice,
+    "learning-rate-too-low": _low_advice,
     "over-regularisation": _decay_advice,
     "numerical-overflow": _overflow_advice,
 }
@@ -249,6 +295,7 @@ _EVIDENCE: dict[str, Lines] = {
     "saturating-activation": _saturation_lines,
     "depth-vanishing": _depth_lines,
     "dying-relu": _relu_lines,
+    "learning-rate-too-low": _low_lines,
     "over-regularisation": _decay_lines,
     "numerical-overflow": _nothing,
 }

@@ -156,6 +156,12 @@ CAUSES: tuple[Entry, ...] = (
         remedy="He or Xavier initialisation, residual connections, normalisation, fewer layers.",
     ),
     Entry(
+        word="learning-rate-too-low",
+        title="Learning rate too low",
+        meaning="No step changes the weights by more than a ten-thousandth of themselves.",
+        remedy="lr -> lr x 0.01 / (largest update ratio).",
+    ),
+    Entry(
         word="over-regularisation",
         title="Too much regularisation",
         meaning="Weight decay or a penalty pulls the weights to zero faster than data pulls back.",

@@ -80,6 +80,7 @@ SYMPTOMS_OF: dict[str, frozenset[str]] = {
     "dying-relu": frozenset(
         {"dead-units", "output-collapse", "constant-predictor", "vanishing-gradient"}
     ),
+    "learning-rate-too-low": frozenset({"constant-predictor"}),
     "over-regularisation": frozenset(
         {"weight-collapse", "output-collapse", "constant-predictor", "vanishing-gradient"}
     ),
@@ -195,6 +196,8 @@ def _candidates(past: Past, model: ModelPast, facts: Facts, flags: list[Flag]) -
         found.append(Candidate("bad-initialisation-scale (large)", start, 0, True))
     if "faint_depth" in facts.seen:
         found.append(Candidate("depth-vanishing", start, 0, True))
+    if "tiny_updates" in facts.seen:
+        found.append(Candidate("learning-rate-too-low", start, 2, True))
     if model.large_update_step is not None:
         phase = 2 if model.large_update_seen else 0  # one between two samples was before the second
         found.append(Candidate("learning-rate-too-high", model.large_update_step, phase, True))
@@ -211,7 +214,15 @@ def _candidates(past: Past, model: ModelPast, facts: Facts, flags: list[Flag]) -
 def _explains(candidate: Candidate, flags: list[Flag]) -> bool:
     """Whether it can bring about a standing symptom and was there when that began."""
     possible = SYMPTOMS_OF[candidate.word]
-    return any(flag.kind in possible and candidate.onset <= flag.onset_step + 1 for flag in flags)
+    return any(flag.kind in possible and candidate.onset <= _began(flag) + 1 for flag in flags)
+
+
+def _began(flag: Flag) -> int:
+    """Latest step at which its cause may have set in.
+
+    A constant predictor is what every network starts as; that it stays one is the symptom.
+    """
+    return flag.raised_step if flag.kind == "constant-predictor" else flag.onset_step
 
 
 def _residue(past: Past, model: ModelPast, flags: list[Flag]) -> list[Cause]:

@@ -101,7 +101,7 @@ class ConstantPredictor(ModelRule):
     """The model answers no better than one fixed answer would, and is not getting better."""
 
     kind = "constant-predictor"
-    samples_to_open = 5
+    samples_to_open = 3
     needs = ("information", "sigma_share", "skill")
     grace_steps = 100
 
@@ -115,8 +115,6 @@ class ConstantPredictor(ModelRule):
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
         assert past.layout is not None
-        if seen.step < self.grace_steps or model.lr_rising:
-            return None
         if model.value("batch_label_entropy") < 0.35:
             return None  # batches of one label: neither information nor skill means anything
         information, sigma = model.value("information"), model.value("sigma_share")
@@ -125,6 +123,11 @@ class ConstantPredictor(ModelRule):
             return None
         says_nothing = information < 0.01 or sigma < 0.1
         useless = math.isnan(skill) or skill < 0.02
+        clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
+        clear = (clear or skill > 0.2) and not skill < 0.1
+        if seen.step < self.grace_steps or model.lr_rising:
+            # Every network starts like this; only the onset is followed.
+            return Judgement(active=False, clear=clear)
         suspect = (says_nothing and useless) or skill < 0.05
         learning = not suspect or past.learning(model.name)
         empty = says_nothing and useless and not learning
@@ -132,10 +135,8 @@ class ConstantPredictor(ModelRule):
             self._stalled[model.name] = self._stalled.get(model.name, 0) + 1
         else:
             self._stalled[model.name] = 0
-        # Skill alone swings more than information does: ten samples instead of five.
+        # Skill alone swings more than information does: ten samples instead of three.
         stalled = self._stalled[model.name] >= 10 - self.samples_to_open
-        clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
-        clear = (clear or skill > 0.2) and not skill < 0.1
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
         if past.layout.several_models:

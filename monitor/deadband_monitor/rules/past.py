@@ -61,6 +61,8 @@ class ModelPast:
         self.large_update = 0.0
         """The first update ratio above `LARGE_UPDATE`, and the learning rate that made it."""
         self.large_update_lr = math.nan
+        self.usual_lr = math.nan
+        """The learning rate of the sample before that update."""
         self.large_update_seen = True
         """Measured; False where it follows from a jump of the rate between two samples."""
         self._last_update = math.nan
@@ -127,6 +129,7 @@ class ModelPast:
         if lr >= 10 * self._last_lr and implied > LARGE_UPDATE:
             self.large_update_step, self.large_update_seen = step, False
             self.large_update, self.large_update_lr = implied, lr
+            self.usual_lr = self._last_lr
 
     def absorb_update(self, step: int, largest: float) -> None:
         """Fold the largest update ratio of the model's matrices in."""
@@ -134,12 +137,14 @@ class ModelPast:
         if not math.isfinite(largest):
             return
         self._infer_large_update(step, largest)
-        self._last_update, self._last_lr = largest, self.value("lr")
+        before, self._last_lr = self._last_lr, self.value("lr")
+        self._last_update = largest
         self.peak_update = max(self.peak_update, largest)
         if largest > LARGE_UPDATE:
             if self.large_update_step is None:
                 self.large_update_step = step
                 self.large_update, self.large_update_lr = largest, self.value("lr")
+                self.usual_lr = before
             self.last_large_update = step
 
 

@@ -90,8 +90,10 @@ class UpdateTooLarge:
     needs = ("update_ratio",)
     grace_steps = 0
 
-    WATCH_STEPS = 150
+    WATCH_STEPS = 300
     """Harm shows within 31 steps in per-step traces; the rest is room for a coarse cadence."""
+    PLAIN = 1.0
+    """18 of 19 ruinous rates began above it, no healthy run at a usual rate came near."""
 
     def __init__(self) -> None:
         self._spells: dict[str, _Spell] = {}
@@ -148,7 +150,8 @@ def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:
         if standing and standing[0] == "critical" and standing[1] >= spell.onset:
             return True
     standing = past.standing.get(("constant-predictor", model))
-    if standing and standing[0] != "info" and standing[1] <= spell.last + 50:
+    plain = max(spell.rows.values()) > UpdateTooLarge.PLAIN
+    if standing and standing[0] != "info" and standing[2] >= spell.onset and plain:
         return True
     if layout.several_models:
         return False  # the loss is not this model's alone
