@@ -15,6 +15,7 @@ from processes import RUN, ScriptedTraining, await_end, ended, follow, has_sampl
 from deadband import wire
 from deadband_monitor.errors import SourceError, UnknownRun
 from deadband_monitor.hub import registry
+from deadband_monitor.hub.detach import NICENESS
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.source.open import open_source
@@ -61,6 +62,16 @@ def test_nothing_is_left_behind_but_the_recording(training: ScriptedTraining, ho
     assert [path.name for path in (home / "runs").iterdir()] == [f"{RUN}.dbr"]
     assert list(wire.live_folder().iterdir()) == []
     assert not arena.exists()
+
+
+def test_the_hub_is_a_process_of_its_own(training: ScriptedTraining) -> None:
+    hub = training.start()
+    assert os.getsid(hub) not in (os.getsid(0), os.getsid(training.pid), hub)
+    assert os.getpriority(os.PRIO_PROCESS, hub) == NICENESS
+    assert os.readlink(f"/proc/{hub}/cwd") == "/"
+    assert {os.readlink(f"/proc/{hub}/fd/{stream}") for stream in (0, 1, 2)} == {os.devnull}
+    children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text()
+    assert children == ""
 
 
 def test_kill_9_on_training_leaves_every_frame_and_the_status_killed(
