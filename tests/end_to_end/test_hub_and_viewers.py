@@ -68,8 +68,10 @@ def test_the_hub_is_a_process_of_its_own(training: ScriptedTraining) -> None:
     hub = training.start()
     assert os.getsid(hub) not in (os.getsid(0), os.getsid(training.pid), hub)
     assert os.getpriority(os.PRIO_PROCESS, hub) == NICENESS
-    assert os.readlink(f"/proc/{hub}/cwd") == "/"
-    assert {os.readlink(f"/proc/{hub}/fd/{stream}") for stream in (0, 1, 2)} == {os.devnull}
+    process = Path(f"/proc/{hub}")
+    assert (process / "cwd").readlink() == Path("/")
+    streams = {(process / "fd" / number).readlink() for number in "012"}
+    assert streams == {Path(os.devnull)}
     children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text()
     assert children == ""
 
