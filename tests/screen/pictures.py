@@ -1,4 +1,4 @@
-"""Runs to look at: fixed data, a fixed clock, no thread, so that a picture is the same each time."""
+"""Runs to look at: fixed data, a fixed clock and no thread, so that a picture stays the same."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def with_status(source: FakeSource, status: str, error: str = "") -> FakeSource:
 
 
 def app_on(source: FakeSource | Recorded, ink: Ink = DARK, late_s: float = 0.3) -> DeadbandApp:
-    return DeadbandApp(
-        source, ink=ink, clock=lambda: source.last_heard + late_s, threaded=False
-    )
+    return DeadbandApp(source, ink=ink, clock=lambda: source.last_heard + late_s, threaded=False)
 
 
 class Recorded:

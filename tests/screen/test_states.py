@@ -31,7 +31,8 @@ from deadband_monitor.tui.widgets.canvas import Canvas
 
 async def words(source: FakeSource, size: tuple[int, int] = LARGE, late_s: float = 0.3) -> str:
     app = app_on(source, late_s=late_s)
-    async with app.run_test(size=size):
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
         return shown(app)
 
 
@@ -81,7 +82,8 @@ async def test_a_lost_hub_leaves_the_picture_and_says_so() -> None:
     source = healthy()
     source.link_shown = "lost"
     app = app_on(source)
-    async with app.run_test(size=LARGE):
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.pause()
         assert "HUB LOST" in shown(app)
         assert "trying again" in shown(app)
         assert app.screen.has_class("-stale")
@@ -104,7 +106,8 @@ async def test_a_source_that_refuses_ends_in_words_not_in_a_traceback() -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16), (200, 60), (100, 20), (70, 60)])
 async def test_the_headlines_are_in_sight_at_every_size(size: tuple[int, int]) -> None:
     app = app_on(collapsed())
-    async with app.run_test(size=size):
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
         page = shown(app)
         assert page.count("worst net.") == 3
         assert "FAILING" in page
@@ -118,6 +121,7 @@ async def test_the_headlines_are_in_sight_at_every_size(size: tuple[int, int]) -
 async def test_a_tiny_terminal_gets_one_line() -> None:
     app = app_on(collapsed())
     async with app.run_test(size=(50, 10)) as pilot:
+        await pilot.pause()
         tiny = app.screen.query_one("#tiny", Canvas)
         assert "FAILING" in "".join(text for text, _ in tiny.rows[0])
         assert "too small" in "".join(text for text, _ in tiny.rows[1])
@@ -135,6 +139,7 @@ async def test_any_number_of_layers_fits(layers: int, size: tuple[int, int]) -> 
     source.finish()
     app = app_on(source)
     async with app.run_test(size=size) as pilot:
+        await pilot.pause()
         assert "net.0" in shown(app) or "+" in shown(app)
         for _ in range(3):
             await pilot.press("j", "s")
@@ -143,7 +148,8 @@ async def test_any_number_of_layers_fits(layers: int, size: tuple[int, int]) -> 
 @pytest.mark.parametrize("ink", [PLAIN, ASCII, BASIC], ids=["plain", "ascii", "16 colours"])
 async def test_without_colours_the_collapse_is_still_told(ink: object) -> None:
     app = app_on(collapsed(), ink=ink)  # type: ignore[arg-type]
-    async with app.run_test(size=LARGE):
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.pause()
         app.repaint()
         picture = app.export_screenshot()
         assert "FAILING" in shown(app)
@@ -156,7 +162,8 @@ async def test_a_critical_flag_rings_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(App, "bell", lambda self: rung.append(1))
     source = collapsed(samples=50)
     app = app_on(source)
-    async with app.run_test(size=SMALL):
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
         assert not rung
         source.advance(50)
         app.repaint()
@@ -168,7 +175,8 @@ async def test_coming_late_to_a_collapse_does_not_ring(monkeypatch: pytest.Monke
     rung: list[int] = []
     monkeypatch.setattr(App, "bell", lambda self: rung.append(1))
     app = app_on(collapsed())
-    async with app.run_test(size=SMALL):
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
         app.repaint()
         assert not rung
 
@@ -249,11 +257,11 @@ async def test_a_machine_without_runs_says_what_to_type() -> None:
 
 
 async def test_a_long_list_follows_the_cursor() -> None:
-    app = picker(tuple(entry(f"run-{number:06d}") for number in range(200)))
+    app = picker(tuple(entry(f"run-{number:06d}") for number in range(60)))
     async with app.run_test(size=SMALL) as pilot:
         await settled(app)
-        await pilot.press(*["down"] * 60)
-        assert "▸ ✓ finished   run-000060" in shown(app)
+        await pilot.press(*["down"] * 25)
+        assert "▸ ✓ finished   run-000025" in shown(app)
 
 
 async def test_clicks_choose_and_open_a_run() -> None:

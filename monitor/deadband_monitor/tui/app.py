@@ -25,8 +25,14 @@ from deadband_monitor.source.open import open_entry
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.draw.state_line import Head, Standing, standing
 from deadband_monitor.tui.feed import Feed
-from deadband_monitor.tui.governor import Governor
-from deadband_monitor.tui.ink import DARK_THEME, LIGHT_THEME, THEMES, Ink
+from deadband_monitor.tui.governor import (
+    EVERYTHING,
+    NUMBERS_EVERY_S,
+    TRENDS_EVERY_S,
+    Due,
+    Governor,
+)
+from deadband_monitor.tui.ink import DARK_THEME, LIGHT_THEME, THEMES, Depth, Ink
 from deadband_monitor.tui.keys import KEYS, RUN
 from deadband_monitor.tui.screens.base import Player, RunScreen, SizedScreen
 from deadband_monitor.tui.screens.dashboard import DashboardScreen
@@ -38,8 +44,6 @@ from deadband_monitor.tui.screens.runs import PickerScreen
 from deadband_monitor.tui.view import View, critical_flags
 
 FPS = 4.0
-NUMBERS_EVERY_S = 0.5
-"""People cannot read figures that change faster."""
 KEY_PATIENCE_S = 0.05
 """A key press waits this long for a reader that is busy; then the next tick draws its picture."""
 RATE_WINDOW = 64
@@ -65,7 +69,8 @@ class DeadbandApp(App[int]):
         clock: Callable[[], float] = time.time,
         threaded: bool = True,
     ) -> None:
-        super().__init__()
+        # With NO_COLOR Textual would write greys, unless told to keep the terminal's own colours.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.ink = ink or Ink.detect(
             colors=self.console.color_system,
             no_color=self.no_color,
@@ -83,6 +88,7 @@ class DeadbandApp(App[int]):
         self._threaded = threaded
         self._shown: tuple[object, ...] = ()
         self._numbers_at = 0.0
+        self._trends_at = 0.0
         self._soon = False
         self._owed = False
         self._rung: set[int] | None = None
@@ -150,7 +156,7 @@ class DeadbandApp(App[int]):
             return
         if not isinstance(screen, RunScreen):
             if force:
-                screen.paint(numbers=True)
+                screen.paint(EVERYTHING)
             return
         with self.feed.look(KEY_PATIENCE_S if force else 0.0) as held:
             if not held:
@@ -163,15 +169,22 @@ class DeadbandApp(App[int]):
             self.view.last_step = player.last_step if player else None
             self._sound(state.flags.values())
             now = time.monotonic()
-            numbers = force or now - self._numbers_at >= NUMBERS_EVERY_S
+            due = Due(
+                numbers=force or now - self._numbers_at >= NUMBERS_EVERY_S,
+                trends=force or now - self._trends_at >= TRENDS_EVERY_S,
+            )
+            if due.numbers:
+                self._numbers_at = now
+            if due.trends:
+                self._trends_at = now
             shown = (screen, state, state.seq, self.feed.source.link, self.feed.error,
                      player and (player.position, player.playing))  # fmt: skip
             if shown == self._shown and not force:
-                screen.paint_frame()
+                screen.paint_frame(due)
                 return
-            if numbers:
-                self._numbers_at, self._shown = now, shown
-            screen.paint(numbers=numbers)
+            if due == EVERYTHING:
+                self._shown = shown
+            screen.paint(due)
 
     def head(self) -> Head:
         """What the state line says now."""
@@ -329,6 +342,9 @@ class DeadbandApp(App[int]):
 
     def action_theme(self) -> None:
         """Dark or light."""
+        if self.ink.depth is not Depth.FULL:
+            self.notify("this terminal has no colours to choose from", timeout=3)
+            return
         self.theme = LIGHT_THEME if self.ink.dark else DARK_THEME
 
     def action_detach(self) -> None:

@@ -6,6 +6,7 @@ Textual's writer blocks the event loop once 30 writes wait, so a slow link shows
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 SLOW_RATIO = 1.5
 """A tick later than this many periods is late."""
@@ -13,6 +14,21 @@ PATIENCE_S = 3.0
 """Late ticks for this long halve the rate."""
 RECOVERY_S = 10.0
 """Ticks in time for this long double it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a picture may change beside the map and the flags, which change at once."""
+
+    numbers: bool
+    """Headline figures and the state line: people cannot read what changes faster than 2/s."""
+    trends: bool
+    """Charts, sparklines and tables: they show the past, and are half of what a picture writes."""
+
+
+EVERYTHING = Due(numbers=True, trends=True)
+NUMBERS_EVERY_S = 0.5
+TRENDS_EVERY_S = 1.0
 
 
 class Governor:

@@ -44,7 +44,7 @@ class Palette:
     badge_text: str
     heat: tuple[str, ...]
     """Below the band (2), inside it (4), above it (2). Chosen so that inside and outside stay at
-    least 28 apart (CIE76) for normal, protan, deutan and tritan sight; tests check it."""
+    least 20 apart (CIE76) for normal, protan, deutan and tritan sight; tests check it."""
 
 
 DARK = Palette(
@@ -205,4 +205,4 @@ def _few(name: str, *, colors: bool) -> Style:
     if kind == "badge":
         return Style(color=color, reverse=True, bold=True)
     bold = name in ("title", "key", "warn", "crit", "strong")
-    return Style(color=color, bold=bold or None, underline=name == "crit" or None)
+    return Style(color=color, bold=bold or None)

@@ -36,6 +36,8 @@ class Key:
     action: str
     label: str
     """One word for the key line."""
+    help_shown: str = ""
+    """As the help writes it, where it speaks for two keys."""
     doc: str
     """For the help; empty where another key speaks for this one."""
     group: str
@@ -57,22 +59,25 @@ KEYS: tuple[Key, ...] = (
         doc="more steps in a column, up to the whole run", where=RUN),
     Key(keys=("right_square_bracket",), shown="]", action="zoom(1)", label="Zoom", group="Time",
         rank=6, doc="fewer steps in a column: the newest part, closer", where=RUN),
-    Key(keys=("left",), shown="←", action="step(-1)", label="Back", group="Recording",
-        doc="one sample back", where=RUN, replay=True),
+    Key(keys=("left",), shown="←", help_shown="← →", action="step(-1)", label="Back",
+        group="Recording", doc="one sample back, one on", where=RUN, replay=True),
     Key(keys=("right",), shown="→", action="step(1)", label="Step", group="Recording",
-        doc="one sample on", where=RUN, replay=True),
-    Key(keys=("shift+left",), shown="shift+←", action="step(-25)", label="Back", group="Recording",
-        doc="25 samples back", where=RUN, replay=True),
+        doc="", where=RUN, replay=True),
+    Key(keys=("shift+left",), shown="shift+←", help_shown="shift+← →",
+        action="step(-25)", label="Back", group="Recording",
+        doc="25 samples back, 25 on", where=RUN, replay=True),
     Key(keys=("shift+right",), shown="shift+→", action="step(25)", label="On", group="Recording",
-        doc="25 samples on", where=RUN, replay=True),
-    Key(keys=("g", "home"), shown="g home", action="seek_end(False)", label="First",
-        group="Recording", doc="to the first step", where=RUN, replay=True),
+        doc="", where=RUN, replay=True),
+    Key(keys=("g", "home"), shown="g home", help_shown="g G", action="seek_end(False)",
+        label="First", group="Recording", doc="to the first step, to the last", where=RUN,
+        replay=True),
     Key(keys=("G", "end"), shown="G end", action="seek_end(True)", label="Last",
-        group="Recording", doc="to the last step", where=RUN, replay=True),
-    Key(keys=("plus", "equals_sign"), shown="+", action="speed(2.0)", label="Faster",
-        group="Recording", doc="play twice as fast", where=RUN, replay=True),
+        group="Recording", doc="", where=RUN, replay=True),
+    Key(keys=("plus", "equals_sign"), shown="+", help_shown="+ -", action="speed(2.0)",
+        label="Faster", group="Recording", doc="play twice as fast, half as fast", where=RUN,
+        replay=True),
     Key(keys=("minus",), shown="-", action="speed(0.5)", label="Slower", group="Recording",
-        doc="play half as fast", where=RUN, replay=True),
+        doc="", where=RUN, replay=True),
     Key(keys=("o",), shown="o", action="onset", label="Onset", group="Recording",
         doc="to the onset of the flag at hand", where=RUN, replay=True),
     Key(keys=tuple("12345678"), shown="1-8", action="metric", label="Metric", group="Heat map",
@@ -123,7 +128,9 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("question_mark", "f1"), shown="?", action="app.help", label="Help", group="Screen",
         rank=9, doc="this page", where=ANYWHERE),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Detach", group="Screen",
-        rank=10, doc="leave; training is never touched", where=ANYWHERE),
+        rank=10, doc="leave; training is never touched", where=(*RUN, OUTPUT)),
+    Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Quit", group="Screen",
+        rank=10, doc="leave", where=(PICKER,)),
 )  # fmt: skip
 
 SIGNS: tuple[tuple[str, str], ...] = (

@@ -126,9 +126,9 @@ class View:
         layer = self.state.layers[row]
         self._selected, self.following = (layer.model, layer.name), False
 
-    def select_next(self, by: int) -> None:
-        """Move along the order in which layers are shown."""
-        order = self.order
+    def select_next(self, by: int, *, on_map: bool) -> None:
+        """Move along the layers: those of the map, or all of them."""
+        order = self.on_map if on_map else self.order
         if not order:
             return
         at = order.index(self.selected) if self.selected in order else 0
@@ -151,6 +151,16 @@ class View:
                 bad = badness(self.metric, self.now(self.metric))
                 self._order.sort(key=lambda row: (-RANK[self.severity(row)], -bad[row]))
         return self._order
+
+    @property
+    def on_map(self) -> list[int]:
+        """Rows that the map shows: layers without the metric would be gaps in the picture."""
+        order = self.order
+        if len(order) != self.layers.low.shape[1]:
+            return order
+        column = LAYER_COLUMN[self.metric.name]
+        measured = np.atleast_1d(np.isfinite(self.layers.low[:, :, column]).any(axis=0))
+        return [row for row in order if measured[row]] or order
 
     def _worst_layer(self) -> LayerKey | None:
         """Where the worst flag began, else the worst reading of the metric on show."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
 from textual import events
 from textual.screen import Screen
 
-from deadband_monitor.tui.keys import HEAT_METRICS, key_line
+from deadband_monitor.tui.governor import Due
+from deadband_monitor.tui.keys import DASHBOARD, HEAT_METRICS, key_line
 from deadband_monitor.tui.widgets.panels import KeyLine, StateLine
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class SizedScreen(Screen[None]):
         """The app."""
         return cast("DeadbandApp", self.app)
 
-    def paint(self, *, numbers: bool) -> None:
-        """Draw what has changed; figures only where `numbers` says so."""
+    def paint(self, due: Due) -> None:
+        """Draw what has changed and is due."""
 
 
 class RunScreen(SizedScreen):
@@ -74,9 +75,11 @@ class RunScreen(SizedScreen):
 
     where: ClassVar[str]
 
-    def paint_frame(self) -> None:
+    def paint_frame(self, due: Due) -> None:
         """State line and key line, the same on all screens."""
         app = self.deadband
+        if not due.numbers:
+            return
         for line in self.query(StateLine):
             line.paint(app.head())
         for keys in self.query(KeyLine):
@@ -145,7 +148,7 @@ class RunScreen(SizedScreen):
 
     def action_select(self, by: int) -> None:
         """The next layer."""
-        self.deadband.view.select_next(by)
+        self.deadband.view.select_next(by, on_map=self.where == DASHBOARD)
         self.deadband.repaint()
 
     def action_follow(self) -> None:

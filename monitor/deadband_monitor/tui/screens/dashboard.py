@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
 from deadband_monitor.tui.draw.progress import progress
+from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import DASHBOARD, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.widgets.canvas import Canvas
@@ -57,23 +58,24 @@ class DashboardScreen(RunScreen):
         yield self.progress
         yield KeyLine(id="keys")
 
-    def paint(self, *, numbers: bool) -> None:
+    def paint(self, due: Due) -> None:
         """Draw what has changed."""
         app, view = self.deadband, self.deadband.view
-        self.paint_frame()
+        self.paint_frame(due)
         if self.has_class("-tiny"):
             return
         player = app.player
         self.progress.display = player is not None
         self.set_class(app.feed.source.link == "lost", "-stale")
         view.update(self.heat.columns)
-        if numbers:
+        if due.numbers:
             self.headlines.paint(view)
+        self.heat.paint(view, numbers=due.trends)
+        if due.trends:
             if self.readings.display:
                 self.readings.paint(view)
-        self.heat.paint(view, numbers=numbers)
-        self.loss.paint(view)
-        self.gradient.paint(view)
+            self.loss.paint(view)
+            self.gradient.paint(view)
         self.flags.paint(view)
         self.diagnosis.paint(view)
         if player is not None:

@@ -18,6 +18,7 @@ from deadband_monitor.tui.draw.flag_page import Exhibit, flag_page
 from deadband_monitor.tui.draw.flags import LOOK, flag_rows, place
 from deadband_monitor.tui.draw.scale import Values
 from deadband_monitor.tui.draw.spark import squeeze
+from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import FLAG, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.view import View
@@ -51,10 +52,10 @@ class FlagScreen(RunScreen):
         """Keys go to the screen; the wheel scrolls the page."""
         self.body.can_focus = False
 
-    def paint(self, *, numbers: bool) -> None:
+    def paint(self, due: Due) -> None:
         """Draw the flag at hand."""
         view = self.deadband.view
-        self.paint_frame()
+        self.paint_frame(due)
         view.update(max(self.size.width - 30, 20))
         flags, flag = view.flags, view.flag
         self.list.entitle(f"flags · {len(view.state.open_flags)} open of {len(flags)}")
@@ -67,7 +68,7 @@ class FlagScreen(RunScreen):
         self.list.show(
             flag_rows(flags[first:], flag.id, self.list.size.width, self.list.size.height)
         )
-        if not numbers:
+        if not due.trends:
             return
         severity = LOOK[flag.severity][1]
         self.body.border_title = None

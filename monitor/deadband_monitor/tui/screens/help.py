@@ -8,6 +8,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
 from deadband_monitor.tui.draw.text import Row, cut, pad, wrap
+from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import SIGNS, groups
 from deadband_monitor.tui.widgets.canvas import Canvas
 
@@ -42,7 +43,7 @@ class HelpScreen(ModalScreen[None]):
         """A line down or up."""
         self.frame.scroll_relative(y=3 * by, animate=False)
 
-    def paint(self, *, numbers: bool) -> None:
+    def paint(self, due: Due) -> None:
         """Nothing moves here."""
 
 
@@ -57,7 +58,7 @@ def help_rows(where: str, *, replay: bool, width: int) -> list[Row]:
                 rows.append(
                     [
                         (pad(group if at == line == 0 else "", 11), "dim"),
-                        (pad(key.shown if line == 0 else "", 11), "key"),
+                        (pad((key.help_shown or key.shown) if line == 0 else "", 11), "key"),
                         (part, "text"),
                     ]
                 )

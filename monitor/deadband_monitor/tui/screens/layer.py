@@ -9,8 +9,9 @@ from textual.containers import Horizontal
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
 from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
 from deadband_monitor.tui.draw.readings import table
-from deadband_monitor.tui.draw.text import count, figure
-from deadband_monitor.tui.keys import LAYER, bindings
+from deadband_monitor.tui.draw.text import count, figure, fit
+from deadband_monitor.tui.governor import Due
+from deadband_monitor.tui.keys import HEAT_METRICS, LAYER, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
@@ -40,22 +41,21 @@ class LayerScreen(RunScreen):
         yield self.table
         yield KeyLine(id="keys")
 
-    def paint(self, *, numbers: bool) -> None:
+    def paint(self, due: Due) -> None:
         """Draw the layer at hand."""
         view = self.deadband.view
-        self.paint_frame()
+        self.paint_frame(due)
         view.update(max(self.size.width - 30, 20))
         row = view.selected
         if row is None:
             self.table.show([[("no layer yet", "dim")]])
             return
         shown = view.metric
-        other = "saturation" if shown.name == "out_variance" else "out_variance"
-        for canvas, metric in zip(
-            self.charts, (shown, LAYER_METRICS[LAYER_COLUMN[other]]), strict=True
-        ):
-            paint_metric(canvas, view, row, metric)
-        if not numbers:
+        if due.trends:
+            pair = (shown, companion(view, row, shown))
+            for canvas, metric in zip(self.charts, pair, strict=True):
+                paint_metric(canvas, view, row, metric)
+        if not due.numbers:
             return
         layer = view.state.layers[row]
         place = view.order.index(row) + 1 if row in view.order else row + 1
@@ -78,6 +78,15 @@ class LayerScreen(RunScreen):
             self.table.styles.height = height
 
 
+def companion(view: View, row: int, shown: Metric) -> Metric:
+    """What the second chart shows: the first of the telling metrics that this layer has."""
+    others = [LAYER_METRICS[LAYER_COLUMN[name]] for name in HEAT_METRICS if name != shown.name]
+    for metric in others:
+        if bool(np.isfinite(view.layer_trend(row, metric)).any()):
+            return metric
+    return others[0]
+
+
 def paint_metric(canvas: Canvas, view: View, row: int, metric: Metric) -> None:
     """One metric of one layer as a chart, with the ends of its band."""
     width, height = canvas.size
@@ -98,4 +107,7 @@ def paint_metric(canvas: Canvas, view: View, row: int, metric: Metric) -> None:
         for flag in view.state.open_flags
         if flag.layer == layer.name or layer.name in flag.followers or not flag.layer
     ][:1]
-    canvas.show(chart(curve, width, height, limits=limits, marks=marks))
+    rows = chart(curve, width, height, limits=limits, marks=marks)
+    if rows and not np.isfinite(curve.mean).any():
+        rows[len(rows) // 2] = fit([("  not measured in this layer", "dim")], width)
+    canvas.show(rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 from textual.app import ComposeResult
 
 from deadband_monitor.tui.draw.text import Row, fit
+from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import OUTPUT, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.widgets.canvas import Canvas
@@ -32,11 +33,11 @@ class OutputScreen(RunScreen):
         yield self.text
         yield KeyLine(id="keys")
 
-    def paint(self, *, numbers: bool) -> None:
+    def paint(self, due: Due) -> None:
         """Draw the last lines that fit."""
-        self.paint_frame()
+        self.paint_frame(due)
         self.text.entitle(f"output · {self._path}")
-        if numbers:
+        if due.numbers:
             width, height = self.text.size
             self.text.show([fit(row, width) for row in tail(self._path, height)])
 

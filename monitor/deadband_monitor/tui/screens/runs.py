@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.tui.draw.run_list import heading, run_row
 from deadband_monitor.tui.draw.text import Row, fit, spread
+from deadband_monitor.tui.governor import EVERYTHING, Due
 from deadband_monitor.tui.keys import PICKER, bindings, key_line
 from deadband_monitor.tui.screens.base import SizedScreen
 from deadband_monitor.tui.widgets.canvas import Canvas
@@ -60,16 +61,16 @@ class PickerScreen(SizedScreen):
         self.entries, self._known = entries, True
         if entries and self._chosen not in [entry.run for entry in entries]:
             self._chosen = entries[0].run
-        self.paint(numbers=True)
+        self.paint(EVERYTHING)
 
     @property
     def chosen(self) -> RunEntry | None:
         """The run at hand."""
         return next((entry for entry in self.entries if entry.run == self._chosen), None)
 
-    def paint(self, *, numbers: bool) -> None:
+    def paint(self, due: Due) -> None:
         """Draw the list."""
-        del numbers
+        del due
         width = self.list.size.width
         now = self.deadband.clock()
         live = sum(entry.live for entry in self.entries)
@@ -103,7 +104,7 @@ class PickerScreen(SizedScreen):
         if names:
             at = names.index(self._chosen) if self._chosen in names else 0
             self._chosen = names[min(max(at + by, 0), len(names) - 1)]
-            self.paint(numbers=True)
+            self.paint(EVERYTHING)
 
     def action_open(self) -> None:
         """Open the run at hand."""
@@ -126,6 +127,6 @@ class PickerScreen(SizedScreen):
         if 0 <= at < len(self.entries):
             again = self.entries[at].run == self._chosen
             self._chosen = self.entries[at].run
-            self.paint(numbers=True)
+            self.paint(EVERYTHING)
             if again:
                 self.action_open()

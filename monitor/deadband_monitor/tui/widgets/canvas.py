@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.content import Content
 from textual.geometry import Region
@@ -41,6 +42,7 @@ class Canvas(Widget):
         super().__init__(id=id, classes=classes)
         self.rows: list[Row] = []
         self._titled = ""
+        self._base: tuple[object, Style] | None = None
 
     @property
     def stage(self) -> Stage:
@@ -66,15 +68,43 @@ class Canvas(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row as a strip."""
-        base = self.rich_style
+        base = self._ground()
         width = self.size.width
         if y >= len(self.rows):
             return Strip.blank(width, base)
         ink = self.stage.ink
-        segments = [Segment(ink.text(text), base + ink.style(name)) for text, name in self.rows[y]]
+        segments = []
+        for text, name in without_blanks(self.rows[y]):
+            style = base + ink.style(name)
+            # A blank needs no colour but its ground's: nine bytes less on the wire.
+            plain = text.isspace() and not style.reverse
+            segments.append(Segment(ink.text(text), style.background_style if plain else style))
         return Strip(segments).adjust_cell_length(width, base)
+
+    def _ground(self) -> Style:
+        """The widget's own style, which Textual would work out anew for each line."""
+        if self._base is None or self._base[0] != self.app.theme:
+            self._base = self.app.theme, self.rich_style
+        return self._base[1]
 
     def on_resize(self, event: events.Resize) -> None:
         """A new size needs new rows."""
         del event
         self.stage.repaint_soon()
+
+
+def without_blanks(row: Row) -> Row:
+    """The row with blanks joined to what stands before them: each span costs an escape sequence."""
+    joined: Row = []
+    for text, name in row:
+        if joined and not name.startswith(GROUNDED) and text.isspace():
+            before, style = joined[-1]
+            if not style.startswith(GROUNDED):
+                joined[-1] = (before + text, style)
+                continue
+        joined.append((text, name))
+    return joined
+
+
+GROUNDED = ("heat.", "badge.")
+"""Styles whose blanks are seen."""

@@ -17,7 +17,7 @@ from deadband_monitor.tui.draw.heat import Lanes, Levels, axis, cells, fold, lay
 from deadband_monitor.tui.draw.scale import levels, worst_row
 from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit
 from deadband_monitor.tui.keys import HEAT_METRICS
-from deadband_monitor.tui.view import View
+from deadband_monitor.tui.view import RANK, View
 from deadband_monitor.tui.widgets.canvas import Canvas
 
 TILE = 10
@@ -36,6 +36,8 @@ class HeatMap(Vertical):
         self._axis = Canvas(classes="heat-axis")
         self._legend = Canvas(classes="heat-legend")
         self._columns = 0
+        self._shown: list[tuple[tuple[Lanes, bool], Levels] | None] = [None] * MOST_TILES
+        """What each tile shows."""
         self._titled = ""
 
     def compose(self) -> ComposeResult:
@@ -63,7 +65,7 @@ class HeatMap(Vertical):
         self._place_tiles()
         ink = self._labels.stage.ink
         rows = self._labels.size.height
-        lanes = lay_out(view.order, rows, halves=not ink.glyph_map)
+        lanes = lay_out(view.on_map, rows, halves=not ink.glyph_map)
         metric = view.metric
         folded = fold(metric, view.map_values(metric), lanes)
         steps = levels(metric, folded)
@@ -100,21 +102,22 @@ class HeatMap(Vertical):
         self._values.styles.width = VALUE_WIDTH
 
     def _show_tiles(self, steps: Levels, lanes: Lanes, *, glyphs: bool) -> None:
+        drawn = (lanes, glyphs)
         for at, tile in enumerate(self._tiles):
             part = steps[at * TILE : (at + 1) * TILE]
             if not len(part):
                 break
-            tile.show(cells(part, lanes, glyphs=glyphs))
+            old = self._shown[at]
+            if old is None or old[0] != drawn or not np.array_equal(old[1], part):
+                self._shown[at] = (drawn, part)
+                tile.show(cells(part, lanes, glyphs=glyphs))
 
     def _label(self, view: View, layers: tuple[int, ...]) -> Row:
-        """Cursor, sign of the worst flag, name; a folded row is named for its worst layer."""
+        """Cursor, sign of the worst flag, name."""
         if not layers:
             return []
         named = self._speaker(view, layers)
-        severity = max(
-            (view.severity(row) for row in layers),
-            key=("", "info", "warning", "critical").index,
-        )
+        severity = max((view.severity(row) for row in layers), key=RANK.__getitem__)
         sign, _, style = LOOK.get(severity, (" ", "", ""))
         held = view.selected in layers
         more = f" +{len(layers) - 1}" if len(layers) > 1 else ""
@@ -130,19 +133,19 @@ class HeatMap(Vertical):
         )
 
     def _speaker(self, view: View, layers: tuple[int, ...]) -> int:
-        """The layer that a folded row is named for: the one at hand, else the worst."""
+        """The layer that a folded row is named for: at hand, flagged, or its first.
+
+        Not the worst reading: alike layers would take turns, and names must stand still.
+        """
         selected = view.selected
         if selected is not None and selected in layers:
             return selected
-        if len(layers) == 1:
-            return layers[0]
-        worst = worst_row(view.metric, view.now(view.metric)[list(layers)])
-        return layers[worst or 0]
+        return max(layers, key=lambda row: (RANK[view.severity(row)], -row))
 
     def _value(self, view: View, newest: np.ndarray, layers: tuple[int, ...]) -> Row:
         if not layers:
             return []
-        row = self._speaker(view, layers)
+        row = layers[worst_row(view.metric, newest[list(layers)]) or 0]
         severity = view.severity(row, view.metric.name)
         value = float(newest[row])
         if not severity and tone(view.metric, value) == "strong":

@@ -1,0 +1,47 @@
+"""The dashboard on a scripted run, as a program: for tests and benchmarks of a real terminal.
+
+python tests/screen/fake_dashboard.py LAYERS SAMPLES_PER_SECOND [ONSET]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+
+from deadband.wire import Event
+from deadband_monitor.source.fake import FakeSource, collapsing_run
+from deadband_monitor.tui.app import run_dashboard
+
+
+class PacedSource(FakeSource):
+    """Plays its script by the clock."""
+
+    def __init__(self, script: Iterable[Event], per_second: float) -> None:
+        super().__init__(script, name="paced")
+        self._per_second = per_second
+        self._began = time.monotonic()
+
+    @property
+    def last_heard(self) -> float:
+        return time.time()
+
+    def refresh(self, wait_s: float) -> bool:
+        due = int((time.monotonic() - self._began) * self._per_second)
+        if due > self.state.samples:
+            self.advance(due - self.state.samples)
+        changed, self._changed = self._changed, False
+        if not changed:
+            time.sleep(wait_s)
+        return changed
+
+
+def main() -> int:
+    layers, per_second = int(sys.argv[1]), float(sys.argv[2])
+    onset = int(sys.argv[3]) if len(sys.argv) > 3 else 10_000
+    script = collapsing_run(layers=layers, samples=20_000, onset=onset)
+    return run_dashboard(PacedSource(script, per_second))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

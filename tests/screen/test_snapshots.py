@@ -1,0 +1,80 @@
+"""What the screens look like. After a wanted change: `pytest tests/screen --snapshot-update`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pictures import (
+    ASCII,
+    DARK,
+    LARGE,
+    LIGHT,
+    PLAIN,
+    RUNS,
+    SMALL,
+    app_on,
+    collapsed,
+    healthy,
+    recorded,
+)
+from textual.pilot import Pilot
+
+from deadband_monitor.tui.app import DeadbandApp
+from deadband_monitor.tui.ink import Ink
+
+Compare = Callable[..., bool]
+
+
+@pytest.mark.parametrize(
+    ("size", "ink"),
+    [(SMALL, DARK), (LARGE, DARK), (LARGE, LIGHT), (SMALL, PLAIN), (LARGE, ASCII)],
+    ids=["small-dark", "large-dark", "large-light", "small-plain", "large-ascii"],
+)
+def test_a_collapse_cannot_be_missed(
+    snap_compare: Compare, size: tuple[int, int], ink: Ink
+) -> None:
+    assert snap_compare(app_on(collapsed(), ink=ink), terminal_size=size)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_a_healthy_run_is_grey(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(app_on(healthy()), terminal_size=size)
+
+
+def test_forty_layers_share_rows(snap_compare: Compare) -> None:
+    app = app_on(collapsed(layers=40))
+    assert snap_compare(app, terminal_size=LARGE, press=["2", "]"])
+
+
+def test_a_layer_shows_all_its_readings(snap_compare: Compare) -> None:
+    assert snap_compare(app_on(collapsed()), terminal_size=LARGE, press=["j", "enter"])
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_a_flag_shows_evidence_cause_and_advice(
+    snap_compare: Compare, size: tuple[int, int]
+) -> None:
+    assert snap_compare(app_on(collapsed()), terminal_size=size, press=["f"])
+
+
+def test_a_recording_shows_where_it_stands(snap_compare: Compare) -> None:
+    assert snap_compare(app_on(recorded()), terminal_size=SMALL, press=["n", "shift+left"])
+
+
+def test_the_help_fits_a_small_terminal(snap_compare: Compare) -> None:
+    app = app_on(recorded())
+    assert snap_compare(app, terminal_size=SMALL, press=["question_mark"])
+
+
+@pytest.mark.parametrize("ink", [DARK, LIGHT], ids=["dark", "light"])
+def test_the_picker_lists_every_run(snap_compare: Compare, ink: Ink) -> None:
+    app = DeadbandApp(
+        list_runs=lambda: RUNS, ink=ink, clock=lambda: 1_700_000_120.0, threaded=False
+    )
+
+    async def listed(pilot: Pilot[int]) -> None:
+        await app.workers.wait_for_complete()
+        await pilot.press("down")
+
+    assert snap_compare(app, terminal_size=SMALL, run_before=listed)
