@@ -123,6 +123,12 @@ def _of_model(past: Past, model: ModelPast, flags: list[Flag]) -> list[Cause]:
     roots = [c for c in candidates if c.root]
     first = min((c.onset, c.phase) for c in (roots or candidates))
     seen = facts.seen
+    ruin = next((c for c in roots if c.word == "learning-rate-too-high"), None)
+    if ruin is not None:
+        # By definition: units that die or saturate after a ruinous update did not do so by nature.
+        candidates = [
+            c for c in candidates if c.root or (c.onset, c.phase) < (ruin.onset, ruin.phase)
+        ]
     early = {c.word for c in candidates if (c.onset, c.phase) == first}
     if "large_update" in seen and "learning-rate-too-high" not in early:
         # What large updates do they do whoever made them: it does not speak against the earlier

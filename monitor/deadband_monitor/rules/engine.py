@@ -52,6 +52,9 @@ INHIBITS: dict[str, frozenset[str]] = {
 REOPEN_STEPS = 100
 """A symptom back within this many steps of its recovery is the same incident."""
 
+SOFTEN_STEPS = 20
+"""A flag turns milder only after as many steps: severities that swing are one alarm, not ten."""
+
 
 def default_rules() -> tuple[Rule, ...]:
     """One fresh judge for each symptom, the one that silences most first."""
@@ -100,6 +103,8 @@ class _Incident:
     flag: Flag | None = None
     milder: int = 0
     """Samples in a row that were milder than the flag."""
+    worst_step: int = 0
+    """Last step at which it was as bad as the flag says."""
 
 
 class Engine:
@@ -194,7 +199,7 @@ class Engine:
         assert incident.flag is not None
         if not any(s.member for s in incident.subjects.values()):
             return self._close(incident, model, step)
-        return self._grow(rule, incident, model)
+        return self._grow(rule, incident, step)
 
     def _open(self, rule: Rule, model: str, incident: _Incident, step: int) -> Flag:
         members = [s for s in incident.subjects.values() if s.active > 0]
@@ -230,9 +235,10 @@ class Engine:
         flag.evidence = dict(root.last.evidence)
         flag.message = root.last.message
         self._note(flag)
+        incident.worst_step = step
         return flag
 
-    def _grow(self, rule: Rule, incident: _Incident, model: str) -> Flag | None:
+    def _grow(self, rule: Rule, incident: _Incident, step: int) -> Flag | None:
         """Followers join and severity rises; neither makes a second flag."""
         flag = incident.flag
         assert flag is not None
@@ -251,7 +257,11 @@ class Engine:
         rose = SEVERITIES.index(severity) > SEVERITIES.index(flag.severity)
         milder = SEVERITIES.index(severity) < SEVERITIES.index(flag.severity)
         incident.milder = incident.milder + 1 if milder else 0
-        fell = incident.milder >= rule.samples_to_close
+        if not milder:
+            incident.worst_step = step
+        fell = (
+            incident.milder >= rule.samples_to_close and step - incident.worst_step >= SOFTEN_STEPS
+        )
         if not (joined or rose or fell):
             return None
         if rose or fell:
