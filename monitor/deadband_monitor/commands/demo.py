@@ -12,12 +12,10 @@ import msgspec
 
 from deadband import wire
 from deadband_monitor.commands.base import Command, can_draw, complain, say
-from deadband_monitor.commands.following import follow
-from deadband_monitor.commands.run import final_report, watch_live
 from deadband_monitor.commands.training import Training, log_path
+from deadband_monitor.commands.watching import final_report, watch_live, watch_plainly
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.report import format_report, headline
-from deadband_monitor.source.live import LiveSource
 
 DEFAULT = "lr-too-high"
 NEEDED = ("torch", "sklearn")
@@ -60,12 +58,12 @@ def _run(arguments: Namespace) -> int:
     training = Training(command, run=run, settings=settings, output=log_path(run))
     if can_draw() and not arguments.plain:
         status = watch_live(training)
-        report = final_report(training.closed())
+        report = final_report(training)
         if report:
             complain(f"{headline(report)}; the whole report: deadband report {run}")
     else:
-        status = _tell(training)
-        report = final_report(training.closed())
+        status = watch_plainly(training, say)
+        report = final_report(training)
         if report:
             say()
             sys.stdout.write(format_report(report, "text"))
@@ -100,23 +98,6 @@ def _named(name: str, demos: list[DemoEntry]) -> DemoEntry:
     near = get_close_matches(name, [demo.name for demo in demos], n=1)
     hint = f"did you mean {near[0]}?" if near else "see: deadband demo --list"
     raise MonitorError(f"there is no demo {name!r}; {hint}")
-
-
-def _tell(training: Training) -> int:
-    """The run in plain lines; its exit status."""
-    with training.taking_our_signals():
-        if training.appears():
-            source = LiveSource(training.run)
-            try:
-                follow(source, say)
-            finally:
-                source.close()
-        status = training.wait()
-    assert status is not None
-    if status != 0:
-        for line in training.last_lines():
-            sys.stderr.write(line + "\n")
-    return status
 
 
 COMMAND = Command(

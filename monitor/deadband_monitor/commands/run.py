@@ -11,23 +11,24 @@ from pathlib import Path
 
 from deadband import wire
 from deadband_monitor.commands.base import Command, can_draw, complain
-from deadband_monitor.commands.following import follow
 from deadband_monitor.commands.training import Training, log_path
+from deadband_monitor.commands.watching import final_report, watch_live, watch_plainly
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.hub.registry import RunEntry
-from deadband_monitor.report import Report, format_for, format_report, headline, make_report
-from deadband_monitor.source.live import LiveSource
-from deadband_monitor.source.replay import ReplaySource
+from deadband_monitor.report import Report, format_for, format_report, headline
 
 FAILED_FLAGS = 3
 """Exit status with --fail-on where such a flag stands at the end."""
-GRAVER = {"warning": ("warning", "critical"), "critical": ("critical",)}
+GRAVER = {"warning": {"warning", "critical"}, "critical": {"critical"}}
 VALUED = ("--report", "--every", "--budget", "--credit-s", "--fail-on", "--name")
 
 
 def _prepare(parser: ArgumentParser) -> None:
     parser.usage = "deadband run [OPTIONS] (SCRIPT | -m MODULE) [ARGS...]"
-    parser.add_argument("--live", action="store_true", help="with the dashboard in front")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="with the dashboard in front; what the script prints goes to a file",
+    )
     parser.add_argument(
         "--report",
         metavar="FILE",
@@ -85,100 +86,39 @@ def _run(arguments: Namespace) -> int:
         training = Training(command, run=run, settings=settings, output=log_path(run))
         status = watch_live(training)
     else:
+        training = Training(command, run=run, settings=settings)
         if arguments.live:
             complain("no terminal to draw on: the run is told in plain lines instead")
-        training = Training(command, run=run, settings=settings)
-        status = _watch_plainly(training, told=arguments.live)
-    report = final_report(training.closed())
-    if report is None:
-        return _unwatched(training, status, wanted=bool(arguments.report or arguments.fail_on))
-    if arguments.report:
-        text = format_report(report, format_for(arguments.report.name))
-        arguments.report.write_text(text, encoding="utf-8")
-    where = arguments.report or f"deadband report {training.run}"
-    complain(f"{headline(report)}; the report: {where}")
-    return _judged(report, status, arguments.fail_on)
-
-
-def watch_live(training: Training) -> int:
-    """The dashboard on a script; when the user leaves it, the script's output until its end."""
-    from deadband_monitor.tui.app import run_dashboard
-
-    complain(f"starting {training.run}; what it prints goes to {training.output}")
-    with training.taking_our_signals():
-        if training.appears():
-            source = LiveSource(training.run)
-            try:
-                run_dashboard(source, child_output=training.output)
-            finally:
-                source.close()
-        status = training.wait(0)
-        if status is None:
-            again = f"look again with: deadband attach {training.run}"
-            complain(f"training goes on (Ctrl-C stops it); {again}")
-            status = _wait_with_output(training)
-        elif status != 0:
-            for line in training.last_lines():
-                sys.stderr.write(line + "\n")
-    return status
-
-
-def final_report(entry: RunEntry | None) -> Report | None:
-    """The report of a run that has ended; None where it was never watched."""
-    if entry is None or entry.problem:
-        return None
-    # The recording is complete, and still there when the hub has gone.
-    source = ReplaySource(entry.path)
-    try:
-        return make_report(source.state)
-    finally:
-        source.close()
-
-
-def _watch_plainly(training: Training, *, told: bool) -> int:
-    """Its output is on the terminal; what deadband says goes to standard error."""
-    with training.taking_our_signals():
-        if told and training.appears():
-            source = LiveSource(training.run)
-            try:
-                follow(source, complain)
-            finally:
-                source.close()
-        status = training.wait()
-    assert status is not None
-    return status
-
-
-def _wait_with_output(training: Training) -> int:
-    """Show what the script prints from here on; its exit status."""
-    assert training.output is not None
-    with training.output.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        while True:
-            status = training.wait(0.2)
-            sys.stdout.write(file.read().decode(errors="replace"))
-            sys.stdout.flush()
-            if status is not None:
-                return status
-
-
-def _unwatched(training: Training, status: int, *, wanted: bool) -> int:
-    if training.output is not None and status != 0:
-        for line in training.last_lines():
-            sys.stderr.write(line + "\n")
-    if wanted and status == 0:
+            status = watch_plainly(training, complain)
+        else:
+            with training.taking_our_signals():
+                status = training.wait()
+    report = final_report(training)
+    if report is not None:
+        where = _write(report, arguments.report) or f"deadband report {run}"
+        complain(f"{headline(report)}; the report: {where}")
+        return _judged(report, status, arguments.fail_on)
+    if status == 0 and (arguments.report or arguments.fail_on):
         # Why nothing was watched, the script's process has said itself.
         raise MonitorError("no report: nothing was watched in that script")
     return status
 
 
 def _judged(report: Report, status: int, fail_on: str | None) -> int:
+    """The script's exit status, unless it is 0 and a flag stands that the user will not have."""
     if status != 0 or fail_on is None:
         return status
-    stands = any(
-        flag.severity in GRAVER[fail_on] and flag.resolved_step is None for flag in report.flags
-    )
-    return FAILED_FLAGS if stands else status
+    standing = {flag.severity for flag in report.flags if flag.resolved_step is None}
+    return FAILED_FLAGS if standing & GRAVER[fail_on] else status
+
+
+def _write(report: Report, file: Path | None) -> Path | None:
+    if file is not None:
+        try:
+            file.write_text(format_report(report, format_for(file.name)), encoding="utf-8")
+        except OSError as error:
+            raise MonitorError(f"cannot write the report to {file}: {error.strerror}") from error
+    return file
 
 
 def _settings(arguments: Namespace) -> dict[str, str]:

@@ -20,7 +20,6 @@ from deadband_monitor.record.reader import ENDED
 POLL_S = 0.05
 CLOSING_S = 60.0
 """A hub closes its recording within a second of the end; a machine that swaps gets a minute."""
-PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
 LAST_LINES = 20
 
 
@@ -68,10 +67,17 @@ class Training:
         code = self._process.poll()
         return 128 - code if code is not None and code < 0 else code
 
-    def wait(self, at_most_s: float | None = None) -> int | None:
+    def wait(self) -> int:
         """The exit status, waited for."""
+        self._process.wait()
+        status = self.exit_status
+        assert status is not None
+        return status
+
+    def wait_for(self, seconds: float) -> int | None:
+        """The exit status, waited for so long; None while it runs."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(at_most_s)
+            self._process.wait(seconds)
         return self.exit_status
 
     @contextmanager
@@ -79,6 +85,7 @@ class Training:
         """Pass on to the script what we are told, and go on waiting for its end.
 
         A terminal sends Ctrl-C to all that run in its foreground, so a script there has it already.
+        One that prints into a file outlives the terminal: a lost connection ends us, not it.
         """
         shared = not self._own_group and sys.stdin.isatty()
 
@@ -87,7 +94,9 @@ class Training:
                 with suppress(ProcessLookupError):
                     self._process.send_signal(number)
 
-        numbers = (signal.SIGINT, *PASSED_ON)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if not self._own_group:
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, pass_on) for number in numbers}
         try:
             yield
@@ -98,7 +107,7 @@ class Training:
     def appears(self) -> bool:
         """Wait until a hub serves the run; False if the script ended without one."""
         while live_hub(self.run) is None:
-            if self.wait(POLL_S) is not None:
+            if self.wait_for(POLL_S) is not None:
                 return live_hub(self.run) is not None
         return True
 
