@@ -44,7 +44,11 @@ class OutputCollapse(ModelRule):
         works = (
             model.value("information") >= 0.01
             or model.value("sigma_share") >= 0.1
-            or model.value("loss") < 0.8 * model.value("loss_constant")
+            or (
+                math.isnan(model.value("information"))
+                and math.isnan(model.value("sigma_share"))
+                and model.value("loss") < 0.8 * model.value("loss_constant")
+            )
         )
         # Dust that says nothing of the labels and does not grow is no more than exact constancy.
         dust = (
@@ -101,16 +105,22 @@ class ConstantPredictor(ModelRule):
     """The model answers no better than one fixed answer would, and is not getting better."""
 
     kind = "constant-predictor"
-    samples_to_open = 3
+    samples_to_open = 2
     needs = ("information", "sigma_share", "skill")
     grace_steps = 100
 
+    SPAN_STEPS = 20
+    """It must have lasted so long: at every step, two samples are no time."""
     ESCALATE_STEPS = 300
-    """Standing this long without any trend, it is a failure, not a slow start."""
+    """Standing this long without any trend beside another symptom, it is a failure."""
+    ESCALATE_ALONE_STEPS = 1000
+    """With nothing else wrong it may be a slow start: three sigmoid layers under SGD stay flat for
+    more than 500 steps."""
 
     def __init__(self) -> None:
         super().__init__()
         self._stalled: dict[str, int] = {}
+        self._empty_since: dict[str, int] = {}
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -122,7 +132,9 @@ class ConstantPredictor(ModelRule):
         if math.isnan(information) and math.isnan(sigma) and math.isnan(skill):
             return None
         says_nothing = information < 0.01 or sigma < 0.1
-        useless = math.isnan(skill) or skill < 0.02
+        # What hardly varies cannot explain anything: skill above zero is then noise of the loss.
+        flat = information < 1e-4 or sigma < 0.01
+        useless = math.isnan(skill) or skill < (0.2 if flat else 0.02)
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
         clear = (clear or skill > 0.2) and not skill < 0.1
         if seen.step < self.grace_steps or model.lr_rising:
@@ -135,14 +147,19 @@ class ConstantPredictor(ModelRule):
             self._stalled[model.name] = self._stalled.get(model.name, 0) + 1
         else:
             self._stalled[model.name] = 0
-        # Skill alone swings more than information does: ten samples instead of three.
-        stalled = self._stalled[model.name] >= 10 - self.samples_to_open
+        if not empty:
+            self._empty_since.pop(model.name, None)
+        since_step = self._empty_since.setdefault(model.name, seen.step) if empty else seen.step
+        lasting = empty and seen.step - since_step >= self.SPAN_STEPS
+        # Skill alone swings more than information does: ten samples and no fewer.
+        stalled = self._stalled[model.name] > 10 - self.samples_to_open
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
         if past.layout.several_models:
             severity = "info"  # a discriminator at its equilibrium knows nothing either
         elif since and (
-            since[0] == "critical" or (empty and seen.step - since[2] >= self.ESCALATE_STEPS)
+            since[0] == "critical"
+            or (empty and seen.step - since[2] >= self._patience(past, model))
         ):
             severity = "critical"
         evidence = {
@@ -152,12 +169,20 @@ class ConstantPredictor(ModelRule):
             "top_share": model.value("top_share"),
         }
         return Judgement(
-            active=empty or stalled,
+            active=lasting or stalled,
             clear=clear,
             severity=severity,
             message=_words(model, says_nothing, skill),
             evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
         )
+
+    def _patience(self, past: Past, model: ModelPast) -> int:
+        """Steps until a warning becomes a failure."""
+        others = (kind for kind, owner in past.standing if owner == model.name)
+        if any(past.stands(kind, model.name) for kind in others if kind != self.kind):
+            return self.ESCALATE_STEPS
+        ruined = model.peak_update > 1.0
+        return self.ESCALATE_STEPS if ruined else self.ESCALATE_ALONE_STEPS
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:

@@ -47,6 +47,8 @@ class ModelPast:
         """Some weight had moved before this sample."""
         self.information = History()
         self.sigma_share = History()
+        self.variance = History()
+        """Dependence ratio of the output, where it is more than dust."""
         self.skill = History()
         self.best_of_now = math.nan
         """The better of the fresh and the smoothed skill."""
@@ -99,6 +101,9 @@ class ModelPast:
         self.information.add(step, information)
         self.sigma_share.add(step, sigma)
         self.skill.add(step, fresh_skill)
+        rho = self.value("out_variance")
+        if rho > 1e-5:
+            self.variance.add(step, rho)
         if step <= FORMATIVE_STEPS and self.value("grad_norm") > 10 * self.start("grad_norm"):
             self.gradient_rose = True
         self._last_three.append((information, sigma))
@@ -255,6 +260,7 @@ class Past:
         verdicts = [
             past.information.rising(window, 0.01),
             past.sigma_share.rising(window, 0.1),
+            past.variance.rising(window, 0.01),
             past.skill.climbing(window),
             self.loss.falling,
         ]

@@ -60,7 +60,7 @@ class History:
         if len(older) < MIN_POINTS // 2 or len(newer) < MIN_POINTS // 2:
             return None
         before, now = median(older), median(newer)
-        if now <= 1.1 * before or now <= 0:
+        if now <= 1.1 * before or now <= 0 or before >= goal:
             return False
         if before <= 0 or now >= goal:
             return True

@@ -1,0 +1,328 @@
+"""Each symptom rule on a small network made by hand: what raises it, and what must not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rules_scene import Scene, SceneSample
+
+
+def useless(sample: SceneSample) -> None:
+    sample.no_better_than_constant()
+
+
+def test_a_zero_head_at_the_first_step_is_no_collapse() -> None:
+    def zero(sample: SceneSample) -> None:
+        if sample.step <= 2:
+            sample.model(out_variance=0, out_sd=0, information=0)
+
+    assert Scene().run(50, zero).engine.flags == []
+
+
+def test_a_zero_head_under_a_warm_up_from_zero_is_no_collapse() -> None:
+    def zero(sample: SceneSample) -> None:
+        if sample.step <= 4:
+            for layer in ("fc1", "fc2", "fc3"):
+                sample.layer(layer, update_ratio=0)
+            sample.model(out_variance=0, out_sd=0, information=0)
+
+    assert Scene().run(50, zero).engine.flags == []
+
+
+def test_targets_with_a_large_offset_leave_little_variance_and_no_flag() -> None:
+    def offset(sample: SceneSample) -> None:
+        sample.model(out_variance=1e-11, information=np.nan, sigma_share=0.8)
+
+    assert Scene().run(100, offset).engine.flags == []
+
+
+def test_a_network_that_forgets_what_it_knew_has_collapsed() -> None:
+    scene = Scene().run(200).run(12, useless)
+    flag = scene.standing["output-collapse"]
+    assert flag.severity == "critical"
+    assert 200 < flag.onset_step <= 209
+    assert flag.evidence["peak_information"] > 0.5
+
+
+def test_a_frozen_teacher_is_not_judged() -> None:
+    scene = Scene()
+    import msgspec
+
+    scene.table = msgspec.structs.replace(
+        scene.table,
+        models=(msgspec.structs.replace(scene.table.models[0], trainable=0),),
+    )
+    scene.run(40, lambda s: s.model(out_variance=0, out_sd=0))
+    assert not scene.standing
+
+
+def test_a_model_that_stays_at_the_constant_answer_becomes_a_failure() -> None:
+    scene = Scene().run(99, useless)
+    assert not scene.standing
+    scene.run(60, useless)
+    assert scene.standing["constant-predictor"].severity == "warning"
+    scene.run(1200, useless)
+    assert scene.standing["constant-predictor"].severity == "critical"
+    assert scene.causes == []
+
+
+def test_a_slow_start_that_rises_is_no_constant_predictor() -> None:
+    def slow(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(information=1e-5 * np.exp(sample.step / 150))
+
+    assert Scene().run(800, slow).engine.flags == []
+
+
+def test_warming_up_the_rate_is_waited_for() -> None:
+    def warming(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(lr=1e-6 * sample.step)
+
+    assert Scene().run(400, warming).engine.flags == []
+
+
+def test_batches_of_one_label_say_nothing_about_the_predictor() -> None:
+    def one_label(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(batch_label_entropy=0.05)
+
+    assert "constant-predictor" not in Scene().run(400, one_label).standing
+
+
+def test_units_stuck_on_one_end_are_a_warning_and_critical_once_nothing_is_learnt() -> None:
+    def stuck(sample: SceneSample) -> None:
+        useless(sample)
+        sample.layer("act1", saturation=0.99, saturated_units=0.95)
+
+    scene = Scene().run(20, stuck)
+    assert (scene.standing["saturation"].severity, scene.standing["saturation"].layer) == (
+        "warning", "act1",
+    )
+    scene.run(200, stuck)
+    assert scene.standing["saturation"].severity == "critical"
+    assert scene.causes == ["saturating-activation"]
+
+
+def test_saturated_elements_alone_are_the_use_of_a_sigmoid() -> None:
+    scene = Scene().run(300, lambda s: s.layer("act1", saturation=0.35, saturated_units=0.0))
+    assert scene.engine.flags == []
+
+
+def test_a_dead_branch_beside_a_living_path_is_a_note() -> None:
+    def branch(sample: SceneSample) -> None:
+        if sample.step > 150:
+            sample.layer("act1", dead_units=1, out_variance=0, out_rms=0)
+
+    scene = Scene().run(300, branch)
+    assert scene.standing["dead-units"].severity == "info"
+    assert scene.engine.verdict() == "healthy"
+
+
+def test_sparse_units_are_not_dead_ones() -> None:
+    scene = Scene().run(300, lambda s: s.layer("act1", dead_units=0.64, zero_share=0.83))
+    assert scene.engine.flags == []
+
+
+def test_dead_units_report_the_step_since_which_nothing_passes() -> None:
+    def born_dead(sample: SceneSample) -> None:
+        sample.layer("act1", dead_units=float(sample.step >= 10), out_variance=0, out_rms=0,
+                     zero_share=1)
+        useless(sample)
+        sample.model(out_variance=0, out_sd=0)
+
+    scene = Scene().run(20, born_dead)
+    flag = scene.standing["dead-units"]
+    assert (flag.onset_step, flag.severity) == (1, "critical")
+    assert scene.causes == ["dying-relu"]
+
+
+def test_twins_are_flagged_at_birth_but_not_where_they_part_ways() -> None:
+    def twins(sample: SceneSample) -> None:
+        useless(sample)
+        for layer in ("fc1", "fc2"):
+            sample.layer(layer, duplicate_units=1, duplicate_grads=1, participation=1.0,
+                         weight_drift=0.01)
+
+    def zero_branch(sample: SceneSample) -> None:
+        if sample.step == 1:
+            sample.layer("fc2", duplicate_units=1, duplicate_grads=np.nan)
+
+    scene = Scene().run(5, twins)
+    assert scene.standing["duplicate-units"].severity == "warning"
+    scene.run(60, twins)
+    assert scene.standing["duplicate-units"].severity == "critical"
+    assert scene.causes == ["constant-initialisation"]
+    assert Scene().run(50, zero_branch).engine.flags == []
+
+
+def test_no_gradient_at_all_is_critical_and_none_for_a_solved_task_is_not() -> None:
+    def blocked(sample: SceneSample) -> None:
+        useless(sample)
+        for layer in ("fc1", "fc2", "fc3"):
+            sample.layer(layer, grad_rms=0, update_ratio=0)
+
+    def solved(sample: SceneSample) -> None:
+        for layer in ("fc1", "fc2", "fc3"):
+            sample.layer(layer, grad_rms=0, update_ratio=0)
+        sample.loss = 0.0
+        sample.model(loss=0, skill=1)
+
+    scene = Scene().run(40).run(30, blocked)
+    flag = scene.standing["vanishing-gradient"]
+    assert (flag.layer, flag.followers, flag.severity) == ("fc3", ["fc2", "fc1"], "critical")
+    assert Scene().run(200).run(100, solved).engine.flags == []
+
+
+def test_a_frozen_first_layer_has_no_gradient_by_intent() -> None:
+    import msgspec
+
+    scene = Scene()
+    first, *rest = scene.table.layers
+    scene.table = msgspec.structs.replace(
+        scene.table, layers=(msgspec.structs.replace(first, trainable=False), *rest)
+    )
+    scene.run(300, lambda s: s.layer("fc1", grad_rms=0, update_ratio=0))
+    assert scene.engine.flags == []
+
+
+def test_a_gradient_that_fades_with_depth_is_seen_by_the_updates() -> None:
+    names = [f"fc{i}" for i in range(8)]
+
+    def fading(sample: SceneSample) -> None:
+        useless(sample)
+        for i, name in enumerate(names):
+            faint = 10.0 ** (1.5 * (i - 7))
+            sample.layer(name, grad_rms=0.01 * faint, update_ratio=0.01 * faint,
+                         out_variance=10.0 ** (-1 - 1.7 * i))
+        sample.model(out_variance=1e-8)
+
+    scene = Scene(names=names).run(250, fading)
+    assert scene.standing["vanishing-gradient"].layer != "fc0"
+    assert scene.causes == ["depth-vanishing"]
+
+
+def test_a_gradient_jump_counts_only_with_the_loss() -> None:
+    def jump(sample: SceneSample) -> None:
+        sample.model(grad_norm=40)
+
+    def jump_and_loss(sample: SceneSample) -> None:
+        sample.model(grad_norm=40, loss=9)
+        sample.loss = 9.0
+
+    assert "exploding-gradient" not in Scene().run(100).run(20, jump).standing
+    scene = Scene().run(100).run(20, jump_and_loss)
+    assert scene.standing["exploding-gradient"].severity == "critical"
+    assert scene.standing["exploding-gradient"].onset_step == 101
+
+
+def test_steps_that_a_gradient_scaler_leaves_out_are_no_failure() -> None:
+    def skipped(sample: SceneSample) -> None:
+        if sample.step in {1, 2, 3, 150}:
+            for layer in ("fc1", "fc2", "fc3"):
+                sample.layer(layer, nonfinite=1, grad_rms=np.nan, update_ratio=0)
+            sample.model(grad_norm=np.nan)
+
+    assert Scene().run(200, skipped).engine.flags == []
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+def test_a_nan_is_critical_at_once(every: int) -> None:
+    def nan(sample: SceneSample) -> None:
+        sample.layer("fc2", nonfinite=0.5, weight_rms=np.nan, out_rms=np.nan)
+        sample.model(nonfinite=1, grad_norm=np.nan)
+        sample.loss = np.nan
+
+    scene = Scene().run(200, every=every).run(every, nan, every=every)
+    assert scene.standing["non-finite"].severity == "critical"
+    assert scene.causes == ["numerical-overflow"]
+
+
+def test_a_large_update_is_a_note_until_the_loss_says_otherwise() -> None:
+    def large(sample: SceneSample) -> None:
+        if sample.step in {1, 2}:
+            sample.layer("fc2", update_ratio=1.3)
+
+    def ruinous(sample: SceneSample) -> None:
+        large(sample)
+        if sample.step > 1:
+            sample.loss = 20.0
+            sample.model(loss=20, skill=-8, information=0.1)
+
+    calm = Scene().run(60, large)
+    assert not [flag for flag in calm.changes if flag.severity != "info"]
+    scene = Scene().run(30, ruinous)
+    flag = scene.standing["update-too-large"]
+    assert (flag.severity, flag.onset_step, flag.layer) == ("critical", 1, "fc2")
+    assert scene.causes == ["learning-rate-too-high"]
+    cause = scene.engine.causes()[0]
+    assert cause.advice.startswith("lr 0.1 -> about 0.00077 (0.00023-0.0023)")
+    assert any("1.3 of itself" in line for line in cause.evidence)
+
+
+def test_a_catapult_is_over_before_it_counts() -> None:
+    def catapult(sample: SceneSample) -> None:
+        if sample.step <= 3:
+            sample.layer("fc3", update_ratio=2.0)
+        if 1 < sample.step < 10:
+            sample.loss = 200.0 / sample.step**2
+            sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3)
+
+    assert not [f for f in Scene().run(200, catapult).changes if f.severity != "info"]
+
+
+def test_odd_inputs_are_a_note_until_something_goes_wrong() -> None:
+    def raw(sample: SceneSample) -> None:
+        sample.model(in_max=4254, in_rms=300, in_variance=0.01, in_top_share=0.97)
+
+    def raw_and_stuck(sample: SceneSample) -> None:
+        raw(sample)
+        useless(sample)
+        sample.layer("act1", saturated_units=0.97, saturation=0.98)
+
+    fine = Scene().run(300, raw)
+    assert fine.standing["input-anomaly"].severity == "info"
+    assert fine.engine.verdict() == "healthy"
+    assert fine.causes == []
+    scene = Scene().run(150, raw_and_stuck)
+    assert scene.standing["input-anomaly"].severity == "warning"
+    assert scene.causes[0] == "unnormalised-inputs"
+    assert "4.25e+03" in scene.engine.causes()[0].advice
+
+
+def test_inputs_that_are_all_the_same_explain_a_constant_output() -> None:
+    def same(sample: SceneSample) -> None:
+        useless(sample)
+        sample.model(in_variance=0, out_variance=0, out_sd=0)
+
+    scene = Scene().run(30, same)
+    assert scene.standing["input-anomaly"].severity == "critical"
+    assert scene.causes == ["low-data-diversity"]
+
+
+def test_shrinking_weights_are_critical_once_the_output_is_gone() -> None:
+    def shrinking(sample: SceneSample) -> None:
+        for layer in ("fc1", "fc2", "fc3"):
+            sample.layer(layer, weight_growth=np.exp(-sample.step / 20))
+        if sample.step > 60:
+            useless(sample)
+            sample.model(out_variance=0, out_sd=0)
+
+    scene = Scene().run(40, shrinking)
+    assert scene.standing["weight-collapse"].severity != "critical"
+    scene.run(60, shrinking)
+    assert scene.standing["weight-collapse"].severity == "critical"
+    assert scene.causes == ["over-regularisation"]
+
+
+def test_a_rate_raised_between_two_samples_is_still_the_cause() -> None:
+    def dead(sample: SceneSample) -> None:
+        useless(sample)
+        sample.model(lr=20.0, out_variance=0, out_sd=0)
+        sample.layer("act2", dead_units=1, out_variance=0, out_rms=0)
+        for layer in ("fc1", "fc2", "fc3"):
+            sample.layer(layer, update_ratio=0, grad_rms=0)
+
+    scene = Scene().run(200, every=50).run(200, dead, every=50)
+    assert scene.causes[0] == "learning-rate-too-high"
+    assert "it was 0.1 just before" in scene.engine.causes()[0].advice
