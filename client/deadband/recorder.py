@@ -169,6 +169,13 @@ class Recorder:
         )
         return True
 
+    def write_rest(self, step: int, time: float, ledger: Ledger) -> None:
+        """Write the losses since the last sample as a frame that measures nothing."""
+        if self.plan is not None and ledger.losses:
+            self.begin()
+            if self.write(step, time, ledger, skipped=False, cost_s=0.0):
+                self.samples -= 1
+
     def land(self, *, wait: bool = False) -> None:
         """Store the frame that is on its way from a device, if it has arrived."""
         if self.flight is not None and self.flight.try_to_land(wait=wait):

@@ -152,6 +152,8 @@ class Watch:
             if self._torch is not None:
                 self._torch.settle()
             self._recorder.land(wait=True)
+            self._recorder.write_rest(self._step, time.time(), self._ledger)
+            self._recorder.land(wait=True)
         except Exception as fault:
             self._failed(fault)
         self._live = False

@@ -49,7 +49,7 @@ def live_folder() -> Path:
     if len(os.fsencode(beside)) <= 48:
         return beside
     digest = hashlib.sha256(os.fsencode(beside)).hexdigest()[:12]
-    return Path("/tmp") / f"deadband-{os.getuid()}" / digest
+    return Path("/tmp") / f"deadband-{os.getuid()}-{digest}"
 
 
 def ensure_private(folder: Path) -> Path:
@@ -61,7 +61,8 @@ def ensure_private(folder: Path) -> Path:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = folder.stat()
-    if state.st_uid != os.getuid():
+    # In a folder that all may write to, a link that somebody else laid is refused as well.
+    if {state.st_uid, folder.lstat().st_uid} != {os.getuid()}:
         raise PermissionError(f"{folder} belongs to another user")
     if stat.S_IMODE(state.st_mode) & 0o077:
         folder.chmod(0o700)

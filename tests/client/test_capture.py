@@ -117,6 +117,25 @@ def test_losses_of_unsampled_steps_come_with_the_next_frame(frames_of: FramesOf)
     assert frames.headers[1].scalars["temperature"] == [(2, 1.0), (3, 1.5), (4, 2.0)]
 
 
+def test_losses_after_the_last_sample_come_at_the_end(frames_of: FramesOf) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=5)
+    for _ in range(8):
+        x, y = batch()
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    watch.close()
+    frames = frames_of(watch)
+    assert frames.steps == [1, 6, 8]
+    assert [step for step, _ in frames.losses()] == list(range(1, 9))
+    assert frames.losses()[-1] == (8, pytest.approx(loss.item()))
+    assert not any(frames.headers[-1].present[1:])
+
+
 class Functional(nn.Module):
     """Activations as functions, a reused module, an in-place one, and tied weights."""
 

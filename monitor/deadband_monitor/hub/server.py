@@ -209,7 +209,7 @@ class Hub:
             moved = True
             client.last_word = time.monotonic()
             if client.measured:
-                self._samples += len(frames)
+                self._samples += sum(any(frame.header.present[1:]) for frame in frames)
                 self._add(self.judgement.judge(frames, client.hello.rank))
         if moved:
             self._tell_opinion()
@@ -219,7 +219,7 @@ class Hub:
         """Take everything that the client has finished, before its plan or its life ends."""
         while frames := client.inbox.take():
             if client.measured:
-                self._samples += len(frames)
+                self._samples += sum(any(frame.header.present[1:]) for frame in frames)
                 self._add(self.judgement.judge(frames, client.hello.rank))
         self._tell_opinion()
 

@@ -142,8 +142,10 @@ class RunState:
             layers=_pick(layers, self._columns[0]),
             models=_pick(models, self._columns[1]),
         )
-        self.samples += 1
-        self.recent.append(reading)
+        if np.isfinite(reading.layers).any() or not len(reading.layers):
+            self.samples += 1
+            self.recent.append(reading)
+        # Otherwise it only brings the losses since the last sample: no reading to show.
         self.series.add(reading.step, reading.layers)
         self.model_series.add(reading.step, reading.models)
         for name, points in sample.scalars.items():
