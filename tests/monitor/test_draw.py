@@ -300,10 +300,10 @@ def test_half_rows_hold_two_lanes() -> None:
     ]
 
 
-def test_an_odd_lane_leaves_the_last_half_row_empty() -> None:
+def test_an_odd_lane_fills_the_last_row() -> None:
     steps = np.array([[5, 5, 1]], np.int8)
     rows = cells(steps, Lanes(groups=((0,), (1,), (2,)), half=True), glyphs=False)
-    assert rows[1] == [("▀", "heat.1.")]
+    assert rows[1] == [(" ", "heat.1.1")]
 
 
 def test_without_colour_the_glyph_says_on_which_side_of_the_band() -> None:

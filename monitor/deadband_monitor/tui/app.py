@@ -195,13 +195,14 @@ class DeadbandApp(App[int]):
         moving = source.link == "live" and (
             status is None or status.status in ("running", "silent")
         )
+        silent = status is not None and status.status == "silent"
         held = view.frozen
         return Head(
             name=state.info.hello.run if state.info else source.name,
             standing=self._standing(),
             step=view.state.step,
             last_step=player.last_step if player else None,
-            rate=self._rate() if moving else float("nan"),
+            rate=self._rate() if moving and not silent else float("nan"),
             age_s=self.clock() - source.last_heard if moving else float("nan"),
             every=status.interval if status else 1,
             verdict=state.verdict,
@@ -223,11 +224,19 @@ class DeadbandApp(App[int]):
             link=source.link,
             status=status.status if status else "",
             error=status.error if status else "",
-            quiet_s=self.clock() - source.last_heard,
+            quiet_s=self._quiet_s(),
+            heard=time.strftime("%H:%M:%S", time.localtime(source.last_heard)),
             sampled=state.latest is not None,
             known=state.info is not None,
             broken=self.feed.error,
         )
+
+    def _quiet_s(self) -> float:
+        """Since the newest sample; by the hub's clock up to its last word, then by ours."""
+        source = self.feed.source
+        status, latest = source.state.status, source.state.latest
+        before = status.time - latest.time if status and latest else 0.0
+        return max(before, 0.0) + self.clock() - source.last_heard
 
     def _rate(self) -> float:
         recent = self.feed.source.state.recent

@@ -99,7 +99,7 @@ def cells(levels: Levels, lanes: Lanes, *, glyphs: bool) -> list[Row]:
         return [row for row in drawn for _ in range(lanes.tall)]
     rows = []
     for top in range(0, levels.shape[1], 2):
-        lower = levels[:, top + 1] if top + 1 < levels.shape[1] else np.full(len(levels), MISSING)
+        lower = levels[:, min(top + 1, levels.shape[1] - 1)]  # an odd lane fills its row
         pairs = zip(levels[:, top], lower, strict=True)
         rows.append(merged([_pair(int(above), int(below)) for above, below in pairs]))
     return rows

@@ -106,7 +106,9 @@ def chart(
     dots = _dots(curve, usable, 2 * plot, 4 * height, row_of)
     canvas: list[list[tuple[str, str]]] = [[(" ", "")] * plot for _ in range(height)]
     for limit in limits:
-        if isfinite(limit.value) and first <= limit.value <= last:
+        # On a linear axis a tiny limit would be a line through the zeros.
+        lowest = first if log else first + (last - first) / 50
+        if isfinite(limit.value) and lowest <= limit.value <= last:
             at = row_of(limit.value) // 4
             _dash(canvas[at], limit.label, dots[at] != 0)
     for mark in marks:

@@ -53,7 +53,15 @@ class Head:
 
 
 def standing(
-    *, link: str, status: str, error: str, quiet_s: float, sampled: bool, known: bool, broken: str
+    *,
+    link: str,
+    status: str,
+    error: str,
+    quiet_s: float,
+    sampled: bool,
+    known: bool,
+    broken: str,
+    heard: str = "",
 ) -> Standing:
     """Words for the state of a run and of the way to it.
 
@@ -61,10 +69,11 @@ def standing(
         link: `Source.link`.
         status: the newest `Status.status`, empty before the first.
         error: the exception that ended the run.
-        quiet_s: time since the last word.
+        quiet_s: time since the training was last seen at work.
         sampled: whether a sample has come.
         known: whether anything has come.
         broken: why the source cannot be read any more.
+        heard: time of day of the last word, for a picture that is no longer of now.
     """
     if broken:
         return Standing(sign="✗", word="UNREADABLE", style="crit", detail=broken)
@@ -79,7 +88,9 @@ def standing(
     if status == "finished":
         return Standing(sign="✓", word="FINISHED", style="strong")
     if link == "lost":
-        return Standing(sign="✗", word="HUB LOST", style="warn", detail="trying again")
+        return Standing(
+            sign="✗", word="HUB LOST", style="warn", detail=f"trying again, as of {heard}"
+        )
     if link == "ended":
         return Standing(sign="✗", word="HUB GONE", style="crit", detail="no last word of the run")
     if not known:
