@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from deadband.wire import Flag, Layer, LayerTable, Model
 
+from deadband.wire import Flag, Layer, LayerTable, Model
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.engine import Engine
@@ -82,29 +82,29 @@ class Scene:
                 )
         models = np.full((len(self.table.models), len(MODEL_METRICS)), np.nan, np.float32)
         for row in models:
-            for name, value in dict(
-                out_variance=0.5,
-                out_rms=1,
-                out_sd=0.7,
-                information=0.01 + 0.9 * skill,
-                top_share=0.2,
-                distinct_predictions=10,
-                label_entropy=2.3,
-                batch_label_entropy=0.97,
-                skill=skill,
-                loss=loss,
-                loss_constant=2.3,
-                grad_norm=0.5,
-                update_ratio=0.01,
-                in_variance=0.5,
-                in_rms=1,
-                in_max=4,
-                in_scale_spread=1.5,
-                in_top_share=0.05,
-                in_duplicates=0,
-                nonfinite=0,
-                lr=0.1,
-            ).items():
+            for name, value in {
+                "out_variance": 0.5,
+                "out_rms": 1,
+                "out_sd": 0.7,
+                "information": 0.01 + 0.9 * skill,
+                "top_share": 0.2,
+                "distinct_predictions": 10,
+                "label_entropy": 2.3,
+                "batch_label_entropy": 0.97,
+                "skill": skill,
+                "loss": loss,
+                "loss_constant": 2.3,
+                "grad_norm": 0.5,
+                "update_ratio": 0.01,
+                "in_variance": 0.5,
+                "in_rms": 1,
+                "in_max": 4,
+                "in_scale_spread": 1.5,
+                "in_top_share": 0.05,
+                "in_duplicates": 0,
+                "nonfinite": 0,
+                "lr": 0.1,
+            }.items():
                 row[MODEL_COLUMN[name]] = value
         return layers, models, loss
 

@@ -97,7 +97,8 @@ def test_units_stuck_on_one_end_are_a_warning_and_critical_once_nothing_is_learn
 
     scene = Scene().run(20, stuck)
     assert (scene.standing["saturation"].severity, scene.standing["saturation"].layer) == (
-        "warning", "act1",
+        "warning",
+        "act1",
     )
     scene.run(200, stuck)
     assert scene.standing["saturation"].severity == "critical"
@@ -126,8 +127,9 @@ def test_sparse_units_are_not_dead_ones() -> None:
 
 def test_dead_units_report_the_step_since_which_nothing_passes() -> None:
     def born_dead(sample: SceneSample) -> None:
-        sample.layer("act1", dead_units=float(sample.step >= 10), out_variance=0, out_rms=0,
-                     zero_share=1)
+        sample.layer(
+            "act1", dead_units=float(sample.step >= 10), out_variance=0, out_rms=0, zero_share=1
+        )
         useless(sample)
         sample.model(out_variance=0, out_sd=0)
 
@@ -141,8 +143,9 @@ def test_twins_are_flagged_at_birth_but_not_where_they_part_ways() -> None:
     def twins(sample: SceneSample) -> None:
         useless(sample)
         for layer in ("fc1", "fc2"):
-            sample.layer(layer, duplicate_units=1, duplicate_grads=1, participation=1.0,
-                         weight_drift=0.01)
+            sample.layer(
+                layer, duplicate_units=1, duplicate_grads=1, participation=1.0, weight_drift=0.01
+            )
 
     def zero_branch(sample: SceneSample) -> None:
         if sample.step == 1:
@@ -193,8 +196,12 @@ def test_a_gradient_that_fades_with_depth_is_seen_by_the_updates() -> None:
         useless(sample)
         for i, name in enumerate(names):
             faint = 10.0 ** (1.5 * (i - 7))
-            sample.layer(name, grad_rms=0.01 * faint, update_ratio=0.01 * faint,
-                         out_variance=10.0 ** (-1 - 1.7 * i))
+            sample.layer(
+                name,
+                grad_rms=0.01 * faint,
+                update_ratio=0.01 * faint,
+                out_variance=10.0 ** (-1 - 1.7 * i),
+            )
         sample.model(out_variance=1e-8)
 
     scene = Scene(names=names).run(250, fading)

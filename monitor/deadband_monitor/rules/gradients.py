@@ -137,6 +137,7 @@ class ExplodingGradient(ModelRule):
         super().__init__()
         self._shifts: dict[str, LevelShift] = {}
         self._calm_loss: dict[str, float] = {}
+        self._risen_since: dict[str, int] = {}
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -145,8 +146,12 @@ class ExplodingGradient(ModelRule):
             return None
         shift = self._shifts.setdefault(model.name, LevelShift())
         level = math.log10(norm)
-        shifted = shift.add(seen.step, level)
+        shifted = shift.add(level)
         rise = level - shift.level
+        if rise < self.JUMP / 2:
+            self._risen_since.pop(model.name, None)
+        else:
+            self._risen_since.setdefault(model.name, seen.step)
         fresh = past.loss.fresh
         if shift.sum == 0.0 or model.name not in self._calm_loss:
             calm = self._calm_loss.get(model.name, fresh)
@@ -172,7 +177,7 @@ class ExplodingGradient(ModelRule):
             severity="critical" if broken else "warning",
             message=f"the gradient norm is {10**rise:.3g} times its usual level and the loss rose",
             evidence={"grad_norm": norm, "usual": 10**shift.level, "loss": fresh},
-            onset_step=shift.onset if shifted else None,
+            onset_step=self._risen_since.get(model.name),
         )
 
 

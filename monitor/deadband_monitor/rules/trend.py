@@ -161,10 +161,8 @@ class LevelShift:
         self.level = math.nan
         """The baseline, in decades."""
         self.sum = 0.0
-        self.onset = 0
-        """Step at which the sum last left zero."""
 
-    def add(self, step: int, value: float) -> bool:
+    def add(self, value: float) -> bool:
         """Take the decimal logarithm of the next value; True while the level stands shifted."""
         self._seen += 1
         if math.isnan(self.level):
@@ -173,8 +171,6 @@ class LevelShift:
         if self._seen > self._warm_up:
             mad = 1.4826 * median(abs(value) for value in self._spread) if self._spread else 0.0
             score = min(self.CLIP, residual / max(mad, self.FLOOR)) - self.SLACK
-            if self.sum == 0.0 and score > 0:
-                self.onset = step
             self.sum = min(5 * self.LIMIT, max(0.0, self.sum + score))
         if self.sum <= self.LIMIT / 2:
             self._spread.append(residual)

@@ -1,4 +1,4 @@
-"""Runs the corpus and prints what the rules made of it: `python -m corpus [--half tune|held] [WORD]`.
+"""Runs the corpus and prints what the rules made of it: `python -m corpus [--half held] [WORD]`.
 
 Run it in `tests/monitor`. Two processes share the work.
 """
@@ -20,7 +20,10 @@ from corpus.harness import CADENCES, Outcome, Scenario, judge, record
 from deadband_monitor.rules.base import Observation
 
 FIVE = {
-    "learning-rate-too-high", "saturating-activation", "constant-initialisation", "dying-relu",
+    "learning-rate-too-high",
+    "saturating-activation",
+    "constant-initialisation",
+    "dying-relu",
     "unnormalised-inputs",
 }
 
@@ -40,9 +43,7 @@ def work(job: tuple[str, Path | None]) -> tuple[str, list[Outcome], float, str]:
         return name, [], float("nan"), f"{type(error).__name__}: {error}"
 
 
-def recorded(
-    scenario: Scenario, cache: Path | None
-) -> tuple[dict[int, list[Observation]], float]:
+def recorded(scenario: Scenario, cache: Path | None) -> tuple[dict[int, list[Observation]], float]:
     """The observations of a scenario, from the cache where they are there."""
     path = cache / f"{zlib.crc32(scenario.name.encode()):08x}.pickle" if cache else None
     if path is not None and path.exists():
@@ -65,7 +66,8 @@ def right(scenario: Scenario, outcome: Outcome) -> bool:
 
 def line(scenario: Scenario, outcome: Outcome, score: float) -> str:
     flags = " ".join(
-        f"{f.severity[0].upper()}:{f.kind}{'@' + f.layer if f.layer else ''}[{f.onset_step}/{f.raised_step}]"
+        f"{f.severity[0].upper()}:{f.kind}{'@' + f.layer if f.layer else ''}"
+        f"[{f.onset_step}/{f.raised_step}]"
         for f in outcome.flags
     )
     causes = " ".join(f"{c.cause}={c.confidence:.2f}" for c in outcome.causes) or "-"
@@ -87,14 +89,17 @@ def main() -> None:
     if options.cache:
         options.cache.mkdir(parents=True, exist_ok=True)
     chosen = [
-        s for s in everything()
+        s
+        for s in everything()
         if options.word in s.name
         and (options.half == "both" or s.held_out == (options.half == "held"))
         and (options.pairs or not s.name.startswith("pair"))
     ]
     results: dict[str, tuple[list[Outcome], float]] = {}
     with ProcessPoolExecutor(options.workers, mp_context=get_context("fork")) as pool:
-        for name, outcomes, score, error in pool.map(work, [(s.name, options.cache) for s in chosen]):
+        for name, outcomes, score, error in pool.map(
+            work, [(s.name, options.cache) for s in chosen]
+        ):
             if error:
                 print(f"BROKEN {name}: {error}")
             results[name] = (outcomes, score)
@@ -133,15 +138,19 @@ def report(
         )
         if late:
             print(
-                f"steps to critical: median {late[len(late) // 2]}, 90 % {late[int(0.9 * len(late))]};"
-                f" onset error: median {off[len(off) // 2]}, 90 % {off[int(0.9 * len(off))]}"
+                f"steps to critical: median {late[len(late) // 2]}, "
+                f"90 % {late[int(0.9 * len(late))]}; onset error: median {off[len(off) // 2]}, 90 % {off[int(0.9 * len(off))]}"
             )
         for title, group in (
-            ("HEALTHY CRITICAL", critical), ("HEALTHY WARNED", warned), ("WRONG CAUSE", wrong),
+            ("HEALTHY CRITICAL", critical),
+            ("HEALTHY WARNED", warned),
+            ("WRONG CAUSE", wrong),
             ("MISSED", [x for x in sick if x not in seen]),
         ):
             for s, outcome, score in group:
-                ever = " ".join(f"{f.severity[0]}:{f.kind}@{f.raised_step}" for f in outcome.alarms[:6])
+                ever = " ".join(
+                    f"{f.severity[0]}:{f.kind}@{f.raised_step}" for f in outcome.alarms[:6]
+                )
                 print(f"  {title}: {line(s, outcome, score)} ever {ever}")
         if all_lines and index == 0:
             for s, outcome, score in fine + ill:

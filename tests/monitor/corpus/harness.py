@@ -1,7 +1,8 @@
-"""Trains a network under the real client and judges it by the real statistics and rules, in-process.
+"""Trains a network under the real client, judges it by the real statistics and rules, in-process.
 
-No hub process: frames go from the client's recorder straight into one lane per cadence. A lane sees
-the first ten steps and then every k-th, as the governor would give it, with the losses of all steps.
+No hub process: frames go from the client's recorder straight into one lane per cadence. A lane
+sees the first ten steps and then every k-th, as the governor would give it, with the losses of all
+steps.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from torch import nn
+
 from deadband import recorder as client_recorder
 from deadband import watching
 from deadband.settings import Settings
 from deadband.wire import Cause, Flag, FrameHeader, LayerTable, Plan, What
-from torch import nn
-
 from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.engine import Engine
@@ -103,7 +104,11 @@ class Lane:
         self._statistician.adopt(plan)
         self._loss_slot = next(s.offset for s in plan.slots if s.what is What.LOSS)
         self._table = LayerTable(
-            seq=0, id=plan.id, layers=plan.layers, models=plan.models, optimizers=plan.optimizers,
+            seq=0,
+            id=plan.id,
+            layers=plan.layers,
+            models=plan.models,
+            optimizers=plan.optimizers,
             layer_metrics=tuple(m.name for m in LAYER_METRICS),
             model_metrics=tuple(m.name for m in MODEL_METRICS),
         )
@@ -119,9 +124,7 @@ class Lane:
         if header.step > 10 and header.step % self.every:
             return
         merged = payload.copy()
-        merged[self._loss_slot : self._loss_slot + len(self._losses)] = [
-            v for _, v in self._losses
-        ]
+        merged[self._loss_slot : self._loss_slot + len(self._losses)] = [v for _, v in self._losses]
         header = msgspec.structs.replace(
             header,
             loss_first_step=self._losses[0][0] if self._losses else header.step,
@@ -143,8 +146,12 @@ class Lane:
             )
             self.observations.append(
                 Observation(
-                    step=measured.step, table=self._table, layers=measured.layers.copy(),
-                    models=measured.models.copy(), loss_steps=steps, losses=losses,
+                    step=measured.step,
+                    table=self._table,
+                    layers=measured.layers.copy(),
+                    models=measured.models.copy(),
+                    loss_steps=steps,
+                    losses=losses,
                 )
             )
         self._waiting.clear()
@@ -205,6 +212,10 @@ class PlanTap:
             for lane in Tap.lanes:
                 lane.adopt(message)
 
+    @property
+    def is_free(self) -> bool:
+        return True
+
     def close(self, bye: object) -> bool:
         return True
 
@@ -229,7 +240,10 @@ def record(
         optimizers = training.optimizer
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         watch = watching.Watch(
-            named, optimizers, name="corpus", run="corpus",
+            named,
+            optimizers,
+            name="corpus",
+            run="corpus",
             settings=Settings(every=1, budget=None, hub=False),
         )
         watch._link = PlanTap()

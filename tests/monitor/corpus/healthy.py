@@ -14,13 +14,24 @@ from corpus.data import sampler, scaled, table, text, text_sampler
 from corpus.harness import Scenario, Training
 from corpus.loops import class_score, fit
 from corpus.nets import (
-    Bag, CharRnn, CharTransformer, Cnn, DigitTransformer, Library, Recurrent, Residual, draw, mlp,
+    Bag,
+    CharRnn,
+    CharTransformer,
+    Cnn,
+    DigitTransformer,
+    Library,
+    Recurrent,
+    Residual,
+    draw,
+    mlp,
 )
 
 RUNS: list[Scenario] = []
 
 
-def healthy(name: str, steps: int = 400) -> Callable[[Callable[[], Training]], Callable[[], Training]]:
+def healthy(
+    name: str, steps: int = 400
+) -> Callable[[Callable[[], Training]], Callable[[], Training]]:
     """Register a healthy run."""
 
     def add(build: Callable[[], Training]) -> Callable[[], Training]:
@@ -36,36 +47,102 @@ def simple(name: str, build: Callable[[], Training], steps: int = 400) -> None:
 
 simple("mlp digits sgd", lambda: fit(mlp(64, 10), "digits"))
 simple("mlp digits adam", lambda: fit(mlp(64, 10), "digits", opt="adam", lr=1e-3))
-simple("mlp digits adamw tanh", lambda: fit(mlp(64, 10, activation="tanh"), "digits", opt="adamw", lr=1e-3))
-simple("mlp digits rmsprop gelu", lambda: fit(mlp(64, 10, activation="gelu"), "digits", opt="rmsprop", lr=1e-3))
-simple("mlp digits momentum silu", lambda: fit(mlp(64, 10, activation="silu"), "digits", opt="momentum", lr=0.05))
-simple("mlp digits relu6 hardtanh", lambda: fit(mlp(64, 10, activation="hardtanh"), "digits", opt="adam", lr=3e-3))
-simple("sigmoid 2 sgd momentum", lambda: fit(mlp(64, 10, activation="sigmoid"), "digits", opt="momentum", lr=0.2), 800)
-simple("sigmoid 3 adam", lambda: fit(mlp(64, 10, depth=3, activation="sigmoid"), "digits", opt="adam", lr=3e-3), 600)
-simple("sigmoid 5 adam slow start", lambda: fit(mlp(64, 10, depth=5, activation="sigmoid"), "digits", opt="adam", lr=3e-3), 1000)
-simple("sigmoid 2 adam tiny lr", lambda: fit(mlp(64, 10, activation="sigmoid"), "digits", opt="adam", lr=1e-4), 1200)
-simple("tanh 8 xavier", lambda: fit(mlp(64, 10, depth=8, activation="tanh", init="xavier"), "digits", opt="adam", lr=1e-3))
-simple("relu 20 he adam", lambda: fit(mlp(64, 10, depth=20, init="he"), "digits", opt="adam", lr=3e-4), 500)
-simple("relu 6 default sgd", lambda: fit(mlp(64, 10, depth=6), "digits", opt="momentum", lr=0.03), 800)
-simple("elu 10 orthogonal", lambda: fit(mlp(64, 10, depth=10, activation="elu", init="orthogonal"), "digits", opt="adam", lr=1e-3))
+simple(
+    "mlp digits adamw tanh",
+    lambda: fit(mlp(64, 10, activation="tanh"), "digits", opt="adamw", lr=1e-3),
+)
+simple(
+    "mlp digits rmsprop gelu",
+    lambda: fit(mlp(64, 10, activation="gelu"), "digits", opt="rmsprop", lr=1e-3),
+)
+simple(
+    "mlp digits momentum silu",
+    lambda: fit(mlp(64, 10, activation="silu"), "digits", opt="momentum", lr=0.05),
+)
+simple(
+    "mlp digits relu6 hardtanh",
+    lambda: fit(mlp(64, 10, activation="hardtanh"), "digits", opt="adam", lr=3e-3),
+)
+simple(
+    "sigmoid 2 sgd momentum",
+    lambda: fit(mlp(64, 10, activation="sigmoid"), "digits", opt="momentum", lr=0.2),
+    800,
+)
+simple(
+    "sigmoid 3 adam",
+    lambda: fit(mlp(64, 10, depth=3, activation="sigmoid"), "digits", opt="adam", lr=3e-3),
+    600,
+)
+simple(
+    "sigmoid 5 adam slow start",
+    lambda: fit(mlp(64, 10, depth=5, activation="sigmoid"), "digits", opt="adam", lr=3e-3),
+    1000,
+)
+simple(
+    "sigmoid 2 adam tiny lr",
+    lambda: fit(mlp(64, 10, activation="sigmoid"), "digits", opt="adam", lr=1e-4),
+    1200,
+)
+simple(
+    "tanh 8 xavier",
+    lambda: fit(
+        mlp(64, 10, depth=8, activation="tanh", init="xavier"), "digits", opt="adam", lr=1e-3
+    ),
+)
+simple(
+    "relu 20 he adam",
+    lambda: fit(mlp(64, 10, depth=20, init="he"), "digits", opt="adam", lr=3e-4),
+    500,
+)
+simple(
+    "relu 6 default sgd", lambda: fit(mlp(64, 10, depth=6), "digits", opt="momentum", lr=0.03), 800
+)
+simple(
+    "elu 10 orthogonal",
+    lambda: fit(
+        mlp(64, 10, depth=10, activation="elu", init="orthogonal"), "digits", opt="adam", lr=1e-3
+    ),
+)
 simple("batchnorm mlp", lambda: fit(mlp(64, 10, norm="batch"), "digits", lr=0.1))
-simple("batchnorm deep raw pixels", lambda: fit(nn.Sequential(nn.BatchNorm1d(64), *mlp(64, 10, depth=4, norm="batch")), table("digits"), lr=0.1))
-simple("layernorm mlp adam", lambda: fit(mlp(64, 10, depth=4, norm="layer"), "digits", opt="adam", lr=1e-3))
-simple("dropout half", lambda: fit(mlp(64, 10, width=128, dropout=0.5), "digits", opt="adam", lr=1e-3))
+simple(
+    "batchnorm deep raw pixels",
+    lambda: fit(
+        nn.Sequential(nn.BatchNorm1d(64), *mlp(64, 10, depth=4, norm="batch")),
+        table("digits"),
+        lr=0.1,
+    ),
+)
+simple(
+    "layernorm mlp adam",
+    lambda: fit(mlp(64, 10, depth=4, norm="layer"), "digits", opt="adam", lr=1e-3),
+)
+simple(
+    "dropout half", lambda: fit(mlp(64, 10, width=128, dropout=0.5), "digits", opt="adam", lr=1e-3)
+)
 simple("cnn sgd", lambda: fit(Cnn(), "digits", opt="momentum", lr=0.05))
 simple("cnn batchnorm adam", lambda: fit(Cnn(norm=True), "digits", opt="adam", lr=1e-3))
 simple("cnn raw 0-16", lambda: fit(Cnn(), table("digits"), opt="adam", lr=1e-3))
 simple("mlp raw digits 0-16 adam", lambda: fit(mlp(64, 10), table("digits"), opt="adam", lr=1e-3))
 simple("residual pre norm", lambda: fit(Residual(64, 10), "digits", opt="adam", lr=1e-3))
-simple("residual zero branches", lambda: fit(Residual(64, 10, blocks=10, zero=True), "digits", opt="adam", lr=1e-3))
+simple(
+    "residual zero branches",
+    lambda: fit(Residual(64, 10, blocks=10, zero=True), "digits", opt="adam", lr=1e-3),
+)
 simple("lstm rows", lambda: fit(Recurrent("LSTM"), "digits", opt="adam", lr=3e-3))
 simple("gru rows", lambda: fit(Recurrent("GRU"), "digits", opt="adam", lr=3e-3))
 simple("rnn rows", lambda: fit(Recurrent("RNN"), "digits", opt="adam", lr=1e-3))
 simple("wine sgd", lambda: fit(mlp(13, 3, width=32), "wine", batch=32, lr=0.05))
-simple("iris full batch", lambda: fit(mlp(4, 3, width=16, activation="tanh"), "iris", batch=150, opt="adam", lr=1e-2))
+simple(
+    "iris full batch",
+    lambda: fit(mlp(4, 3, width=16, activation="tanh"), "iris", batch=150, opt="adam", lr=1e-2),
+)
 simple("cancer adam", lambda: fit(mlp(30, 2, width=32), "breast_cancer", opt="adam", lr=1e-3))
 simple("circles narrow", lambda: fit(mlp(2, 2, width=16), "circles", opt="adam", lr=1e-2), 600)
-simple("moons tanh", lambda: fit(mlp(2, 2, width=32, activation="tanh"), "moons", opt="adam", lr=1e-2), 600)
+simple(
+    "moons tanh",
+    lambda: fit(mlp(2, 2, width=32, activation="tanh"), "moons", opt="adam", lr=1e-2),
+    600,
+)
 simple("moons sgd slow", lambda: fit(mlp(2, 2, width=32), "moons", lr=0.1), 800)
 simple("blobs sgd 0.5 edge", lambda: fit(mlp(30, 4, width=64), "blobs", batch=256, lr=0.5))
 simple("digits sgd 0.5 edge", lambda: fit(mlp(64, 10), "digits", batch=256, lr=0.5))
@@ -77,25 +154,109 @@ simple("batch of one", lambda: fit(mlp(64, 10), "digits", batch=1, lr=0.01), 100
 simple("linear softmax regression", lambda: fit(nn.Linear(64, 10), "digits", lr=0.1))
 simple("linear regression diabetes", lambda: fit(nn.Linear(10, 1), "diabetes", lr=0.05))
 simple("diabetes mlp", lambda: fit(mlp(10, 1, width=32), "diabetes", opt="adam", lr=3e-3))
-simple("friedman mlp tanh", lambda: fit(mlp(10, 1, width=64, activation="tanh"), "friedman", opt="adam", lr=3e-3), 600)
-simple("warm-up then cosine", lambda: fit(mlp(64, 10, depth=3), "digits", opt="adamw", lr=3e-3,
-       schedule=lambda k: (k - 1) / 60 if k <= 60 else 0.5 * (1 + math.cos(math.pi * (k - 60) / 440))), 500)
-simple("cosine to zero", lambda: fit(mlp(64, 10), "digits", lr=0.2, schedule=lambda k: 0.5 * (1 + math.cos(math.pi * k / 500))), 500)
-simple("long warm-up from zero", lambda: fit(mlp(64, 10), "digits", lr=0.1, schedule=lambda k: (k - 1) / 400), 600)
-simple("step decay", lambda: fit(Cnn(), "digits", opt="momentum", lr=0.05, schedule=lambda k: 0.1 ** (k // 150)))
-simple("cyclic rate", lambda: fit(mlp(64, 10), "digits", schedule=lambda k: 1 + 0.9 * math.sin(k / 20)))
+simple(
+    "friedman mlp tanh",
+    lambda: fit(mlp(10, 1, width=64, activation="tanh"), "friedman", opt="adam", lr=3e-3),
+    600,
+)
+simple(
+    "warm-up then cosine",
+    lambda: fit(
+        mlp(64, 10, depth=3),
+        "digits",
+        opt="adamw",
+        lr=3e-3,
+        schedule=lambda k: (
+            (k - 1) / 60 if k <= 60 else 0.5 * (1 + math.cos(math.pi * (k - 60) / 440))
+        ),
+    ),
+    500,
+)
+simple(
+    "cosine to zero",
+    lambda: fit(
+        mlp(64, 10), "digits", lr=0.2, schedule=lambda k: 0.5 * (1 + math.cos(math.pi * k / 500))
+    ),
+    500,
+)
+simple(
+    "long warm-up from zero",
+    lambda: fit(mlp(64, 10), "digits", lr=0.1, schedule=lambda k: (k - 1) / 400),
+    600,
+)
+simple(
+    "step decay",
+    lambda: fit(Cnn(), "digits", opt="momentum", lr=0.05, schedule=lambda k: 0.1 ** (k // 150)),
+)
+simple(
+    "cyclic rate", lambda: fit(mlp(64, 10), "digits", schedule=lambda k: 1 + 0.9 * math.sin(k / 20))
+)
 simple("clipped at one", lambda: fit(Recurrent("RNN"), "digits", lr=0.1, clip=1.0))
-simple("weight decay usual", lambda: fit(mlp(64, 10), "digits", opt="adamw", lr=1e-3, weight_decay=0.1))
-simple("finished long ago", lambda: fit(mlp(13, 3, width=64), "wine", opt="adam", lr=1e-2, batch=64), 1500)
-simple("loss at zero exactly", lambda: fit(mlp(4, 3, width=64), "iris", opt="adam", lr=3e-2, batch=50,
-       loss=lambda o, y: functional.multi_margin_loss(o, y)), 800)
-simple("label smoothing", lambda: fit(mlp(64, 10), "digits", loss=lambda o, y: functional.cross_entropy(o, y, label_smoothing=0.1)))
-simple("sum reduction", lambda: fit(mlp(64, 10), "digits", lr=0.002, loss=lambda o, y: functional.cross_entropy(o, y, reduction="sum")))
-simple("loss times thousand adam", lambda: fit(mlp(64, 10), "digits", opt="adam", lr=1e-3, loss=lambda o, y: 1000 * functional.cross_entropy(o, y)))
-simple("fashion of small loss", lambda: fit(mlp(64, 10), "digits", opt="adam", lr=1e-3, loss=lambda o, y: 0.001 * functional.cross_entropy(o, y)))
-simple("huber", lambda: fit(mlp(10, 1, width=32), "diabetes", opt="adam", lr=3e-3, loss=functional.smooth_l1_loss))
+simple(
+    "weight decay usual", lambda: fit(mlp(64, 10), "digits", opt="adamw", lr=1e-3, weight_decay=0.1)
+)
+simple(
+    "finished long ago",
+    lambda: fit(mlp(13, 3, width=64), "wine", opt="adam", lr=1e-2, batch=64),
+    1500,
+)
+simple(
+    "loss at zero exactly",
+    lambda: fit(
+        mlp(4, 3, width=64),
+        "iris",
+        opt="adam",
+        lr=3e-2,
+        batch=50,
+        loss=lambda o, y: functional.multi_margin_loss(o, y),
+    ),
+    800,
+)
+simple(
+    "label smoothing",
+    lambda: fit(
+        mlp(64, 10), "digits", loss=lambda o, y: functional.cross_entropy(o, y, label_smoothing=0.1)
+    ),
+)
+simple(
+    "sum reduction",
+    lambda: fit(
+        mlp(64, 10),
+        "digits",
+        lr=0.002,
+        loss=lambda o, y: functional.cross_entropy(o, y, reduction="sum"),
+    ),
+)
+simple(
+    "loss times thousand adam",
+    lambda: fit(
+        mlp(64, 10),
+        "digits",
+        opt="adam",
+        lr=1e-3,
+        loss=lambda o, y: 1000 * functional.cross_entropy(o, y),
+    ),
+)
+simple(
+    "fashion of small loss",
+    lambda: fit(
+        mlp(64, 10),
+        "digits",
+        opt="adam",
+        lr=1e-3,
+        loss=lambda o, y: 0.001 * functional.cross_entropy(o, y),
+    ),
+)
+simple(
+    "huber",
+    lambda: fit(
+        mlp(10, 1, width=32), "diabetes", opt="adam", lr=3e-3, loss=functional.smooth_l1_loss
+    ),
+)
 simple("transformer rows pre", lambda: fit(DigitTransformer(), "digits", opt="adam", lr=3e-3))
-simple("transformer rows post", lambda: fit(DigitTransformer(pre=False), "digits", opt="adam", lr=1e-3))
+simple(
+    "transformer rows post", lambda: fit(DigitTransformer(pre=False), "digits", opt="adam", lr=1e-3)
+)
 simple("torch encoder", lambda: fit(Library(), "digits", opt="adam", lr=1e-3))
 simple("torch encoder post", lambda: fit(Library(norm_first=False), "digits", opt="adam", lr=1e-3))
 
@@ -108,11 +269,23 @@ def _text(model: nn.Module, **settings: object) -> Training:
 
 
 simple("text gru", lambda: _text(CharRnn(text()[1]), opt="adam", lr=3e-3))
-simple("text lstm tied", lambda: _text(CharRnn(text()[1], cell="LSTM", tied=True), opt="adam", lr=3e-3))
+simple(
+    "text lstm tied", lambda: _text(CharRnn(text()[1], cell="LSTM", tied=True), opt="adam", lr=3e-3)
+)
 simple("text transformer pre", lambda: _text(CharTransformer(text()[1]), opt="adam", lr=3e-3))
-simple("text transformer post", lambda: _text(CharTransformer(text()[1], pre=False), opt="adam", lr=1e-3))
-simple("text transformer tied deep", lambda: _text(CharTransformer(text()[1], layers=4, tied=True), opt="adamw", lr=2e-3))
-simple("text transformer sgd slow", lambda: _text(CharTransformer(text()[1]), opt="momentum", lr=0.05), 600)
+simple(
+    "text transformer post",
+    lambda: _text(CharTransformer(text()[1], pre=False), opt="adam", lr=1e-3),
+)
+simple(
+    "text transformer tied deep",
+    lambda: _text(CharTransformer(text()[1], layers=4, tied=True), opt="adamw", lr=2e-3),
+)
+simple(
+    "text transformer sgd slow",
+    lambda: _text(CharTransformer(text()[1]), opt="momentum", lr=0.05),
+    600,
+)
 
 
 @healthy("zero head")
@@ -159,8 +332,14 @@ def _binary() -> Training:
     x, y = scaled("breast_cancer")
     net = mlp(30, 1, width=32)
     target = y.float()[:, None]
-    return fit(net, (x, target), opt="adam", lr=1e-3, loss=functional.binary_cross_entropy_with_logits,
-               score=lambda: float(((net(x) > 0).float() == target).float().mean()))
+    return fit(
+        net,
+        (x, target),
+        opt="adam",
+        lr=1e-3,
+        loss=functional.binary_cross_entropy_with_logits,
+        score=lambda: float(((net(x) > 0).float() == target).float().mean()),
+    )
 
 
 @healthy("binary sigmoid output", 500)
@@ -168,8 +347,14 @@ def _binary_sigmoid() -> Training:
     x, y = scaled("breast_cancer")
     net = nn.Sequential(*mlp(30, 1, width=32, activation="tanh"), nn.Sigmoid())
     target = y.float()[:, None]
-    return fit(net, (x, target), opt="adam", lr=3e-3, loss=functional.binary_cross_entropy,
-               score=lambda: float(((net(x) > 0.5).float() == target).float().mean()))
+    return fit(
+        net,
+        (x, target),
+        opt="adam",
+        lr=3e-3,
+        loss=functional.binary_cross_entropy,
+        score=lambda: float(((net(x) > 0.5).float() == target).float().mean()),
+    )
 
 
 @healthy("multi-label")
@@ -177,8 +362,14 @@ def _multi() -> Training:
     x, y = scaled("digits")
     bits = torch.stack([(y >> b) & 1 for b in range(4)], 1).float()
     net = mlp(64, 4)
-    return fit(net, (x, bits), opt="adam", lr=1e-3, loss=functional.binary_cross_entropy_with_logits,
-               score=lambda: float(((net(x) > 0) == (bits > 0)).float().mean()))
+    return fit(
+        net,
+        (x, bits),
+        opt="adam",
+        lr=1e-3,
+        loss=functional.binary_cross_entropy_with_logits,
+        score=lambda: float(((net(x) > 0) == (bits > 0)).float().mean()),
+    )
 
 
 def _noisy(share: float) -> tuple[Tensor, Tensor]:
@@ -232,7 +423,15 @@ def _fine() -> Training:
 def _auto() -> Training:
     x, _ = table("digits")
     x = x / 16
-    net = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8), nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 64), nn.Sigmoid())
+    net = nn.Sequential(
+        nn.Linear(64, 32),
+        nn.ReLU(),
+        nn.Linear(32, 8),
+        nn.Linear(8, 32),
+        nn.ReLU(),
+        nn.Linear(32, 64),
+        nn.Sigmoid(),
+    )
     return fit(net, (x, x), opt="adam", lr=3e-3, loss=functional.mse_loss)
 
 
@@ -240,9 +439,22 @@ def _auto() -> Training:
 def _auto_bce() -> Training:
     x, _ = table("digits")
     x = x / 16
-    net = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 4), nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 64))
-    return fit(net, (x, x), opt="adam", lr=3e-3, loss=functional.binary_cross_entropy_with_logits,
-               score=lambda: float(1 - functional.mse_loss(net(x).sigmoid(), x) / x.var(0).mean()))
+    net = nn.Sequential(
+        nn.Linear(64, 32),
+        nn.Tanh(),
+        nn.Linear(32, 4),
+        nn.Linear(4, 32),
+        nn.Tanh(),
+        nn.Linear(32, 64),
+    )
+    return fit(
+        net,
+        (x, x),
+        opt="adam",
+        lr=3e-3,
+        loss=functional.binary_cross_entropy_with_logits,
+        score=lambda: float(1 - functional.mse_loss(net(x).sigmoid(), x) / x.var(0).mean()),
+    )
 
 
 @healthy("offset target", 1000)

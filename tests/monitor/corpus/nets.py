@@ -7,14 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ACTIVATIONS = {
-    "relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU,
-    "leaky": nn.LeakyReLU, "elu": nn.ELU, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "leaky": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "relu6": nn.ReLU6,
+    "hardtanh": nn.Hardtanh,
 }
 
 
 def mlp(
-    inputs: int, outputs: int, width: int = 64, depth: int = 2, activation: str = "relu",
-    norm: str = "", dropout: float = 0.0, init: str = "",
+    inputs: int,
+    outputs: int,
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+    norm: str = "",
+    dropout: float = 0.0,
+    init: str = "",
 ) -> nn.Sequential:
     """`depth` hidden layers."""
     parts: list[nn.Module] = []
@@ -76,13 +89,15 @@ class Cnn(nn.Module):
 class Residual(nn.Module):
     """A small residual network, the last gain of each block zero where asked."""
 
-    def __init__(self, inputs: int, outputs: int, width: int = 64, blocks: int = 6,
-                 zero: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, width: int = 64, blocks: int = 6, zero: bool = False
+    ) -> None:
         super().__init__()
         self.stem = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(),
-                          nn.Linear(width, width))
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+            )
             for _ in range(blocks)
         )
         self.head = nn.Linear(width, outputs)
@@ -114,7 +129,9 @@ class Recurrent(nn.Module):
 class CharRnn(nn.Module):
     """Next character; the time axis first where asked."""
 
-    def __init__(self, letters: int, width: int = 64, cell: str = "GRU", tied: bool = False) -> None:
+    def __init__(
+        self, letters: int, width: int = 64, cell: str = "GRU", tied: bool = False
+    ) -> None:
         super().__init__()
         self.embed = nn.Embedding(letters, width)
         self.rnn = getattr(nn, cell)(width, width, batch_first=True)
@@ -160,8 +177,15 @@ class Block(nn.Module):
 class CharTransformer(nn.Module):
     """A very small GPT."""
 
-    def __init__(self, letters: int, width: int = 48, layers: int = 2, pre: bool = True,
-                 tied: bool = False, length: int = 32) -> None:
+    def __init__(
+        self,
+        letters: int,
+        width: int = 48,
+        layers: int = 2,
+        pre: bool = True,
+        tied: bool = False,
+        length: int = 32,
+    ) -> None:
         super().__init__()
         self.embed = nn.Embedding(letters, width)
         self.place = nn.Parameter(torch.randn(length, width) * 0.02)

@@ -1,0 +1,100 @@
+"""Words, likelihoods and advice: tables that screens and reports are built from."""
+
+from __future__ import annotations
+
+import numpy as np
+from rules_scene import Scene, SceneSample
+
+from deadband_monitor.rules import advice, causes, likelihood
+from deadband_monitor.rules.catalog import CAUSES, ENTRIES, SYMPTOMS
+from deadband_monitor.rules.engine import INHIBITS, default_rules
+
+DEMOS = {
+    "",
+    "lr-too-high",
+    "saturated-sigmoid",
+    "constant-init",
+    "dying-relu",
+    "unnormalised-inputs",
+}
+
+
+def test_every_symptom_and_cause_has_its_words() -> None:
+    assert {rule.kind for rule in default_rules()} == {entry.word for entry in SYMPTOMS}
+    named = set(causes.SYMPTOMS_OF) | {"numerical-overflow"}
+    assert named == {entry.word for entry in CAUSES}
+    for entry in ENTRIES.values():
+        assert len(entry.title) <= 28
+        assert entry.demo in DEMOS
+        assert entry.meaning.endswith(".")
+        assert entry.remedy.endswith(".")
+
+
+def test_every_symptom_that_is_silenced_or_explained_exists() -> None:
+    words = {entry.word for entry in SYMPTOMS}
+    assert set(INHIBITS) | set().union(*INHIBITS.values()) <= words
+    assert set().union(*causes.SYMPTOMS_OF.values()) <= words
+
+
+def test_every_row_of_the_likelihood_table_has_advice() -> None:
+    rows = set(likelihood._ROWS) - {"something else"}
+    assert rows <= set(advice._ADVICE)
+    assert set(advice._ADVICE) == set(advice._EVIDENCE)
+    for _, percents in likelihood._ROWS.values():
+        assert len(percents) == len(likelihood.EVIDENCE)
+
+
+def test_a_rate_is_rounded_to_what_one_types() -> None:
+    assert [advice.rounded(x) for x in (0.0794, 0.238, 0.00072, 12.3, 0.0)] == [
+        "0.079",
+        "0.24",
+        "0.00072",
+        "12",
+        "0",
+    ]
+
+
+def test_large_updates_alone_name_no_cause_against_a_healthy_course() -> None:
+    shares = likelihood.posteriors(frozenset({"large_update"}), {"learning-rate-too-high": 1.0})
+    assert shares["something else"] > shares["learning-rate-too-high"]
+    ruin = frozenset({"large_update", "loss_above_constant", "weights_tripled"})
+    shares = likelihood.posteriors(ruin, {"learning-rate-too-high": 1.0})
+    assert shares["learning-rate-too-high"] > 0.95
+
+
+def test_inputs_that_were_odd_before_the_first_step_come_before_the_rate() -> None:
+    def raw_and_exploding(sample: SceneSample) -> None:
+        sample.model(in_max=4254, in_rms=300, in_variance=0.01)
+        if sample.step <= 3:
+            sample.layer("fc1", update_ratio=6.4, weight_growth=7)
+        if sample.step > 1:
+            sample.loss = 50.0
+            sample.model(loss=50, skill=-20, information=1e-4, grad_norm=100)
+            sample.layer("act1", dead_units=1, out_variance=0, out_rms=0, zero_share=1)
+        if sample.step > 5:
+            sample.model(out_variance=0, out_sd=0)
+
+    scene = Scene().run(60, raw_and_exploding)
+    assert scene.causes[0] == "unnormalised-inputs"
+    assert "does not cure" in scene.engine.causes()[0].advice
+
+
+def test_no_cause_is_named_while_only_notes_stand() -> None:
+    scene = Scene().run(200, lambda s: s.layer("fc2", update_ratio=0.4))
+    assert {flag.severity for flag in scene.standing.values()} == {"info"}
+    assert scene.causes == []
+
+
+def test_confidence_is_capped_and_grows_with_samples() -> None:
+    def dead(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.layer("act1", dead_units=1, out_variance=0, out_rms=0, zero_share=1)
+        sample.model(out_variance=0, out_sd=0)
+        sample.layer("fc1", bias_mean=-8)
+
+    scene = Scene().run(10, dead)
+    first = scene.engine.causes()[0]
+    assert 0.5 < first.confidence <= 0.95
+    assert "they began at -8" in first.advice
+    assert first.layer == "act1"
+    assert np.isclose(first.confidence, round(first.confidence, 2))
