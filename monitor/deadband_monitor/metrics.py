@@ -34,11 +34,13 @@ class Metric:
     """Which end is the bad one: `low`, `high` or `both`."""
 
 
+# Tables: the figures of a metric stand in one line.
+# fmt: off
 LAYER_METRICS: tuple[Metric, ...] = (
     Metric(
         name="out_variance",
         title="out variance",
-        doc="share of the output's second moment that depends on the sample (rho); 0 = same for all",
+        doc="share of the output's second moment that depends on the sample (rho); 0 = all alike",
         log=True, low=1e-3, floor=1e-9, ceiling=1.0, worst="low",
     ),
     Metric(
@@ -62,7 +64,7 @@ LAYER_METRICS: tuple[Metric, ...] = (
     Metric(
         name="saturated_units",
         title="stuck units",
-        doc="share of units saturated on > 95 % of rows and on one side on > 98 %: they carry no bit",
+        doc="share of units saturated on > 95 % of rows, on one side on > 98 %: they carry no bit",
         high=0.5, worst="high",
     ),
     Metric(
@@ -98,7 +100,7 @@ LAYER_METRICS: tuple[Metric, ...] = (
     Metric(
         name="weight_spread",
         title="weight spread",
-        doc="sd of the weight times sqrt(3 fan_in): 1 = PyTorch's default, 2.45 = He; 0 = all alike",
+        doc="sd of the weight times sqrt(3 fan_in): 1 = PyTorch's default, 2.45 = He; 0 = alike",
         log=True, low=0.1, high=30.0, floor=1e-3, ceiling=1e3, worst="both",
     ),
     Metric(
@@ -203,7 +205,7 @@ MODEL_METRICS: tuple[Metric, ...] = (
     Metric(
         name="skill",
         title="skill",
-        doc="1 - loss / loss of the best constant prediction, smoothed; 0 = no better than constant",
+        doc="1 - loss / loss of the best constant prediction, smoothed; 0 = as good as constant",
         low=0.05, floor=-1.0, ceiling=1.0, worst="low",
     ),
     Metric(
@@ -279,6 +281,8 @@ MODEL_METRICS: tuple[Metric, ...] = (
         log=True, floor=1e-8, ceiling=10.0, worst="high",
     ),
 )
+
+# fmt: on
 
 LAYER_COLUMN = {metric.name: column for column, metric in enumerate(LAYER_METRICS)}
 """Name -> column in `Sample.layers`."""
