@@ -22,9 +22,8 @@ from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import RunEntry, runs
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.open import open_entry
-from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.draw.state_line import Head, Standing, standing
-from deadband_monitor.tui.feed import Feed
+from deadband_monitor.tui.feed import Feed, NoSource
 from deadband_monitor.tui.governor import (
     EVERYTHING,
     NUMBERS_EVERY_S,
@@ -79,7 +78,7 @@ class DeadbandApp(App[int]):
         )
         self.clock = clock
         self.view = View()
-        self.feed = Feed(source) if source is not None else Feed(_Nothing())
+        self.feed = Feed(source) if source is not None else Feed(NoSource())
         self._picking = list_runs
         self._open_run = open_run
         self._own_source = False
@@ -303,7 +302,7 @@ class DeadbandApp(App[int]):
         while len(self.screen_stack) > 1 and not isinstance(self.screen, PickerScreen):
             self.pop_screen()
         self._close_feed()
-        self.feed = Feed(_Nothing())
+        self.feed = Feed(NoSource())
 
     def _close_feed(self) -> None:
         self.feed.stop()
@@ -381,24 +380,6 @@ class DeadbandApp(App[int]):
 
 def _runner(screen: Screen[object], action: str) -> Callable[[], object]:
     return lambda: screen.run_action(action)
-
-
-class _Nothing:
-    """The source while no run is open."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self.state = RunState()
-        self.link = "ended"
-        self.last_heard = 0.0
-
-    def refresh(self, wait_s: float) -> bool:
-        """Nothing new."""
-        del wait_s
-        return False
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def run_dashboard(source: Source, *, child_output: Path | None = None) -> int:

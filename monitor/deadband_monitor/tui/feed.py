@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.source.base import Source
+from deadband_monitor.state.run_state import RunState
 
 POLL_S = 0.05
 """Between two looks at a quiet source: below what the eye notices, 20 wake-ups a second."""
@@ -73,3 +74,21 @@ class Feed:
         except MonitorError as error:
             self.error = str(error)
             return True
+
+
+class NoSource:
+    """The source while no run is open."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.state = RunState()
+        self.link = "ended"
+        self.last_heard = 0.0
+
+    def refresh(self, wait_s: float) -> bool:
+        """Nothing new."""
+        del wait_s
+        return False
+
+    def close(self) -> None:
+        """Nothing to let go of."""

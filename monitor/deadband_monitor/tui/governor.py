@@ -18,10 +18,10 @@ RECOVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What a picture may change beside the map and the flags, which change at once."""
+    """What a picture may change beside the flags, which change at once."""
 
     numbers: bool
-    """Headline figures and the state line: people cannot read what changes faster than 2/s."""
+    """Headlines, map and state line: people cannot read figures that change faster than 2/s."""
     trends: bool
     """Charts, sparklines and tables: they show the past, and are half of what a picture writes."""
 

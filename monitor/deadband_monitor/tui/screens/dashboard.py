@@ -67,17 +67,18 @@ class DashboardScreen(RunScreen):
         player = app.player
         self.progress.display = player is not None
         self.set_class(app.feed.source.link == "lost", "-stale")
+        self.flags.paint(view)
+        self.diagnosis.paint(view)
+        if not due.numbers:
+            return
         view.update(self.heat.columns)
-        if due.numbers:
-            self.headlines.paint(view)
+        self.headlines.paint(view)
         self.heat.paint(view, numbers=due.trends)
         if due.trends:
             if self.readings.display:
                 self.readings.paint(view)
             self.loss.paint(view)
             self.gradient.paint(view)
-        self.flags.paint(view)
-        self.diagnosis.paint(view)
         if player is not None:
             self.progress.show(
                 [
