@@ -139,7 +139,8 @@ def report(
         if late:
             print(
                 f"steps to critical: median {late[len(late) // 2]}, "
-                f"90 % {late[int(0.9 * len(late))]}; onset error: median {off[len(off) // 2]}, 90 % {off[int(0.9 * len(off))]}"
+                f"90 % {late[int(0.9 * len(late))]}; onset error: median {off[len(off) // 2]}, "
+                f"90 % {off[int(0.9 * len(off))]}"
             )
         for title, group in (
             ("HEALTHY CRITICAL", critical),
