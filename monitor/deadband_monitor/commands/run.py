@@ -98,9 +98,11 @@ def _run(arguments: Namespace) -> int:
         where = _write(report, arguments.report) or f"deadband report {run}"
         complain(f"{headline(report)}; the report: {where}")
         return _judged(report, status, arguments.fail_on)
-    if status == 0 and (arguments.report or arguments.fail_on):
-        # Why nothing was watched, the script's process has said itself.
-        raise MonitorError("no report: nothing was watched in that script")
+    # Why nothing was recorded, the script's process has said itself.
+    if status == 0 and arguments.fail_on:
+        raise MonitorError("nothing was recorded, so --fail-on has nothing to judge by")
+    if status == 0 and arguments.report:
+        complain(f"nothing was recorded, so {arguments.report} was not written")
     return status
 
 
