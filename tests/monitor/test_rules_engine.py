@@ -142,7 +142,7 @@ def test_three_hundred_layers_cost_less_than_half_a_millisecond_a_sample() -> No
 
 
 def _timed(engine: Engine, seen: list) -> float:  # type: ignore[type-arg]
-    start = time.perf_counter()
+    start = time.process_time()
     for one in seen:
         engine.observe(one)
-    return time.perf_counter() - start
+    return time.process_time() - start

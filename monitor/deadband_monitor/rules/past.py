@@ -30,8 +30,6 @@ LARGE_UPDATE = 0.3
 the edge of stability; runs that a learning rate ruined began at 1.1 to 14, one at 0.42."""
 
 _UPDATE = LAYER_COLUMN["update_ratio"]
-_GROWTH = LAYER_COLUMN["weight_growth"]
-_GRAD = LAYER_COLUMN["grad_rms"]
 
 
 class ModelPast:
