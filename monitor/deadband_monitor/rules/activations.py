@@ -89,7 +89,8 @@ class DeadUnits(LayerRule):
         severity = "info"
         message = f"{dead:.0%} of the units did not fire in the last samples"
         if self._gone(seen)[row]:
-            message = f"{dead:.0%} of the units are dead: the layer passes nothing on"
+            share = f"{dead:.0%} of the units are dead" if dead >= 0.97 else "no unit fires any more"
+            message = f"{share}: the layer passes nothing on"
             severity = "warning"
             rho = past.models[model].value("out_variance")
             skill = past.skill(model)
@@ -105,6 +106,7 @@ class DeadUnits(LayerRule):
             message=message,
             evidence={
                 "dead_units": dead,
+                "zero_share": float(column(seen, "zero_share")[row]),
                 "out_variance": float(np.nan_to_num(column(seen, "out_variance")[row])),
             },
         )
