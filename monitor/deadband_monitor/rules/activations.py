@@ -89,7 +89,9 @@ class DeadUnits(LayerRule):
         severity = "info"
         message = f"{dead:.0%} of the units did not fire in the last samples"
         if self._gone(seen)[row]:
-            share = f"{dead:.0%} of the units are dead" if dead >= 0.97 else "no unit fires any more"
+            share = (
+                f"{dead:.0%} of the units are dead" if dead >= 0.97 else "no unit fires any more"
+            )
             message = f"{share}: the layer passes nothing on"
             severity = "warning"
             rho = past.models[model].value("out_variance")
