@@ -81,7 +81,7 @@ class Scene:
                     layers[row], saturation=0.1, saturated_units=0, dead_units=0.05, zero_share=0.5
                 )
         models = np.full((len(self.table.models), len(MODEL_METRICS)), np.nan, np.float32)
-        for row in models:
+        for readings in models:
             for name, value in {
                 "out_variance": 0.5,
                 "out_rms": 1,
@@ -105,7 +105,7 @@ class Scene:
                 "nonfinite": 0,
                 "lr": 0.1,
             }.items():
-                row[MODEL_COLUMN[name]] = value
+                readings[MODEL_COLUMN[name]] = value
         return layers, models, loss
 
     def run(

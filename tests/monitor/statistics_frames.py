@@ -92,8 +92,36 @@ class Bench:
         return RawFrame(header, payload)
 
 
-def layer(name: str = "a", kind: str = "Linear", activation: str = "", **more: int) -> Layer:
-    return Layer(name=name, model="m", kind=kind, activation=activation, **more)
+def layer(
+    name: str = "a",
+    kind: str = "Linear",
+    activation: str = "",
+    *,
+    fan_in: int = 0,
+    units: int = 0,
+    parameters: int = 0,
+) -> Layer:
+    return Layer(
+        name=name,
+        model="m",
+        kind=kind,
+        activation=activation,
+        fan_in=fan_in,
+        units=units,
+        parameters=parameters,
+    )
+
+
+def linear(module: nn.Module) -> nn.Linear:
+    """The module, which is a linear layer: torch's types lose that in a container."""
+    assert isinstance(module, nn.Linear)
+    return module
+
+
+def grad_of(tensor: Tensor) -> Tensor:
+    """The gradient of a tensor after a backward pass."""
+    assert tensor.grad is not None
+    return tensor.grad
 
 
 def of_layer(measured: Measured, metric: str, index: int = 0) -> float:
@@ -134,12 +162,12 @@ def train_step(
     optimizer.zero_grad()
     loss = criterion(h, y)
     loss.backward()
-    values[What.OUTPUT, 0], values[What.OUTPUT_GRAD, 0] = h, h.grad
+    values[What.OUTPUT, 0], values[What.OUTPUT_GRAD, 0] = h, grad_of(h)
     for place, module in enumerate(net):
-        values[What.ACTIVATION_GRAD, place] = values[What.ACTIVATION, place].grad
+        values[What.ACTIVATION_GRAD, place] = grad_of(values[What.ACTIVATION, place])
         if isinstance(module, nn.Linear):
             values[What.WEIGHT_BEFORE, place] = module.weight.clone()
-            values[What.WEIGHT_GRAD, place] = module.weight.grad.clone()
+            values[What.WEIGHT_GRAD, place] = grad_of(module.weight).clone()
     optimizer.step()
     for place, module in enumerate(net):
         if isinstance(module, nn.Linear):

@@ -110,7 +110,7 @@ def test_flags_stay_with_their_layers_when_the_layer_table_changes() -> None:
 def test_coverage_says_what_can_be_judged_and_why_not() -> None:
     def no_labels(sample: SceneSample) -> None:
         for name in ("information", "sigma_share", "skill"):
-            sample.model(**{name: np.nan})
+            sample.model(0, **{name: np.nan})
 
     scene = Scene().run(120, no_labels)
     states = {cover.kind: cover for cover in scene.engine.coverage()}

@@ -262,7 +262,7 @@ def test_the_best_constant_logits_have_no_skill(smoothing: float, weighted: bool
     weight = torch.linspace(0.5, 4.0, CLASSES) if weighted else None
     if smoothing and weighted:
         pytest.skip("both at once is given up")
-    mass = torch.bincount(y, minlength=CLASSES) * (weight if weighted else 1.0)
+    mass = torch.bincount(y, minlength=CLASSES) * (1.0 if weight is None else weight)
     mass = (1 - smoothing) * mass / mass.sum() + smoothing / CLASSES
     z = mass.log().tile(400, 1).requires_grad_()
     loss = fn.cross_entropy(z, y, weight, label_smoothing=smoothing)

@@ -12,7 +12,9 @@ from sklearn.datasets import load_digits
 from statistics_frames import (
     Bench,
     bench_for,
+    grad_of,
     layer,
+    linear,
     of_layer,
     of_model,
     train_step,
@@ -57,7 +59,7 @@ def test_a_training_on_digits_is_measured_as_torch_has_it() -> None:
         nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 24), nn.Tanh(), nn.Linear(24, 10)
     )
     optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
-    first = {place: net[place].weight.detach().clone().numpy() for place in (0, 2, 4)}
+    first = {place: linear(net[place]).weight.detach().clone().numpy() for place in (0, 2, 4)}
     seen, losses, labels = [], [], []
     for _ in range(60):
         index = torch.randint(0, len(x), (64,))
@@ -380,7 +382,7 @@ def test_predictions_are_read_along_the_class_axis_of_segmentations_and_sequence
         labels = torch.arange(128) % 5
         loss = nn.functional.cross_entropy(rows, labels)
         loss.backward()
-        arranged = [part.detach().reshape(8, 16, 5).numpy() for part in (rows, rows.grad)]
+        arranged = [part.detach().reshape(8, 16, 5).numpy() for part in (rows, grad_of(rows))]
         if axes == "nup":
             arranged = [np.ascontiguousarray(part.swapaxes(1, 2)) for part in arranged]
         values = {(What.OUTPUT, 0): arranged[0], (What.OUTPUT_GRAD, 0): arranged[1]}
@@ -427,7 +429,7 @@ def test_embeddings_of_a_contrastive_loss_are_not_read_as_predictions() -> None:
     loss.backward()
     values = {
         (What.OUTPUT, 0): embedded.detach().numpy(),
-        (What.OUTPUT_GRAD, 0): embedded.grad.numpy(),
+        (What.OUTPUT_GRAD, 0): grad_of(embedded).numpy(),
     }
     (one,) = measure(bench, [bench.frame(1, values, [loss.item()])])
     for metric in ("information", "top_share", "distinct_predictions", "skill", "label_entropy"):

@@ -34,7 +34,7 @@ def slow_stuck(x: np.ndarray, low: float, high: float) -> float:
         below, above = (column <= low).sum(), (column >= high).sum()
         flat = below + above
         stuck += bool(flat > 0.95 * len(column) and max(below, above) > 0.98 * flat)
-    return stuck / x.shape[1]
+    return float(stuck / x.shape[1])
 
 
 @pytest.mark.parametrize(

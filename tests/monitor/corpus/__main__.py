@@ -110,7 +110,8 @@ def report(
     chosen: list[Scenario], results: dict[str, tuple[list[Outcome], float]], all_lines: bool
 ) -> None:
     for index, every in enumerate(CADENCES):
-        fine, ill = [], []
+        fine: list[tuple[Scenario, Outcome, float]] = []
+        ill: list[tuple[Scenario, Outcome, float]] = []
         for s in chosen:
             outcomes, score = results[s.name]
             (ill if s.fails else fine).append((s, outcomes[index], score))

@@ -18,7 +18,9 @@ from corpus.nets import (
     DigitTransformer,
     Recurrent,
     Residual,
+    bias_of,
     draw,
+    linear,
     mlp,
 )
 
@@ -413,11 +415,11 @@ fails(
 
 def _second_layer_saturated(activation: str) -> nn.Module:
     net = mlp(64, 10, activation=activation)
-    nn.init.constant_(net[2].bias, 12.0)
+    nn.init.constant_(linear(net[2]).bias, 12.0)
     return net
 
 
-def _positive(net: nn.Module, factor: float) -> nn.Module:
+def _positive(net: nn.Sequential, factor: float) -> nn.Module:
     with torch.no_grad():
         for layer in list(net)[:-1]:
             if isinstance(layer, nn.Linear):
@@ -434,13 +436,13 @@ def _constant_cnn() -> nn.Module:
 
 def _last_dead(inputs: int, outputs: int) -> nn.Module:
     net = mlp(inputs, outputs)
-    nn.init.constant_(net[2].bias, -10.0)
+    nn.init.constant_(linear(net[2]).bias, -10.0)
     return net
 
 
 def _dead_cnn() -> nn.Module:
     net = Cnn()
-    nn.init.constant_(net.conv2.bias, -20.0)
+    nn.init.constant_(bias_of(net.conv2), -20.0)
     return net
 
 
@@ -487,13 +489,13 @@ def _poisoned(at: int) -> Training:
 
 def _penalised(strength: float) -> Training:
     net = mlp(64, 10)
-    return fit(
-        net,
-        "digits",
-        opt="adam",
-        lr=1e-2,
-        penalty=lambda: strength * sum((p**2).sum() for p in net.parameters()),
-    )  # type: ignore[arg-type, return-value]
+
+    def penalty() -> Tensor:
+        squares = sum((p**2).sum() for p in net.parameters())
+        assert isinstance(squares, Tensor)
+        return strength * squares
+
+    return fit(net, "digits", opt="adam", lr=1e-2, penalty=penalty)
 
 
 def _hard_imbalance() -> tuple[Tensor, Tensor]:

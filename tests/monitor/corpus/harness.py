@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -232,9 +233,7 @@ def record(
     training = scenario.build()
     lanes = [Lane(every) for every in cadences]
     Tap.lanes = lanes
-    original = client_recorder.Arena
-    client_recorder.Arena = Tap  # type: ignore[assignment, misc]
-    try:
+    with mock.patch.object(client_recorder, "Arena", Tap):
         models = training.model
         named = {"model": models} if isinstance(models, nn.Module) else dict(models)
         optimizers = training.optimizer
@@ -251,8 +250,6 @@ def record(
             loss = training.step(k)
             watch.step(loss=loss)
         watch.close()
-    finally:
-        client_recorder.Arena = original  # type: ignore[misc]
     for lane in lanes:
         lane.measure()
     score = training.score() if training.score else math.nan

@@ -23,6 +23,7 @@ from corpus.nets import (
     Recurrent,
     Residual,
     draw,
+    linear,
     mlp,
 )
 
@@ -291,16 +292,18 @@ simple(
 @healthy("zero head")
 def _zero_head() -> Training:
     net = mlp(64, 10)
-    nn.init.zeros_(net[-1].weight)
-    nn.init.zeros_(net[-1].bias)
+    head = linear(net[-1])
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
     return fit(net, "digits")
 
 
 @healthy("zero head warm-up")
 def _zero_head_warm() -> Training:
     net = mlp(64, 10, depth=3)
-    nn.init.zeros_(net[-1].weight)
-    nn.init.zeros_(net[-1].bias)
+    head = linear(net[-1])
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
     return fit(net, "digits", opt="adam", lr=1e-3, schedule=lambda k: min(1, (k - 1) / 50))
 
 
@@ -319,7 +322,7 @@ def _prior() -> Training:
     data = _imbalanced(0.05)
     net = mlp(64, 2)
     with torch.no_grad():
-        net[-1].bias.copy_(torch.tensor([0.0, -4.0]))
+        linear(net[-1]).bias.copy_(torch.tensor([0.0, -4.0]))
     return fit(net, data, opt="adam", lr=1e-3)
 
 
@@ -657,7 +660,9 @@ def _scaler() -> Training:
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         if k <= 4 or k == 200:  # what half precision does at a scale that is too large
-            net[0].weight.grad.fill_(float("inf"))
+            gradient = linear(net[0]).weight.grad
+            assert gradient is not None
+            gradient.fill_(float("inf"))
         scaler.step(optimizer)
         scaler.update()
         return loss.detach()

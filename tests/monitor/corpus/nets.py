@@ -19,6 +19,18 @@ ACTIVATIONS = {
 }
 
 
+def linear(module: nn.Module) -> nn.Linear:
+    """The module, which is a linear layer: torch's types lose that in a container."""
+    assert isinstance(module, nn.Linear)
+    return module
+
+
+def bias_of(layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """The bias of a layer that has one."""
+    assert layer.bias is not None
+    return layer.bias
+
+
 def mlp(
     inputs: int,
     outputs: int,
@@ -54,10 +66,10 @@ def draw(net: nn.Module, init: str) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):
             if init == "he":
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(bias_of(module))
             elif init == "xavier":
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(bias_of(module))
             elif init == "orthogonal":
                 nn.init.orthogonal_(module.weight)
             elif init.startswith("std"):
@@ -65,7 +77,7 @@ def draw(net: nn.Module, init: str) -> None:
             elif init.startswith("const"):
                 nn.init.constant_(module.weight, float(init[5:]))
             elif init.startswith("bias"):
-                nn.init.constant_(module.bias, float(init[4:]))
+                nn.init.constant_(bias_of(module), float(init[4:]))
 
 
 class Cnn(nn.Module):
@@ -103,8 +115,10 @@ class Residual(nn.Module):
         self.head = nn.Linear(width, outputs)
         if zero:
             for block in self.blocks:
-                nn.init.zeros_(block[3].weight)
-                nn.init.zeros_(block[3].bias)
+                assert isinstance(block, nn.Sequential)
+                last = linear(block[3])
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
