@@ -21,7 +21,8 @@ pytestmark = pytest.mark.terminal
 class Terminal:
     """A program on a pty, and the screen that it has drawn."""
 
-    def __init__(self, *arguments: str, columns: int = 80, rows: int = 24, **env: str) -> None:
+    def __init__(self, *arguments: str, **env: str) -> None:
+        columns, rows = 80, 24
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         environment = {
