@@ -34,10 +34,12 @@ class OutputCollapse(ModelRule):
         rho = model.value("out_variance")
         if model.value("out_rms") == 0.0 or model.value("out_sd") == 0.0:
             rho = 0.0
-        if not math.isfinite(rho) or seen.step < self.grace_steps:
+        if not math.isfinite(rho):
             return None
-        if not model.updated and seen.step < 20:
-            return None  # a zero-initialised head stays zero until the first update was applied
+        if seen.step < self.grace_steps or (not model.updated and seen.step < 20):
+            # A zero-initialised head stays zero until the first update was applied: not called yet,
+            # but the onset if it stays so.
+            return Judgement(active=False, clear=rho >= EXACT)
         skill = past.skill(model.name)
         # An output that carries the labels, or a loss well below a constant answer's, works:
         # targets of 1e6 +- 1 leave no more variance, and the first output need not be what counts.
