@@ -24,34 +24,25 @@ RUNNER_UP = 0.2
 
 CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})
 
+BLOW_UP = frozenset(
+    {
+        "update-too-large",
+        "output-collapse",
+        "dead-units",
+        "saturation",
+        "constant-predictor",
+        "vanishing-gradient",
+        "exploding-gradient",
+        "non-finite",
+        "loss-divergence",
+    }
+)
+"""What steps that are too large for the weights can bring about, whatever made them so."""
+
 SYMPTOMS_OF: dict[str, frozenset[str]] = {
     # Symptoms that a cause can explain; one that explains none of the standing ones is not named.
-    "learning-rate-too-high": frozenset(
-        {
-            "update-too-large",
-            "output-collapse",
-            "dead-units",
-            "saturation",
-            "constant-predictor",
-            "vanishing-gradient",
-            "exploding-gradient",
-            "non-finite",
-            "loss-divergence",
-        }
-    ),
-    "unnormalised-inputs": frozenset(
-        {
-            "update-too-large",
-            "output-collapse",
-            "dead-units",
-            "saturation",
-            "constant-predictor",
-            "vanishing-gradient",
-            "exploding-gradient",
-            "non-finite",
-            "loss-divergence",
-        }
-    ),
+    "learning-rate-too-high": BLOW_UP,
+    "unnormalised-inputs": BLOW_UP,
     "low-data-diversity": frozenset({"input-anomaly", "output-collapse", "constant-predictor"}),
     "constant-initialisation": frozenset(
         {
