@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deadband import layers
+from deadband import compiling, layers
 from deadband.cells import Cell, make_cell
 from deadband.descriptions import function_layer, module_layer, parameter_layer
 from deadband.device import on_host
@@ -70,6 +70,7 @@ class ModelCapture:
         self._knows_optimiser = knows_optimiser
         self._forward_begins = forward_begins
         self._gate = gate_entry(self._at_gate)
+        compiling.listen(self.compile_begins)
         self._stack: list[Root] = []
         self.roots: list[Root] = []
         self._by_id: dict[int, Root] = {}
@@ -84,8 +85,8 @@ class ModelCapture:
         root = Root(name, module)
         root.exit = root_entry(module, partial(self._forward_done, root))
         root.entry = ModelEntry(name=name, describe=root.described)
-        if root.plain is not module:
-            root.gate = pre_entry(module, partial(self._compiled_begins, root))
+        begins = partial(self._compiled_begins, root) if root.plain is not module else self._at_gate
+        root.gate = pre_entry(module, begins)
         root.probes = [
             Probe(self.layer_called, root, path, layer)
             for path, layer in layers.find_layers(root.plain)
@@ -119,16 +120,12 @@ class ModelCapture:
         self.generation += 1
         self.spent_s = 0.0
         self.armed = True
-        gate = False
         for root in self.roots:
             self._leave(root)
             root.seen = root.rootless = False
-            if root.gate is not None:
-                root.gate.put()
-            elif not root.compiled:
-                gate = True
-        if gate:
-            self._gate.put()
+            if compiling.in_play():
+                root.look_for_compiled()
+        self.await_forward()
 
     def disarm(self) -> None:
         """The step is over; nothing of ours is left in any model."""
@@ -140,13 +137,25 @@ class ModelCapture:
                 root.takes_eval = True
             root.eval_seen = False
 
+    def close(self) -> None:
+        """Listen no more."""
+        self.disarm()
+        compiling.ignore(self.compile_begins)
+
     def await_forward(self) -> None:
         """Tell of the next training forward too, though this step has seen its own."""
-        if any(root.gate is None and not root.compiled for root in self.roots):
+        if not compiling.in_play():
             self._gate.put()
+            return
         for root in self.roots:
-            if root.gate is not None:
+            if root.plain is not root.module or not root.compiled:
                 root.gate.put()
+
+    def compile_begins(self) -> None:
+        """Something is about to be compiled: torch's global table must be empty from now on."""
+        if self._gate.is_in:
+            self._gate.take()
+            self.await_forward()
 
     def before_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
         """An optimiser is about to step."""
@@ -212,6 +221,8 @@ class ModelCapture:
 
     def _at_gate(self, module: nn.Module, args: Any) -> None:
         """Some module is called while armed."""
+        if torch.compiler.is_compiling():
+            return
         start = perf_counter()
         try:
             root = self._by_id.get(id(module))
@@ -238,15 +249,8 @@ class ModelCapture:
         return True
 
     def _at_stranger(self, module: nn.Module, start: float) -> None:
-        """A part of a model is called by itself, or torch.compile's wrapper of a root."""
-        wrapped = getattr(module, "_orig_mod", None)
+        """A part of a model is called by itself."""
         for root in self.roots:
-            if wrapped is root.plain:
-                # Its inside is compiled from now on: hooks there would be traced in.
-                root.compiled, root.uses_mode = True, False
-                if all(each.compiled for each in self.roots):
-                    self._gate.take()
-                return
             if id(module) in root.members and self._is_training(root, module):
                 self._forward_begins()
                 if not root.seen:
@@ -256,6 +260,8 @@ class ModelCapture:
 
     def _enter(self, root: Root, args: Any) -> None:
         """The first training forward of the step begins."""
+        if compiling.in_play():
+            root.look_for_compiled()  # parts may have been swapped for compiled ones since `arm`
         root.seen, root.rootless, root.inside = True, False, True
         self._stack.append(root)
         self._put(root)
@@ -263,6 +269,7 @@ class ModelCapture:
         tensor = layers.first_tensor(args)
         if tensor is not None:
             self._model_cell(root, What.INPUT, tensor)
+        root.gate.take()
         if all(each.seen or each.compiled for each in self.roots):
             self._gate.take()
         if not self._knows_optimiser():
@@ -274,21 +281,20 @@ class ModelCapture:
     def _put(self, root: Root) -> None:
         root.previous = None
         root.function_calls.clear()
-        for probe in root.probes:
-            probe.calls = 0
-            if not root.compiled:
-                probe.hook.put()
+        root.put_probes()
 
     def _forward_done(
         self, root: Root, module: nn.Module, args: Any, kwargs: Any, output: Any
     ) -> None:
         """The root's forward is over, by return or by exception (then `output` is None)."""
+        if torch.compiler.is_compiling():
+            return
         start = perf_counter()
         try:
             root.inside = False
             if root in self._stack:
                 self._stack.remove(root)
-            self._leave(root, keep_exit=output is None)
+            self._leave(root, raised=output is None)
             cell = root.entry.cells.get(What.INPUT)
             if cell is None or not cell.filled:
                 tensor = layers.first_tensor(args)
@@ -306,18 +312,17 @@ class ModelCapture:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
-    def _leave(self, root: Root, *, keep_exit: bool = False) -> None:
+    def _leave(self, root: Root, *, raised: bool = False) -> None:
         """Take everything out of the model; the mode is left in any case."""
         if root.mode is not None:
             mode, root.mode = root.mode, None
             mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        if not keep_exit:  # torch is still walking over the table where the forward raised
+        if raised:
+            root.exit.take_while_called()
+        else:
             root.exit.take()
-        if root.gate is not None:
-            root.gate.take()
-        if not root.compiled:
-            for probe in root.probes:
-                probe.hook.take()
+        root.gate.take()
+        root.take_probes()
         root.inside = False
         if root in self._stack:
             self._stack.remove(root)
@@ -325,6 +330,8 @@ class ModelCapture:
 
     def _compiled_begins(self, root: Root, module: nn.Module, args: Any) -> None:
         """torch.compile's wrapper of a root is called: its outside is all that is looked at."""
+        if torch.compiler.is_compiling():
+            return
         start = perf_counter()
         try:
             if self._is_training(root, module):

@@ -7,6 +7,7 @@ model as it was.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -27,11 +28,26 @@ class HookEntry:
         self._hook = hook
         self._flags = flags
 
+    @property
+    def is_in(self) -> bool:
+        """Whether it has been put in."""
+        return self._key in self._table
+
     def put(self) -> None:
         """From the next call on, the hook is called."""
         self._table[self._key] = self._hook
         for flag in self._flags:
             flag[self._key] = True
+
+    def take_while_called(self) -> None:
+        """The same from within the call of the hook behind an error: torch still walks the table.
+
+        An ordered dictionary forgives that for its last entry only, which is ours unless the
+        forward itself registered a hook; then ours is left for later.
+        """
+        table = self._table
+        if isinstance(table, OrderedDict) and table and next(reversed(table)) == self._key:
+            self.take()
 
     def take(self) -> None:
         """The module is as it was."""
@@ -61,7 +77,23 @@ def pre_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     """An entry for `hook(module, args)` ahead of one module's forward, not put in."""
     handle = module.register_forward_pre_hook(hook)
     handle.remove()
-    return HookEntry(module._forward_pre_hooks, handle.id, hook)
+    return HookEntry(module._forward_pre_hooks, handle.id, Waiting(hook))
+
+
+class Waiting:
+    """A pre-hook that waits in a model between steps; a copy of the model gets none of it."""
+
+    def __init__(self, hook: Callable[..., None]) -> None:
+        self._hook = hook
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        """The model is called."""
+        self._hook(module, args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An empty dictionary's `get` returns its second argument: as a hook it hands the model its
+        # own arguments, and where a pickled model is loaded nobody needs to know of deadband.
+        return getattr, ({}, "get")
 
 
 def gate_entry(hook: Callable[..., None]) -> HookEntry:

@@ -76,7 +76,7 @@ def find_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield path or type(module).__name__.lower(), module
             continue
         children = [
-            (f"{path}.{name}" if path else name, child)
+            (path if name == "_orig_mod" else f"{path}.{name}" if path else name, child)
             for name, child in module._modules.items()
             if child is not None
         ]

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from deadband import layers
+from deadband.compiling import compiled_insides, is_compiled
 from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
 from deadband.hooks import HookEntry, leaf_entry
@@ -33,6 +35,8 @@ class Probe:
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         """The layer was called."""
+        if torch.compiler.is_compiling():
+            return  # whatever traces this takes nothing of ours into its graph
         self.called(self, output)
 
 
@@ -55,11 +59,12 @@ class Root:
         self.module = module
         self.plain = getattr(module, "_orig_mod", module)
         """The module itself where the root is `torch.compile`'s wrapper."""
-        self.compiled = self.plain is not module or module._compiled_call_impl is not None
+        self.compiled = is_compiled(module)
         self.probes: list[Probe] = []
         self.taps: list[WeightTap] | None = None
         self.entry: ModelEntry
-        self.gate: HookEntry | None = None
+        self.gate: HookEntry
+        """Waits at the model itself where torch's global table must be empty."""
         self.exit: HookEntry
         self.members = {id(each) for each in self.plain.modules()}
         self.inside = False
@@ -74,10 +79,32 @@ class Root:
         self.by_function: dict[tuple[str, str], Entry | None] = {}
         self.function_calls: dict[tuple[str, str], int] = {}
         self.last_function: Applied | None = None
+        self.insides: set[int] = set()
+        """Ids of the modules that run inside a compiled part."""
         self.uses_mode = not self.compiled and has_custom_forward(self.plain)
+        self.look_for_compiled()
         self.mode: FunctionalActivations | None = None
         self.loss = ""
         self.names: set[str] = set()
+
+    def look_for_compiled(self) -> None:
+        """Parts were compiled: hooks in them, or a mode around them, would be traced."""
+        self.compiled = self.compiled or is_compiled(self.module)
+        self.insides = {id(each) for each in compiled_insides(self.plain)}
+        if self.compiled or self.insides:
+            self.uses_mode = False
+
+    def put_probes(self) -> None:
+        """From now on the layers tell of their calls."""
+        for probe in self.probes:
+            probe.calls = 0
+            if not self.compiled and id(probe.module) not in self.insides:
+                probe.hook.put()
+
+    def take_probes(self) -> None:
+        """They tell no more."""
+        for probe in self.probes:
+            probe.hook.take()
 
     def described(self) -> Model:
         """What the plan says of the model."""

@@ -116,7 +116,7 @@ class TorchSide:
     def close(self) -> None:
         """Leave models, optimisers and autograd as they were."""
         self.armed = False
-        self.capture.disarm()
+        self.capture.close()
         self.optimisers.close()
         self._scaler.close()
         if self._backward is not None:

@@ -17,7 +17,19 @@ from deadband.wire import What
 class WeightTap:
     """The weight and bias of one layer. Parameters are looked up anew: some loops replace them."""
 
-    __slots__ = ("bias", "entry", "held", "pointer", "table", "transposed", "weight")
+    __slots__ = (
+        "after",
+        "before",
+        "bias",
+        "bias_cell",
+        "entry",
+        "gradient",
+        "held",
+        "pointer",
+        "table",
+        "transposed",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -36,7 +48,18 @@ class WeightTap:
         self.pointer = 0
         """Where the parameter's data lay when `held` was made."""
         self.held: Tensor
-        self._open()
+        parameter = self.parameter
+        view = self.view(parameter)
+        self.before = self._cell(What.WEIGHT_BEFORE, view)
+        self.after = self._cell(What.WEIGHT, view)
+        self.gradient: Cell | None = None
+        if parameter.requires_grad:
+            self.gradient = self._cell(What.WEIGHT_GRAD, view)
+        self.bias_cell: Cell | None = None
+        if bias is not None and (part := self._bias_part()) is not None:
+            self.bias_cell = make_cell(What.BIAS, part, Layout.UNITS, BIAS)
+            if self.bias_cell is not None:
+                entry.cells[What.BIAS] = self.bias_cell
 
     @property
     def parameter(self) -> Tensor:
@@ -44,14 +67,20 @@ class WeightTap:
         return self.table[self.weight]  # type: ignore[no-any-return]
 
     def view(self, tensor: Tensor) -> Tensor:
-        """The first units as rows of inputs."""
-        tensor = tensor.detach()
+        """The first units as rows of inputs; a complex input counts as two."""
+        if tensor.requires_grad:
+            tensor = tensor.detach()
+        if tensor.is_complex():
+            tensor = torch.view_as_real(tensor.resolve_conj())
         if self.transposed:
             tensor = tensor.transpose(0, 1)
-        if tensor.ndim == 0:
+        dimensions = tensor.ndim
+        if dimensions == 0:
             return tensor.reshape(1, 1)
         tensor = tensor[: WEIGHT.rows]
-        return tensor[:, None] if tensor.ndim == 1 else tensor.flatten(1)
+        if dimensions == 2:
+            return tensor
+        return tensor[:, None] if dimensions == 1 else tensor.flatten(1)
 
     def sliced(self, parameter: Tensor) -> Tensor:
         """The slice of the weight that is copied; a view that lives as long as its storage."""
@@ -63,56 +92,55 @@ class WeightTap:
             self.held, self.pointer = view, pointer
         return view
 
-    def _open(self) -> None:
-        """Make the cells."""
-        parameter = self.parameter
-        view = self.view(parameter)
-        wanted = [What.WEIGHT_BEFORE, What.WEIGHT]
-        if parameter.requires_grad:
-            wanted.append(What.WEIGHT_GRAD)
-        for what in wanted:
-            cell = make_cell(what, view, Layout.UNITS_LAST, WEIGHT)
-            if cell is not None:
-                self.entry.cells[what] = cell
-                self.entry.sources[what] = tuple(parameter.shape)
-        if self.bias is not None:
-            table, name = self.bias
-            cell = make_cell(What.BIAS, table[name], Layout.UNITS, BIAS)
-            if cell is not None:
-                self.entry.cells[What.BIAS] = cell
+    def copy_gradient(self, batch: Batch, parameter: Tensor) -> None:
+        """Add the gradient to a batch, if there is one of the usual kind."""
+        gradient = parameter.grad
+        if gradient is not None and gradient.layout is torch.strided:
+            batch.add(self.gradient, self.view(gradient)[:, : WEIGHT.features])
+
+    def copy_bias(self, batch: Batch) -> None:
+        """Add the bias to a batch."""
+        if self.bias_cell is not None and (part := self._bias_part()) is not None:
+            batch.add(self.bias_cell, part)
+
+    def _bias_part(self) -> Tensor | None:
+        assert self.bias is not None
+        table, name = self.bias
+        bias: Tensor = table[name]
+        return None if bias.is_complex() else bias.detach()[: BIAS.features]
+
+    def _cell(self, what: What, view: Tensor) -> Cell | None:
+        cell = make_cell(what, view, Layout.UNITS_LAST, WEIGHT)
+        if cell is not None:
+            self.entry.cells[what] = cell
+            self.entry.sources[what] = tuple(self.parameter.shape)
+        return cell
 
 
 def copy_before(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     """Weights, and gradients as the optimiser is about to see them."""
-    batch = _Batch()
+    batch = Batch()
     for tap in taps:
         parameter = tap.parameter
-        batch.add(tap.entry.cells.get(What.WEIGHT_BEFORE), tap.sliced(parameter))
+        batch.add(tap.before, tap.sliced(parameter))
         if gradients:
-            _add_gradient(batch, tap, parameter)
+            tap.copy_gradient(batch, parameter)
     batch.copy()
 
 
 def copy_after(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     """Weights and biases after the step."""
-    batch = _Batch()
+    batch = Batch()
     for tap in taps:
+        parameter = tap.parameter
         if gradients:
-            _add_gradient(batch, tap, tap.parameter)
-        batch.add(tap.entry.cells.get(What.WEIGHT), tap.sliced(tap.parameter))
-        if tap.bias is not None:
-            table, name = tap.bias
-            batch.add(tap.entry.cells.get(What.BIAS), table[name].detach()[: BIAS.features])
+            tap.copy_gradient(batch, parameter)
+        batch.add(tap.after, tap.sliced(parameter))
+        tap.copy_bias(batch)
     batch.copy()
 
 
-def _add_gradient(batch: _Batch, tap: WeightTap, parameter: Tensor) -> None:
-    gradient = parameter.grad
-    if gradient is not None and gradient.layout is torch.strided:
-        batch.add(tap.entry.cells.get(What.WEIGHT_GRAD), tap.view(gradient)[:, : WEIGHT.features])
-
-
-class _Batch:
+class Batch:
     """Copies that go to torch in one call: half the price of one call each."""
 
     __slots__ = ("_cells", "_sources")
@@ -134,6 +162,7 @@ class _Batch:
         self._sources.append(view)
 
     def copy(self) -> None:
+        """Copy all of them."""
         if not self._cells:
             return
         targets = [cell.dest for cell in self._cells]

@@ -111,6 +111,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
 class What(str, Enum):
     """What a slot holds a slice of."""
 
+    __hash__ = str.__hash__  # that of Enum is written in Python, and cells are looked up by it
+
     INPUT = "input"  # the model's input, rows are samples
     OUTPUT = "output"  # the model's output
     OUTPUT_GRAD = "output_grad"  # gradient of the loss with respect to the model's output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from deadband import endings
 
     endings.close_all()
+    forget_what_was_compiled()
+
+
+def forget_what_was_compiled() -> None:
+    """The next test starts in a process in which nothing is compiled."""
+    from deadband import compiling
+
+    compiling._seen = False
+    frames = sys.modules.get("torch._dynamo.eval_frame")
+    if frames is not None and frames.cached_backends:
+        torch._dynamo.reset()
 
 
 @pytest.fixture

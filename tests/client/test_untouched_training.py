@@ -136,8 +136,22 @@ def test_between_steps_the_model_carries_no_trace() -> None:
     assert not tables._global_forward_hooks
 
 
+def test_a_copy_of_a_compiled_model_knows_nothing_of_its_watch() -> None:
+    model = torch.compile(nn.Linear(2, 2), backend="eager")
+    watch = deadband.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), every=1)
+    assert watch._armed
+    twin = copy.deepcopy(model)
+    written = pickle.dumps(model._orig_mod)
+    assert b"deadband" not in written
+    for each in (twin, pickle.loads(written)):
+        assert each(torch.ones(1, 2)).shape == (1, 2)
+    watch.close()
+    assert not watch._torch.capture.roots[0].seen  # type: ignore[union-attr]
+
+
 def test_after_close_torch_is_as_it_was() -> None:
     backward, scale = torch.autograd.backward, torch.amp.GradScaler.scale
+    compiler = torch.compile
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     watch = deadband.watch(model, optimizer, every=1)
@@ -146,6 +160,7 @@ def test_after_close_torch_is_as_it_was() -> None:
     watch.close()
     assert torch.autograd.backward is backward
     assert torch.amp.GradScaler.scale is scale
+    assert torch.compile is compiler
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
     watch.step(loss=1.0)
@@ -171,6 +186,7 @@ def test_a_forward_that_raises_raises_its_own_error_and_leaves_no_mode() -> None
     with pytest.raises(ArithmeticError, match="mine"):
         model(torch.ones(1, 2))
     assert torch._C._len_torch_function_stack() == 0
+    assert state_of(model) == untouched  # at once: whoever catches the error may pickle the model
     model.broken = False
     model(torch.ones(1, 2)).sum().backward()
     watch.step()
