@@ -12,11 +12,13 @@ import pytest
 
 from deadband.wire import Event, Sample
 from deadband_monitor.errors import BadRecording
+from deadband_monitor.hub.registry import describe
 from deadband_monitor.record import writer
 from deadband_monitor.record.format import APPLICATION_ID, USER_VERSION
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.record.writer import COMMIT_INTERVAL_S, RETRY_INTERVAL_S, Recorder
 from deadband_monitor.source.fake import collapsing_run, healthy_run
+from deadband_monitor.source.replay import ReplaySource
 
 
 def record(path: Path, events: Iterable[Event]) -> list[Event]:
@@ -230,6 +232,50 @@ def test_damage_inside_is_one_line_too(path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(BadRecording, match="is damaged"), Recording(path) as recording:
         list(recording.events())
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("run", b"\xa5"),
+        ("run", b"\xa3\xff\xfe\xfd"),
+        ("status", b"\x81\xa4type\xa3run"),
+        ("diagnosis", None),
+        ("flag", b""),
+    ],
+)
+def test_a_damaged_event_is_one_line_whoever_asks(
+    path: Path, kind: str, body: bytes | None
+) -> None:
+    record(path, collapsing_run(samples=200))
+    database = sqlite3.connect(path)
+    value = "" if body is None else body  # text where a blob belongs
+    database.execute("UPDATE events SET body = ? WHERE kind = ?", (value, kind))
+    database.commit()
+    database.close()
+
+    with Recording(path) as recording:
+        asked = {
+            "run": lambda: recording.hello,
+            "status": lambda: recording.last_status,
+            "diagnosis": lambda: recording.verdict,
+            "flag": lambda: recording.flags,
+        }[kind]
+        with pytest.raises(BadRecording, match=r"\A[^\n]*is damaged[^\n]*\Z"):
+            asked()
+        with pytest.raises(BadRecording, match="is damaged"):
+            list(recording.events())
+    assert describe(path).status == ("finished" if kind == "flag" else "unreadable")
+
+
+def test_a_damaged_sample_is_one_line_too(path: Path) -> None:
+    record(path, healthy_run(samples=200))
+    database = sqlite3.connect(path)
+    database.execute("UPDATE samples SET layers = x'0102030405' WHERE step > 100")
+    database.commit()
+    database.close()
+    with pytest.raises(BadRecording, match="is damaged"):
+        ReplaySource(path)
 
 
 def test_another_program_s_database_is_not_a_recording(tmp_path: Path) -> None:

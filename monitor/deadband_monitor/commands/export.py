@@ -17,7 +17,7 @@ from deadband.wire import LayerTable, Sample
 from deadband_monitor.commands.base import Command
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import resolve
-from deadband_monitor.record.reader import Recording
+from deadband_monitor.record.reader import UNFIT, Recording
 
 FORMATS = ("csv", "jsonl")
 
@@ -64,7 +64,10 @@ def read_values(recording: Recording) -> Iterator[Value]:
         if isinstance(event, LayerTable):
             table = event
         elif isinstance(event, Sample) and table is not None:
-            yield from _values(event, table)
+            try:
+                yield from _values(event, table)
+            except UNFIT as error:
+                raise recording.damaged(error) from error
 
 
 def write(values: Iterator[Value], file: TextIO, form: str) -> None:

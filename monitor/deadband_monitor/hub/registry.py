@@ -138,7 +138,7 @@ def describe(path: Path, registration: Registration | None = None) -> RunEntry:
             hello, status, span = recording.hello, recording.last_status, recording.span()
             said = status.status if status else "running"
             return RunEntry(
-                run=hello.run,
+                run=run,  # of the file: a copy, or one that was set aside, is told from the first
                 name=hello.name,
                 path=path,
                 live=registration is not None,

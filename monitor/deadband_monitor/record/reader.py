@@ -7,9 +7,10 @@ had committed is read, however it ended.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -33,9 +34,17 @@ CHUNK_EVENTS = 256
 ENDED = ("finished", "failed", "killed", "lost")
 """Statuses after which nothing comes."""
 
+UNFIT = (msgspec.MsgspecError, ValueError, TypeError, LookupError)
+"""What a body that is not what was written raises when it is decoded or folded in."""
+
+_T = TypeVar("_T")
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _decode_event = msgspec.msgpack.Decoder(RunInfo | FlagChange | Diagnosis | Status).decode
+_decode_run = msgspec.msgpack.Decoder(RunInfo).decode
 _decode_table = msgspec.msgpack.Decoder(LayerTable).decode
+_decode_flag = msgspec.msgpack.Decoder(FlagChange).decode
+_decode_diagnosis = msgspec.msgpack.Decoder(Diagnosis).decode
+_decode_status = msgspec.msgpack.Decoder(Status).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,23 +101,17 @@ class Recording:
         rows = self._rows("SELECT body FROM events WHERE kind = 'run' ORDER BY seq LIMIT 1")
         if not rows:
             raise BadRecording(f"{self.path} is empty: the run ended before its first word")
-        event = _decode_event(rows[0][0])
-        assert isinstance(event, RunInfo)
-        return event.hello
+        return self._decoded(_decode_run, rows[0][0]).hello
 
     @property
     def last_status(self) -> Status | None:
         """The last that the hub wrote of the training process."""
-        event = self._last_of("status")
-        assert event is None or isinstance(event, Status)
-        return event
+        return self._last_of("status", _decode_status)
 
     @property
     def diagnosis(self) -> Diagnosis | None:
         """The last verdict with its causes; None where nothing was ever wrong."""
-        event = self._last_of("diagnosis")
-        assert event is None or isinstance(event, Diagnosis)
-        return event
+        return self._last_of("diagnosis", _decode_diagnosis)
 
     @property
     def verdict(self) -> str:
@@ -121,8 +124,7 @@ class Recording:
         """The latest word on every flag, in order of their numbers."""
         latest: dict[int, Flag] = {}
         for (body,) in self._rows("SELECT body FROM events WHERE kind = 'flag' ORDER BY seq"):
-            change = _decode_event(body)
-            assert isinstance(change, FlagChange)
+            change = self._decoded(_decode_flag, body)
             latest[change.flag.id] = change.flag
         return [latest[number] for number in sorted(latest)]
 
@@ -237,27 +239,35 @@ class Recording:
                     scalars=scalars.get(seq, {}),
                 )
             )
-        try:
-            rows = self._rows(f"SELECT body FROM layer_tables {where}", after, stop)
-            found.extend(_decode_table(body) for (body,) in rows)
-            rows = self._rows(f"SELECT body FROM events {where}", after, stop)
-            found.extend(_decode_event(body) for (body,) in rows)
-        except msgspec.MsgspecError as error:
-            raise BadRecording(f"{self.path} is damaged: {error}") from error
+        rows = self._rows(f"SELECT body FROM layer_tables {where}", after, stop)
+        found.extend(self._decoded(_decode_table, body) for (body,) in rows)
+        rows = self._rows(f"SELECT body FROM events {where}", after, stop)
+        found.extend(self._decoded(_decode_event, body) for (body,) in rows)
         found.sort(key=lambda event: event.seq)
         return found
 
-    def _last_of(self, kind: str) -> RunInfo | FlagChange | Diagnosis | Status | None:
+    def damaged(self, error: object) -> BadRecording:
+        """What to raise where something in the file is not as it was written."""
+        said = " ".join(str(error).split())  # SQLite quotes whole statements
+        return BadRecording(
+            f"{self.path} is damaged ({said}): copy it again, or look for an older copy"
+        )
+
+    def _last_of(self, kind: str, decode: Callable[[bytes], _T]) -> _T | None:
         rows = self._rows("SELECT body FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", kind)
-        return _decode_event(rows[0][0]) if rows else None
+        return self._decoded(decode, rows[0][0]) if rows else None
+
+    def _decoded(self, decode: Callable[[bytes], _T], body: bytes) -> _T:
+        try:
+            return decode(body)
+        except UNFIT as error:
+            raise self.damaged(error) from error
 
     def _rows(self, query: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         try:
             return self._database.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise BadRecording(
-                f"{self.path} is damaged ({error}): copy it again, or look for an older copy"
-            ) from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise self.damaged(error) from error
 
     def _check_version(self) -> None:
         (application,), *_ = self._rows("PRAGMA application_id")

@@ -16,7 +16,7 @@ from deadband import wire
 from deadband.wire import AskHistory, AskNews, FromViewer, History, News, Refusal, Status, ToViewer
 from deadband_monitor.errors import BadRecording, SourceError
 from deadband_monitor.hub.registry import live_hub
-from deadband_monitor.record.reader import ENDED, Recording
+from deadband_monitor.record.reader import ENDED, UNFIT, Recording
 from deadband_monitor.state.run_state import RunState
 
 LOST_AFTER_S = 5.0
@@ -166,7 +166,7 @@ class LiveSource:
                     return False
                 for event in recording.events(after=self.state.seq):
                     self.state.apply(event)
-        except BadRecording:
+        except (BadRecording, *UNFIT):
             return False
         status = self.state.status
         if status is None or status.status not in ENDED:

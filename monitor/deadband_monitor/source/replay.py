@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deadband_monitor.hub.registry import live_hub
-from deadband_monitor.record.reader import ENDED, Recording
+from deadband_monitor.record.reader import ENDED, UNFIT, Recording
 from deadband_monitor.source.live import lost_status
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
@@ -192,7 +192,10 @@ class ReplaySource:
                 self._reached, self.state = 0, RunState()
             self._leap(seq)
         for event in self._recording.events(after=self._reached, upto=seq):
-            self.state.apply(event)
+            try:
+                self.state.apply(event)
+            except UNFIT as error:
+                raise self._recording.damaged(error) from error
         self._reached = seq
 
     def _leap(self, seq: int) -> None:
