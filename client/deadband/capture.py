@@ -17,28 +17,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deadband import compiling, layers
-from deadband.cells import Cell, make_cell
-from deadband.descriptions import function_layer, module_layer, parameter_layer
+from deadband.calls import LayerCapture
+from deadband.descriptions import parameter_layer
 from deadband.device import on_host
 from deadband.functional import FunctionalActivations
 from deadband.hooks import gate_entry, pre_entry, root_entry
 from deadband.recorder import Entry, ModelEntry, Recorder
-from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
-from deadband.roots import Applied, Probe, Root
+from deadband.regions import OUTPUT
+from deadband.roots import Probe, Root
 from deadband.weights import WeightTap, copy_after, copy_before
 from deadband.wire import What
-
-MOST_CALLS = 4
-"""Calls of one module in one forward that are followed: a cell unrolled over time is one layer."""
-MOST_FUNCTIONAL = 256
-"""Functional activations that are followed in one model."""
-
 
 _SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
 _GRADIENTS = _SCALED | {What.WEIGHT_GRAD}
 
 
-class ModelCapture:
+class ModelCapture(LayerCapture):
     """Copies what a sampled step shows of the models.
 
     Args:
@@ -58,20 +52,11 @@ class ModelCapture:
         knows_optimiser: Callable[[], bool],
         forward_begins: Callable[[], None],
     ) -> None:
-        self.recorder = recorder
-        self.armed = False
-        self.generation = 0
-        """Counts sampled steps: a gradient that comes after its step is nobody's."""
-        self.spent_s = 0.0
-        """Time that hooks took since `arm`."""
-        self.faults = 0
-        self.fault = ""
-        self._holds = holds
+        super().__init__(recorder, holds)
         self._knows_optimiser = knows_optimiser
         self._forward_begins = forward_begins
         self._gate = gate_entry(self._at_gate)
         compiling.listen(self.compile_begins)
-        self._stack: list[Root] = []
         self.roots: list[Root] = []
         self._by_id: dict[int, Root] = {}
         for name, module in models.items():
@@ -106,12 +91,6 @@ class ModelCapture:
     def parameter_ids(self) -> set[int]:
         """Ids of the parameters of all watched models."""
         return {id(each) for root in self.roots for each in root.plain.parameters()}
-
-    def follow_gradient(self, entry: Entry, tensor: Tensor) -> None:
-        """Copy the gradient of a tensor that the user showed, when it comes."""
-        if tensor.requires_grad:
-            cell = self._cell_of(entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout)
-            self._hook_gradient(tensor, cell)
 
     # --- The course of a sampled step ------------------------------------------------------------
 
@@ -205,11 +184,6 @@ class ModelCapture:
                         cell.dest.div_(flying)
         except Exception as error:
             self.failed(error)
-
-    def failed(self, error: Exception) -> None:
-        """Count a fault of ours."""
-        self.faults += 1
-        self.fault = f"{type(error).__name__}: {error}"[:300]
 
     def heard_loss(self, kind: str) -> None:
         """The kind of a loss was recognised."""
@@ -347,146 +321,7 @@ class ModelCapture:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
-    # --- Layers ----------------------------------------------------------------------------------
-
-    def layer_called(self, probe: Probe, output: Any) -> None:
-        """A layer's forward hook fired."""
-        start = perf_counter()
-        try:
-            root = probe.root
-            call, probe.calls = probe.calls, probe.calls + 1
-            tensor = layers.first_tensor(output)
-            if tensor is None or (call and root.rootless) or call >= MOST_CALLS:
-                return
-            inner = self._own_function(root, tensor)
-            if call < len(probe.entries):
-                entry = probe.entries[call]
-            else:
-                entry = self._new_call(probe, call)
-            if inner and not layers.activation_of(probe.module):
-                entry.describe = partial(module_layer, entry, probe.module, self._holds, inner)
-            self._copy_activation(root, entry, probe.module, tensor)
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    def _function_called(self, name: str, result: Tensor) -> None:
-        """A functional activation was applied in a root's forward."""
-        start = perf_counter()
-        try:
-            root = self._stack[-1] if self._stack else None
-            if root is not None and not (name.endswith("softmax") and result.ndim > 2):
-                after = root.previous.name if root.previous is not None else "input"
-                key = (after, name)
-                count = root.function_calls.get(key, 0)
-                root.function_calls[key] = count + 1
-                if count:
-                    key = (after, f"{name}:{count + 1}")
-                if key not in root.by_function:
-                    root.by_function[key] = self._new_function(root, key, name)
-                entry = root.by_function[key]
-                if entry is not None:
-                    before = root.previous
-                    self._copy_activation(root, entry, None, result)
-                    root.last_function = Applied(name, key, entry, before, result)
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    def _new_call(self, probe: Probe, call: int) -> Entry:
-        """A layer is called for the first time, or once more than ever before."""
-        root = probe.root
-        if call == 0:
-            name = probe.path
-        else:
-            name = f"{probe.path}@{root.previous.name if root.previous is not None else call}"
-        entry = self._entry(root, name, probe.module)
-        probe.entries.append(entry)
-        return entry
-
-    def _new_function(self, root: Root, key: tuple[str, str], name: str) -> Entry | None:
-        if len(root.by_function) >= MOST_FUNCTIONAL:
-            return None
-        full = f"{key[0]}:{key[1]}"
-        if full in root.names:
-            return None
-        entry = Entry(name=full, model=root.name)
-        entry.describe = partial(function_layer, entry, name)
-        root.names.add(full)
-        self.recorder.add(entry)
-        return entry
-
-    def _own_function(self, root: Root, tensor: Tensor) -> str:
-        """Name of the function, if the last one was this module's own: `nn.ReLU` calls `F.relu`."""
-        last, root.last_function = root.last_function, None
-        if last is None or last.result is not tensor:
-            return ""
-        root.by_function[last.key] = None
-        root.previous = last.before
-        self.recorder.drop(last.entry)
-        return last.name
-
-    def _copy_activation(
-        self, root: Root, entry: Entry, module: nn.Module | None, tensor: Tensor
-    ) -> None:
-        if not tensor.is_floating_point():
-            return
-        before = root.previous.layout if root.previous is not None else None
-        root.previous = entry
-        cell = entry.cells.get(What.ACTIVATION)
-        if cell is None:
-            if module is None:
-                entry.layout = layers.follow(tensor, before)
-            else:
-                entry.layout = layers.layout_of(module, tensor, before)
-            self.recorder.executed(entry)
-            cell = self._cell_of(entry.cells, What.ACTIVATION, tensor, LAYER, entry.layout)
-        if cell is None or cell.filled:
-            return
-        cell.take(tensor)
-        if tensor.requires_grad:
-            gradient = self._cell_of(entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout)
-            self._hook_gradient(tensor, gradient)
-
-    def _hook_gradient(self, tensor: Tensor, cell: Cell | None) -> None:
-        if cell is not None:
-            tensor.register_hook(partial(self._gradient_came, cell, self.generation))
-
-    def _gradient_came(self, cell: Cell, generation: int, gradient: Tensor) -> None:
-        if generation != self.generation or not self.armed:
-            return
-        start = perf_counter()
-        try:
-            cell.add(gradient)
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    # --- Cells and descriptions ------------------------------------------------------------------
-
-    def _model_cell(self, root: Root, what: What, tensor: Tensor) -> None:
-        cell = self._cell_of(
-            root.entry.cells, what, tensor, INPUT if what is What.INPUT else OUTPUT
-        )
-        if cell is not None and not cell.filled:
-            cell.take(tensor)
-
-    def _cell_of(
-        self,
-        cells: dict[What, Cell],
-        what: What,
-        tensor: Tensor,
-        limits: Limits,
-        layout: Layout | None = None,
-    ) -> Cell | None:
-        cell = cells.get(what)
-        if cell is None:
-            if layout is None:
-                layout = Layout.SAMPLES if tensor.ndim == 1 else layers.follow(tensor, None)
-            cell = make_cell(what, tensor, layout, limits)
-            if cell is not None:
-                cells[what] = cell
-        return cell
+    # --- Weights ---------------------------------------------------------------------------------
 
     def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
         """Weights that this optimiser moves, or that none holds; None: all."""
@@ -525,12 +360,3 @@ class ModelCapture:
             self.recorder.add(entry)
             taps.append(WeightTap(entry, table, key))
         return taps
-
-    def _entry(self, root: Root, name: str, module: nn.Module) -> Entry:
-        while name in root.names:
-            name += "'"
-        root.names.add(name)
-        entry = Entry(name=name, model=root.name)
-        entry.describe = partial(module_layer, entry, module, self._holds, "")
-        self.recorder.add(entry)
-        return entry

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -137,7 +138,7 @@ def test_between_steps_the_model_carries_no_trace() -> None:
 
 
 def test_a_copy_of_a_compiled_model_knows_nothing_of_its_watch() -> None:
-    model = torch.compile(nn.Linear(2, 2), backend="eager")
+    model: Any = torch.compile(nn.Linear(2, 2), backend="eager")
     watch = deadband.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), every=1)
     assert watch._armed
     twin = copy.deepcopy(model)
