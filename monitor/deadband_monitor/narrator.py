@@ -35,7 +35,7 @@ class Narrator:
         self._flags: dict[int, tuple[str, bool]] = {}
         self._cause = ""
         self._verdict = "healthy"
-        self._status = ""
+        self._status = self._error = ""
         self._step = 0
         self._time = 0.0
 
@@ -98,10 +98,10 @@ class Narrator:
 
     def _life(self, state: RunState) -> list[str]:
         status = state.status
-        if status is None or status.status == self._status:
+        if status is None or (status.status, status.error) == (self._status, self._error):
             return []
-        first, self._status = not self._status, status.status
-        if first and status.status == "running":
+        first, self._status, self._error = not self._status, status.status, status.error
+        if first and status.status == "running" and not status.error:
             return []
         why = f": {status.error}" if status.error else ""
         return [_line(state.step, f"{status.status}{why}")]

@@ -117,6 +117,23 @@ def test_kill_9_on_the_hub_leaves_training_running_and_a_lost_recording(
     source.close()
 
 
+def test_a_hub_killed_before_it_wrote_is_lost_and_not_waited_for(
+    training: ScriptedTraining, viewers: Viewers
+) -> None:
+    hub = training.start()
+    viewer = viewers()
+    training.do("frames 3")
+    follow(viewer, has_samples(3))
+    os.kill(hub, signal.SIGSTOP)
+    wire.recording_path(RUN).unlink()
+    os.kill(hub, signal.SIGKILL)
+    await_end(hub)
+    follow(viewer, ended)
+    assert viewer.state.status is not None
+    assert viewer.state.status.status == "lost"
+    assert viewer.state.samples == 3
+
+
 def test_a_sleeping_viewer_holds_up_neither_training_nor_other_viewers(
     training: ScriptedTraining, viewers: Viewers, home: Path
 ) -> None:

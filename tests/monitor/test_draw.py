@@ -216,6 +216,12 @@ def test_headlines_name_the_worst_layer_at_any_width(width: int) -> None:
     assert "1e-7" in text(row)
 
 
+def test_a_narrow_headline_keeps_the_layer_and_drops_what_stands_in() -> None:
+    worst = "relu1 dead units"
+    assert worst in text(gauge_line(metric("saturation"), 0.5, 1.0, worst, "", 100))
+    assert "worst relu1  " in text(gauge_line(metric("saturation"), 0.5, 1.0, worst, "", 60))
+
+
 def test_a_card_shows_gauge_trend_and_worst_layer() -> None:
     trend = np.full(50, 0.5)
     rows = card(metric("out_variance"), 0.5, 1e-7, "blk.22", "critical", trend, 36)
@@ -515,6 +521,15 @@ def test_each_state_has_its_own_words(link: str, status: str, word: str) -> None
         broken="",
     )  # fmt: skip
     assert found.word == word
+
+
+@pytest.mark.parametrize("status", ["running", "silent", "finished"])
+def test_a_hub_in_trouble_says_so_while_training_is_well(status: str) -> None:
+    found = standing(
+        link="live", status=status, error="cannot write: disk full", quiet_s=1, sampled=True,
+        known=True, broken="",
+    )  # fmt: skip
+    assert (found.detail, found.style) == ("cannot write: disk full", "warn")
 
 
 def test_a_run_without_samples_is_waited_for() -> None:

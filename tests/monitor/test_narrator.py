@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from deadband.wire import FlagChange
 from deadband_monitor.narrator import STATUS_EVERY_STEPS, Narrator
 from deadband_monitor.source.fake import FakeSource, collapsing_run, healthy_run
@@ -60,6 +62,20 @@ def test_a_flag_that_closes_is_told_as_resolved() -> None:
     flag.resolved_step = 101
     source.apply(FlagChange(seq=source.state.seq + 1, step=101, flag=flag))
     assert "step    101  resolved  output-collapse in whole model" in narrator.lines(source.state)
+
+
+def test_what_keeps_the_hub_from_its_work_is_told_when_it_begins() -> None:
+    source = FakeSource(healthy_run())
+    narrator = Narrator()
+    source.advance(20)
+    narrator.lines(source.state)
+    status = source.state.status
+    assert status is not None
+    seq = source.state.seq + 1
+    source.apply(msgspec.structs.replace(status, seq=seq, error="cannot write: disk full"))
+    step = source.state.step
+    assert narrator.lines(source.state) == [f"step {step:>6}  running: cannot write: disk full"]
+    assert narrator.lines(source.state) == []
 
 
 def test_nothing_new_is_nothing_said() -> None:

@@ -80,6 +80,17 @@ async def test_a_run_that_is_over_says_how_it_ended(status: str, error: str, sai
     assert "/s" not in page.splitlines()[0], "nothing moves any more"
 
 
+@pytest.mark.parametrize(("rows", "mapped"), [(16, False), (18, True), (24, True)])
+async def test_no_terminal_shows_a_heat_map_without_a_row(rows: int, mapped: bool) -> None:
+    app = app_on(healthy())
+    async with app.run_test(size=(60, rows)) as pilot:
+        await pilot.pause()
+        names = app.screen.query_one(".heat-labels", Canvas)
+        assert (names.size.height > 0) == mapped
+        assert "loss" in shown(app)
+        assert "q Detach" in shown(app)
+
+
 async def test_a_lost_hub_leaves_the_picture_and_says_so() -> None:
     source = healthy()
     source.link_shown = "lost"

@@ -267,7 +267,7 @@ class Hub:
             status = bye.status if bye.status in ("finished", "failed") else "failed"
             error = bye.error
         elif client.gone_since is not None:
-            status, error = "killed", "the training process is gone and did not say goodbye"
+            status, error = "killed", "it ended without a word: kill -9, or no memory left"
         else:
             status, error = "lost", "the hub was told to end before the run"
         self._add([self._status(client, status, error)])

@@ -159,15 +159,19 @@ class LiveSource:
             self._asked_at = None
 
     def _finish_from_recording(self) -> bool:
-        """The hub is gone: what it wrote after our last news is in the recording."""
+        """The hub is gone: what it wrote after our last news is in the recording.
+
+        One that was killed, or had a full disk, has told us more than it wrote.
+        """
         try:
             with Recording(wire.recording_path(self._run)) as recording:
-                if recording.last_seq < self.state.seq or recording.hello.run != self._run:
+                if recording.hello.run != self._run:
                     return False
                 for event in recording.events(after=self.state.seq):
                     self.state.apply(event)
         except (BadRecording, *UNFIT):
-            return False
+            if self.state.info is None:
+                return False
         status = self.state.status
         if status is None or status.status not in ENDED:
             self.state.apply(lost_status(self.state))

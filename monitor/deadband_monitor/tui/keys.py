@@ -128,7 +128,7 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("question_mark", "f1"), shown="?", action="app.help", label="Help", group="Screen",
         rank=9, doc="this page", where=ANYWHERE),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Detach", group="Screen",
-        rank=10, doc="leave; training is never touched", where=(*RUN, OUTPUT)),
+        rank=10, replay_label="Quit", doc="leave; training is never touched", where=(*RUN, OUTPUT)),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Quit", group="Screen",
         rank=10, doc="leave", where=(PICKER,)),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from deadband_monitor.metrics import Metric
 from deadband_monitor.tui.draw.gauge import reading, sign, tone, track
 from deadband_monitor.tui.draw.scale import Values
 from deadband_monitor.tui.draw.spark import spark, squeeze
-from deadband_monitor.tui.draw.text import Row, cut_middle, fit, pad, spread
+from deadband_monitor.tui.draw.text import Row, cut_middle, fit, pad, spread, width_of
 
 FULL_NAMES = {
     "out_variance": "output variance",
@@ -63,4 +63,6 @@ def _worst(metric: Metric, worst: float, layer: str, severity: str, width: int) 
         return [("not measured in any layer", "dim")]
     number = reading(metric, worst, severity, 8)
     room = max(width - 6 - 8, 4)
+    if width_of([(layer, "")]) > room:
+        layer = layer.split(" ")[0]  # which layer it is goes before which metric stands in
     return spread([("worst ", "dim"), (cut_middle(layer, room), "text")], number, width)

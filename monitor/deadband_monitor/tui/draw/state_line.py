@@ -68,7 +68,7 @@ def standing(
     Args:
         link: `Source.link`.
         status: the newest `Status.status`, empty before the first.
-        error: the exception that ended the run.
+        error: the exception that ended the run, or what keeps a hub from its work.
         quiet_s: time since the training was last seen at work.
         sampled: whether a sample has come.
         known: whether anything has come.
@@ -86,7 +86,7 @@ def standing(
             sign="✗", word="LOST", style="crit", detail="the hub died before the run ended"
         )
     if status == "finished":
-        return Standing(sign="✓", word="FINISHED", style="strong")
+        return _well(sign="✓", word="FINISHED", trouble=error)
     if link == "lost":
         return Standing(
             sign="✗", word="HUB LOST", style="warn", detail=f"trying again, as of {heard}"
@@ -98,8 +98,13 @@ def standing(
     if not sampled:
         return Standing(sign="◌", word="WAITING", style="info", detail="for the first sample")
     if status == "silent":
-        return Standing(sign="◌", word=f"SILENT {duration(quiet_s)}", style="warn")
-    return Standing(sign="●", word="LIVE", style="strong")
+        return Standing(sign="◌", word=f"SILENT {duration(quiet_s)}", style="warn", detail=error)
+    return _well(sign="●", word="LIVE", trouble=error)
+
+
+def _well(*, sign: str, word: str, trouble: str) -> Standing:
+    """Training is well; what measuring or recording it met is said all the same."""
+    return Standing(sign=sign, word=word, style="warn" if trouble else "strong", detail=trouble)
 
 
 def state_line(head: Head, width: int) -> Row:

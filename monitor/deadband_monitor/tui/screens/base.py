@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from deadband_monitor.tui.app import DeadbandApp
 
 WIDE, TALL, HUGE = 100, 32, 50
+SHORT = 18
+"""Below this the heat map would be a title and an axis without a row between them."""
 SMALLEST = (60, 16)
 FASTEST, SLOWEST = 64.0, 0.25
 
@@ -54,6 +56,7 @@ class SizedScreen(Screen[None]):
         self.set_class(width >= WIDE, "-wide")
         self.set_class(height >= TALL, "-tall")
         self.set_class(height >= HUGE, "-huge")
+        self.set_class(height < SHORT, "-short")
         self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-tiny")
         self.call_after_refresh(self._settle)
 
