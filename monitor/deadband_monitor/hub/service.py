@@ -28,7 +28,10 @@ def serve(run: str, *, started_by: int, starter: Starter) -> int:
         starter.tell()
         return 0
     except OSError as error:
-        starter.tell(f"cannot use {log.parent}: {error.strerror or error}")
+        starter.tell(
+            f"cannot use {log.parent}: {error.strerror or error};"
+            " DEADBAND_HOME chooses another folder"
+        )
         return 1
     trouble = _log_to(log)
     try:

@@ -21,7 +21,7 @@ from deadband_monitor.metrics import (
     MODEL_METRICS,
     Metric,
 )
-from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.run_state import Reading, RunState
 from deadband_monitor.tui.draw.heat import carry_over
 from deadband_monitor.tui.draw.scale import Values, badness, ends, worst_of, worst_row
 from deadband_monitor.tui.timeline import (
@@ -40,6 +40,9 @@ FLAT_END = {"saturation": "dead_units"}
 STICKINESS = 0.1
 """Without a flag, another layer must be worse by this share of the scale to be followed: layers
 that are alike would take turns with every sample."""
+LOOK_BACK = 3
+"""A batch of a few rows, as the last of an epoch, says nothing of some metrics: of these the
+reading before it is shown, and after so many samples a dash."""
 RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
 LayerKey = tuple[str, str]
 """(model, name)"""
@@ -183,20 +186,28 @@ class View:
 
     def now(self, metric: Metric) -> Values:
         """The newest reading of every layer."""
-        latest = self.state.latest
-        if latest is None:
-            return np.full(len(self.state.layers), np.nan)
-        return latest.layers[:, LAYER_COLUMN[metric.name]]
+        column = LAYER_COLUMN[metric.name]
+        newest = self._newest([reading.layers[:, column] for reading in self._last()])
+        return np.full(len(self.state.layers), np.nan) if newest is None else newest
 
     def model_now(self, name: str) -> float:
         """The newest reading of the network; of several models, the worst."""
-        latest = self.state.latest
-        if latest is None or not len(latest.models):
-            return float("nan")
         column = MODEL_COLUMN[name]
-        values = latest.models[:, column]
+        values = self._newest([reading.models[:, column] for reading in self._last()])
+        if values is None or not len(values):
+            return float("nan")
         row = worst_row(MODEL_METRICS[column], values)
         return float("nan") if row is None else float(values[row])
+
+    def _last(self) -> list[Reading]:
+        """The newest samples, the newest first."""
+        recent = self.state.recent
+        return [recent[-back] for back in range(1, min(len(recent), LOOK_BACK) + 1)]
+
+    def _newest(self, rows: Sequence[Values]) -> Values | None:
+        """The newest of these in which anything was measured, else the newest."""
+        known = (row for row in rows if not np.isnan(row).all())
+        return next(known, rows[0] if rows else None)
 
     def map_values(self, metric: Metric) -> Values:
         """(columns, layers) for the heat map: the worse end of each column, small gaps closed."""
