@@ -15,15 +15,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
 
 TURN_S = 1.5
 CONDITIONS = ("bare", "bare again", "default", "every step")
 WORKLOADS = ("mlp", "cnn", "transformer")
 
 
-def make(workload: str) -> Callable[[], tuple[object, Callable[[], object]]]:
+def make(workload: str) -> tuple[Module, Optimizer, Callable[[], Tensor]]:
     """A model, its optimiser and one step of training."""
     import torch
     import torch.nn.functional as F  # noqa: N812
@@ -64,21 +70,21 @@ def make(workload: str) -> Callable[[], tuple[object, Callable[[], object]]]:
         )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
-    def step() -> object:
+    def step() -> Tensor:
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
         return loss
 
-    return lambda: ((model, optimizer), step)
+    return model, optimizer, step
 
 
 def work(workload: str, condition: str) -> None:
     """One process: takes a turn for every line it reads, and says what a step took."""
     import deadband
 
-    (model, optimizer), step = make(workload)()  # type: ignore[misc]
+    model, optimizer, step = make(workload)
     watch = None
     if condition == "default":
         watch = deadband.watch(model, optimizer)

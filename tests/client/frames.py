@@ -7,11 +7,24 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from deadband import wire
 from deadband.wire import FrameHeader, Plan, What
 
 Floats = NDArray[np.float32]
+
+
+def linear_of(module: nn.Module) -> nn.Linear:
+    """The module, which is a linear layer: torch's types lose that in a container."""
+    assert isinstance(module, nn.Linear)
+    return module
+
+
+def grad_of(tensor: Tensor) -> Tensor:
+    """The gradient of a tensor after a backward pass."""
+    assert tensor.grad is not None
+    return tensor.grad
 
 
 class Frames:
@@ -53,6 +66,12 @@ class Frames:
                 size = int(np.prod(slot.shape))
                 return self._payloads[frame][slot.offset : slot.offset + size].reshape(slot.shape)
         return None
+
+    def held(self, what: What, owner: str, frame: int = -1) -> Floats:
+        """The slice of a layer (or model) in a frame that has it."""
+        values = self.of(what, owner, frame)
+        assert values is not None, f"no {what.name} of {owner}"
+        return values
 
     def slot(self, what: What, owner: str) -> wire.Slot:
         names = [model.name for model in self.plan.models] if what in _MODELS else self.layers

@@ -97,8 +97,10 @@ def complex_weights() -> nn.Module:
 def entropy(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Loss:
     def loss(model: nn.Module, step: int) -> Tensor:
         out = model(torch.randn(shape).to(dtype))
-        out = getattr(out, "scores", out["logits"] if isinstance(out, dict) else out)
-        return F.cross_entropy(out.flatten(0, -2).float(), torch.zeros(out[..., 0].numel()).long())
+        answer = out["logits"] if isinstance(out, dict) else out
+        scores: Tensor = out.scores if isinstance(out, Answer) else answer
+        classes = torch.zeros(scores[..., 0].numel()).long()
+        return F.cross_entropy(scores.flatten(0, -2).float(), classes)
 
     return loss
 
@@ -168,7 +170,10 @@ def train(case: str, *, watched: bool) -> tuple[list[Tensor], list[str]]:
     make, loss_of = CASES[case]
     model = make().train()
     parameters = [each for each in model.parameters() if each.requires_grad]
-    groups = [{"params": parameters[:1], "lr": 0.05}, {"params": parameters[1:]}]
+    groups: list[dict[str, Any]] = [
+        {"params": parameters[:1], "lr": 0.05},
+        {"params": parameters[1:]},
+    ]
     optimizer = torch.optim.SGD([group for group in groups if group["params"]], lr=0.02)
     watch = deadband.watch(model, optimizer, every=1) if watched else None
     for step in range(8):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from frames import Frames
+from frames import Frames, grad_of, linear_of
 from torch import Tensor, nn
 
 import deadband
@@ -24,6 +24,11 @@ def mlp() -> nn.Sequential:
 
 def batch(rows: int = 20, width: int = 8, classes: int = 3) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, width), torch.randint(0, classes, (rows,))
+
+
+def point(step: int, loss: Tensor) -> tuple[int, object]:
+    """A loss as the frames should have it, but for rounding."""
+    return step, pytest.approx(loss.item())
 
 
 def test_the_first_step_is_captured_whole_though_nothing_was_known_before(
@@ -47,25 +52,25 @@ def test_the_first_step_is_captured_whole_though_nothing_was_known_before(
         hidden = x @ before[0].T + before[1]
         activation = hidden.tanh()
     check = np.testing.assert_allclose
-    check(frames.of(What.INPUT, "model"), x)
-    check(frames.of(What.OUTPUT, "model"), output.detach(), rtol=1e-6)
-    check(frames.of(What.OUTPUT_GRAD, "model"), output.grad, rtol=1e-6)
-    check(frames.of(What.ACTIVATION, "0"), hidden, rtol=1e-4, atol=1e-6)
-    check(frames.of(What.ACTIVATION, "1"), activation, rtol=1e-4, atol=1e-6)
+    check(frames.held(What.INPUT, "model"), x)
+    check(frames.held(What.OUTPUT, "model"), output.detach(), rtol=1e-6)
+    check(frames.held(What.OUTPUT_GRAD, "model"), output.grad, rtol=1e-6)
+    check(frames.held(What.ACTIVATION, "0"), hidden, rtol=1e-4, atol=1e-6)
+    check(frames.held(What.ACTIVATION, "1"), activation, rtol=1e-4, atol=1e-6)
     assert output.grad is not None
     into_tanh = output.grad @ before[2]
-    check(frames.of(What.ACTIVATION_GRAD, "1"), into_tanh, rtol=1e-4, atol=1e-7)
+    check(frames.held(What.ACTIVATION_GRAD, "1"), into_tanh, rtol=1e-4, atol=1e-7)
     check(
-        frames.of(What.ACTIVATION_GRAD, "0"),
+        frames.held(What.ACTIVATION_GRAD, "0"),
         into_tanh * (1 - activation**2),
         rtol=1e-4,
         atol=1e-7,
     )
-    check(frames.of(What.WEIGHT_BEFORE, "0"), before[0])
-    check(frames.of(What.WEIGHT, "0"), model[0].weight.detach())
-    check(frames.of(What.WEIGHT_GRAD, "0"), model[0].weight.grad)
-    check(frames.of(What.BIAS, "2"), model[2].bias.detach())
-    assert frames.losses() == [(1, pytest.approx(loss.item()))]
+    check(frames.held(What.WEIGHT_BEFORE, "0"), before[0])
+    check(frames.held(What.WEIGHT, "0"), linear_of(model[0]).weight.detach())
+    check(frames.held(What.WEIGHT_GRAD, "0"), grad_of(linear_of(model[0]).weight))
+    check(frames.held(What.BIAS, "2"), linear_of(model[2]).bias.detach())
+    assert frames.losses() == [point(1, loss)]
     assert frames.plan.models[0].loss == "cross_entropy"
     assert frames.plan.optimizers[0].lr == 0.1
     assert frames.headers[0].scalars["lr"] == [(1, 0.1)]
@@ -78,14 +83,14 @@ def test_later_frames_hold_their_own_step(frames_of: FramesOf) -> None:
     model = mlp()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     watch = deadband.watch(model, optimizer, every=1)
-    weights = [model[2].weight.detach().clone()]
+    weights = [linear_of(model[2]).weight.detach().clone()]
     for _ in range(4):
         x, y = batch()
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
-        weights.append(model[2].weight.detach().clone())
+        weights.append(linear_of(model[2]).weight.detach().clone())
         optimizer.zero_grad()  # gradients are gone before `step` is called
         watch.step(loss=loss)
     frames = frames_of(watch)
@@ -110,7 +115,7 @@ def test_losses_of_unsampled_steps_come_with_the_next_frame(frames_of: FramesOf)
         optimizer.step()
         optimizer.zero_grad()
         watch.step(loss=loss, temperature=step / 2)
-        expected.append((step, pytest.approx(loss.item())))
+        expected.append(point(step, loss))
     frames = frames_of(watch)
     assert frames.steps == [1, 4, 7]
     assert frames.losses() == expected
@@ -132,7 +137,7 @@ def test_losses_after_the_last_sample_come_at_the_end(frames_of: FramesOf) -> No
     frames = frames_of(watch)
     assert frames.steps == [1, 6, 8]
     assert [step for step, _ in frames.losses()] == list(range(1, 9))
-    assert frames.losses()[-1] == (8, pytest.approx(loss.item()))
+    assert frames.losses()[-1] == point(8, loss)
     assert not any(frames.headers[-1].present[1:])
 
 
@@ -152,7 +157,8 @@ class Functional(nn.Module):
         x = self.act(self.second(x))
         x = self.act(self.second(x))
         x = torch.sigmoid(x)
-        return self.head(x).tanh()
+        result: Tensor = self.head(x).tanh()
+        return result
 
 
 def test_functions_reused_modules_and_in_place_activations_are_seen(frames_of: FramesOf) -> None:
@@ -188,10 +194,10 @@ def test_functions_reused_modules_and_in_place_activations_are_seen(frames_of: F
         "tanh",
     ]
     check = np.testing.assert_allclose
-    check(frames.of(What.ACTIVATION, "first:gelu"), first, rtol=1e-5, atol=1e-6)
+    check(frames.held(What.ACTIVATION, "first:gelu"), first, rtol=1e-5, atol=1e-6)
     # Copied before the in-place ReLU overwrote it.
-    check(frames.of(What.ACTIVATION, "second"), second, rtol=1e-5, atol=1e-6)
-    check(frames.of(What.ACTIVATION, "act"), second.relu(), rtol=1e-5, atol=1e-6)
+    check(frames.held(What.ACTIVATION, "second"), second, rtol=1e-5, atol=1e-6)
+    check(frames.held(What.ACTIVATION, "act"), second.relu(), rtol=1e-5, atol=1e-6)
     assert frames.plan.id == 1
     assert frames.of(What.WEIGHT_GRAD, "first") is not None
 
@@ -207,15 +213,15 @@ def test_gradients_of_micro_batches_are_those_the_optimiser_sees(frames_of: Fram
             if number == 0:
                 first = x
             (F.cross_entropy(model(x), y) / 3).backward()
-        assert model[0].weight.grad is not None
-        whole = model[0].weight.grad.clone()
+        whole = grad_of(linear_of(model[0]).weight).clone()
         optimizer.step()
         optimizer.zero_grad()
         watch.step()
     frames = frames_of(watch)
     assert frames.steps == [1, 2]
-    np.testing.assert_allclose(frames.of(What.WEIGHT_GRAD, "0"), whole)
-    np.testing.assert_allclose(frames.of(What.INPUT, "model"), first)
+    np.testing.assert_allclose(frames.held(What.WEIGHT_GRAD, "0"), whole)
+    assert first is not None
+    np.testing.assert_allclose(frames.held(What.INPUT, "model"), first)
 
 
 def test_evaluation_between_steps_is_not_taken_for_training(frames_of: FramesOf) -> None:
@@ -234,7 +240,7 @@ def test_evaluation_between_steps_is_not_taken_for_training(frames_of: FramesOf)
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
         watch.step()
-        np.testing.assert_allclose(frames_of(watch).of(What.INPUT, "model"), x)
+        np.testing.assert_allclose(frames_of(watch).held(What.INPUT, "model"), x)
 
 
 def test_a_smaller_last_batch_leaves_its_slots_out_and_keeps_the_plan(
@@ -252,7 +258,9 @@ def test_a_smaller_last_batch_leaves_its_slots_out_and_keeps_the_plan(
     assert frames.plan.id == 1
     assert frames.of(What.ACTIVATION, "0", 2) is None
     assert frames.of(What.WEIGHT_GRAD, "0", 2) is not None
-    np.testing.assert_allclose(frames.of(What.INPUT, "model", 8), frames.of(What.INPUT, "model", 8))
+    np.testing.assert_allclose(
+        frames.held(What.INPUT, "model", 8), frames.held(What.INPUT, "model", 8)
+    )
     assert frames.of(What.ACTIVATION, "0", 9) is not None
 
 
@@ -292,7 +300,8 @@ def test_conv_layers_give_channels_and_pixels_of_the_middle(frames_of: FramesOf)
         nn.Flatten(),
         nn.Dropout(0.5),
         nn.Linear(6 * 24 * 24, 3),
-    ).to(memory_format=torch.channels_last)
+    )
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch leaves it out
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     watch = deadband.watch(model, optimizer, every=1)
     x = torch.randn(5, 2, 24, 24).to(memory_format=torch.channels_last)
@@ -306,10 +315,12 @@ def test_conv_layers_give_channels_and_pixels_of_the_middle(frames_of: FramesOf)
     slot = frames.slot(What.ACTIVATION, "0")
     assert (slot.shape, slot.axes, slot.source) == ((5, 6, 16), "nup", (5, 6, 24, 24))
     np.testing.assert_allclose(
-        frames.of(What.ACTIVATION, "0"), conv[:, :, 11, 4:20], rtol=1e-4, atol=1e-6
+        frames.held(What.ACTIVATION, "0"), conv[:, :, 11, 4:20], rtol=1e-4, atol=1e-6
     )
     assert frames.slot(What.WEIGHT, "0").shape == (6, 18)
-    np.testing.assert_allclose(frames.of(What.WEIGHT, "0"), model[0].weight.detach().flatten(1))
+    first = model[0]
+    assert isinstance(first, nn.Conv2d)
+    np.testing.assert_allclose(frames.held(What.WEIGHT, "0"), first.weight.detach().flatten(1))
     assert frames.plan.layers[0].fan_in == 18
 
 
@@ -338,7 +349,7 @@ def test_recurrent_layers_put_samples_first(frames_of: FramesOf) -> None:
     slot = frames.slot(What.ACTIVATION, "lstm")
     assert (slot.shape, slot.axes) == ((7, 4, 6), "npu")
     np.testing.assert_allclose(
-        frames.of(What.ACTIVATION, "lstm"),
+        frames.held(What.ACTIVATION, "lstm"),
         out[[2, 6, 10, 14]].transpose(0, 1),
         rtol=1e-5,
         atol=1e-6,
@@ -411,7 +422,7 @@ def test_step_may_be_left_out_where_an_optimiser_is_known(frames_of: FramesOf) -
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        expected.append((step, pytest.approx(loss.item())))
+        expected.append(point(step, loss))
     watch._torch.settle()  # type: ignore[union-attr]
     frames = frames_of(watch)
     assert frames.steps == [1, 2, 3, 4]
@@ -428,7 +439,7 @@ def test_an_optimiser_that_was_not_named_is_found(frames_of: FramesOf) -> None:
     watch = deadband.watch(model, every=1)
     for _ in range(2):
         x, y = batch()
-        before = model[0].weight.detach().clone()
+        before = linear_of(model[0]).weight.detach().clone()
         F.cross_entropy(model(x), y).backward()
         stranger.step()
         optimizer.step()
@@ -444,18 +455,18 @@ def test_a_home_made_update_is_seen_before_and_after(frames_of: FramesOf) -> Non
     watch = deadband.watch(model, every=1)
     for _ in range(2):
         x, y = batch()
-        before = model[0].weight.detach().clone()
+        before = linear_of(model[0]).weight.detach().clone()
         F.cross_entropy(model(x), y).backward()
         with torch.no_grad():
             for each in model.parameters():
                 assert each.grad is not None
-                each -= 0.1 * each.grad
+                each.sub_(0.1 * each.grad)
         watch.step()
         model.zero_grad()
     frames = frames_of(watch)
     assert frames.steps == [1, 2]
     np.testing.assert_array_equal(frames.of(What.WEIGHT_BEFORE, "0"), before)
-    np.testing.assert_array_equal(frames.of(What.WEIGHT, "0"), model[0].weight.detach())
+    np.testing.assert_array_equal(frames.of(What.WEIGHT, "0"), linear_of(model[0]).weight.detach())
     assert frames.of(What.WEIGHT_GRAD, "0") is not None
 
 
@@ -472,7 +483,7 @@ def test_a_closure_makes_its_gradients_within_the_step(frames_of: FramesOf) -> N
         return loss
 
     for _ in range(2):
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
         watch.step()
     frames = frames_of(watch)
     assert frames.steps == [1, 2]
@@ -504,7 +515,7 @@ def test_steps_that_a_grad_scaler_leaves_out_are_marked(frames_of: FramesOf) -> 
     np.testing.assert_array_equal(
         frames.of(What.WEIGHT_BEFORE, "0", 1), frames.of(What.WEIGHT, "0", 1)
     )
-    np.testing.assert_allclose(frames.of(What.OUTPUT_GRAD, "model", 0), gradients[0], rtol=1e-5)
+    np.testing.assert_allclose(frames.held(What.OUTPUT_GRAD, "model", 0), gradients[0], rtol=1e-5)
 
 
 def test_numpy_loops_show_their_arrays(frames_of: FramesOf) -> None:
@@ -517,12 +528,13 @@ def test_numpy_loops_show_their_arrays(frames_of: FramesOf) -> None:
     frames = frames_of(watch)
     assert frames.steps == [1, 2, 3]
     assert frames.plan.layers[0].activation == "sigmoid"
-    np.testing.assert_allclose(frames.of(What.ACTIVATION, "hidden"), hidden.astype(np.float32))
+    np.testing.assert_allclose(frames.held(What.ACTIVATION, "hidden"), hidden.astype(np.float32))
 
 
 def test_a_compiled_model_gives_its_outside_and_is_never_run_eagerly(frames_of: FramesOf) -> None:
     plain = mlp()
     model = torch.compile(plain, backend="eager")
+    assert isinstance(model, nn.Module)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
     watch = deadband.watch(model, optimizer, every=1)
     for _ in range(3):
@@ -533,7 +545,7 @@ def test_a_compiled_model_gives_its_outside_and_is_never_run_eagerly(frames_of: 
     frames = frames_of(watch)
     assert frames.plan.models[0].compiled
     assert frames.layers == ["0", "2"]
-    np.testing.assert_allclose(frames.of(What.INPUT, "model"), x)
+    np.testing.assert_allclose(frames.held(What.INPUT, "model"), x)
     assert frames.of(What.OUTPUT_GRAD, "model") is not None
     assert frames.of(What.WEIGHT_GRAD, "2") is not None
     assert frames.of(What.ACTIVATION, "0") is None

@@ -46,7 +46,7 @@ def test_frames_of_a_device_land_without_a_synchronisation(
     assert frames.steps[0] == 1
     for frame, step in enumerate(frames.steps):
         np.testing.assert_allclose(
-            frames.of(What.INPUT, "model", frame), inputs[step - 1].cpu(), rtol=1e-6
+            frames.held(What.INPUT, "model", frame), inputs[step - 1].cpu(), rtol=1e-6
         )
         assert frames.of(What.ACTIVATION_GRAD, "0", frame) is not None
     for step, value in frames.losses():
