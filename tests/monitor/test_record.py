@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -255,7 +255,7 @@ def test_a_damaged_event_is_one_line_whoever_asks(
     database.close()
 
     with Recording(path) as recording:
-        asked = {
+        asked: Callable[[], object] = {
             "run": lambda: recording.hello,
             "status": lambda: recording.last_status,
             "diagnosis": lambda: recording.verdict,
