@@ -76,7 +76,8 @@ if "deadband" in sys.modules:
 """
 
 
-def run(folder: Path, *arguments: str, launched: bool = False) -> str:
+def run(folder: Path, *arguments: str, launched: bool = False) -> tuple[str, int, set[str]]:
+    """What it trained to and the graphs' breaks; the number of graphs; warnings."""
     (folder / "script.py").write_text(SCRIPT)
     result = subprocess.run(
         [sys.executable, *(["-m", "deadband.launch"] if launched else []), "script.py", *arguments],
@@ -87,8 +88,10 @@ def run(folder: Path, *arguments: str, launched: bool = False) -> str:
         timeout=80,
         check=False,
     )
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout
+    assert result.returncode == 0, result.stderr
+    numbers, counted = result.stdout.splitlines()
+    graphs, breaks = counted.split(" ", 1)
+    return numbers + breaks, int(graphs), set(result.stderr.splitlines())
 
 
 @pytest.mark.slow
@@ -99,7 +102,12 @@ def test_a_compiled_model_trains_as_without_deadband(
 ) -> None:
     bare = run(tmp_path, how, backend, "bare")
     assert run(tmp_path, how, backend, "bare", launched=True) == bare
-    assert run(tmp_path, how, backend, "late") == bare
+    late = run(tmp_path, how, backend, "late")
+    # A compiled function around a model that is watched already: dynamo guards on the model's hook
+    # table, and the one entry that waits there between steps costs one more graph, once.
+    more = 1 if how == "function" else 0
+    assert (late[0], late[2]) == (bare[0], bare[2])
+    assert bare[1] <= late[1] <= bare[1] + more
 
 
 def test_a_zero_code_run_of_a_compiled_module_breaks_no_graph(tmp_path: Path) -> None:
