@@ -29,8 +29,8 @@ def main(arguments: list[str]) -> int:
         arguments = arguments[1:]
     if not arguments:
         return _complain("no script: usage: python -m deadband.launch (SCRIPT | -m MODULE) [ARGS]")
+    atexit.register(_end_by_interrupt)  # ahead of the watch's own: what comes first ends last
     _activate()
-    atexit.register(_end_by_interrupt)
     try:
         if is_module:
             _run_module(arguments)

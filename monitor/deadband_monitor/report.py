@@ -137,6 +137,14 @@ def format_for(file_name: str) -> str:
     return {"md": "markdown", "markdown": "markdown", "txt": "text"}.get(suffix, "json")
 
 
+UNTIMELY = {
+    "failed": "the run failed",
+    "killed": "the run was killed",
+    "lost": "the end of the run was not recorded",
+}
+"""Ends that a verdict on the network says nothing of."""
+
+
 def headline(report: Report) -> str:
     """The verdict in one line: `FAILING: learning-rate-too-high (95 % sure)`."""
     if report.causes:
@@ -146,6 +154,8 @@ def headline(report: Report) -> str:
     if standing:
         kinds = ", ".join(dict.fromkeys(flag.kind for flag in standing))
         return f"{report.verdict.upper()}: {kinds}"
+    if report.run.status in UNTIMELY:
+        return f"{report.verdict.upper()}, but {UNTIMELY[report.run.status]}"
     return report.verdict.upper()
 
 

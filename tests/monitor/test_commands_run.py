@@ -168,6 +168,15 @@ def test_a_script_that_is_killed_leaves_a_report_that_says_so(tmp_path: Path, re
     assert found["steps"] == found["samples"] == 60
 
 
+def test_an_interrupted_script_has_failed_it_was_not_killed(tmp_path: Path, report: Path) -> None:
+    done = deadband(
+        "run", "--report", report, written(tmp_path, WATCHED + "raise KeyboardInterrupt")
+    )
+    assert done.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+    assert read(report)["run"]["status"] == "failed"
+    assert "deadband: HEALTHY, but the run failed" in done.stderr
+
+
 def test_a_termination_is_passed_on_and_the_end_waited_for(tmp_path: Path, report: Path) -> None:
     script = written(
         tmp_path,
