@@ -1,4 +1,4 @@
-"""Losses and scalars of the steps since the last frame. Tensors are kept as they are until then."""
+"""Losses and scalars of the steps since the last frame. No device is waited for until then."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ledger:
                 if len(self._scalars) >= MOST_SCALARS:
                     continue
                 points = self._scalars[name] = deque(maxlen=LOSS_CAPACITY)
-            points.append((step, value.detach() if hasattr(value, "detach") else value))
+            points.append((step, kept(value)))
 
     def take_losses(self, step: int) -> tuple[int, list[Any]]:
         """First step and losses up to `step`, as they were given; the ledger is empty after."""
@@ -43,6 +43,20 @@ class Ledger:
         for points in self._scalars.values():
             points.clear()
         return taken
+
+
+def kept(value: Any) -> Any:
+    """What is kept of a loss until the next frame: the figure, or the tensor without its graph.
+
+    A tensor in the processor's own memory is read at once. That is cheaper than to detach it, and
+    leaves no small block behind that breaks up the heap between the large ones of a step.
+    """
+    try:
+        return value.item() if value.is_cpu else value.detach()
+    except AttributeError:
+        return value  # a number, or None
+    except RuntimeError:
+        return value.detach()  # not one element: it becomes NaN later, not an error here
 
 
 def figure(value: Any) -> float:

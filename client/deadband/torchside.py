@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deadband.capture import ModelCapture
+from deadband.ledger import kept
 from deadband.losses import BackwardListener, loss_kind
 from deadband.optimisers import Optimisers
 from deadband.recorder import Recorder
@@ -54,7 +55,7 @@ class TorchSide:
         """An optimiser has stepped, and it is not known yet whether the loop calls `step`."""
         self._stepped: set[int] = set()
         self._left_out = False
-        self._loss: Tensor | None = None
+        self._loss: Any = None
         self.capture = ModelCapture(
             models,
             recorder,
@@ -169,7 +170,7 @@ class TorchSide:
             loss = self._scaler.original(loss)
             if self.armed:
                 self._learn(loss)
-            value = loss.detach()
+            value = kept(loss)
             self._loss = value if self._loss is None else self._loss + value
         except Exception as error:
             self.capture.failed(error)

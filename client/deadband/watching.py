@@ -20,7 +20,7 @@ from deadband.cadence import HISTORY, Cadence
 from deadband.cells import make_cell
 from deadband.endings import one_line
 from deadband.identity import greeting
-from deadband.ledger import Ledger
+from deadband.ledger import Ledger, kept
 from deadband.opinions import OnFlag, Opinions
 from deadband.recorder import Entry, ModelEntry, Recorder
 from deadband.regions import LAYER, Layout
@@ -91,10 +91,7 @@ class Watch:
             return
         if self._armed or loss is None:  # the first step is armed: counting is settled there
             loss = self._step_by_hand(loss)
-        try:
-            loss = loss.detach()
-        except AttributeError:
-            pass
+        loss = kept(loss)
         if scalars:
             self._ledger.note(self._step + 1, scalars)
         self._end_step(loss, True)
