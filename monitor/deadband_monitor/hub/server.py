@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -35,6 +35,7 @@ from deadband_monitor.hub.judgement import Judgement
 from deadband_monitor.hub.port import Port
 from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.record.writer import Recorder
+from deadband_monitor.statistics.values import RawFrame
 
 BUSY_POLL_MS = 20
 """While frames come: 50 Hz, well inside what an arena of a few frames holds at 20 samples/s."""
@@ -208,9 +209,7 @@ class Hub:
                 continue
             moved = True
             client.last_word = time.monotonic()
-            if client.measured:
-                self._samples += sum(any(frame.header.present[1:]) for frame in frames)
-                self._add(self.judgement.judge(frames, client.hello.rank))
+            self._judge(client, frames)
         if moved:
             self._tell_opinion()
         return moved
@@ -218,10 +217,14 @@ class Hub:
     def _drain(self, client: Client) -> None:
         """Take everything that the client has finished, before its plan or its life ends."""
         while frames := client.inbox.take():
-            if client.measured:
-                self._samples += sum(any(frame.header.present[1:]) for frame in frames)
-                self._add(self.judgement.judge(frames, client.hello.rank))
+            self._judge(client, frames)
         self._tell_opinion()
+
+    def _judge(self, client: Client, frames: Sequence[RawFrame]) -> None:
+        if client.measured:
+            # The last frame of a run may bring losses only: no sample.
+            self._samples += sum(any(frame.header.present[1:]) for frame in frames)
+            self._add(self.judgement.judge(frames, client.hello.rank))
 
     def _frames_wait(self) -> bool:
         return any(client.inbox.waiting for client in self.clients.values())
