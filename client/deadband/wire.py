@@ -123,6 +123,14 @@ class What(str, Enum):
     WEIGHT_GRAD = "weight_grad"  # its gradient, as the optimiser saw it
     BIAS = "bias"  # a layer's bias after the optimiser step
     LOSS = "loss"  # losses of the steps since the last frame, float32
+    TARGET = "target"  # what the loss compared the model's output with: labels or values
+    GRAD_LEFT = "grad_left"  # the weight gradient that lay there before this step's backward
+    LAYER_INPUT = "layer_input"  # what a batch normalisation was given
+    RUNNING_MEAN = "running_mean"  # a batch normalisation's running figures
+    RUNNING_VAR = "running_var"
+    ATTENTION = "attention"  # rows of attention weights: n samples x heads, p queries, u keys
+    QUERY = "query"  # n samples x heads, p queries, u features
+    KEY = "key"  # n samples x heads, p keys, u features
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +169,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     compiled: bool = False
     loss: str = ""
     """Name of the loss as autograd knows it: `cross_entropy`, `mse`, `bce`, `nll`, `bce_logits`."""
+    loss_input: tuple[int, ...] = ()
+    """Shape of what the loss was given as prediction, where a loss function was seen called."""
+    loss_target: tuple[int, ...] = ()
+    """Shape of what it was compared with."""
+    dropout: float = 0.0
+    """Largest share that a dropout module of the model drops."""
+    calls: int = 1
+    """Training forwards of the model in one step."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
