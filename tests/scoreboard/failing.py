@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from corpus.data import scaled, table, text
-from corpus.harness import Scenario, Training
-from corpus.healthy import _imbalanced, _noisy, _text
-from corpus.loops import fit
-from corpus.nets import (
+from scoreboard.data import scaled, table, text
+from scoreboard.harness import Scenario, Training
+from scoreboard.healthy import _imbalanced, _noisy, _text
+from scoreboard.loops import fit
+from scoreboard.nets import (
     CharTransformer,
     Cnn,
     DigitTransformer,

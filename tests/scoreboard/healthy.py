@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from corpus.data import sampler, scaled, table, text, text_sampler
-from corpus.harness import Scenario, Training
-from corpus.loops import class_score, fit
-from corpus.nets import (
+from scoreboard.data import sampler, scaled, table, text, text_sampler
+from scoreboard.harness import Scenario, Training
+from scoreboard.loops import class_score, fit
+from scoreboard.nets import (
     Bag,
     CharRnn,
     CharTransformer,

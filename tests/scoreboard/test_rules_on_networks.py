@@ -1,7 +1,7 @@
 """The rules on real small networks: what learns is left alone, what fails is named.
 
-A part of the corpus that takes a minute; all of it: `python -m corpus --half both --pairs` in
-`tests/monitor`.
+A part of the corpus that takes a minute; all of it: `python -m scoreboard --half both --pairs` in
+`tests`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import pytest
-from corpus import failing, healthy
-from corpus.harness import Outcome, Scenario, judge, record
+
+from scoreboard import failing, healthy
+from scoreboard.harness import Outcome, Scenario, judge, record
 
 SCENARIOS = {scenario.name: scenario for scenario in (*healthy.RUNS, *failing.RUNS)}
 

@@ -10,11 +10,20 @@ from collections.abc import Callable
 
 import torch
 
-from corpus.data import scaled, table
-from corpus.failing import CONSTANT, DYING, INPUTS, LR, SATURATED, SCALE, scale_weights, set_bias
-from corpus.harness import Scenario, Training
-from corpus.loops import fit
-from corpus.nets import draw, mlp
+from scoreboard.data import scaled, table
+from scoreboard.failing import (
+    CONSTANT,
+    DYING,
+    INPUTS,
+    LR,
+    SATURATED,
+    SCALE,
+    scale_weights,
+    set_bias,
+)
+from scoreboard.harness import Scenario, Training
+from scoreboard.loops import fit
+from scoreboard.nets import draw, mlp
 
 RUNS: list[Scenario] = []
 

@@ -241,8 +241,8 @@ def record(
         watch = watching.Watch(
             named,
             optimizers,
-            name="corpus",
-            run="corpus",
+            name="scoreboard",
+            run="scoreboard",
             settings=Settings(every=1, budget=None, hub=False),
         )
         watch._link = PlanTap()

@@ -1,6 +1,6 @@
-"""Runs the corpus and prints what the rules made of it: `python -m corpus [--half held] [WORD]`.
+"""Runs the corpus: `python -m scoreboard [--half held] [WORD]`.
 
-Run it in `tests/monitor`. Two processes share the work.
+Run it in `tests`. Two processes share the work.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from corpus import failing, healthy, pairs
-from corpus.harness import CADENCES, Outcome, Scenario, judge, record
 from deadband_monitor.rules.base import Observation
+from scoreboard import failing, healthy, pairs
+from scoreboard.harness import CADENCES, Outcome, Scenario, judge, record
 
 FIVE = {
     "learning-rate-too-high",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from corpus.data import Batch, sampler, scaled
-from corpus.harness import Training
+from scoreboard.data import Batch, sampler, scaled
+from scoreboard.harness import Training
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
