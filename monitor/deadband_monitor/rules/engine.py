@@ -17,7 +17,7 @@ from deadband.wire import Cause, Flag, LayerTable
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.activations import DeadUnits, Saturation
 from deadband_monitor.rules.base import Finding, Observation, Rule
-from deadband_monitor.rules.causes import name_causes
+from deadband_monitor.rules.causes.naming import name_causes
 from deadband_monitor.rules.gradients import ExplodingGradient, VanishingGradient
 from deadband_monitor.rules.inputs import InputAnomaly
 from deadband_monitor.rules.layout import Layout
@@ -51,6 +51,9 @@ INHIBITS: dict[str, frozenset[str]] = {
 }
 REOPEN_STEPS = 100
 """A symptom back within this many steps of its recovery is the same incident."""
+
+RECONSIDER_SAMPLES = 10
+"""While flags stand, causes are weighed anew this often: evidence goes on coming in."""
 
 SOFTEN_STEPS = 20
 """A flag turns milder only after as many steps: severities that swing are one alarm, not ten."""
@@ -133,7 +136,8 @@ class Engine:
             self.past.absorb(seen)
             for rule in self.rules:
                 changed += self._run(rule, seen)
-        self._stale = self._stale or bool(changed)
+        grown = self.past.samples % RECONSIDER_SAMPLES == 0 and bool(self._standing())
+        self._stale = self._stale or bool(changed) or grown
         return changed
 
     def causes(self) -> list[Cause]:

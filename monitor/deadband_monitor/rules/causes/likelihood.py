@@ -47,20 +47,10 @@ _ROWS: dict[str, tuple[int, tuple[int, ...]]] = {
 }
 
 
-def posteriors(evidence: frozenset[str], weights: dict[str, float]) -> dict[str, float]:
-    """Share of each candidate in `weights` (and of something else), given what was seen.
-
-    Args:
-        evidence: the members of `EVIDENCE` that were seen.
-        weights: candidate row -> prior weight; onset order goes in here.
-    """
-    logs = {
-        cause: _log_likelihood(cause, evidence) + math.log(weight)
-        for cause, weight in (weights | {"something else": 1.0}).items()
-    }
-    top = max(logs.values())
-    total = sum(math.exp(value - top) for value in logs.values())
-    return {cause: math.exp(value - top) / total for cause, value in logs.items()}
+def odds(row: str, evidence: frozenset[str]) -> float:
+    """How much likelier the evidence is under a row of the table than under something else."""
+    ratio = _log_likelihood(row, evidence) - _log_likelihood("something else", evidence)
+    return math.exp(min(ratio, 500.0))
 
 
 def _log_likelihood(cause: str, evidence: frozenset[str]) -> float:

@@ -1,0 +1,1 @@
+"""Why the flags stand: one file a family of causes, ranked in `naming`."""

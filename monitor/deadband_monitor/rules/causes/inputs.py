@@ -1,0 +1,60 @@
+"""What is fed in: scales that drown the signal, and inputs that are all alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.rate import BLOW_UP
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Unnormalised inputs, inputs without diversity."""
+    kind = case.facts.input_kind
+    if kind == "constant":
+        rho = case.model.value("in_variance")
+        yield Suspect(
+            word="low-data-diversity",
+            row="low-data-diversity",
+            onset=case.start,
+            explains=frozenset({"input-anomaly", "output-collapse", "constant-predictor"}),
+            evidence=[f"the inputs of a batch are all the same (share of variance {rho:.1g})"],
+            advice="look at a batch as the model gets it: loader, collate, masks, padding, "
+            "augmentation",
+        )
+    elif kind:
+        yield Suspect(
+            word="unnormalised-inputs",
+            row="unnormalised-inputs (tiny)" if kind == "tiny" else "unnormalised-inputs",
+            onset=case.start,
+            explains=BLOW_UP,
+            evidence=_lines(case),
+            advice=_mend(case),
+        )
+
+
+def _mend(case: Case) -> str:
+    model = case.model
+    if case.facts.input_kind == "tiny":
+        return (
+            "scale the inputs to unit variance once, x = (x - x.mean(0)) / x.std(0): they have rms "
+            f"{model.start('in_rms'):.2g}, so look for a scaling that is applied twice"
+        )
+    return (
+        "standardise each feature, x = (x - x.mean(0)) / (x.std(0) + 1e-8) with the training set's "
+        f"figures (values reach {model.start('in_max'):.3g} now), or put nn.BatchNorm1d first; a "
+        "lower learning rate does not cure this"
+    )
+
+
+def _lines(case: Case) -> list[str]:
+    model = case.model
+    line = (
+        f"first sample, before any step: input rms {model.start('in_rms'):.3g}, largest value "
+        f"{model.start('in_max'):.3g}, share of variance {model.start('in_variance'):.2g}"
+    )
+    top = model.start("in_top_share")
+    if math.isfinite(top) and top > 0.5:
+        line += f", one feature holds {top:.0%} of the second moment"
+    return [line]

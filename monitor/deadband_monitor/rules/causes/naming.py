@@ -1,0 +1,157 @@
+"""Names causes: who was first, weighed by how often each cause shows this evidence.
+
+A cause is named only where a symptom of at least warning stands, only if it came before it, and
+only if it can bring that symptom about. Suspects are compared by their odds against everything that
+no family knows: from the likelihood table, or their own belief.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from deadband.wire import Cause, Flag
+from deadband_monitor.rules.causes import (
+    inputs,
+    numerics,
+    rate,
+    regularisation,
+    start,
+    units,
+)
+from deadband_monitor.rules.causes.base import Case, Family, Suspect, Tier
+from deadband_monitor.rules.causes.facts import gather
+from deadband_monitor.rules.causes.likelihood import odds
+from deadband_monitor.rules.past import ModelPast, Past
+
+FAMILIES: tuple[Family, ...] = (
+    inputs.suspects,
+    start.suspects,
+    rate.suspects,
+    units.suspects,
+    regularisation.suspects,
+    numerics.suspects,
+)
+
+SUREST = {Tier.EXACT: 0.99, Tier.PATTERN: 0.95, Tier.RESIDUAL: 0.5}
+"""No verdict is surer than how it was found: by a test of values, from statistics, for want of
+better."""
+NAMED_FROM = 0.4
+"""Share below which the best cause is not worth naming."""
+ALSO_FROM = 0.05
+"""Share from which another cause is named beside the best: several faults can be the right one to
+mend (Humbatova et al., Empirical Software Engineering 30:124, 2025)."""
+MOST = 3
+"""Causes named for one model."""
+
+CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})
+
+
+def name_causes(past: Past, standing: Sequence[Flag]) -> list[Cause]:
+    """The causes of the flags that stand, best first."""
+    causes: list[Cause] = []
+    for model in past.models.values():
+        flags = tuple(f for f in standing if f.model == model.name and f.severity != "info")
+        if flags:
+            causes += _of_model(past, model, flags)
+    return sorted(causes, key=lambda cause: -cause.confidence)
+
+
+def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cause]:
+    case = Case(past, model, gather(past, model), flags)
+    found = chain.from_iterable(family(case) for family in FAMILIES)
+    suspects = [suspect for suspect in found if _explains(suspect, flags)]
+    better = [suspect for suspect in suspects if suspect.tier is not Tier.RESIDUAL]
+    suspects = _without_consequences(better or suspects)
+    if not suspects:
+        return []
+    shares = _shares(case, suspects)
+    ranked = sorted(suspects, key=lambda suspect: -shares[id(suspect)])
+    named: list[Cause] = []
+    for suspect in ranked:
+        share = shares[id(suspect)]
+        if share < (ALSO_FROM if named else NAMED_FROM) or len(named) == MOST:
+            break
+        if any(cause.cause == suspect.word for cause in named):
+            continue
+        sure = share * (1 - 2.0 ** -max(1, min(past.samples, _persisted(past, flags))))
+        named.append(
+            Cause(
+                cause=suspect.word,
+                confidence=round(min(SUREST[suspect.tier], sure), 2),
+                evidence=suspect.evidence + _symptoms(flags),
+                advice=suspect.advice,
+                model=model.name,
+                layer=suspect.layer,
+                onset_step=suspect.onset,
+            )
+        )
+    return named
+
+
+def _without_consequences(suspects: list[Suspect]) -> list[Suspect]:
+    """By definition: units that die or saturate after a ruinous update did not do so by nature."""
+    ruin = next((s for s in suspects if s.word == "learning-rate-too-high"), None)
+    if ruin is None:
+        return suspects
+    return [s for s in suspects if s.root or (s.onset, s.phase) < (ruin.onset, ruin.phase)]
+
+
+def _shares(case: Case, suspects: list[Suspect]) -> dict[int, float]:
+    """Share of each suspect, by identity, in all that it could be."""
+    roots = [s for s in suspects if s.root]
+    first = min((s.onset, s.phase) for s in (roots or suspects))
+    seen = case.facts.seen
+    early = {s.word for s in suspects if (s.onset, s.phase) == first}
+    if "large_update" in seen and "learning-rate-too-high" not in early:
+        # What large updates do they do whoever made them: it does not speak against the earlier
+        # fault that can make them large.
+        seen = seen - CONSEQUENCES
+    weighed = {}
+    for suspect in suspects:
+        if not suspect.root and roots and first < (suspect.onset, suspect.phase):
+            weight = 0.05  # dead or saturated after something else: a consequence
+        else:
+            weight = 1.0 if (suspect.onset, suspect.phase) == first else 0.25
+        own = suspect.belief / (1 - suspect.belief) if not suspect.row else odds(suspect.row, seen)
+        weighed[id(suspect)] = weight * own
+    exact = max((s for s in suspects if s.tier is Tier.EXACT), key=_belief, default=None)
+    if exact is None:
+        total = 1 + sum(weighed.values())
+        return {key: value / total for key, value in weighed.items()}
+    # A test of values outweighs any count of circumstances; those share what it leaves.
+    total = 1 + sum(value for key, value in weighed.items() if key != id(exact))
+    left = 1 - exact.belief
+    return {key: left * value / total for key, value in weighed.items()} | {id(exact): exact.belief}
+
+
+def _belief(suspect: Suspect) -> float:
+    return suspect.belief
+
+
+def _symptoms(flags: Sequence[Flag]) -> list[str]:
+    lines = []
+    for flag in sorted(flags, key=lambda flag: flag.onset_step)[:3]:
+        where = f" in {flag.layer}" if flag.layer else ""
+        lines.append(f"step {flag.onset_step}: {flag.kind}{where}: {flag.message}")
+    return lines
+
+
+def _persisted(past: Past, flags: Sequence[Flag]) -> int:
+    """For how many samples a symptom has shown, at least the three that opened it."""
+    since = min(flag.raised_step for flag in flags)
+    return 3 + (past.samples - past.samples_at(since))
+
+
+LASTING = frozenset({"constant-predictor", "loss-plateau"})
+"""What every network starts as, or may be for a while; that it stays so is the symptom, and its
+cause may have set in until it was raised."""
+
+
+def _explains(suspect: Suspect, flags: Sequence[Flag]) -> bool:
+    """Whether it can bring about a standing symptom and was there when that began."""
+    return any(
+        flag.kind in suspect.explains
+        and suspect.onset <= (flag.raised_step if flag.kind in LASTING else flag.onset_step) + 1
+        for flag in flags
+    )

@@ -1,0 +1,97 @@
+"""Units that are stuck by themselves: saturated from the start, or dead ReLUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS
+from deadband_monitor.rules.causes.words import LARGE_BIAS, feeder
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Saturating activation, dying ReLU: consequences, where something else came first."""
+    stuck, dead = case.flag("saturation"), case.flag("dead-units")
+    if stuck is not None:
+        yield Suspect(
+            word="saturating-activation",
+            row="saturating-activation",
+            onset=stuck.onset_step,
+            phase=1,
+            root=False,
+            explains=frozenset(
+                {
+                    "saturation",
+                    "output-collapse",
+                    "constant-predictor",
+                    "vanishing-gradient",
+                    "representation-collapse",
+                    "loss-plateau",
+                }
+            ),
+            evidence=_stuck_lines(case, stuck.layer),
+            advice=_loosen(case, stuck.layer),
+            layer=stuck.layer,
+        )
+    if dead is not None:
+        large = case.model.large_update_step is not None
+        yield Suspect(
+            word="dying-relu",
+            row="dying-relu",
+            onset=dead.onset_step,
+            phase=1,
+            root=False,
+            explains=frozenset(
+                {
+                    "dead-units",
+                    "output-collapse",
+                    "constant-predictor",
+                    "vanishing-gradient",
+                    "representation-collapse",
+                    "loss-plateau",
+                    "frozen-weights",
+                }
+            ),
+            evidence=[]
+            if large
+            else [
+                f"no large update came before (peak {case.model.peak_update:.2g} of the weights)"
+            ],
+            advice=_revive(case, dead.layer),
+            layer=dead.layer,
+        )
+
+
+def _stuck_lines(case: Case, layer: str) -> list[str]:
+    lines = []
+    before, bias = feeder(case, layer)
+    if abs(bias) > LARGE_BIAS:
+        lines.append(f"first sample: the biases of {before} average {bias:.2g}")
+    widest = max(case.facts.spreads, default=0.0)
+    if widest > LARGE_WEIGHTS:
+        lines.append(f"first sample: weights {widest:.2g} times PyTorch's default spread")
+    return lines
+
+
+def _loosen(case: Case, layer: str) -> str:
+    before, bias = feeder(case, layer)
+    mend = []
+    if abs(bias) > LARGE_BIAS:
+        mend.append(f"start the biases of {before} at 0 (nn.init.zeros_), they began at {bias:.2g}")
+    widest = max(case.facts.spreads, default=0.0)
+    if widest > LARGE_WEIGHTS:
+        mend.append(
+            f"draw the weights with nn.init.xavier_uniform_, they began {widest:.2g} times too wide"
+        )
+    if not mend:
+        mend.append(f"smaller weights and zero biases in {before} (nn.init.xavier_uniform_)")
+    return f"{'; '.join(mend)}; or put nn.LayerNorm before {layer}, or nn.ReLU in its place"
+
+
+def _revive(case: Case, layer: str) -> str:
+    before, bias = feeder(case, layer)
+    began = f", they began at {bias:.2g}" if bias < -1 else ""
+    return (
+        f"start the biases of {before} at 0 (nn.init.zeros_){began}; initialise its weights with "
+        "nn.init.kaiming_uniform_, or use nn.LeakyReLU(0.01), nn.ELU or nn.GELU"
+    )
