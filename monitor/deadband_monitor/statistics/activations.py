@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deadband.wire import Plan, What
-from deadband_monitor.statistics import arrange, saturation
+from deadband_monitor.statistics import arrange, likeness, saturation
 from deadband_monitor.statistics.layout import Group, blocks, groups, present
 from deadband_monitor.statistics.moments import mean_square, nonfinite_where, spread
 from deadband_monitor.statistics.table import Table
@@ -75,21 +75,33 @@ class Activations:
         high = np.array([end.high if end else np.inf for end in ends], dtype=np.float32)
         bounded = any(ends)
         size = here.size
+        sequence = group.axes == "npu" and group.shape[1] > 1  # the p of `nup` are pixels
+        chooses = activation == "softmax" and not _cut(plan, group)
         names = (
-            "out_variance", "out_rms", "participation", "zero_share",
-            "saturation", "saturated_units", "nonfinite",
+            "out_variance", "out_rms", "participation", "zero_share", "saturation",
+            "saturated_units", "nonfinite", "cosine", "active_units", "token_similarity",
+            "choice_entropy", "mean_slope",
         )  # fmt: skip
         seen = {name: np.full(size, np.nan) for name in names}
+        means = np.full(size, np.nan)
         alive = []
         gathered = []
         for part, x in blocks(plan, frames, group):
             rows = arrange.by_sample(x, group.axes)
-            found = spread(rows)
+            found = spread(rows, columns=True)
             seen["out_variance"][part] = found.dependence
             seen["out_rms"][part] = np.sqrt(found.mean_square)
             seen["participation"][part] = found.participation
             seen["nonfinite"][part] = nonfinite_where(np.isnan(found.mean_square), x)
             seen["zero_share"][part] = _zero_share(x)
+            seen["cosine"][part] = likeness.mean_cosine(rows)
+            seen["active_units"][part] = likeness.active_units(
+                found.columns, group.shape, group.axes
+            )
+            if sequence:
+                seen["token_similarity"][part] = likeness.token_similarity(x)
+            if activation == "sigmoid":
+                means[part] = x.reshape(len(x), -1).mean(axis=1, dtype=np.float64)
             if rows.shape[1] == 1:
                 gathered.append(rows[:, 0])
             if activation in saturation.RELU_LIKE:
@@ -102,12 +114,22 @@ class Activations:
             elif activation == "softmax":
                 units = arrange.by_unit(x, group.axes)
                 seen["saturation"][part] = saturation.softmax_saturation(units)
+                if chooses:
+                    seen["choice_entropy"][part] = saturation.choice_entropy(units)
         broken = seen.pop("nonfinite")
         if bounded:
             ended = np.tile(np.array([end is not None for end in ends]), len(frames))
             seen["saturation"][~ended] = np.nan
             seen["saturated_units"][~ended] = np.nan
-        for name in ("zero_share", "saturation", "saturated_units"):
+            seen["mean_slope"] = saturation.mean_slope(
+                activation,
+                means,
+                seen["out_rms"] ** 2,
+                seen["saturation"],
+                seen["zero_share"],
+            )
+            seen["mean_slope"][~ended] = np.nan
+        for name in ("zero_share", "saturation", "saturated_units", "mean_slope", "choice_entropy"):
             seen[name][broken > 0] = np.nan
         if gathered:
             self._spread_over_frames(group, np.concatenate(gathered), here, seen)
@@ -154,10 +176,14 @@ class Activations:
             for frame in np.flatnonzero(here[:, column]):
                 past = np.concatenate([past[1 - _ROWS_WINDOW :], by_frame[frame, column][None]])
                 if len(past) >= _FEWEST_GATHERED:
-                    found = spread(past[None])
+                    found = spread(past[None], columns=True)
                     item = frame * count + column
                     seen["out_variance"][item] = found.dependence[0]
                     seen["participation"][item] = found.participation[0]
+                    seen["cosine"][item] = likeness.mean_cosine(past[None])[0]
+                    seen["active_units"][item] = likeness.active_units(
+                        found.columns, (len(past), *group.shape[1:]), group.axes
+                    )[0]
             self._memory.rows[key] = past[1 - _ROWS_WINDOW :]
 
 
@@ -166,3 +192,14 @@ def _zero_share(x: Floats) -> Doubles:
     zero = x == 0
     counts = [np.count_nonzero(slice_) for slice_ in zero]
     return np.asarray(np.array(counts, dtype=np.float64) / max(1, x[0].size))
+
+
+def _cut(plan: Plan, group: Group) -> bool:
+    """Whether the slice leaves out units, among which the largest may be."""
+    if "u" not in group.axes:
+        return False
+    sources = [plan.slots[number].source for number in group.slots]
+    held = group.shape[group.axes.index("u")]
+    return any(
+        source[1 if group.axes == "nup" else -1] > held for source in sources if len(source) > 1
+    )

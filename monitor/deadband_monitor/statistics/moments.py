@@ -30,6 +30,8 @@ class Spread:
     """(b,) mean over columns of the variance over rows (1/n), exactly 0.0 for equal rows"""
     participation: Doubles
     """(b,) directions in use; NaN for equal rows or where it was not asked for"""
+    columns: Doubles
+    """(b, m) variance of each column over rows; no columns where they were not asked for"""
 
     @property
     def dependence(self) -> Doubles:
@@ -53,34 +55,37 @@ def mean_square(x: Reals) -> Doubles:
         return value / flat.shape[1]
 
 
-def spread(x: Reals, *, directions: bool = True) -> Spread:
+def spread(x: Reals, *, directions: bool = True, columns: bool = False) -> Spread:
     """Spread of the rows of each slice, x: (b, n rows, m columns).
 
     The participation ratio is tr(K)^2 / |K|_F^2 of the centred Gram matrix K = Xc Xc^T: 1 when all
     rows lie on a line, n - 1 when they share nothing. One row gives NaN: nothing to compare.
     """
-    batch, rows, columns = x.shape
+    batch, rows, width = x.shape
     unknown = np.full(batch, np.nan)
-    if rows < 2 or not columns:
-        return Spread(mean_square(x), unknown, unknown)
+    if rows < 2 or not width:
+        return Spread(
+            mean_square(x), unknown, unknown, np.full((batch, width if columns else 0), np.nan)
+        )
 
     def measure(part: Reals) -> tuple[Doubles, ...]:
         total = _sum_of_squares(part.reshape(len(part), -1))
         centred = part - part[:, :1]
         centred -= centred.mean(axis=1, keepdims=True)
+        each = np.einsum("bnm,bnm->bm", centred, centred) if columns else centred[:, 0, :0]
         if not directions:
-            return total, _sum_of_squares(centred.reshape(len(part), -1))
+            return total, _sum_of_squares(centred.reshape(len(part), -1)), each
         gram = centred @ centred.swapaxes(1, 2)
         trace: Doubles = np.einsum("bii->b", gram).astype(np.float64)
         gram /= np.where(trace > 0, trace, 1.0).astype(gram.dtype)[:, None, None]
         square = _sum_of_squares(gram.reshape(len(part), -1))
-        return total, trace, np.where(trace > 0, 1.0 / square, np.nan)
+        return total, trace, each, np.where(trace > 0, 1.0 / square, np.nan)
 
     with np.errstate(all="ignore"):
-        total, across, *ratio = _widened(measure, x)
-    size = rows * columns
+        total, across, each_column, *ratio = _widened(measure, x)
+    size = rows * width
     across = np.where(np.isfinite(total), across, np.nan)
-    return Spread(total / size, across / size, ratio[0] if ratio else unknown)
+    return Spread(total / size, across / size, ratio[0] if ratio else unknown, each_column / rows)
 
 
 def mean_and_variance(x: Reals) -> tuple[Doubles, Doubles]:

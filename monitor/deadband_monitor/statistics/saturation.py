@@ -1,4 +1,7 @@
-"""Flat ends of activation functions: saturated elements, stuck units, units that are never on."""
+"""Flat ends of activation functions: saturated elements, stuck units, units that are never on.
+
+Slopes are read off outputs: those of tanh and sigmoid are functions of what comes out.
+"""
 
 from __future__ import annotations
 
@@ -86,3 +89,46 @@ def ever_positive(x: Floats) -> Mask:
     if not x.shape[1]:
         return np.zeros((x.shape[0], x.shape[2]), dtype=np.bool_)
     return np.asarray(np.fmax.reduce(x, axis=1) > 0)
+
+
+def mean_slope(
+    activation: str, mean: Doubles, mean_square: Doubles, saturated: Doubles, zero: Doubles
+) -> Doubles:
+    """Mean slope of a saturating function over its elements, as a share of its largest: (b,).
+
+    From figures of its output: its mean, its mean square, the shares that are saturated and zero.
+    NaN for functions whose slope the output does not tell.
+    """
+    if activation == "tanh":
+        slope = 1.0 - mean_square
+    elif activation == "sigmoid":
+        slope = 4.0 * (mean - mean_square)
+    elif activation in ("hardtanh", "hardsigmoid"):
+        slope = 1.0 - saturated
+    elif activation == "relu6":
+        slope = 1.0 - saturated - zero
+    else:
+        return np.full(len(mean_square), np.nan)
+    return np.clip(slope, 0.0, 1.0)
+
+
+def choice_entropy(x: Floats) -> Doubles:
+    """Entropy of which unit is largest, over the most that it can be, x: (b, r rows, u units).
+
+    The most is ln of the units, or of the rows where there are fewer. Rows without a single winner
+    (a router of zeros is uniform) choose nothing; NaN below 8 rows that choose.
+    """
+    batch, rows, units = x.shape
+    entropy = np.full(batch, np.nan)
+    if rows < _FEWEST_ROWS or units < 2:
+        return entropy
+    largest = x.max(axis=2, keepdims=True)
+    clear = (x == largest).sum(axis=2) == 1
+    winner = x.argmax(axis=2)
+    for place in range(batch):
+        chosen = winner[place, clear[place]]
+        if len(chosen) >= _FEWEST_ROWS:
+            share = np.bincount(chosen) / len(chosen)
+            share = share[share > 0]
+            entropy[place] = -(share * np.log(share)).sum() / np.log(min(units, len(chosen)))
+    return np.abs(entropy)

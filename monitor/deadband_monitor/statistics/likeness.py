@@ -1,0 +1,74 @@
+"""How alike the outputs of a layer are: between samples, between positions, and unit by unit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deadband_monitor.statistics.values import Doubles, Reals
+
+_SMALLEST, _LARGEST = 1e-30, 1e30
+"""Squared norms of rows that float32 holds with all its digits."""
+
+_ACTIVE_VARIANCE = 0.01
+"""A latent unit is active when its mean varies by more than this over the data (Burda et al. 2016,
+Importance Weighted Autoencoders, arXiv:1509.00519, section 5)."""
+FEWEST_ROWS = 8
+"""Rows that a unit's variance is judged by: of fewer, it is off by more than half."""
+
+
+def mean_cosine(rows: Reals) -> Doubles:
+    """Mean cosine between two different rows of each slice, (b, n rows, m) -> (b,).
+
+    That is (n |mean of unit rows|^2 - 1) / (n - 1), without the n^2 pairs. NaN below two rows, and
+    where a row is zero or not finite: it has no direction.
+    """
+    batch, count, width = rows.shape
+    if count < 2 or not width:
+        return np.full(batch, np.nan)
+    with np.errstate(all="ignore"):
+        square = np.einsum("bnm,bnm->bn", rows, rows)
+        # Written so that rows that are not finite are left as they are: no digits would come back.
+        again = ((square <= _SMALLEST) | (square == np.inf) | (square >= _LARGEST)).any(axis=1)
+        if rows.dtype != np.float64 and again.any():
+            cosine = np.empty(batch)
+            cosine[again] = mean_cosine(rows[again].astype(np.float64))
+            if not again.all():
+                cosine[~again] = mean_cosine(rows[~again])
+            return cosine
+        total = np.matmul((1.0 / np.sqrt(square))[:, None], rows)[:, 0]
+        length = np.einsum("bm,bm->b", total, total).astype(np.float64)
+        cosine = (length - count) / (count * (count - 1.0))
+        known = (square > 0).all(axis=1) & np.isfinite(cosine)
+    return np.where(known, np.clip(cosine, -1.0, 1.0), np.nan)
+
+
+def token_similarity(x: Reals) -> Doubles:
+    """Mean cosine between positions inside a sample, (b, n, p positions, u) -> (b,).
+
+    Samples with a position that is zero throughout (padding) are left out; NaN where none is left.
+    """
+    batch, samples, positions, units = x.shape
+    each = mean_cosine(x.reshape(batch * samples, positions, units)).reshape(batch, samples)
+    known = ~np.isnan(each)
+    count = known.sum(axis=1)
+    total = np.where(known, each, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def active_units(columns: Doubles, shape: tuple[int, ...], axes: str) -> Doubles:
+    """Share of units whose across-sample variance is above 0.01: (b,).
+
+    columns: (b, m) variance over samples of each column, as `spread` of `by_sample` gives it; a
+    unit at several positions has the mean of theirs. NaN below 8 rows.
+    """
+    batch, width = columns.shape
+    rows = shape[axes.index("n")] if "n" in axes else 1
+    if rows < FEWEST_ROWS or not width:
+        return np.full(batch, np.nan)
+    if "p" in axes and "u" in axes:
+        unit = axes.replace("n", "").index("u")
+        sizes = [size for size, letter in zip(shape, axes, strict=True) if letter != "n"]
+        columns = np.moveaxis(columns.reshape(batch, *sizes), 1 + unit, 1)
+        columns = columns.reshape(batch, sizes[unit], -1).mean(axis=2)
+    share = (columns > _ACTIVE_VARIANCE).mean(axis=1)
+    return np.where(np.isnan(columns).any(axis=1), np.nan, share)
