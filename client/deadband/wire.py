@@ -373,6 +373,17 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     onset_step: int = 0
 
 
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule can see of this run."""
+
+    kind: str
+    """Symptom word."""
+    state: str
+    """`armed`, `warming up` or `impossible`."""
+    reason: str = ""
+    """Why it cannot judge, or not yet; of an armed one, how slow it is."""
+
+
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
     """Answer to a `Hello`."""
 
@@ -463,12 +474,14 @@ class FlagChange(msgspec.Struct, frozen=True, kw_only=True, tag="flag"):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosis"):
-    """The causes changed."""
+    """The verdict, the causes, or what the rules can see changed."""
 
     seq: int
     step: int
     verdict: str
     causes: list[Cause]
+    coverage: list[Coverage] = []
+    """What the verdict rests on, one a rule."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):

@@ -7,12 +7,12 @@ programs: its keys stay; `SCHEMA` is raised if one must change its meaning.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 
 import msgspec
 
-from deadband.wire import Cause, Flag
+from deadband.wire import Cause, Coverage, Flag
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.state.run_state import RunState
 
@@ -79,6 +79,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Those that stand first, worst first, then by onset."""
     causes: list[CausePart]
     """Best first."""
+    coverage: list[Coverage]
+    """What the verdict rests on: for each rule whether it could judge this run, and why not."""
 
     @property
     def exit_status(self) -> int:
@@ -114,6 +116,7 @@ def make_report(state: RunState) -> Report:
         verdict=state.verdict,
         flags=[_flag_part(flag) for flag in ranked_flags(state)],
         causes=[_cause_part(cause) for cause in state.causes],
+        coverage=list(state.coverage),
     )
 
 
@@ -217,6 +220,8 @@ def _text(report: Report) -> Iterator[str]:
             yield from _wrapped(figures(flag.evidence), "  ")
     yield ""
     yield from _wrapped(_basis(run), "Rests on ")
+    for first, kinds in _scope(report.coverage):
+        yield from _wrapped(kinds, f"{first} ")
 
 
 def _markdown(report: Report) -> Iterator[str]:
@@ -246,6 +251,9 @@ def _markdown(report: Report) -> Iterator[str]:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
     yield f"Rests on {_basis(run)}"
+    for first, kinds in _scope(report.coverage):
+        yield ""
+        yield f"{first} {kinds}"
 
 
 def _ending(run: RunPart) -> str:
@@ -280,6 +288,20 @@ def _basis(run: RunPart) -> str:
     if run.overhead > 0:
         cost = f"measuring cost {run.overhead * 100:.1f} % of the training time"
     return f"{samples} of {run.steps} {_plural(run.steps, 'step')}, {dropped}; {cost}."
+
+
+def _scope(coverage: Sequence[Coverage]) -> Iterator[tuple[str, str]]:
+    """What was looked for, and what could not be and why."""
+    armed = [_named(cover) for cover in coverage if cover.state == "armed"]
+    blind = [_named(cover) for cover in coverage if cover.state != "armed"]
+    if armed:
+        yield "Looked for", f"{', '.join(armed)}."
+    if blind:
+        yield "Could not look for", f"{'; '.join(blind)}."
+
+
+def _named(cover: Coverage) -> str:
+    return f"{cover.kind} ({cover.reason})" if cover.reason else cover.kind
 
 
 def _wrapped(text: str, first: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from deadband.wire import (
     Cause,
+    Coverage,
     Diagnosis,
     Event,
     Flag,
@@ -46,6 +47,7 @@ class Judgement:
         self._opinion = Opinion(verdict="healthy", flags=[], causes=[])
         self._standing: set[int] = set()
         self._said: tuple[str, list[Cause]] = ("healthy", [])
+        self._coverage: list[Coverage] = []
         self._deaf = False
         """The plan could not be adopted: its frames mean nothing to us."""
 
@@ -150,14 +152,15 @@ class Judgement:
                 )
             )
             verdict, causes = self.engine.verdict(), list(self.engine.causes())
+            coverage = list(self.engine.coverage())
         except Exception as error:
             self._confess(f"rules failed at step {one.step}", error)
             return
         for flag in changed:
             yield FlagChange(seq=0, step=one.step, flag=_own(flag))
-        if (verdict, causes) != self._said:
-            self._said = (verdict, causes)
-            yield Diagnosis(seq=0, step=one.step, verdict=verdict, causes=causes)
+        if (verdict, causes) != self._said or coverage != self._coverage:
+            self._said, self._coverage = (verdict, causes), coverage
+            yield Diagnosis(seq=0, step=one.step, verdict=verdict, causes=causes, coverage=coverage)
 
     def _confess(self, what: str, error: Exception) -> None:
         if not self.error:

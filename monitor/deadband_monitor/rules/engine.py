@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from deadband.wire import Cause, Flag, LayerTable
-from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
+from deadband.wire import Cause, Coverage, Flag, LayerTable
 from deadband_monitor.rules.activations import DeadUnits, Saturation
 from deadband_monitor.rules.base import Finding, Observation, Rule
 from deadband_monitor.rules.causes.naming import name_causes
+from deadband_monitor.rules.coverage import cover
 from deadband_monitor.rules.gradients import ExplodingGradient, VanishingGradient
 from deadband_monitor.rules.inputs import InputAnomaly
 from deadband_monitor.rules.layout import Layout
@@ -77,16 +77,6 @@ def default_rules() -> tuple[Rule, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
-    """What one rule can see of this run."""
-
-    kind: str
-    state: str
-    """`armed`, `warming up` or `impossible`."""
-    reason: str = ""
-
-
 @dataclass(slots=True)
 class _Subject:
     """One layer, or one model as a whole, under one rule."""
@@ -120,6 +110,7 @@ class Engine:
         """All flags of the run, in the order they were raised."""
         self._incidents: dict[tuple[str, str], _Incident] = {}
         self._causes: list[Cause] = []
+        self._coverage: list[Coverage] = []
         self._stale = False
 
     def adopt(self, table: LayerTable) -> None:
@@ -156,25 +147,13 @@ class Engine:
 
     def coverage(self) -> list[Coverage]:
         """For each rule whether it can judge this run."""
-        return [self._cover(rule) for rule in self.rules]
+        samples = self.past.samples
+        if len(self._coverage) != len(self.rules) or samples <= 20 or samples % 10 == 0:
+            self._coverage = [cover(rule, self.past) for rule in self.rules]
+        return self._coverage
 
     def _standing(self) -> list[Flag]:
         return [flag for flag in self.flags if flag.resolved_step is None]
-
-    def _cover(self, rule: Rule) -> Coverage:
-        past = self.past
-        known = any(
-            (name in LAYER_COLUMN and bool(past.known_layers[LAYER_COLUMN[name]]))
-            or (name in MODEL_COLUMN and bool(past.known_models[MODEL_COLUMN[name]]))
-            for name in rule.needs
-        )
-        if known and past.step >= rule.grace_steps:
-            return Coverage(kind=rule.kind, state="armed")
-        if past.samples < 20 or known:
-            wait = f"judges from step {rule.grace_steps}" if known else "nothing measured yet"
-            return Coverage(kind=rule.kind, state="warming up", reason=wait)
-        needed = " or ".join(rule.needs).replace("_", " ")
-        return Coverage(kind=rule.kind, state="impossible", reason=f"no {needed} in this run")
 
     def _run(self, rule: Rule, seen: Observation) -> list[Flag]:
         touched: set[str] = set()

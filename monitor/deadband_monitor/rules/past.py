@@ -222,6 +222,15 @@ class Past:
             largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
             past.absorb_update(seen.step, largest)
 
+    @property
+    def sample_interval(self) -> int:
+        """Steps from one sample to the next, over the last ten."""
+        steps = self._sample_steps
+        if len(steps) < 2:
+            return 1
+        last = min(len(steps) - 1, 10)
+        return max(1, (steps[-1] - steps[-1 - last]) // last)
+
     def samples_at(self, step: int) -> int:
         """How many samples had been taken by `step`, as far back as is remembered."""
         return self.samples - sum(taken > step for taken in self._sample_steps)

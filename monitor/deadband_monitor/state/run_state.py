@@ -15,6 +15,7 @@ import numpy as np
 
 from deadband.wire import (
     Cause,
+    Coverage,
     Diagnosis,
     Event,
     Flag,
@@ -30,7 +31,7 @@ from deadband_monitor.state.series import Floats, PackedSeries, Series
 
 RECENT_SAMPLES = 256
 SCALAR_CAPACITY = 1024
-STATE_LAYOUT = 1
+STATE_LAYOUT = 2
 """Version of what `RunState.pack` gives: a recording's snapshots of another one are ignored."""
 
 
@@ -68,6 +69,8 @@ class RunState:
         self.flags: dict[int, Flag] = {}
         self.verdict = "healthy"
         self.causes: list[Cause] = []
+        self.coverage: list[Coverage] = []
+        """What the verdict rests on, one a rule."""
         self.status: Status | None = None
         self.samples = 0
         self._columns: tuple[list[int], list[int]] = ([], [])
@@ -101,6 +104,7 @@ class RunState:
             self.flags[event.flag.id] = event.flag
         elif isinstance(event, Diagnosis):
             self.verdict, self.causes = event.verdict, event.causes
+            self.coverage = event.coverage
         elif isinstance(event, Status):
             self.status = event
         elif isinstance(event, LayerTable):
@@ -169,6 +173,7 @@ class RunState:
             status=self.status,
             verdict=self.verdict,
             causes=self.causes,
+            coverage=self.coverage,
             flags=list(self.flags.values()),
             last_scalar=dict(sorted(self.last_scalar.items())),
             series=self.series.coarse(capacity).pack(),
@@ -208,6 +213,7 @@ class RunState:
         state.seq, state.samples = packed.seq, packed.samples
         state.info, state.status = packed.info, packed.status
         state.verdict, state.causes = packed.verdict, packed.causes
+        state.coverage = packed.coverage
         state.flags = {flag.id: flag for flag in packed.flags}
         state.last_scalar = packed.last_scalar
         state.scalars = {name: Series.unpack(series) for name, series in packed.scalars.items()}
@@ -240,6 +246,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     status: Status | None
     verdict: str
     causes: list[Cause]
+    coverage: list[Coverage]
     flags: list[Flag]
     last_scalar: dict[str, float]
     series: PackedSeries
