@@ -32,7 +32,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class WeightGroup:
-    """Weights of one shape, each with the slots that it has: before, after, gradient."""
+    """Weights of one shape, each with the slots that it has."""
 
     subjects: Ints
     shape: tuple[int, ...]
@@ -40,6 +40,19 @@ class WeightGroup:
     """Slot numbers, `EMPTY` where the plan has none."""
     after: tuple[int, ...]
     grad: tuple[int, ...]
+    left: tuple[int, ...]
+    """Gradients that lay there before."""
+
+    def part(self, which: slice) -> WeightGroup:
+        """Some of the layers."""
+        return WeightGroup(
+            self.subjects[which],
+            self.shape,
+            self.before[which],
+            self.after[which],
+            self.grad[which],
+            self.left[which],
+        )
 
 
 def groups(plan: Plan, what: What, *, by_activation: bool = False) -> list[Group]:
@@ -57,7 +70,7 @@ def groups(plan: Plan, what: What, *, by_activation: bool = False) -> list[Group
 
 def weight_groups(plan: Plan) -> list[WeightGroup]:
     """Layers with a weight, grouped by the shape of its slice."""
-    parts = (What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD)
+    parts = (What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD, What.GRAD_LEFT)
     found: dict[tuple[int, ...], dict[int, list[int]]] = {}
     for number, slot in enumerate(plan.slots):
         if slot.what in parts:
@@ -66,8 +79,7 @@ def weight_groups(plan: Plan) -> list[WeightGroup]:
             numbers[parts.index(slot.what)] = number
     made = []
     for shape, layers in found.items():
-        before, after, grad = zip(*layers.values(), strict=True)
-        made.append(WeightGroup(np.array(list(layers)), shape, before, after, grad))
+        made.append(WeightGroup(np.array(list(layers)), shape, *zip(*layers.values(), strict=True)))
     return made
 
 

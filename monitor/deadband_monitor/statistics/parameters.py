@@ -23,17 +23,26 @@ from deadband_monitor.statistics.moments import (
     nonfinite_where,
 )
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import EMPTY, Doubles, Floats, Mask, RawFrame
+from deadband_monitor.statistics.turns import Past, cosine, share_left, turn
+from deadband_monitor.statistics.values import EMPTY, Doubles, Floats, Ints, Mask, RawFrame
 
 _BLOCK = 1 << 16
 """Weights handled at a time, elements."""
 
+_FEWEST_WEIGHTS = 8
+"""Below, a change of random direction often points at zero by chance: one weight alone does so in
+half of all steps."""
+
 
 @dataclass(slots=True)
 class WeightMemory:
-    """The weights as they were when watching began, by (model, layer)."""
+    """What is remembered of weights, by (model, layer)."""
 
     first: dict[tuple[str, str], Floats] = field(default_factory=dict)
+    """The weights as they were when watching began."""
+    gradients: dict[tuple[str, str], Past] = field(default_factory=dict)
+    """Of the last sample only; a layer that it did not show is forgotten."""
+    changes: dict[tuple[str, str], Past] = field(default_factory=dict)
 
 
 class Parameters:
@@ -42,6 +51,10 @@ class Parameters:
     def __init__(self, plan: Plan, memory: WeightMemory) -> None:
         self._plan = plan
         self._memory = memory
+        named = {(layer.model, layer.name) for layer in plan.layers}
+        for past in (memory.gradients, memory.changes):
+            for key in past.keys() - named:
+                del past[key]
         self._weights = [part for group in weight_groups(plan) for part in _portions(group)]
         self._biases = groups(plan, What.BIAS)
         single = _layers_that_see_one_row(plan)
@@ -101,7 +114,7 @@ class Parameters:
         fan_in = np.array([layer.fan_in for layer in layers], dtype=np.float32)
         sources = [
             plan.slots[max(slots)].source
-            for slots in zip(group.before, group.after, group.grad, strict=True)
+            for slots in zip(group.before, group.after, group.grad, group.left, strict=True)
         ]
         matrix = np.array(
             [
@@ -132,19 +145,53 @@ class Parameters:
         twin_rule = matrix & ~looked_up & several
         put("duplicate_grads", group.subjects, same, has_grad & judged & twin_rule)
 
+        change, change_square = weights.changes(before, after)
         both = has_before & has_after & stepped[part][:, None] & matrix
-        ratio = weights.update_ratio(before, after, before_square, fans)
+        ratio = weights.update_ratio(change_square, before_square, fans)
         put("update_ratio", group.subjects, ratio, both & ~looked_up)
         if looked_up.any():
-            moved = (before != after).any(axis=2)
-            touched = np.where(has_grad.reshape(-1)[:, None], grad.any(axis=2), moved)
-            ratio = weights.update_ratio(before, after, before_square, fans, touched)
+            touched = np.where(has_grad.reshape(-1)[:, None], grad.any(axis=2), change.any(axis=2))
+            ratio = weights.update_ratio_of_rows(before, after, fans, touched)
             put("update_ratio", group.subjects, ratio, both & looked_up)
+        if before[0].size >= _FEWEST_WEIGHTS:
+            pull = -cosine(change, before, change_square, before_square)
+            put("pull_to_zero", group.subjects, pull, both)
+
+        steps = np.array([frame.header.step for frame in frames], dtype=np.int64)
+        seen = has_grad & judged & matrix
+        turned = self._turn(group, grad, grad_square, seen, steps, self._memory.gradients)
+        put("grad_cosine", group.subjects, turned, seen)
+        turned = self._turn(group, change, change_square, both, steps, self._memory.changes)
+        put("update_cosine", group.subjects, turned, both)
+        has_left = present(plan, frames, group.left) & has_grad & judged
+        if has_left.any():
+            left = _matrices(plan, frames, group.left, group.shape)
+            put("grad_left", group.subjects, share_left(grad, left), has_left)
 
         broken = nonfinite_where(np.isnan(weight_square), weight)
         whole.worst_nonfinite(group.subjects, broken, has_weight)
         broken = nonfinite_where(np.isnan(grad_square), grad)
         whole.worst_nonfinite(group.subjects, broken, has_grad & judged)
+
+    def _turn(
+        self,
+        group: WeightGroup,
+        values: Floats,
+        square: Doubles,
+        known: Mask,
+        steps: Ints,
+        memory: dict[tuple[str, str], Past],
+    ) -> Doubles:
+        """Cosine with the step before, (frames, k); the last frame is remembered."""
+        named = [self._plan.layers[subject] for subject in group.subjects]
+        keys = [(layer.model, layer.name) for layer in named]
+        turned = turn(values, square, known, steps, [memory.pop(key, None) for key in keys])
+        last = len(values) - len(keys)
+        for column, key in enumerate(keys):
+            if known[-1, column]:
+                item = last + column
+                memory[key] = Past(int(steps[-1]), values[item].copy(), float(square[item]))
+        return turned
 
     def _compare_with_first(
         self,
@@ -181,34 +228,6 @@ class Parameters:
         table.put("weight_drift", group.subjects, moved, has_weight)
 
 
-def grad_norms(plan: Plan, table: Table, count: int) -> Doubles:
-    """Norm of the gradient of each model, (frames, models).
-
-    The rms of each layer's sampled elements stands for all of its parameters. NaN for a model of
-    which no layer had a gradient.
-    """
-    rms = table.get("grad_rms").astype(np.float64)
-    sizes = np.array([layer.parameters for layer in plan.layers], dtype=np.float64)
-    norms = np.full((len(rms), count), np.nan)
-    for index, model in enumerate(plan.models[:count]):
-        own = [place for place, layer in enumerate(plan.layers) if layer.model == model.name]
-        known = ~np.isnan(rms[:, own])
-        square = np.where(known, rms[:, own] ** 2 * sizes[own], 0.0).sum(axis=1)
-        norms[:, index] = np.where(known.any(axis=1), np.sqrt(square), np.nan)
-    return norms
-
-
-def largest_updates(plan: Plan, table: Table, count: int) -> Doubles:
-    """Largest update ratio of any layer of each model, (frames, models)."""
-    ratio = table.get("update_ratio").astype(np.float64)
-    largest = np.full((len(ratio), count), np.nan)
-    for index, model in enumerate(plan.models[:count]):
-        own = [place for place, layer in enumerate(plan.layers) if layer.model == model.name]
-        if own:
-            largest[:, index] = np.fmax.reduce(ratio[:, own], axis=1)
-    return largest
-
-
 def _matrices(
     plan: Plan, frames: Sequence[RawFrame], slots: Sequence[int], shape: tuple[int, ...]
 ) -> Floats:
@@ -224,15 +243,8 @@ def _portions(group: WeightGroup) -> list[WeightGroup]:
     """The group in pieces whose weights fit a cache for one frame."""
     at_once = max(1, _BLOCK // max(1, int(np.prod(group.shape))))
     return [
-        WeightGroup(
-            group.subjects[part],
-            group.shape,
-            group.before[part],
-            group.after[part],
-            group.grad[part],
-        )
+        group.part(slice(start, start + at_once))
         for start in range(0, len(group.subjects), at_once)
-        for part in [slice(start, start + at_once)]
     ]
 
 

@@ -131,4 +131,4 @@ def choice_entropy(x: Floats) -> Doubles:
             share = np.bincount(chosen) / len(chosen)
             share = share[share > 0]
             entropy[place] = -(share * np.log(share)).sum() / np.log(min(units, len(chosen)))
-    return np.abs(entropy)
+    return np.asarray(np.abs(entropy))

@@ -11,12 +11,9 @@ from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.statistics.activations import ActivationMemory, Activations
 from deadband_monitor.statistics.losses import FrameLosses, Losses, scalars
 from deadband_monitor.statistics.models import ModelMemory, ModelSlots
-from deadband_monitor.statistics.parameters import (
-    Parameters,
-    WeightMemory,
-    grad_norms,
-    largest_updates,
-)
+from deadband_monitor.statistics.parameters import Parameters, WeightMemory
+from deadband_monitor.statistics.reach import Reach
+from deadband_monitor.statistics.summaries import Summaries
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Mask, Measured, RawFrame
 
@@ -49,6 +46,8 @@ class Statistician:
         self._plan = plan
         self._activations = Activations(plan, self._activation_memory)
         self._parameters = Parameters(plan, self._weight_memory)
+        self._reach = Reach(plan)
+        self._summaries = Summaries(plan)
         self._models = [
             ModelSlots(plan, index, self._model_memory.setdefault(model.name, ModelMemory()))
             for index, model in enumerate(plan.models)
@@ -85,10 +84,8 @@ class Statistician:
         for model in self._models:
             model.measure_input(frames, models)
             model.measure_output(frames, losses, models)
-        every = np.arange(len(plan.models))
-        everywhere = np.ones((len(frames), len(plan.models)), dtype=np.bool_)
-        models.put("grad_norm", every, grad_norms(plan, layers, len(every)), everywhere)
-        models.put("update_ratio", every, largest_updates(plan, layers, len(every)), everywhere)
+        self._summaries.put(layers, models)
+        self._reach.measure(frames, layers, models, stepped)
         self._put_losses(plan, losses, models)
         made = []
         for place, (frame, loss) in enumerate(zip(frames, losses, strict=True)):

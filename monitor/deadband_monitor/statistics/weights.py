@@ -90,23 +90,38 @@ def drift(moved_square: Doubles, first_square: Doubles) -> Doubles:
     return growth(moved_square, first_square)
 
 
-def update_ratio(
-    before: Reals, after: Reals, before_square: Doubles, fan_in: Floats, touched: Mask | None = None
-) -> Doubles:
-    """rms(change of one step) / max(rms(W), 1/sqrt(3 fan_in)), (b, u, i) -> (b,).
+def changes(before: Floats, after: Floats) -> tuple[Floats, Doubles]:
+    """Change of each weight in one step, and its mean square: (b, u, i) -> (b, u, i), (b,)."""
+    with np.errstate(all="ignore"):
+        change = after - before
+    square = mean_square(change)
+    beyond = np.isnan(square)  # the difference of two large numbers may pass the end of float32
+    if beyond.any():
+        square[beyond] = mean_square_difference(after[beyond], before[beyond])
+    return change, square
+
+
+def update_ratio(change_square: Doubles, before_square: Doubles, fan_in: Floats) -> Doubles:
+    """rms(change of one step) / max(rms(W), 1/sqrt(3 fan_in)) from mean squares: (b,).
 
     The floor is the sd of PyTorch's default initialisation: a layer that starts at zero (the B of
     LoRA, Fixup, a zero head) has a large relative change by design. W is taken before the step, so
-    a step that dwarfs the weights shows in full. `touched` (b, u) restricts it to those rows.
+    a step that dwarfs the weights shows in full.
     """
     with np.errstate(all="ignore"):
-        floor = np.where(fan_in > 0, 1.0 / (3.0 * np.maximum(fan_in, 1)), np.nan)
-        if touched is None:
-            change = mean_square_difference(after, before)
-            return np.asarray(np.sqrt(change / np.fmax(before_square, floor)))
+        return np.asarray(np.sqrt(change_square / np.fmax(before_square, _floor(fan_in))))
+
+
+def update_ratio_of_rows(before: Reals, after: Reals, fan_in: Floats, touched: Mask) -> Doubles:
+    """`update_ratio` of those rows alone that were touched, (b, u, i) and (b, u) -> (b,)."""
+    with np.errstate(all="ignore"):
         share = touched.mean(axis=1)
         kept = np.where(touched[..., None], before, 0)
         moved = np.where(touched[..., None], after, 0)
-        base = np.fmax(mean_square(kept) / np.maximum(share, _TINY), floor)
+        base = np.fmax(mean_square(kept) / np.maximum(share, _TINY), _floor(fan_in))
         change = mean_square_difference(moved, kept) / np.maximum(share, _TINY)
         return np.where(share > 0, np.sqrt(change / base), np.nan)
+
+
+def _floor(fan_in: Floats) -> Doubles:
+    return np.where(fan_in > 0, 1.0 / (3.0 * np.maximum(fan_in, 1)), np.nan)

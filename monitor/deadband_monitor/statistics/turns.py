@@ -1,0 +1,89 @@
+"""Directions of gradients and weight changes: against the step before, and against the weight.
+
+A step is compared with the sample before it only where that is the step right before: over more
+steps, directions say nothing of oscillation or of gradients that pile up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deadband_monitor.statistics.values import Doubles, Floats, Ints, Mask, Reals
+
+_SMALLEST, _LARGEST = 1e-30, 1e30
+"""Products of norms whose dot product float32 holds with all its digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is kept of one layer's last sample."""
+
+    step: int
+    values: Floats
+    """(units, inputs)"""
+    square: float
+    """Mean of their squares."""
+
+
+def cosine(a: Reals, b: Reals, a_square: Doubles, b_square: Doubles) -> Doubles:
+    """Cosine of each pair of slices, (b, u, i), (b, u, i) and their mean squares -> (b,).
+
+    NaN where either is zero or not finite.
+    """
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    with np.errstate(all="ignore"):
+        lengths = np.sqrt(a_square * b_square) * a.shape[1]
+        dot: Doubles = np.einsum("bm,bm->b", a, b).astype(np.float64)
+        again = (lengths > 0) & ~((lengths > _SMALLEST) & (lengths < _LARGEST))
+        if again.any():
+            wide = a[again].astype(np.float64), b[again].astype(np.float64)
+            dot[again] = np.einsum("bm,bm->b", *wide)
+        return np.where(lengths > 0, np.clip(dot / lengths, -1.0, 1.0), np.nan)
+
+
+def turn(
+    values: Floats, square: Doubles, known: Mask, steps: Ints, past: Sequence[Past | None]
+) -> Doubles:
+    """Cosine of each slice with that of the step before: (frames, k).
+
+    Args:
+        values: (frames * k, units, inputs), frame-major.
+        square: (frames * k,) their mean squares.
+        known: (frames, k) which of them hold something.
+        steps: (frames,)
+        past: (k,) the last sample ahead of these frames.
+    """
+    frames, count = known.shape
+    found = np.full((frames, count), np.nan)
+    follows = known[1:] & known[:-1] & (np.diff(steps) == 1)[:, None]
+    if follows.any():
+        later, earlier = slice(count, None), slice(None, -count)
+        every = cosine(values[later], values[earlier], square[later], square[earlier])
+        found[1:] = np.where(follows, every.reshape(follows.shape), np.nan)
+    for column, kept in enumerate(past):
+        if (
+            kept is not None
+            and known[0, column]
+            and kept.step == steps[0] - 1
+            and kept.values.shape == values.shape[1:]
+        ):
+            one = slice(column, column + 1)
+            other = np.array([kept.square])
+            found[0, column] = cosine(values[one], kept.values[None], square[one], other)[0]
+    return found
+
+
+def share_left(gradient: Floats, left: Floats) -> Doubles:
+    """How much of `left` is in the gradient: <g, l> / |l|^2, (b, u, i), (b, u, i) -> (b,).
+
+    0.0 where nothing but zeros had been left; NaN where either is not finite.
+    """
+    wide, old = (each.reshape(len(each), -1).astype(np.float64) for each in (gradient, left))
+    with np.errstate(all="ignore"):
+        square = np.einsum("bm,bm->b", old, old)
+        dot = np.einsum("bm,bm->b", wide, old)
+        share = np.where(square == 0, 0.0, dot / square)
+        return np.where(np.isfinite(dot) & np.isfinite(square), share, np.nan)
