@@ -7,6 +7,7 @@ import pytest
 
 from deadband.wire import Cause, Flag
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
+from deadband_monitor.source.fake import COVERAGE
 from deadband_monitor.tui.draw import flags as draw_flags
 from deadband_monitor.tui.draw.flag_page import Exhibit, flag_page
 from deadband_monitor.tui.draw.gauge import band_words, reading, sign, track
@@ -476,7 +477,7 @@ def test_the_page_of_a_flag_tells_onset_spread_evidence_cause_and_advice() -> No
         ),
         Exhibit(name="something_else", at_call=2.0),
     ]
-    rows = flag_page(flag(followers=["blk.4"]), exhibits, [CAUSE], 1300, 100)
+    rows = flag_page(flag(followers=["blk.4"]), exhibits, [CAUSE], COVERAGE, 1300, 100)
     picture = plain(rows)
     for part in (
         "onset at step 1,200, called at 1,216, open for 100 steps",
@@ -487,13 +488,16 @@ def test_the_page_of_a_flag_tells_onset_spread_evidence_cause_and_advice() -> No
         "92% sure",
         "try divide the learning rate by 10",
         "why one update",
+        "looked for",
+        "2 of 4 rules",
+        "overfitting impossible: no evaluation pass seen",
     ):
         assert part in picture
     assert all(width_of(row) == 100 for row in rows)
 
 
 def test_the_page_of_a_flag_that_is_over_says_when() -> None:
-    picture = plain(flag_page(flag(resolved_step=1300, layer=""), [], [], 1400, 80))
+    picture = plain(flag_page(flag(resolved_step=1300, layer=""), [], [], [], 1400, 80))
     assert "over at 1,300" in picture
     assert "the network as a whole" in picture
     assert "none named yet" in picture

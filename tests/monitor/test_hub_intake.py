@@ -16,7 +16,7 @@ from deadband_monitor.hub.intake import Arena, BadArena, Inbox
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.source.fake import collapsing_run, healthy_run
-from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
 RING, FLOATS = 4, 8
 
@@ -244,10 +244,10 @@ def test_snapshots_in_the_recording_say_what_folding_says(
     with Recording(tmp_path / "runs" / "train-1.dbr") as recording:
         for event in recording.events():
             folded.apply(event)
-            near = recording.snapshot(event.seq, 1)
+            near = recording.snapshot(event.seq, STATE_LAYOUT)
             if near is not None and near[0] == event.seq:
                 assert RunState.unpack(near[1]).pack() == folded.pack()
-        last = recording.snapshot(10**9, 1)
+        last = recording.snapshot(10**9, STATE_LAYOUT)
         assert last is not None
         assert last[0] == folded.seq
         assert recording.snapshot(10**9, 99) is None

@@ -9,6 +9,7 @@ import pytest
 
 from deadband.wire import (
     Cause,
+    Coverage,
     Diagnosis,
     Flag,
     FlagChange,
@@ -90,6 +91,9 @@ class Rules:
         if not self._standing():
             return []
         return [Cause(cause="local-minimum", confidence=0.5, evidence=[], advice="restart")]
+
+    def coverage(self) -> list[Coverage]:
+        return []
 
     def verdict(self) -> str:
         return "failing" if self._standing() else "healthy"

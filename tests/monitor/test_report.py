@@ -35,7 +35,7 @@ def as_json(state: RunState) -> Any:
 
 def test_the_json_has_exactly_the_keys_of_the_contract(collapsed: RunState) -> None:
     report = as_json(collapsed)
-    assert set(report) == {"schema", "run", "verdict", "flags", "causes"}
+    assert set(report) == {"schema", "run", "verdict", "flags", "causes", "coverage"}
     assert set(report["run"]) == {
         *("name", "id", "started", "ended", "status", "steps", "samples", "dropped", "overhead")
     }

@@ -115,7 +115,9 @@ def test_coverage_says_what_can_be_judged_and_why_not() -> None:
     scene = Scene().run(120, no_labels)
     states = {cover.kind: cover for cover in scene.engine.coverage()}
     assert states["constant-predictor"].state == "impossible"
-    assert "information" in states["constant-predictor"].reason
+    assert states["constant-predictor"].reason == "no labels or class probabilities seen, " + (
+        "no targets seen, no labels seen"
+    )
     assert states["dead-units"].state == "armed"
     assert Engine().coverage()[0].state == "warming up"
 

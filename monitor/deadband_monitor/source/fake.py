@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import count
 
+import msgspec
 import numpy as np
 
 from deadband.wire import (
     VERSION,
     Cause,
+    Coverage,
     Diagnosis,
     Event,
     Flag,
@@ -284,6 +286,15 @@ def _scalars(
     }
 
 
+COVERAGE = [
+    Coverage(kind="output-collapse", state="armed"),
+    Coverage(kind="dead-units", state="armed"),
+    Coverage(kind="loss-plateau", state="warming up", reason="judges from step 100"),
+    Coverage(kind="overfitting", state="impossible", reason="no evaluation pass seen"),
+]
+"""What the rules of the scripted run say they can see."""
+
+
 def _judgement(
     sample: int, step: int, onset_step: int, since: int
 ) -> Iterator[FlagChange | Diagnosis]:
@@ -305,7 +316,7 @@ def _judgement(
                 message="81 % of the units of net.1 never fire",
             ),
         )
-        yield Diagnosis(seq=0, step=step, verdict="warning", causes=[])
+        yield Diagnosis(seq=0, step=step, verdict="warning", causes=[], coverage=COVERAGE)
     if since == 14:
         yield FlagChange(
             seq=0,
@@ -349,13 +360,14 @@ def _judgement(
                     onset_step=onset_step + 1,
                 ),
             ],
+            coverage=COVERAGE,
         )
 
 
 def _numbered(event: FlagChange | Diagnosis, seq: int) -> Event:
     if isinstance(event, FlagChange):
         return FlagChange(seq=seq, step=event.step, flag=event.flag)
-    return Diagnosis(seq=seq, step=event.step, verdict=event.verdict, causes=event.causes)
+    return msgspec.structs.replace(event, seq=seq)
 
 
 def _status(seq: int, status: str, time: float, step: int, samples: int, every: int) -> Status:

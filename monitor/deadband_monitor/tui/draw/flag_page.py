@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deadband.wire import Cause, Flag
+from deadband.wire import Cause, Coverage, Flag
 from deadband_monitor.metrics import Metric
+from deadband_monitor.tui.draw.coverage import coverage_rows
 from deadband_monitor.tui.draw.flags import LOOK
 from deadband_monitor.tui.draw.gauge import band_words
 from deadband_monitor.tui.draw.scale import Values
 from deadband_monitor.tui.draw.spark import spark
-from deadband_monitor.tui.draw.text import Row, count, cut, figure, fit, pad, pad_left, wrap
+from deadband_monitor.tui.draw.text import (
+    Row,
+    count,
+    cut,
+    figure,
+    fit,
+    heading,
+    pad,
+    pad_left,
+    wrap,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +39,25 @@ class Exhibit:
 
 
 def flag_page(
-    flag: Flag, exhibits: Sequence[Exhibit], causes: Sequence[Cause], step: int, width: int
+    flag: Flag,
+    exhibits: Sequence[Exhibit],
+    causes: Sequence[Cause],
+    coverage: Sequence[Coverage],
+    step: int,
+    width: int,
 ) -> list[Row]:
     """Rows of the page; as many as it takes, the screen scrolls."""
     _, _, style = LOOK[flag.severity]
     inner = width - 2
     rows: list[Row] = [[(f" {line}", "strong")] for line in wrap(flag.message, inner, 3)]
     rows += [[], *[[(f" {line}", "text")] for line in _history(flag, step, inner)]]
-    rows += [[], _heading("evidence", "at call      now   healthy        ", width)]
+    rows += [[], heading("evidence", "at call      now   healthy        ", width)]
     rows += [_exhibit(exhibit, style, width) for exhibit in exhibits]
     if not exhibits:
         rows.append([(" no figures were given", "dim")])
     for at, cause in enumerate(causes):
         title = "likely cause" if at == 0 else "or"
-        rows += [[], _heading(title, f"{cause.confidence:.0%} sure", width)]
+        rows += [[], heading(title, f"{cause.confidence:.0%} sure", width)]
         where = f"   in {cause.layer}" if cause.layer else ""
         since = f"   since step {count(cause.onset_step)}" if cause.onset_step else ""
         rows.append([(f" {cause.cause}", "crit" if at == 0 else "strong"), (where + since, "dim")])
@@ -49,8 +65,8 @@ def flag_page(
         for text in cause.evidence:
             rows += _paragraph("why ", text, "text", inner)
     if not causes:
-        rows += [[], _heading("cause", "", width), [(" none named yet", "dim")]]
-    return [fit(row, width) for row in rows]
+        rows += [[], heading("cause", "", width), [(" none named yet", "dim")]]
+    return [fit(row, width) for row in rows] + coverage_rows(coverage, width)
 
 
 def _history(flag: Flag, step: int, width: int) -> list[str]:
@@ -63,12 +79,6 @@ def _history(flag: Flag, step: int, width: int) -> list[str]:
     if flag.followers:
         lines[1] += ", then " + ", ".join(flag.followers)
     return [part for line in lines for part in wrap(line, width, 3)]
-
-
-def _heading(title: str, right: str, width: int) -> Row:
-    rule = "─" * max(width - len(title) - len(right) - 6, 1)
-    end = f" {right} ─" if right else "──"
-    return [("─ ", "faint"), (title, "title"), (" " + rule, "faint"), (end, "dim")]
 
 
 def _exhibit(exhibit: Exhibit, style: str, width: int) -> Row:

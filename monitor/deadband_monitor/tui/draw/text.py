@@ -143,3 +143,10 @@ def wrap(text: str, width: int, lines: int) -> list[str]:
 def plain(rows: Sequence[Sequence[Span]]) -> str:
     """Rows as text without styles."""
     return "\n".join("".join(text for text, _ in row) for row in rows)
+
+
+def heading(title: str, right: str, width: int) -> Row:
+    """A ruled line with a title at its left and a word at its right."""
+    rule = "─" * max(width - len(title) - len(right) - 6, 1)
+    end = f" {right} ─" if right else "──"
+    return [("─ ", "faint"), (title, "title"), (" " + rule, "faint"), (end, "dim")]

@@ -14,6 +14,7 @@ from deadband_monitor.metrics import (
     MODEL_METRICS,
     Metric,
 )
+from deadband_monitor.tui.draw.coverage import coverage_rows
 from deadband_monitor.tui.draw.flag_page import Exhibit, flag_page
 from deadband_monitor.tui.draw.flags import LOOK, flag_rows, place
 from deadband_monitor.tui.draw.scale import Values
@@ -61,7 +62,9 @@ class FlagScreen(RunScreen):
         self.list.entitle(f"flags · {len(view.state.open_flags)} open of {len(flags)}")
         if flag is None:
             self.list.show([[("no flags so far", "dim")]])
-            self.page.show([[("every rule is content", "dim")]])
+            page = coverage_rows(view.state.coverage, self.page.size.width)
+            self.page.styles.height = len(page) + 1
+            self.page.show([[("every rule is content", "dim")], *page])
             return
         at = flags.index(flag)
         first = min(max(at - self.list.size.height // 2, 0), max(len(flags) - 1, 0))
@@ -79,6 +82,7 @@ class FlagScreen(RunScreen):
             flag,
             exhibits(view, flag, min(self.page.size.width - 58, TREND_CELLS)),
             view.state.causes if flag.resolved_step is None else [],
+            view.state.coverage,
             view.state.step,
             self.page.size.width,
         )
