@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from deadband import compiling, layers
 from deadband.calls import LayerCapture
+from deadband.cells import Cell
 from deadband.descriptions import parameter_layer
 from deadband.device import on_host
 from deadband.functional import FunctionalActivations
@@ -25,7 +26,7 @@ from deadband.hooks import gate_entry, pre_entry, root_entry
 from deadband.recorder import Entry, ModelEntry, Recorder
 from deadband.regions import OUTPUT
 from deadband.roots import Probe, Root
-from deadband.weights import WeightTap, copy_after, copy_before
+from deadband.weights import MOST_LEFT, WeightTap, copy_after, copy_before
 from deadband.wire import What
 
 _SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
@@ -102,6 +103,7 @@ class ModelCapture(LayerCapture):
         for root in self.roots:
             self._leave(root)
             root.seen = root.rootless = False
+            root.left.begin()
             if compiling.in_play():
                 root.look_for_compiled()
         self.await_forward()
@@ -135,6 +137,37 @@ class ModelCapture(LayerCapture):
         if self._gate.is_in:
             self._gate.take()
             self.await_forward()
+
+    def backward_begins(self) -> None:
+        """A loss is about to be back-propagated."""
+        start = perf_counter()
+        try:
+            for root in self.roots:
+                if root.seen and not root.left.taken:
+                    root.left.note(self._taps_of(root)[:MOST_LEFT])
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _output_gradient(self, root: Root, tensor: Tensor, cell: Cell | None) -> None:
+        """Await the gradient of a model's output."""
+        generation = self.generation
+
+        def came(gradient: Tensor) -> None:
+            if generation == self.generation and self.armed and not root.left.taken:
+                self._model_backward(root)
+            if cell is not None:
+                self._gradient_came(cell, generation, gradient)
+
+        tensor.register_hook(came)
+
+    def _model_backward(self, root: Root) -> None:
+        start = perf_counter()
+        try:
+            root.left.copy(self._taps_of(root)[:MOST_LEFT])
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
 
     def before_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
         """An optimiser is about to step."""
@@ -281,7 +314,7 @@ class ModelCapture(LayerCapture):
                 self._model_cell(root, What.OUTPUT, tensor)
                 if tensor.requires_grad:
                     cell = self._cell_of(root.entry.cells, What.OUTPUT_GRAD, tensor, OUTPUT)
-                    self._hook_gradient(tensor, cell)
+                    self._output_gradient(root, tensor, cell)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -330,13 +363,16 @@ class ModelCapture(LayerCapture):
             held = {id(each) for group in optimizer.param_groups for each in group["params"]}
         chosen = []
         for root in self.roots:
-            if root.taps is None:
-                root.taps = self._make_taps(root)
-            for tap in root.taps:
+            for tap in self._taps_of(root):
                 parameter = tap.parameter
                 if held is None or id(parameter) in held or not self._holds(parameter):
                     chosen.append(tap)
         return chosen
+
+    def _taps_of(self, root: Root) -> list[WeightTap]:
+        if root.taps is None:
+            root.taps = self._make_taps(root)
+        return root.taps
 
     def _make_taps(self, root: Root) -> list[WeightTap]:
         taps = []

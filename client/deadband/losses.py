@@ -72,21 +72,30 @@ class BackwardListener:
 
     def __init__(self, heard: Callable[[Tensor], None]) -> None:
         self._heard = heard
-        original = self._original = torch.autograd.backward
+        self._original: Callable[..., None] = torch.autograd.backward
+        self._is_in = False
 
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
             root = tensors if isinstance(tensors, Tensor) else _first_scalar(tensors)
             if root is not None and root.numel() == 1:
                 self._heard(root)
-            original(tensors, *args, **kwargs)
+            self._original(tensors, *args, **kwargs)
 
         self._wrapper: Callable[..., None] = backward
-        torch.autograd.backward = backward
+        self.open()
+
+    def open(self) -> None:
+        """Listen from now on."""
+        if not self._is_in:
+            self._original = torch.autograd.backward
+            torch.autograd.backward = self._wrapper
+            self._is_in = True
 
     def close(self) -> None:
         """Put torch's own function back, unless somebody else has wrapped ours meanwhile."""
         if torch.autograd.backward is self._wrapper:
             torch.autograd.backward = self._original
+            self._is_in = False
 
 
 def _first_scalar(tensors: Any) -> Tensor | None:

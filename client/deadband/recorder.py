@@ -276,7 +276,7 @@ class Recorder:
         self._link().post(self.plan)
 
 
-WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD})
+WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD, What.GRAD_LEFT})
 
 
 def _squeeze(cells: list[Cell]) -> None:

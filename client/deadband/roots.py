@@ -15,7 +15,7 @@ from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
 from deadband.hooks import HookEntry, leaf_entry
 from deadband.recorder import Entry, ModelEntry
-from deadband.weights import WeightTap
+from deadband.weights import LeftGradients, WeightTap
 from deadband.wire import Model
 
 
@@ -62,6 +62,7 @@ class Root:
         self.compiled = is_compiled(module)
         self.probes: list[Probe] = []
         self.taps: list[WeightTap] | None = None
+        self.left = LeftGradients()
         self.entry: ModelEntry
         self.gate: HookEntry
         """Waits at the model itself where torch's global table must be empty."""

@@ -70,7 +70,9 @@ class TorchSide:
             after=self._after_optimiser,
         )
         recorder.optimizers = self.optimisers.groups
-        self._backward: BackwardListener | None = BackwardListener(self._heard_loss)
+        self._backward = BackwardListener(self._heard_loss)
+        self._given = False
+        """Whether the loop gives its losses to `step`: then backward is heard on sampled steps."""
         self._scaler = ScalerListener(lambda: self.optimisers.steps, self._step_left_out)
 
     # --- What the watch calls --------------------------------------------------------------------
@@ -78,12 +80,16 @@ class TorchSide:
     def arm(self) -> None:
         """The step that begins now is sampled."""
         self.armed = True
+        if self._given:
+            self._backward.open()
         self.capture.arm()
 
     def disarm(self) -> bool:
         """The sampled step is over; True where a GradScaler left its update out."""
         self.armed = False
         self.capture.disarm()
+        if self._given:
+            self._backward.close()
         left_out, self._left_out = self._left_out, False
         if not self._stepped:
             self.capture.without_update(left_out=left_out)
@@ -102,9 +108,8 @@ class TorchSide:
         if loss is None:
             loss, self._loss = self._loss, None
             return loss
-        if self._backward is not None:  # losses are given: the ear is taken off
-            self._backward.close()
-            self._backward, self._loss = None, None
+        if not self._given:
+            self._given, self._loss = True, None
         if self.armed:
             self._learn(loss)
         return loss
@@ -120,8 +125,7 @@ class TorchSide:
         self.capture.close()
         self.optimisers.close()
         self._scaler.close()
-        if self._backward is not None:
-            self._backward.close()
+        self._backward.close()
 
     # --- What torch calls ------------------------------------------------------------------------
 
@@ -166,6 +170,10 @@ class TorchSide:
 
     def _heard_loss(self, loss: Tensor) -> None:
         """A scalar is back-propagated; several in one step add up, as their gradients do."""
+        if self.armed:
+            self.capture.backward_begins()
+        if self._given:
+            return
         try:
             loss = self._scaler.original(loss)
             if self.armed:

@@ -25,6 +25,7 @@ class WeightTap:
         "entry",
         "gradient",
         "held",
+        "left",
         "pointer",
         "table",
         "transposed",
@@ -55,6 +56,8 @@ class WeightTap:
         self.gradient: Cell | None = None
         if parameter.requires_grad:
             self.gradient = self._cell(What.WEIGHT_GRAD, view)
+        self.left: Cell | None = None
+        """Made when a gradient is first found lying there: most loops leave none."""
         self.bias_cell: Cell | None = None
         if bias is not None and (part := self._bias_part()) is not None:
             self.bias_cell = make_cell(What.BIAS, part, Layout.UNITS, BIAS)
@@ -98,6 +101,13 @@ class WeightTap:
         if gradient is not None and gradient.layout is torch.strided:
             batch.add(self.gradient, self.view(gradient)[:, : WEIGHT.features])
 
+    def copy_left(self, batch: Batch, gradient: Tensor) -> None:
+        """Add the gradient that lay there before this step's backward to a batch."""
+        view = self.view(gradient)
+        if self.left is None:
+            self.left = self._cell(What.GRAD_LEFT, view)
+        batch.add(self.left, view[:, : WEIGHT.features])
+
     def copy_bias(self, batch: Batch) -> None:
         """Add the bias to a batch."""
         if self.bias_cell is not None and (part := self._bias_part()) is not None:
@@ -138,6 +148,57 @@ def copy_after(taps: Iterable[WeightTap], *, gradients: bool) -> None:
         batch.add(tap.after, tap.sliced(parameter))
         tap.copy_bias(batch)
     batch.copy()
+
+
+MOST_LEFT = 8
+"""Weights whose old gradients are copied: one is enough to see that `zero_grad` is missing."""
+
+
+class LeftGradients:
+    """Gradients that lie at the weights of one model when its backward begins.
+
+    Whether a gradient was there already is known before any node has run. It is copied when the
+    gradient of the model's output arrives: only then is it certain that this backward is the
+    model's own. What another term of the loss (a penalty on the weights) has added in between is
+    told by the version of the tensor, and left out.
+    """
+
+    __slots__ = ("_known", "_noted", "taken")
+
+    def __init__(self) -> None:
+        self._known = False
+        self._noted: list[tuple[int, int] | None] = []
+        self.taken = False
+        """Whether this step's have been looked at: only its first backward counts."""
+
+    def begin(self) -> None:
+        """A sampled step begins."""
+        self.taken = self._known = False
+
+    def note(self, taps: Iterable[WeightTap]) -> None:
+        """A backward begins."""
+        self._known = True
+        self._noted = [_state(tap.parameter.grad) for tap in taps]
+
+    def copy(self, taps: list[WeightTap]) -> None:
+        """The gradient of the model's output is here."""
+        self.taken = True
+        batch = Batch()
+        for place, tap in enumerate(taps):
+            gradient = tap.parameter.grad
+            if gradient is None or gradient.layout is not torch.strided:
+                continue
+            if not self._known or (
+                place < len(self._noted) and self._noted[place] == _state(gradient)
+            ):
+                tap.copy_left(batch, gradient)
+        batch.copy()
+
+
+def _state(gradient: Tensor | None) -> tuple[int, int] | None:
+    if gradient is None or gradient.layout is not torch.strided:
+        return None
+    return gradient.data_ptr(), gradient._version
 
 
 class Batch:

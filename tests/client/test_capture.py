@@ -251,6 +251,7 @@ def test_a_smaller_last_batch_leaves_its_slots_out_and_keeps_the_plan(
     watch = deadband.watch(model, optimizer, every=1)
     for rows in (64, 64, 5, 64, 64, 5, 64, 5, 64, 40):
         x, y = batch(rows)
+        optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
         watch.step()
@@ -282,6 +283,7 @@ def test_a_layer_that_comes_later_makes_a_new_plan(frames_of: FramesOf) -> None:
     for step in range(4):
         model.wide = step >= 2
         x, y = batch()
+        optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
         watch.step()
@@ -439,6 +441,7 @@ def test_an_optimiser_that_was_not_named_is_found(frames_of: FramesOf) -> None:
     watch = deadband.watch(model, every=1)
     for _ in range(2):
         x, y = batch()
+        optimizer.zero_grad()
         before = linear_of(model[0]).weight.detach().clone()
         F.cross_entropy(model(x), y).backward()
         stranger.step()
@@ -556,6 +559,7 @@ def test_frames_without_room_are_dropped_and_counted(frames_of: FramesOf) -> Non
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     watch = deadband.watch(model, optimizer, every=1)
     for _ in range(300):
+        optimizer.zero_grad()
         model(torch.ones(3, 4)).sum().backward()
         optimizer.step()
         watch.step(loss=0.5)
