@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from deadband_monitor.statistics.labels import class_labels, squared_targets, yes_no_targets
-from deadband_monitor.statistics.skill import Skill, Standing
+from deadband_monitor.statistics.skill import Shown, Skill, Standing
 
 ROWS, CLASSES = 48, 7
 
@@ -224,7 +224,7 @@ def observed(kind: str, z: Tensor, loss: Tensor, times: int = 8, scale: float = 
     skill = Skill()
     grad = scale * gradient(loss, z)
     for _ in range(times):
-        standing = skill.observe(kind, numbers(z), grad, z.numel(), loss.item())
+        standing = skill.observe(kind, Shown(numbers(z), grad, z.numel(), loss.item()))
     return standing
 
 
@@ -302,7 +302,7 @@ def test_sorted_batches_show_against_the_window() -> None:
         z = logits(0.1)
         loss = fn.cross_entropy(z, y)
         standing = skill.observe(
-            "cross_entropy", numbers(z), gradient(loss, z), z.numel(), loss.item()
+            "cross_entropy", Shown(numbers(z), gradient(loss, z), z.numel(), loss.item())
         )
     assert standing.batch_label_entropy < 0.1
     assert standing.label_entropy > 0.8 * np.log(CLASSES)
@@ -312,9 +312,11 @@ def test_labels_of_the_window_stand_in_for_a_while_when_a_step_is_silent() -> No
     z, y = logits(0.5), classes()
     loss = fn.cross_entropy(z, y)
     skill = Skill()
-    known = skill.observe("cross_entropy", numbers(z), gradient(loss, z), z.numel(), loss.item())
+    shown = Shown(numbers(z), gradient(loss, z), z.numel(), loss.item())
+    known = skill.observe("cross_entropy", shown)
     silent = [
-        skill.observe("cross_entropy", numbers(z), None, z.numel(), loss.item()) for _ in range(30)
+        skill.observe("cross_entropy", Shown(numbers(z), None, z.numel(), loss.item()))
+        for _ in range(30)
     ]
     assert silent[0].loss_constant == known.loss_constant
     assert np.isnan(silent[0].batch_label_entropy)
@@ -328,7 +330,7 @@ def test_windows_forget_old_labels() -> None:
         y = torch.full((400,), label)
         loss = fn.cross_entropy(z, y)
         standing = skill.observe(
-            "cross_entropy", numbers(z), gradient(loss, z), z.numel(), loss.item()
+            "cross_entropy", Shown(numbers(z), gradient(loss, z), z.numel(), loss.item())
         )
     assert standing.label_entropy == pytest.approx(np.log(2), abs=0.03)
 
@@ -352,6 +354,8 @@ def test_a_recorded_loss_that_the_output_does_not_explain_is_not_judged() -> Non
     loss = fn.cross_entropy(z, y)
     grad, skill = gradient(loss, z), Skill()
     for _ in range(4):
-        standing = skill.observe("cross_entropy", numbers(z), grad, z.numel(), 4 * loss.item())
+        standing = skill.observe(
+            "cross_entropy", Shown(numbers(z), grad, z.numel(), 4 * loss.item())
+        )
     assert np.isnan(standing.skill)
     assert standing.label_entropy > 1.0

@@ -36,14 +36,16 @@ def test_feature_scales_of_constant_and_missing_features() -> None:
 
 def test_duplicate_rows_are_counted_exactly() -> None:
     rows = RNG.normal(size=(10, 6)).astype(np.float32)
-    assert inputs.duplicate_share(rows) == 0.0
+    assert inputs.duplicate_share(inputs.row_keys(rows)) == 0.0
     rows[4] = rows[7] = rows[1]
-    assert inputs.duplicate_share(rows) == pytest.approx(0.2)
+    assert inputs.duplicate_share(inputs.row_keys(rows)) == pytest.approx(0.2)
     rows[5] = np.nextafter(rows[1], np.float32(9))
-    assert inputs.duplicate_share(rows) == pytest.approx(0.2)
-    assert inputs.duplicate_share(np.ones((10, 6), dtype=np.float32)) == pytest.approx(0.9)
+    assert inputs.duplicate_share(inputs.row_keys(rows)) == pytest.approx(0.2)
+    assert inputs.duplicate_share(
+        inputs.row_keys(np.ones((10, 6), dtype=np.float32))
+    ) == pytest.approx(0.9)
     signs = np.array([[0.0], [-0.0]], dtype=np.float32)
-    assert inputs.duplicate_share(signs) == 0.5
+    assert inputs.duplicate_share(inputs.row_keys(signs)) == 0.5
 
 
 def slow_information(p: np.ndarray) -> float:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
+from collections.abc import Sequence
+
 import numpy as np
 
 from deadband_monitor.statistics.values import Doubles, Floats, Reals
+from deadband_monitor.statistics.windows import WINDOW
+
+_FEWEST_ROWS = 8
+"""Rows that must agree before a feature counts as constant: a rare one is 0 in most rows."""
+_FEWEST_SEEN = 64
+"""Rows before the share of different ones is given."""
 
 
 def feature_scales(rows: Reals) -> tuple[float, float]:
@@ -31,12 +40,57 @@ def feature_scales(rows: Reals) -> tuple[float, float]:
     return float(varying[-1] / middle), top
 
 
-def duplicate_share(rows: Floats) -> float:
-    """Share of rows that repeat an earlier one exactly, (n, m): 0 all differ, 1 - 1/n all equal."""
-    if not len(rows):
-        return np.nan
+def row_keys(rows: Floats) -> list[int]:
+    """A number for each row of (n, m) that only an equal row has too."""
     plain = rows + np.float32(0.0)  # -0.0 and 0.0 are one value
-    return 1.0 - len({row.tobytes() for row in plain}) / len(rows)
+    return [hash(row.tobytes()) for row in plain]
+
+
+def duplicate_share(keys: Sequence[int]) -> float:
+    """Share of rows that repeat an earlier one exactly: 0 all differ, 1 - 1/n all equal."""
+    return 1.0 - len(set(keys)) / len(keys) if keys else np.nan
+
+
+def constant_share(x: Reals) -> Doubles:
+    """Share of features that are the same in all rows of each slice, (b, n, m) -> (b,)."""
+    if x.shape[1] < _FEWEST_ROWS or not x.shape[2]:
+        return np.full(len(x), np.nan)
+    return np.asarray((x == x[:, :1]).all(axis=1).mean(axis=1))
+
+
+class SeenRows:
+    """The rows that a model was given of late, by their keys."""
+
+    def __init__(self) -> None:
+        self._last: frozenset[int] = frozenset()
+        self._batches: deque[list[int]] = deque()
+        self._counts: Counter[int] = Counter()
+        self._size = 0
+
+    def add(self, keys: list[int]) -> tuple[float, float]:
+        """Take one sample's rows.
+
+        Returns the share of them that the sample before held too, and the share of different rows
+        among the last 2000; NaN before the second sample, and below 64 rows.
+        """
+        if not keys:
+            return np.nan, np.nan
+        repeated = np.nan
+        if self._batches:
+            repeated = sum(key in self._last for key in keys) / len(keys)
+        self._last = frozenset(keys)
+        self._batches.append(keys)
+        self._counts.update(keys)
+        self._size += len(keys)
+        while self._size - len(self._batches[0]) >= WINDOW:
+            gone = self._batches.popleft()
+            self._size -= len(gone)
+            for key in gone:
+                self._counts[key] -= 1
+                if not self._counts[key]:
+                    del self._counts[key]
+        distinct = len(self._counts) / self._size if self._size >= _FEWEST_SEEN else np.nan
+        return repeated, distinct
 
 
 def largest_absolute(x: Reals) -> Doubles:

@@ -26,6 +26,10 @@ class Predictions:
     """(b,) share of the most frequent prediction"""
     distinct: Doubles
     """(b,) different predictions"""
+    entropy: Doubles
+    """(b,) of the predicted classes, nats"""
+    shares: Doubles
+    """(b, classes) of the rows that are predicted to be of each class"""
 
 
 def softmax(logits: Reals) -> Doubles:
@@ -88,9 +92,10 @@ def read(p: Doubles, loss: str) -> Predictions:
     information = np.maximum(information, 0.0)
     if loss in BINARY and p.shape[2] > 1:
         nothing = np.full(len(p), np.nan)
-        return Predictions(information, nothing, nothing)
+        return Predictions(information, nothing, nothing, nothing, nothing[:, None])
     classes = max(2, p.shape[2])
     places = (predicted + classes * np.arange(len(p))[:, None]).reshape(-1)
     counts = np.bincount(places, minlength=classes * len(p)).reshape(len(p), classes)
-    top = counts.max(axis=1) / p.shape[1]
-    return Predictions(information, top, np.count_nonzero(counts, axis=1).astype(np.float64))
+    shares = counts / p.shape[1]
+    distinct = np.count_nonzero(counts, axis=1).astype(np.float64)
+    return Predictions(information, shares.max(axis=1), distinct, entropy(shares), shares)

@@ -1,39 +1,42 @@
-"""How much better than the best constant guess a model does, from labels that are inferred."""
+"""How much better than the best constant guess a model does, from labels given or inferred."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from deadband_monitor.statistics.constants import VALUE_LOSSES, best_constant, pointwise
+from deadband_monitor.statistics.factors import (
+    LEAST_ENTROPY,
+    class_factor,
+    value_factor,
+    yes_no_factor,
+)
+from deadband_monitor.statistics.given import CLASS_LOSSES, Found, weighed
 from deadband_monitor.statistics.labels import (
     Labels,
+    Targets,
     YesNo,
     class_labels,
     squared_targets,
     yes_no_targets,
 )
-from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, sigmoid, softmax
+from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, sigmoid
 from deadband_monitor.statistics.values import Doubles, Reals
-from deadband_monitor.statistics.windows import LabelWindow, TargetWindow
+from deadband_monitor.statistics.windows import LabelWindow, TargetWindow, ValueWindow
 
 _SMOOTHING = 0.2
 """Weight of the newest sample in the skill: follows a change within five samples."""
 _FEWEST_LABELS = 32
 """Labels before their entropy is worth stating; below 32 it is biased low by a tenth and more."""
+_LABELS_A_CLASS = 2
+"""Labels a class that is in the window, on average, before their entropy stands for that of the
+data: with fewer it is the logarithm of the window's length (2000 words of a vocabulary)."""
 _FEWEST_TARGETS = 256
 """Targets before their standard deviation is compared with the outputs'."""
-LEAST_ENTROPY = 1e-3
-"""Nats; with less, all labels of the window are the same and there is nothing to be skilled at."""
 _MOST_SILENT = 20
 """Samples in a row without labels after which those of the window are no longer believed."""
-_NEAR_ONE = (0.8, 1.25)
-"""Scale of the gradient over that of a mean: masked rows and small last batches blur it."""
-_LEAST_PROBABILITY = 1e-300
-_AGREES = np.log(2.0)
-"""Recorded loss and loss of the copied rows may differ by a factor of two: they are a part of the
-batch."""
 
 
 @dataclass(slots=True)
@@ -45,6 +48,32 @@ class Standing:
     loss_constant: float = np.nan
     sigma_share: float = np.nan
     skill: float = np.nan
+    majority: int = -1
+    """The most frequent class of the window, -1 where there are no classes."""
+    majority_share: float = np.nan
+    target_mean: float = np.nan
+    target_sd: float = np.nan
+    target_kurtosis: float = np.nan
+    target_min: float = np.nan
+    target_max: float = np.nan
+    found: Found | None = None
+    """Labels or targets of this sample itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one sample shows of output and loss."""
+
+    output: Reals
+    """(r rows, c columns), finite"""
+    gradient: Reals | None
+    """The same for the loss gradient, where it is known"""
+    elements: int
+    """Of the whole output, of which these may be a part"""
+    loss: float
+    """Of this step, NaN where none is known"""
+    given: Found | None = None
+    """What the loss was called with, where that was seen"""
 
 
 class Skill:
@@ -52,95 +81,97 @@ class Skill:
 
     def __init__(self) -> None:
         self._kind = ""
-        self._labels = LabelWindow(0)
-        self._targets = TargetWindow()
         self._columns = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._labels = LabelWindow(self._columns)
+        self._targets = TargetWindow()
+        self._values = ValueWindow()
+        self._constant: Doubles | None = None
         self._factor = np.nan
         self._positive_weight = 1.0
         self._smooth = np.nan
         self._silent = 0
 
-    def observe(
-        self, kind: str, output: Reals, gradient: Reals | None, elements: int, loss: float
-    ) -> Standing:
-        """Take one sample.
+    def observe(self, kind: str, shown: Shown) -> Standing:
+        """Take one sample of a model whose loss is `kind`.
 
-        output, gradient: (r rows, c columns), finite; elements: of the whole output, of which these
-        may be a part; loss: of this step, NaN where none is known. Where the gradient is missing or
-        does not tell the labels, those of the window stand for a while.
+        Where neither the loss's arguments nor the gradient tell the labels, those of the window
+        stand for a while.
         """
-        columns = output.shape[1]
+        columns = shown.output.shape[1]
         if (kind, columns) != (self._kind, self._columns):
             self._kind, self._columns = kind, columns
-            self._labels, self._targets = LabelWindow(columns), TargetWindow()
-            self._factor, self._positive_weight, self._smooth = np.nan, 1.0, np.nan
+            self._forget()
         self._silent += 1
         standing = Standing()
-        if kind in ("cross_entropy", "nll"):
-            self._observe_classes(standing, output, gradient, elements, loss)
+        if kind in CLASS_LOSSES:
+            self._observe_classes(standing, shown)
         elif kind in BINARY:
-            self._observe_yes_no(standing, output, gradient, elements, loss)
-        elif kind == "mse":
-            self._observe_values(standing, output, gradient, elements, loss)
+            self._observe_yes_no(standing, shown)
+        elif kind in VALUE_LOSSES or isinstance(shown.given, Targets):
+            self._observe_values(standing, shown)
         constant = standing.loss_constant
-        if np.isfinite(loss) and constant > 0:
-            fresh = 1.0 - loss / constant
+        if np.isfinite(shown.loss) and constant > 0:
+            fresh = 1.0 - shown.loss / constant
             if np.isnan(self._smooth):
                 self._smooth = fresh
             self._smooth += _SMOOTHING * (fresh - self._smooth)
             standing.skill = self._smooth
         return standing
 
-    def _observe_classes(
-        self,
-        standing: Standing,
-        output: Reals,
-        gradient: Reals | None,
-        elements: int,
-        loss: float,
-    ) -> None:
-        window = self._labels
-        counted = elements // max(output.shape[1], 1)
-        labels = None if gradient is None else class_labels(output, gradient, counted)
+    def _observe_classes(self, standing: Standing, shown: Shown) -> None:
+        window, output = self._labels, shown.output
+        counted = shown.elements // max(output.shape[1], 1)
+        labels = None
+        if shown.gradient is not None:
+            labels = class_labels(output, shown.gradient, counted)
+        if isinstance(shown.given, Labels):
+            labels = weighed(shown.given, labels)
         if labels is not None:
             window.add(labels)
             self._silent = 0
-            self._factor = _class_factor(labels, output, counted, loss, self._factor)
+            self._factor = class_factor(labels, output, counted, shown.loss, self._factor)
+            standing.found = labels
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
         standing.label_entropy = window.entropy()
+        standing.majority, standing.majority_share = window.majority()
         if labels is not None and standing.label_entropy > LEAST_ENTROPY:
             counts = np.bincount(labels.classes) / len(labels.classes)
             standing.batch_label_entropy = float(entropy(counts)) / standing.label_entropy
         constant = window.constant_loss()
-        if constant > LEAST_ENTROPY:
+        if constant > LEAST_ENTROPY and window.size >= _LABELS_A_CLASS * window.distinct:
             standing.loss_constant = constant * self._factor
 
-    def _observe_yes_no(
-        self,
-        standing: Standing,
-        output: Reals,
-        gradient: Reals | None,
-        elements: int,
-        loss: float,
-    ) -> None:
-        window = self._targets
+    def _observe_yes_no(self, standing: Standing, shown: Shown) -> None:
+        window, output = self._targets, shown.output
         logits = self._kind == "bce_logits"
         found = None
-        if gradient is not None:
-            found = yes_no_targets(output, gradient, elements, logits=logits)
+        if shown.gradient is not None:
+            found = yes_no_targets(output, shown.gradient, shown.elements, logits=logits)
+        if isinstance(shown.given, YesNo):
+            found = _yes_no_weighed(shown.given, found)
         if found is not None:
             window.add(found.values)
             self._silent = 0
             if np.isfinite(found.positive_weight):
                 self._positive_weight = found.positive_weight
             p = sigmoid(output) if logits else output.astype(np.float64)
-            self._factor = _yes_no_factor(
-                found, p, self._positive_weight, elements, loss, self._factor
+            self._factor = yes_no_factor(
+                found, p, self._positive_weight, shown.elements, shown.loss, self._factor
             )
+            standing.found = found
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
         rate = window.mean()
+        _put_targets(standing, window)
+        if standing.target_min < 0 or standing.target_max > 1:
+            return  # no shares of a yes: the loss has no least value, and no entropy
+        if len(rate) == 1:
+            standing.majority = int(rate[0] > 0.5)
+            standing.majority_share = float(max(rate[0], 1.0 - rate[0]))
         standing.label_entropy = float(binary_entropy(rate).mean())
         if standing.label_entropy > LEAST_ENTROPY:
             if found is not None:
@@ -150,75 +181,58 @@ class Skill:
             constant = float(((yes + no) * binary_entropy(yes / (yes + no))).mean())
             standing.loss_constant = constant * self._factor
 
-    def _observe_values(
-        self,
-        standing: Standing,
-        output: Reals,
-        gradient: Reals | None,
-        elements: int,
-        loss: float,
-    ) -> None:
-        window = self._targets
-        found = None if gradient is None else squared_targets(output, gradient, elements, loss)
+    def _observe_values(self, standing: Standing, shown: Shown) -> None:
+        window, output = self._targets, shown.output
+        found: Targets | None = None
+        if isinstance(shown.given, Targets):
+            factor = self._factor
+            if self._kind in VALUE_LOSSES:
+                factor = value_factor(
+                    self._kind, output, shown.given.values, shown.elements, shown.loss, factor
+                )
+            found = Targets(shown.given.values, factor)
+        elif shown.gradient is not None and self._kind == "mse":
+            found = squared_targets(output, shown.gradient, shown.elements, shown.loss)
         if found is not None:
             window.add(found.values)
+            if self._kind not in ("mse", ""):
+                self._values.add(found.values)
             self._silent = 0
             self._factor = found.factor
+            standing.found = found
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
+        _put_targets(standing, window)
         variance = window.variance()
         if variance.mean() > 0:
-            standing.loss_constant = float(variance.mean()) * self._factor
+            standing.loss_constant = self._constant_loss(variance) * self._factor
         varying = variance > 0
         if window.size >= _FEWEST_TARGETS and len(output) > 1 and varying.any():
             wide = output.astype(np.float64)
             deviation = (wide - wide[0]).std(axis=0)[varying]
             standing.sigma_share = float((deviation / np.sqrt(variance[varying])).mean())
 
-
-def _class_factor(labels: Labels, output: Reals, counted: int, loss: float, last: float) -> float:
-    """Recorded loss over the mean loss a row: 1 for the default reduction, rows for a sum."""
-    share = float(labels.rows.mean())
-    by_gradient = labels.scale * counted * share
-    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
-    if is_mean and last == 1.0:
-        return last
-    likelihood = np.log(np.maximum(softmax(output)[labels.rows], _LEAST_PROBABILITY))
-    if labels.targets is not None:
-        own = -(labels.targets * likelihood).sum(axis=1)
-    else:
-        own = -likelihood[np.arange(len(likelihood)), labels.classes]
-    weights = np.where(np.isnan(labels.weights), 1.0, labels.weights)
-    mean = float((weights * own).sum() / weights.sum())
-    candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
-    return _closest(loss, mean, candidates, last)
+    def _constant_loss(self, variance: Doubles) -> float:
+        """Mean loss an element of the best constant prediction."""
+        if self._kind == "mse":
+            return float(variance.mean())
+        if self._kind not in VALUE_LOSSES:
+            return np.nan
+        values = self._values.rows
+        self._constant = best_constant(self._kind, values, self._constant)
+        return float(pointwise(self._kind, values - self._constant).mean())
 
 
-def _yes_no_factor(
-    found: YesNo, p: Doubles, positive_weight: float, elements: int, loss: float, last: float
-) -> float:
-    """Recorded loss over the mean loss an element."""
-    by_gradient = found.scale * elements
-    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
-    if is_mean and last == 1.0:
-        return last
-    yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_PROBABILITY))
-    no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_PROBABILITY))
-    candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
-    return _closest(loss, -float((yes + no).mean()), candidates, last)
+def _yes_no_weighed(known: YesNo, inferred: YesNo | None) -> YesNo:
+    """The given targets with scale and weight from the gradient, which must tell the same ones."""
+    if inferred is None or np.mean(np.abs(known.values - inferred.values) < 0.1) < 0.9:
+        return known
+    return YesNo(known.values, inferred.scale, inferred.positive_weight)
 
 
-def _closest(loss: float, mean: float, candidates: Sequence[float], last: float) -> float:
-    """The candidate that explains best how the recorded loss compares with that of the copied rows.
-
-    The gradient's scale alone would not do: a GradScaler scales the gradient but not always the
-    record, the last batch of an epoch is smaller, and what is recorded may be the sum over several
-    accumulated batches or over several losses. Without an explanation the last factor holds, or
-    none (NaN) where there was no other.
-    """
-    if not (np.isfinite(loss) and loss > 0 and mean > LEAST_ENTROPY):
-        return last
-    possible = np.array([factor for factor in candidates if np.isfinite(factor) and factor > 0])
-    distance = np.abs(np.log(loss / mean / possible))
-    best = int(distance.argmin())
-    return float(possible[best]) if distance[best] < _AGREES else last
+def _put_targets(standing: Standing, window: TargetWindow) -> None:
+    moments = window.moments()
+    standing.target_mean = float(moments.mean.mean())
+    standing.target_sd = float(np.sqrt(moments.variance.mean()))
+    standing.target_kurtosis = moments.kurtosis
+    standing.target_min, standing.target_max = moments.low, moments.high

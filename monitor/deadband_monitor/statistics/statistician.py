@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,12 @@ import numpy as np
 from deadband.wire import Plan
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.statistics.activations import ActivationMemory, Activations
+from deadband_monitor.statistics.attention import Attention
+from deadband_monitor.statistics.evaluations import EvaluationLosses
 from deadband_monitor.statistics.losses import FrameLosses, Losses, scalars
 from deadband_monitor.statistics.models import ModelMemory, ModelSlots
+from deadband_monitor.statistics.norms import Norms
+from deadband_monitor.statistics.pairs import pairs, put_diversity
 from deadband_monitor.statistics.parameters import Parameters, WeightMemory
 from deadband_monitor.statistics.reach import Reach
 from deadband_monitor.statistics.summaries import Summaries
@@ -23,6 +28,9 @@ _BATCH_ELEMENTS = 1 << 22
 _SKIPS_FORGIVEN = 3
 """A GradScaler finds its scale by letting steps fail, one or two at a time; with more in a row it
 does not find it, and the infinite gradients are reported."""
+_SKIP_WINDOW = 20
+"""Samples that the share of skipped steps is of; those before the run count as carried out, so that
+the one or two that find the scale are no large share of few."""
 
 
 class Statistician:
@@ -38,7 +46,9 @@ class Statistician:
         self._weight_memory = WeightMemory()
         self._model_memory: dict[str, ModelMemory] = {}
         self._losses = Losses()
+        self._evaluations = EvaluationLosses()
         self._skips_in_a_row = 0
+        self._skips: deque[bool] = deque([False] * _SKIP_WINDOW, maxlen=_SKIP_WINDOW)
         self._rate = np.nan
 
     def adopt(self, plan: Plan) -> None:
@@ -46,12 +56,15 @@ class Statistician:
         self._plan = plan
         self._activations = Activations(plan, self._activation_memory)
         self._parameters = Parameters(plan, self._weight_memory)
+        self._norms = Norms(plan)
+        self._attention = Attention(plan)
         self._reach = Reach(plan)
         self._summaries = Summaries(plan)
         self._models = [
             ModelSlots(plan, index, self._model_memory.setdefault(model.name, ModelMemory()))
             for index, model in enumerate(plan.models)
         ]
+        self._pairs = pairs([model.reader for model in self._models])
         if np.isnan(self._rate) and plan.optimizers:
             self._rate = plan.optimizers[0].lr
 
@@ -73,6 +86,8 @@ class Statistician:
         judged = self._judged(stepped)
         self._activations.measure(frames, layers, judged)
         self._parameters.measure(frames, layers, stepped, judged)
+        self._norms.measure(frames, layers)
+        self._attention.measure(frames, layers)
 
         broken = np.zeros(len(frames), dtype=np.bool_)
         for model in self._models:
@@ -82,17 +97,21 @@ class Statistician:
             for frame, bad in zip(frames, broken, strict=True)
         ]
         for model in self._models:
-            model.measure_input(frames, models)
-            model.measure_output(frames, losses, models)
+            model.measure(frames, losses, models)
+        for pair in self._pairs:
+            put_diversity(pair, frames, models)
         self._summaries.put(layers, models)
         self._reach.measure(frames, layers, models, stepped)
-        self._put_losses(plan, losses, models)
+        evaluated = [self._evaluations.read(frame) for frame in frames]
+        self._put_losses(plan, losses, evaluated, models)
         made = []
         for place, (frame, loss) in enumerate(zip(frames, losses, strict=True)):
             series = scalars(frame, loss)
             if "lr" in series:
                 self._rate = float(series["lr"][1][-1])
             models.put_one("lr", place, slice(None), self._rate)
+            self._skips.append(frame.header.skipped)
+            models.put_one("skipped", place, slice(None), sum(self._skips) / _SKIP_WINDOW)
             made.append(
                 Measured(
                     step=frame.header.step,
@@ -113,12 +132,16 @@ class Statistician:
         return judged
 
     @staticmethod
-    def _put_losses(plan: Plan, losses: Sequence[FrameLosses], models: Table) -> None:
+    def _put_losses(
+        plan: Plan, losses: Sequence[FrameLosses], evaluated: Sequence[float], models: Table
+    ) -> None:
         """The run's loss goes to the models that have one; to all where none is known to."""
         named = [index for index, model in enumerate(plan.models) if model.loss]
         index = np.array(named or range(len(plan.models)), dtype=np.int64)
         shape = (len(losses), len(index))
         last = np.repeat([loss.last for loss in losses], len(index)).reshape(shape)
+        evaluations = np.repeat(evaluated, len(index)).reshape(shape)
         share = np.repeat([loss.nonfinite for loss in losses], len(index)).reshape(shape)
         models.put("loss", index, last, ~np.isnan(last))
+        models.put("eval_loss", index, evaluations, ~np.isnan(evaluations))
         models.worst_nonfinite(index, share, ~np.isnan(share))

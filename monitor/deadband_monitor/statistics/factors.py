@@ -1,0 +1,86 @@
+"""How the recorded loss relates to the mean loss of a row or element: mean, sum, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deadband_monitor.statistics.constants import pointwise
+from deadband_monitor.statistics.labels import Labels, YesNo
+from deadband_monitor.statistics.outputs import softmax
+from deadband_monitor.statistics.values import Doubles, Reals
+
+LEAST_ENTROPY = 1e-3
+"""Nats; with less, all labels of the window are the same and there is nothing to be skilled at."""
+_NEAR_ONE = (0.8, 1.25)
+"""Scale of the gradient over that of a mean: masked rows and small last batches blur it."""
+_LEAST_PROBABILITY = 1e-300
+_AGREES = np.log(2.0)
+"""Recorded loss and loss of the copied rows may differ by a factor of two: they are a part of the
+batch."""
+
+
+def class_factor(labels: Labels, output: Reals, counted: int, loss: float, last: float) -> float:
+    """Recorded loss over the mean loss a row: 1 for the default reduction, rows for a sum.
+
+    output: (r, c) logits; counted: rows of the whole batch; last: the factor of the sample before.
+    """
+    share = float(labels.rows.mean())
+    by_gradient = labels.scale * counted * share
+    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
+    if last == 1.0 and (is_mean or np.isnan(by_gradient)):
+        return last
+    likelihood = np.log(np.maximum(softmax(output)[labels.rows], _LEAST_PROBABILITY))
+    if labels.targets is not None:
+        own = -(labels.targets * likelihood).sum(axis=1)
+    else:
+        own = -likelihood[np.arange(len(likelihood)), labels.classes]
+    weights = np.where(np.isnan(labels.weights), 1.0, labels.weights)
+    mean = float((weights * own).sum() / weights.sum())
+    candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
+    return _closest(loss, mean, candidates, last)
+
+
+def yes_no_factor(
+    found: YesNo, p: Doubles, positive_weight: float, elements: int, loss: float, last: float
+) -> float:
+    """Recorded loss over the mean loss an element; p: (r, c) probabilities of yes."""
+    by_gradient = found.scale * elements
+    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
+    if is_mean and last == 1.0:
+        return last
+    yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_PROBABILITY))
+    no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_PROBABILITY))
+    candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
+    return _closest(loss, -float((yes + no).mean()), candidates, last)
+
+
+def value_factor(
+    kind: str, output: Reals, targets: Doubles, elements: int, loss: float, last: float
+) -> float:
+    """Recorded loss over the mean loss an element of a regression; output, targets: (r, c)."""
+    mean = float(pointwise(kind, output.astype(np.float64) - targets).mean())
+    return _closest(loss, mean, (1.0, float(elements), float(targets.shape[1])), last, least=0.0)
+
+
+def _closest(
+    loss: float,
+    mean: float,
+    candidates: Sequence[float],
+    last: float,
+    least: float = LEAST_ENTROPY,
+) -> float:
+    """The candidate that explains best how the recorded loss compares with that of the copied rows.
+
+    The gradient's scale alone would not do: a GradScaler scales the gradient but not always the
+    record, the last batch of an epoch is smaller, and what is recorded may be the sum over several
+    accumulated batches or over several losses. Without an explanation the last factor holds, or
+    none (NaN) where there was no other.
+    """
+    if not (np.isfinite(loss) and loss > 0 and np.isfinite(mean) and mean > least):
+        return last
+    possible = np.array([factor for factor in candidates if np.isfinite(factor) and factor > 0])
+    distance = np.abs(np.log(loss / mean / possible))
+    best = int(distance.argmin())
+    return float(possible[best]) if distance[best] < _AGREES else last

@@ -1,0 +1,91 @@
+"""Statistics of what a model is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deadband.wire import What
+from deadband_monitor.statistics import arrange, inputs
+from deadband_monitor.statistics.gathered import GatheredRows
+from deadband_monitor.statistics.moments import nonfinite_where, spread
+from deadband_monitor.statistics.reader import ModelReader, is_integer
+from deadband_monitor.statistics.table import Table
+from deadband_monitor.statistics.values import Mask, RawFrame, Reals
+
+
+@dataclass(slots=True)
+class InputMemory:
+    """What is remembered of one model's inputs from sample to sample."""
+
+    single: GatheredRows = field(default_factory=GatheredRows)
+    seen: inputs.SeenRows = field(default_factory=inputs.SeenRows)
+
+
+@dataclass(frozen=True, slots=True)
+class InputRows:
+    """The inputs of some frames as rows that can be compared."""
+
+    rows: Reals
+    """(frames, n, m)"""
+    keys: list[list[int]]
+    """Of each frame, a hash of each row; empty where `usable` does not hold."""
+    usable: Mask
+    """Frames whose rows are there, finite, and measurements rather than ids."""
+
+
+def measure_inputs(
+    reader: ModelReader, memory: InputMemory, frames: Sequence[RawFrame], table: Table
+) -> InputRows | None:
+    """Fill the `in_` columns; the rows come back for whoever compares them with labels."""
+    taken = reader.take(frames, What.INPUT)
+    if taken is None:
+        return None
+    here, flat, slot = taken.here, taken.flat, taken.slot
+    x = arrange.by_sample(taken.shaped, slot.axes)
+    partial = int(np.prod(slot.shape[1:])) < int(np.prod(slot.source[1:]))
+    # A part of a sample that is blank (the corner of an image) says nothing about the whole.
+    blank = partial & (x == x[:, :, :1]).all(axis=(1, 2)) if x.size else ~here
+    told = here & ~blank
+    keys = _measure_rows(reader, memory, x, told, table)
+    if is_integer(slot):
+        return None
+    found = spread(x, directions=False)
+    broken = nonfinite_where(np.isnan(found.mean_square), flat)
+    rho = found.dependence
+    if x.shape[1] == 1:
+        rho = memory.single.dependence(x, told & (broken == 0))
+    scales = np.array(
+        [
+            inputs.feature_scales(rows) if whole else (np.nan, np.nan)
+            for rows, whole in zip(x, broken == 0, strict=True)
+        ]
+    )
+    finite = told & (broken == 0)
+    reader.put(table, "in_variance", rho, finite)
+    reader.put(table, "in_rms", np.sqrt(found.mean_square), finite)
+    reader.put(table, "in_max", inputs.largest_absolute(flat), finite)
+    reader.put(table, "in_scale_spread", scales[:, 0], finite)
+    reader.put(table, "in_top_share", scales[:, 1], finite)
+    reader.put_nonfinite(table, broken, here)
+    return InputRows(x, keys, finite)
+
+
+def _measure_rows(
+    reader: ModelReader, memory: InputMemory, x: Reals, told: Mask, table: Table
+) -> list[list[int]]:
+    """What holds for measurements and ids alike: which rows and features repeat."""
+    keys: list[list[int]] = [[] for _ in x]
+    shares = np.full((3, len(x)), np.nan)
+    for frame in np.flatnonzero(told).tolist():
+        keys[frame] = inputs.row_keys(x[frame])
+        if x.shape[1] > 1:
+            shares[0, frame] = inputs.duplicate_share(keys[frame])
+        shares[1:, frame] = memory.seen.add(keys[frame])
+    reader.put(table, "in_duplicates", shares[0], told)
+    reader.put(table, "in_repeat", shares[1], told)
+    reader.put(table, "in_distinct", shares[2], told)
+    reader.put(table, "in_constant", inputs.constant_share(x), told)
+    return keys

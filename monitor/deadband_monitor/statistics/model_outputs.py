@@ -1,0 +1,234 @@
+"""Statistics of what a model gives, and of what follows from its labels and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deadband.wire import Slot, What
+from deadband_monitor.statistics import arrange, directions
+from deadband_monitor.statistics.constants import VALUE_LOSSES
+from deadband_monitor.statistics.gathered import GatheredRows
+from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
+from deadband_monitor.statistics.heads import Head, HeadMemory
+from deadband_monitor.statistics.losses import FrameLosses
+from deadband_monitor.statistics.model_inputs import InputRows
+from deadband_monitor.statistics.moments import nonfinite_where, spread
+from deadband_monitor.statistics.neighbours import Neighbours
+from deadband_monitor.statistics.outputs import CLASSIFYING
+from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
+from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
+from deadband_monitor.statistics.skill import Shown, Skill, Standing
+from deadband_monitor.statistics.table import Table
+from deadband_monitor.statistics.values import Doubles, Mask, RawFrame, Reals
+
+_LARGE = 1 << 14
+"""Elements of an output whose directions are counted at every eighth sample only, and so is ..."""
+_MANY = 32
+"""... one of more rows and columns than this: 64 eigenvalues take 1 ms, 10 take 0.02."""
+_SELDOM = 8
+_FEWEST_COUPLED = 8
+"""Elements that the loss gradient is correlated with the output over."""
+
+_OF_STANDING = (
+    "label_entropy",
+    "batch_label_entropy",
+    "loss_constant",
+    "sigma_share",
+    "skill",
+    "majority_share",
+    "target_mean",
+    "target_sd",
+    "target_kurtosis",
+    "target_min",
+    "target_max",
+)
+_OF_DIRECTIONS = ("cosine", "participation", "effective_rank")
+
+
+@dataclass(slots=True)
+class OutputMemory:
+    """What is remembered of one model's outputs from sample to sample."""
+
+    skill: Skill = field(default_factory=Skill)
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    predictions: PredictionMemory = field(default_factory=PredictionMemory)
+    head: HeadMemory = field(default_factory=HeadMemory)
+    single: GatheredRows = field(default_factory=GatheredRows)
+    pointed: GatheredRows = field(default_factory=GatheredRows)
+    directions: Doubles = field(default_factory=lambda: np.full(3, np.nan))
+    """Those of the last sample at which they were counted."""
+    samples: int = 0
+
+
+class ModelOutputs:
+    """Output, output gradient and target of one model under one plan."""
+
+    def __init__(self, reader: ModelReader, memory: OutputMemory) -> None:
+        self._reader = reader
+        self._memory = memory
+        self._loss = reader.model.loss
+        self._head = Head(reader, memory.head)
+
+    def measure(
+        self,
+        frames: Sequence[RawFrame],
+        losses: Sequence[FrameLosses],
+        given: InputRows | None,
+        table: Table,
+    ) -> None:
+        """Fill the output's columns and what follows from labels and loss."""
+        taken = self._reader.take(frames, What.OUTPUT)
+        if taken is None:
+            return
+        slot, put = taken.slot, self._reader.put
+        rows = arrange.by_sample(taken.shaped, slot.axes)
+        found = spread(rows, directions=False)
+        broken = nonfinite_where(np.isnan(found.mean_square), taken.flat)
+        self._reader.put_nonfinite(table, broken, taken.here)
+        here = taken.here & (broken == 0)
+        rho = found.dependence
+        if rows.shape[1] == 1:
+            rho = self._memory.single.dependence(rows, here)
+        put(table, "out_variance", rho, here)
+        put(table, "out_rms", np.sqrt(found.mean_square), here)
+        put(table, "out_sd", np.sqrt(found.variance), here)
+        if is_integer(slot) or not taken.flat.size:
+            return
+        put(table, "out_min", taken.flat.min(axis=1), here)
+        put(table, "out_max", taken.flat.max(axis=1), here)
+        self._measure_directions(rows, here, table)
+        by_unit = arrange.by_unit(taken.shaped, slot.axes)
+        cut = _cut(slot)
+        if not cut:
+            put(table, "row_sum_error", _sum_error(by_unit, axis=2), here)
+            put(table, "bias_distance", self._head.distances(frames, by_unit), here)
+        if slot.source and slot.shape[0] == slot.source[0]:
+            put(table, "column_sum_error", _sum_error(rows, axis=1), here)
+        by_class = self._loss in CLASS_LOSSES
+        if by_class and cut:
+            return
+        read = by_unit if by_class else rows
+        standings = self._follow_labels(frames, taken, read, here, losses, given, table)
+        if self._loss in CLASSIFYING:
+            measure_predictions(
+                self._reader, self._memory.predictions, read, here & standings.trusted,
+                standings.each, table,
+            )  # fmt: skip
+
+    def _follow_labels(
+        self,
+        frames: Sequence[RawFrame],
+        taken: Taken,
+        rows: Reals,
+        here: Mask,
+        losses: Sequence[FrameLosses],
+        given: InputRows | None,
+        table: Table,
+    ) -> _Standings:
+        slot = taken.slot
+        with_grad, grads = self._gradients(frames, slot, rows)
+        targets = self._reader.take(frames, What.TARGET)
+        elements = int(np.prod(slot.source or slot.shape))
+        standings = _Standings([Standing()] * len(frames), np.ones(len(frames), dtype=np.bool_))
+        coupled = self._loss in VALUE_LOSSES
+        for frame in np.flatnonzero(here).tolist():
+            gradient = grads[frame]
+            known = bool(with_grad[frame]) and bool(np.isfinite(gradient).all())
+            target: Found | None = None
+            if targets is not None and targets.here[frame]:
+                target = given_targets(
+                    self._loss, targets.shaped[frame], targets.slot, rows.shape[1:]
+                )
+            shown = Shown(
+                rows[frame], gradient if known else None, elements, losses[frame].now, target
+            )
+            standing = self._memory.skill.observe(self._loss, shown)
+            standings.each[frame] = standing
+            # A gradient that no labels explain says that the output is not what the loss compares
+            # with labels (embeddings of a contrastive loss, say): no prediction of classes.
+            standings.trusted[frame] = not (with_grad[frame] and np.isnan(standing.label_entropy))
+            for metric in _OF_STANDING:
+                self._reader.put_one(table, metric, frame, getattr(standing, metric))
+            if known and (coupled or (target is not None and not self._loss)):
+                self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
+            if given is not None and given.usable[frame] and standing.found is not None:
+                agreement = self._memory.neighbours.observe(
+                    given.rows[frame], given.keys[frame], standing.found
+                )
+                self._reader.put_one(table, "neighbour_agreement", frame, agreement)
+        return standings
+
+    def _gradients(self, frames: Sequence[RawFrame], slot: Slot, rows: Reals) -> tuple[Mask, Reals]:
+        """Loss gradients arranged as `rows`; which frames have one."""
+        taken = self._reader.take(frames, What.OUTPUT_GRAD)
+        if taken is None or taken.slot.shape != slot.shape:
+            return np.zeros(len(frames), dtype=np.bool_), np.zeros_like(rows)
+        by_class = self._loss in CLASS_LOSSES
+        arranged = arrange.by_unit if by_class else arrange.by_sample
+        return taken.here, arranged(taken.shaped, slot.axes)
+
+    def _measure_directions(self, rows: Reals, here: Mask, table: Table) -> None:
+        memory = self._memory
+        values = np.full((3, len(rows)), np.nan)
+        known = np.flatnonzero(here)
+        order = memory.samples + np.arange(len(known))
+        memory.samples += len(known)
+        if rows.shape[1] == 1:
+            for frame in known:
+                joined = memory.pointed.add(rows[frame])
+                if len(joined) >= directions.FEWEST_ROWS:
+                    values[:, frame] = _directions(joined[None])[:, 0]
+        elif rows[0].size <= _LARGE and min(rows.shape[1:]) <= _MANY:
+            values[:, known] = _directions(rows[known])
+        else:
+            # In between the last figures stand: they tell of a slow loss of directions.
+            for place, frame in zip(order.tolist(), known, strict=True):
+                if place % _SELDOM == 0:
+                    memory.directions = _directions(rows[frame : frame + 1])[:, 0]
+                values[:, frame] = memory.directions
+        for metric, value in zip(_OF_DIRECTIONS, values, strict=True):
+            self._reader.put(table, metric, value, here)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standings:
+    """What each frame says of its labels."""
+
+    each: list[Standing]
+    trusted: Mask
+    """Whether the output may be read as a prediction."""
+
+
+def _directions(rows: Reals) -> Doubles:
+    found = directions.directions(rows)
+    return np.stack([found.cosine, found.participation, found.effective_rank])
+
+
+def _sum_error(rows: Reals, axis: int) -> Doubles:
+    """Largest |sum over an axis - 1|, (b, r, c) -> (b,)."""
+    sums = rows.sum(axis=axis, dtype=np.float64)
+    return np.asarray(np.abs(sums - 1.0).max(axis=1))
+
+
+def _coupling(output: Reals, gradient: Reals) -> float:
+    """Correlation of the loss gradient and the output, both less their column means; (r, c)."""
+    if output.size < _FEWEST_COUPLED or len(output) < 2:
+        return np.nan
+    out = output.astype(np.float64)
+    grad = gradient.astype(np.float64)
+    out -= out[0]
+    out -= out.mean(axis=0)
+    grad -= grad.mean(axis=0)
+    sizes = float(np.sqrt((out * out).sum())) * float(np.sqrt((grad * grad).sum()))
+    return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
+
+
+def _cut(slot: Slot) -> bool:
+    """Whether the slice holds only a part of the classes: no probabilities without the others."""
+    if not slot.source or "u" not in slot.axes:
+        return False
+    whole = slot.source[1] if slot.axes == "nup" else slot.source[-1]
+    return slot.shape[slot.axes.index("u")] < whole

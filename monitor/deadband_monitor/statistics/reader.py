@@ -1,0 +1,78 @@
+"""The slots of one model under one plan: slices out of frames, values into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deadband.wire import Plan, Slot, What
+from deadband_monitor.statistics.layout import gather, present
+from deadband_monitor.statistics.table import Table
+from deadband_monitor.statistics.values import Floats, Mask, RawFrame, Reals
+
+_OF_MODELS = frozenset({What.INPUT, What.OUTPUT, What.OUTPUT_GRAD, What.TARGET})
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The slices of one slot from many frames."""
+
+    here: Mask
+    """(frames,) which of them hold it"""
+    flat: Floats
+    """(frames, elements); garbage where it is not there"""
+    slot: Slot
+
+    @property
+    def shaped(self) -> Floats:
+        """The slices in their shape, (frames, *slot.shape)."""
+        return self.flat.reshape(len(self.flat), *self.slot.shape)
+
+
+class ModelReader:
+    """Reads the slots of model `index` and writes its row of the model table."""
+
+    def __init__(self, plan: Plan, index: int) -> None:
+        self.plan = plan
+        self.index = index
+        self.model = plan.models[index]
+        self._subject = np.array([index], dtype=np.int64)
+        self._number: dict[What, int] = {}
+        for number, slot in enumerate(plan.slots):
+            if slot.what in _OF_MODELS and slot.index == index:
+                self._number.setdefault(slot.what, number)
+
+    def slot(self, what: What) -> Slot | None:
+        """The model's slot of this kind, if the plan has one."""
+        number = self._number.get(what)
+        return None if number is None else self.plan.slots[number]
+
+    def take(self, frames: Sequence[RawFrame], what: What) -> Taken | None:
+        """The slices of one slot; None where no frame holds it."""
+        number = self._number.get(what)
+        if number is None:
+            return None
+        here = present(self.plan, frames, (number,))[:, 0]
+        if not here.any():
+            return None
+        flat = gather(self.plan, frames, (number,)).reshape(len(frames), -1)
+        return Taken(here, flat, self.plan.slots[number])
+
+    def put(self, table: Table, metric: str, values: Reals, where: Mask) -> None:
+        """Write one value a frame where `where` holds."""
+        table.put(metric, self._subject, values, where[:, None])
+
+    def put_one(self, table: Table, metric: str, frame: int, value: float) -> None:
+        """Write the value of one frame."""
+        table.put_one(metric, frame, self.index, value)
+
+    def put_nonfinite(self, table: Table, share: Reals, where: Mask) -> None:
+        """Raise the share of non-finite elements."""
+        table.worst_nonfinite(self._subject, share, where[:, None])
+
+
+def is_integer(slot: Slot) -> bool:
+    """Whether the tensor held whole numbers: ids, not measurements."""
+    return slot.dtype.startswith(("int", "uint", "bool"))
