@@ -1,0 +1,203 @@
+"""Batch normalisation: what the batch was normalised by, against what evaluation will use.
+
+A slice is a poor estimate of the batch: few rows, and of an image only its middle. The layer itself
+knows better: its output is (input - mean) / sqrt(variance + eps) * weight + bias, so a line through
+input and output gives the mean and variance of the whole batch, whatever the slice holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deadband.wire import Plan, Slot, What
+from deadband_monitor.statistics import arrange
+from deadband_monitor.statistics.layout import gather, present
+from deadband_monitor.statistics.table import Table
+from deadband_monitor.statistics.values import EMPTY, Doubles, Mask, RawFrame, Reals
+
+_FEWEST_ELEMENTS = 8
+"""Elements of a channel that its figures are taken from."""
+_MOST_ROWS, _MOST_POSITIONS = 16, 4
+"""Elements that the line goes through; it is exact, so more would not better it."""
+_LINE = 0.999
+"""Squared correlation of input and output from which the output is a line of the input. float32
+leaves 1 - 1e-6 at an offset of a hundred standard deviations."""
+_SMALLEST_WEIGHT = 1e-3
+"""Below, a channel's output is its bias and says nothing of its input."""
+_EPS = 1e-5
+"""PyTorch's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Figures of the channels of b batches, (b, channels)."""
+
+    mean: Doubles
+    variance: Doubles
+    noise: Doubles
+    """Variance of `mean` from batch to batch that chance alone gives."""
+
+
+class Norms:
+    """The batch normalisations of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        slots: dict[int, dict[What, int]] = {}
+        for number, slot in enumerate(plan.slots):
+            if slot.what in _SHOWN:
+                slots.setdefault(slot.index, {})[slot.what] = number
+        kinds: dict[tuple[object, ...], list[tuple[int, ...]]] = {}
+        for index, own in slots.items():
+            if all(what in own for what in _NEEDED):
+                numbers = tuple(own.get(what, EMPTY) for what in _SHOWN)
+                shapes = tuple(_shape(plan, number) for number in numbers)
+                axes = plan.slots[own[What.LAYER_INPUT]].axes
+                kinds.setdefault((shapes, axes), []).append((index, *numbers))
+        self._groups = list(kinds.values())
+
+    def measure(self, frames: Sequence[RawFrame], table: Table) -> None:
+        """Fill `norm_shift` and `norm_ratio`."""
+        for group in self._groups:
+            subjects = np.array([own[0] for own in group], dtype=np.int64)
+            columns = list(zip(*(own[1:] for own in group), strict=True))
+            slots = dict(zip(_SHOWN, columns, strict=True))
+            here = {what: present(self._plan, frames, slots[what]) for what in _SHOWN}
+            known = np.logical_and.reduce([here[what] for what in _NEEDED])
+            if known.any():
+                self._measure(frames, subjects, slots, here, known, table)
+
+    def _measure(
+        self,
+        frames: Sequence[RawFrame],
+        subjects: np.ndarray,
+        slots: dict[What, tuple[int, ...]],
+        here: dict[What, Mask],
+        known: Mask,
+        table: Table,
+    ) -> None:
+        plan = self._plan
+        items = known.size
+        slot = plan.slots[slots[What.LAYER_INPUT][0]]
+
+        def taken(what: What) -> Doubles:
+            return gather(plan, frames, slots[what]).reshape(items, -1).astype(np.float64)
+
+        center, scale = taken(What.RUNNING_MEAN), taken(What.RUNNING_VAR)
+        x = _by_channel(gather(plan, frames, slots[What.LAYER_INPUT]), slot.axes)
+        if x.shape[1] * x.shape[2] < _FEWEST_ELEMENTS or x.shape[1] < 2:
+            return
+        options = [plan.layers[subject].options.get("eps", _EPS) for subject in subjects]
+        eps = np.tile(options, len(frames))[:, None]
+        shape = (items, min(x.shape[3], center.shape[1], scale.shape[1]))
+        told = Channels(*(np.full(shape, np.nan) for _ in range(3)))
+        if (
+            slots[What.ACTIVATION][0] != EMPTY
+            and _shape(plan, slots[What.ACTIVATION][0]) == slot.shape
+        ):
+            y = _by_channel(gather(plan, frames, slots[What.ACTIVATION]), slot.axes)
+            gain, offset = np.ones(shape), np.zeros(shape)
+            sure = here[What.ACTIVATION].reshape(-1)
+            for what, into in ((What.WEIGHT_BEFORE, gain), (What.BIAS, offset)):
+                if slots[what][0] != EMPTY:
+                    part = taken(what)[:, : shape[1]]
+                    into[:, : part.shape[1]] = part
+                    into[:, part.shape[1] :] = np.nan
+                    sure = sure & here[what].reshape(-1)
+            gain[~sure] = np.nan
+            told = of_batch(x, y, gain, offset, eps, samples=_samples(slot))
+        if _is_whole(slot):
+            plain = of_slice(x[..., : shape[1]])
+            unknown = np.isnan(told.mean).all(axis=1, keepdims=True)
+            told = Channels(
+                np.where(unknown, plain.mean, told.mean),
+                np.where(unknown, plain.variance, told.variance),
+                np.where(unknown, plain.noise, told.noise),
+            )
+        center, scale = center[:, : shape[1]], scale[:, : shape[1]] + eps
+        away = np.maximum((told.mean - center) ** 2 - told.noise, 0.0) / scale
+        table.put("norm_shift", subjects, _median(away), known)
+        table.put("norm_ratio", subjects, _median((told.variance + eps) / scale), known)
+
+
+_NEEDED = (What.LAYER_INPUT, What.RUNNING_MEAN, What.RUNNING_VAR)
+_SHOWN = (*_NEEDED, What.ACTIVATION, What.WEIGHT_BEFORE, What.BIAS)
+
+
+def of_slice(x: Reals) -> Channels:
+    """Mean and variance of each channel over a slice, (b, n, p, channels).
+
+    Positions of one sample are alike, so chance is judged by the means of samples.
+    """
+    wide = x.astype(np.float64)
+    by_sample = wide.mean(axis=2)
+    return Channels(
+        by_sample.mean(axis=1),
+        wide.var(axis=(1, 2)),
+        by_sample.var(axis=1, ddof=1) / x.shape[1],
+    )
+
+
+def of_batch(
+    x: Reals, y: Reals, gain: Doubles, offset: Doubles, eps: Doubles, *, samples: int
+) -> Channels:
+    """Mean and variance that a batch normalisation used, from its input and output.
+
+    x, y: (b, n, p, channels); gain and offset: (b, channels) its weight and bias; eps: (b, 1). NaN
+    where the output is no line of the input.
+    """
+    channels = gain.shape[1]
+    stride = max(1, x.shape[2] // _MOST_POSITIONS)
+    part = (slice(None), slice(_MOST_ROWS), slice(None, None, stride), slice(channels))
+    wide, out = x[part].astype(np.float64), y[part].astype(np.float64)
+    by_sample = wide.mean(axis=2)
+    middle, out_middle = by_sample.mean(axis=1), out.mean(axis=(1, 2))
+    away = wide - middle[:, None, None]
+    out_away = out - out_middle[:, None, None]
+    square, out_square = (away**2).sum(axis=(1, 2)), (out_away**2).sum(axis=(1, 2))
+    product = (away * out_away).sum(axis=(1, 2))
+    slope = product / square
+    line = product**2 > _LINE * square * out_square
+    line &= (np.abs(gain) > _SMALLEST_WEIGHT) & np.isfinite(slope)
+    noise = by_sample.var(axis=1, ddof=1) / max(1, samples)
+    figures = (middle - (out_middle - offset) / slope, (gain / slope) ** 2 - eps, noise)
+    return Channels(*(np.where(line, figure, np.nan) for figure in figures))
+
+
+def _by_channel(x: Reals, axes: str) -> Reals:
+    """(b, *slice) -> (b, n samples, p positions, u channels)."""
+    samples = x.shape[1 + axes.index("n")] if "n" in axes else 1
+    rows = arrange.by_unit(x, axes)
+    return rows.reshape(len(x), samples, rows.shape[1] // max(1, samples), rows.shape[2])
+
+
+def _shape(plan: Plan, number: int) -> tuple[int, ...]:
+    return () if number == EMPTY else plan.slots[number].shape
+
+
+def _samples(slot: Slot) -> int:
+    """Samples in the whole batch."""
+    return slot.source[0] if slot.source else slot.shape[0]
+
+
+def _is_whole(slot: Slot) -> bool:
+    """Whether the slice shows all positions of its samples."""
+    if "p" not in slot.axes or not slot.source:
+        return True
+    positions = slot.source[2:] if slot.axes == "nup" else slot.source[1:-1]
+    return slot.shape[slot.axes.index("p")] >= int(np.prod(positions))
+
+
+def _median(values: Doubles) -> Doubles:
+    """Median over the channels that are known, (b, channels) -> (b,)."""
+    median = np.full(len(values), np.nan)
+    known = ~np.isnan(values)
+    some = known.any(axis=1)
+    if known.all():
+        median = np.median(values, axis=1)
+    elif some.any():
+        median[some] = np.nanmedian(values[some], axis=1)
+    return np.where(np.isfinite(median), median, np.nan)
