@@ -490,7 +490,7 @@ def test_the_page_of_a_flag_tells_onset_spread_evidence_cause_and_advice() -> No
         "why one update",
         "looked for",
         "2 of 4 rules",
-        "overfitting impossible: no evaluation pass seen",
+        "overfitting - impossible: no evaluation pass seen",
     ):
         assert part in picture
     assert all(width_of(row) == 100 for row in rows)

@@ -15,11 +15,11 @@ def coverage_rows(coverage: Sequence[Coverage], width: int) -> list[Row]:
     armed = [cover for cover in coverage if cover.state == "armed"]
     quick = [cover.kind for cover in armed if not cover.reason]
     rows: list[Row] = [[], heading("looked for", f"{len(armed)} of {len(coverage)} rules", width)]
-    rows += [[(f" {line}", "text")] for line in wrap(", ".join(quick), width - 2, 0) if line]
+    rows += [[(f" {line}", "text")] for line in wrap(", ".join(quick), width - 2, 8)]
     for cover in coverage:
         if cover.reason:
             look = "text" if cover.state == "armed" else "dim"
             state = "" if cover.state == "armed" else f"{cover.state}: "
-            text = wrap(f"{cover.kind}  {state}{cover.reason}", width - 2, 2)
-            rows += [[(f" {line}", look)] for line in text]
+            words = wrap(f"{cover.kind} - {state}{cover.reason}", width - 2, 3)
+            rows += [[(f" {line}", look)] for line in words]
     return [fit(row, width) for row in rows]

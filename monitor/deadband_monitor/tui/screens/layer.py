@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
+from deadband_monitor.tui.draw.gauge import sign
 from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
 from deadband_monitor.tui.draw.readings import table
 from deadband_monitor.tui.draw.text import count, figure, fit
@@ -65,14 +66,21 @@ class LayerScreen(RunScreen):
         if layer.parameters and not layer.trainable:
             facts.append("not trained")
         self.table.entitle(" · ".join([view.label(layer), *facts]))
-        rows = table(layer_items(view, row, trends=True), self.table.size.width, chosen=shown.name)
+        items = layer_items(view, row, trends=True)
+        if len(items) > self._most_rows:
+            items.sort(key=lambda item: not sign(item.metric, item.value, item.severity).strip())
+        rows = table(items, self.table.size.width, chosen=shown.name)
         self._make_room(len(rows))
         self.table.show(rows or [[("nothing measured here", "dim")]])
 
+    @property
+    def _most_rows(self) -> int:
+        """Readings that there is room for; with more of them, those out of band come first."""
+        return max(self.size.height - 2 - self.table.gutter.height - FEWEST_CHART_ROWS, 3)
+
     def _make_room(self, rows: int) -> None:
         """The table takes the rows it needs, the charts what is left."""
-        frame = self.table.gutter.height
-        height = min(max(rows, 1), max(self.size.height - 2 - frame - FEWEST_CHART_ROWS, 3)) + frame
+        height = min(max(rows, 1), self._most_rows) + self.table.gutter.height
         if height != self._table_height:
             self._table_height = height
             self.table.styles.height = height
