@@ -35,6 +35,8 @@ _NOT_APART = 1e-4
 """Squared distance, against the mean squared distance 2m of standardised rows, of a row and its own
 copy: float32 leaves 1e-6, jitter of 1 % of a standard deviation 1e-4."""
 
+_SELDOM = 4
+"""Once the store and half the memory are full, every fourth sample is looked at."""
 _STEEPEST = 1e30
 """Largest factor of a feature: float32 ends at 3e38."""
 
@@ -51,7 +53,7 @@ class Neighbours:
     def _forget(self, features: int, columns: int) -> None:
         self._raw: Floats = np.zeros((_STORED, features), dtype=np.float32)
         self._plain: Floats = np.zeros((_STORED, features), dtype=np.float32)
-        """The rows standardised by `_centre` and `_scale`, which follow every 512 new rows."""
+        """The rows standardised by `_centre` and `_scale`, which follow when half are new."""
         self._norms: Floats = np.zeros(_STORED, dtype=np.float32)
         self._targets: Doubles = np.zeros((_STORED, columns))
         self._keys: list[int | None] = [None] * _STORED
@@ -59,8 +61,12 @@ class Neighbours:
         self._next = 0
         self._seen = 0
         self._fresh = 0
+        self._due = 0
+        """Rows stored so far, and at how many of them all are standardised anew."""
         self._centre: Floats = np.zeros(features, dtype=np.float32)
         self._scale: Floats = np.zeros(features, dtype=np.float32)
+        self._turn = 0
+        self._last = np.nan
         self._first = 0
         """Rotates over the rows of a batch, of which only some are compared."""
         self._compared = 0.0
@@ -76,21 +82,29 @@ class Neighbours:
         kind, targets, labelled = _comparable(found)
         if len(targets) != labelled.sum() or len(labelled) != len(rows):
             return np.nan
-        rows = rows[labelled][:, evenly(rows.shape[1], _FEATURES)].astype(np.float32)
-        keys = [key for key, known in zip(keys, labelled.tolist(), strict=True) if known]
+        rows = rows[:, evenly(rows.shape[1], _FEATURES)].astype(np.float32)
+        if not labelled.all():
+            rows = rows[labelled]
+            keys = [key for key, known in zip(keys, labelled.tolist(), strict=True) if known]
         shape = (rows.shape[1], targets.shape[1])
         if (kind, shape) != (self._kind, (self._raw.shape[1], self._targets.shape[1])):
             self._kind = kind
             self._forget(*shape)
+        self._turn += 1
+        settled = len(self._place) == _STORED and self._compared >= _MEMORY / 2
+        if settled and self._turn % _SELDOM:
+            return self._last
         if self._seen + len(rows) >= _FEWEST_ROWS and len(self._place) >= _FEWEST_DIFFERENT:
             self._compare(rows, keys, targets)
         self._store(rows, keys, targets)
-        return self._agreement()
+        self._last = self._agreement()
+        return self._last
 
     def _compare(self, rows: Floats, keys: list[int], targets: Doubles) -> None:
         stored = len(self._place)
-        if not self._fresh or self._fresh >= _STORED:
+        if self._fresh >= self._due:
             self._standardise()
+            self._due = self._fresh + stored
         many = max(1, min(len(rows), _WORK // (_STORED * max(rows.shape[1], 1))))
         chosen = (self._first + np.arange(many)) % len(rows)
         self._first += many
@@ -167,7 +181,6 @@ class Neighbours:
         self._scale = np.minimum(scale, _STEEPEST).astype(np.float32)
         plain = self._standard(self._raw)
         self._plain, self._norms = plain, np.einsum("nm,nm->n", plain, plain)
-        self._fresh = 1
 
 
 def _comparable(found: Labels | YesNo | Targets) -> tuple[str, Doubles, Mask]:
