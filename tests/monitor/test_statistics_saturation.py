@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from statistics_frames import Bench, of_layer
 
-from deadband.wire import Layer
-from deadband_monitor.statistics import arrange
+from deadband.wire import Layer, What
+from deadband_monitor.statistics import Statistician, arrange
 from deadband_monitor.statistics.saturation import (
+    choice_entropy,
     ends,
     ever_positive,
     saturation,
@@ -108,3 +111,78 @@ def test_axes_put_samples_and_units_where_they_belong() -> None:
     assert arrange.by_unit(flat, "n").shape == (2, 3, 1)
     assert arrange.by_unit(np.zeros((2, 0, 4), dtype=np.float32), "nu").shape == (2, 0, 4)
     assert arrange.by_unit(np.zeros((2, 4, 0), dtype=np.float32), "nu").shape == (2, 4, 0)
+
+
+FUNCTIONS = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "hardtanh": torch.nn.functional.hardtanh,
+    "hardsigmoid": torch.nn.functional.hardsigmoid,
+    "relu6": torch.nn.functional.relu6,
+    "gelu": torch.nn.functional.gelu,
+}
+STEEPEST = {"tanh": 1.0, "sigmoid": 0.25, "hardtanh": 1.0, "hardsigmoid": 1 / 6, "relu6": 1.0}
+
+
+def of_output(
+    x: np.ndarray, activation: str, metric: str, axes: str = "nu", kind: str = "x"
+) -> float:
+    bench = Bench([of(activation, kind=kind)])
+    bench.add(What.ACTIVATION, 0, x.shape, axes)
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    (found,) = statistician.measure([bench.frame(1, {(What.ACTIVATION, 0): x})])
+    return of_layer(found, metric)
+
+
+@pytest.mark.parametrize("activation", STEEPEST)
+@pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])
+def test_mean_slope_is_what_autograd_says(activation: str, scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = (scale * torch.randn(40, 30, generator=generator)).requires_grad_()
+    y = FUNCTIONS[activation](x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    expected = float(slope.mean()) / STEEPEST[activation]
+    found = of_output(y.detach().numpy(), activation, "mean_slope")
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_slopes_that_outputs_do_not_tell_are_not_guessed() -> None:
+    x = np.random.default_rng(0).uniform(0, 1, size=(20, 5)).astype(np.float32)
+    assert np.isnan(of_output(x, "gelu", "mean_slope"))
+    assert np.isnan(of_output(x, "softmax", "mean_slope"))
+    assert np.isnan(of_output(x, "tanh", "mean_slope", kind="LSTM"))
+
+
+def slow_choices(x: np.ndarray) -> float:
+    _, counts = np.unique(x.argmax(axis=1), return_counts=True)
+    share = counts / counts.sum()
+    return float(-(share * np.log(share)).sum() / np.log(min(x.shape)))
+
+
+@pytest.mark.parametrize("shape", [(8, 4), (32, 10), (10, 64)])
+def test_choice_entropy_agrees_with_its_definition(shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(1).normal(size=(3, *shape))
+    x[:, :, 0] += 1.0
+    x = (np.exp(x) / np.exp(x).sum(axis=2, keepdims=True)).astype(np.float32)
+    assert choice_entropy(x) == pytest.approx([slow_choices(rows) for rows in x])
+    x[1, :, 2] = 9.0
+    assert choice_entropy(x)[1] == 0.0
+
+
+def test_positions_choose_as_rows_do_and_a_cut_softmax_chooses_unseen() -> None:
+    x = np.random.default_rng(2).uniform(size=(4, 3, 6)).astype(np.float32)
+    found = of_output(x, "softmax", "choice_entropy", "npu")
+    assert found == pytest.approx(slow_choices(x.reshape(12, 6)))
+    bench = Bench([of("softmax")])
+    bench.add(What.ACTIVATION, 0, x.shape, "npu", source=(4, 3, 700))
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    (cut,) = statistician.measure([bench.frame(1, {(What.ACTIVATION, 0): x})])
+    assert np.isnan(of_layer(cut, "choice_entropy"))
+
+
+def test_a_uniform_router_has_not_chosen() -> None:
+    uniform = np.full((1, 32, 8), 1 / 8, dtype=np.float32)
+    assert np.isnan(choice_entropy(uniform)[0])
+    assert np.isnan(choice_entropy(np.eye(7, dtype=np.float32)[None])[0])

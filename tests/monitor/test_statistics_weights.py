@@ -107,20 +107,29 @@ def test_growth_from_zero_is_not_a_number() -> None:
     assert np.isnan(weights.growth(np.ones(1), np.zeros(1))[0])
 
 
+def ratio_of(before: np.ndarray, after: np.ndarray) -> float:
+    _, square = weights.changes(before, after)
+    return float(weights.update_ratio(square, mean_square(before), fan(before.shape[2]))[0])
+
+
 def test_update_ratio_agrees_with_its_definition_and_has_a_floor() -> None:
     before = RNG.normal(size=(1, 10, 20)).astype(np.float32)
     after = (before + 0.01 * RNG.normal(size=before.shape)).astype(np.float32)
-    square = mean_square(before)
     change = after.astype(np.float64) - before
     expected = np.sqrt((change**2).mean()) / np.sqrt((before.astype(np.float64) ** 2).mean())
-    found = weights.update_ratio(before, after, square, fan(20))[0]
+    found = ratio_of(before, after)
     assert found == pytest.approx(expected, rel=1e-4)
-    assert weights.update_ratio(before, before, square, fan(20))[0] == 0.0
+    assert ratio_of(before, before) == 0.0
 
     zero = np.zeros_like(before)
-    found = weights.update_ratio(zero, after, mean_square(zero), fan(20))[0]
     rms = np.sqrt((after.astype(np.float64) ** 2).mean())
-    assert found == pytest.approx(rms * np.sqrt(60), rel=1e-4)
+    assert ratio_of(zero, after) == pytest.approx(rms * np.sqrt(60), rel=1e-4)
+
+
+def test_a_change_that_float32_does_not_hold_still_has_a_size() -> None:
+    large = np.full((1, 4, 5), 3e38, dtype=np.float32)
+    _, square = weights.changes(-large, large)
+    assert square[0] == pytest.approx(6e38**2, rel=1e-5)
 
 
 def test_update_ratio_of_an_embedding_counts_the_rows_that_were_looked_up() -> None:
@@ -128,10 +137,9 @@ def test_update_ratio_of_an_embedding_counts_the_rows_that_were_looked_up() -> N
     after = before.copy()
     after[0, 2] *= 1.5
     touched = np.zeros((1, 10), dtype=np.bool_)
-    nothing = weights.update_ratio(before, after, mean_square(before), fan(20), touched)
-    assert np.isnan(nothing[0])
+    assert np.isnan(weights.update_ratio_of_rows(before, after, fan(20), touched)[0])
     touched[0, 2] = True
-    found = weights.update_ratio(before, after, mean_square(before), fan(20), touched)
+    found = weights.update_ratio_of_rows(before, after, fan(20), touched)
     assert found[0] == pytest.approx(0.5, rel=1e-5)
 
 
