@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pictures import LARGE, SMALL, app_on, collapsed, healthy, recorded, shown
 
+from deadband_monitor.metrics import LAYER_METRICS
 from deadband_monitor.tui.app import DeadbandApp
 from deadband_monitor.tui.keys import HEAT_METRICS, KEYS, bindings, groups, key_line
 from deadband_monitor.tui.screens.dashboard import DashboardScreen
@@ -62,7 +63,7 @@ async def test_m_goes_through_all_metrics() -> None:
         await pilot.press("m")
         assert app.view.metric.name == "out_rms"
         await pilot.press("M", "M")
-        assert app.view.metric.name == "bias_mean"
+        assert app.view.metric.name == LAYER_METRICS[-1].name
 
 
 async def test_brackets_zoom_to_the_newest_steps_and_back() -> None:
