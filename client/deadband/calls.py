@@ -177,9 +177,10 @@ class LayerCapture:
     # --- Cells and descriptions ------------------------------------------------------------------
 
     def _model_cell(self, root: Root, what: What, tensor: Tensor) -> None:
-        cell = self._cell_of(
-            root.entry.cells, what, tensor, INPUT if what is What.INPUT else OUTPUT
-        )
+        if what is What.INPUT:
+            cell = self._cell_of(root.entry.cells, what, tensor, INPUT)
+        else:
+            cell = self._cell_of(root.entry.cells, what, tensor, OUTPUT, root.output_layout)
         if cell is not None and not cell.filled:
             cell.take(tensor)
 

@@ -13,27 +13,21 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
 from deadband import compiling, layers
-from deadband.calls import LayerCapture
-from deadband.cells import Cell
-from deadband.descriptions import parameter_layer
-from deadband.device import on_host
 from deadband.functional import FunctionalActivations
 from deadband.hooks import gate_entry, pre_entry, root_entry
-from deadband.recorder import Entry, ModelEntry, Recorder
+from deadband.recorder import ModelEntry, Recorder
 from deadband.regions import OUTPUT
-from deadband.roots import Probe, Root
-from deadband.weights import MOST_LEFT, WeightTap, copy_after, copy_before
+from deadband.roots import Probe, Root, Shown
+from deadband.targets import LossListener
+from deadband.updates import UpdateCapture
+from deadband.weights import copy_before
 from deadband.wire import What
 
-_SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
-_GRADIENTS = _SCALED | {What.WEIGHT_GRAD}
 
-
-class ModelCapture(LayerCapture):
+class ModelCapture(UpdateCapture):
     """Copies what a sampled step shows of the models.
 
     Args:
@@ -42,6 +36,7 @@ class ModelCapture(LayerCapture):
         holds: whether an optimiser holds the parameter.
         knows_optimiser: whether any is known, so that its step will be seen.
         forward_begins: called ahead of the first training forward of an armed step.
+        step: the number of the step that is over by now.
     """
 
     def __init__(
@@ -52,14 +47,15 @@ class ModelCapture(LayerCapture):
         holds: Callable[[Any], bool],
         knows_optimiser: Callable[[], bool],
         forward_begins: Callable[[], None],
+        step: Callable[[], int],
     ) -> None:
         super().__init__(recorder, holds)
         self._knows_optimiser = knows_optimiser
         self._forward_begins = forward_begins
         self._gate = gate_entry(self._at_gate)
         compiling.listen(self.compile_begins)
-        self.roots: list[Root] = []
         self._by_id: dict[int, Root] = {}
+        self.losses = LossListener(self.roots, recorder, self, step)
         for name, module in models.items():
             self.add(name, module)
 
@@ -100,10 +96,10 @@ class ModelCapture(LayerCapture):
         self.generation += 1
         self.spent_s = 0.0
         self.armed = True
+        self.losses.arm()
         for root in self.roots:
             self._leave(root)
-            root.seen = root.rootless = False
-            root.left.begin()
+            root.begin()
             if compiling.in_play():
                 root.look_for_compiled()
         self.await_forward()
@@ -111,6 +107,7 @@ class ModelCapture(LayerCapture):
     def disarm(self) -> None:
         """The step is over; nothing of ours is left in any model."""
         self.armed = False
+        self.losses.disarm()
         self._gate.take()
         for root in self.roots:
             self._leave(root)
@@ -121,6 +118,7 @@ class ModelCapture(LayerCapture):
     def close(self) -> None:
         """Listen no more."""
         self.disarm()
+        self.losses.close()
         compiling.ignore(self.compile_begins)
 
     def await_forward(self) -> None:
@@ -137,86 +135,6 @@ class ModelCapture(LayerCapture):
         if self._gate.is_in:
             self._gate.take()
             self.await_forward()
-
-    def backward_begins(self) -> None:
-        """A loss is about to be back-propagated."""
-        start = perf_counter()
-        try:
-            for root in self.roots:
-                if root.seen and not root.left.taken:
-                    root.left.note(self._taps_of(root)[:MOST_LEFT])
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    def _output_gradient(self, root: Root, tensor: Tensor, cell: Cell | None) -> None:
-        """Await the gradient of a model's output."""
-        generation = self.generation
-
-        def came(gradient: Tensor) -> None:
-            if generation == self.generation and self.armed and not root.left.taken:
-                self._model_backward(root)
-            if cell is not None:
-                self._gradient_came(cell, generation, gradient)
-
-        tensor.register_hook(came)
-
-    def _model_backward(self, root: Root) -> None:
-        start = perf_counter()
-        try:
-            root.left.copy(self._taps_of(root)[:MOST_LEFT])
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    def before_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
-        """An optimiser is about to step."""
-        start = perf_counter()
-        try:
-            copy_before(self._taps(optimizer), gradients=gradients)
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    def after_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
-        """It has stepped; `gradients` where a closure made them within the step."""
-        start = perf_counter()
-        try:
-            copy_after(self._taps(optimizer), gradients=gradients)
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    def without_update(self, *, left_out: bool) -> None:
-        """The step ends, and no optimiser that we know of has stepped in it."""
-        start = perf_counter()
-        try:
-            taps = self._taps(None)
-            if left_out:
-                copy_before(taps, gradients=False)
-            copy_after(taps, gradients=not left_out)
-        except Exception as error:
-            self.failed(error)
-        self.spent_s += perf_counter() - start
-
-    def drop_gradients(self) -> None:
-        """They overflowed under the scale of a GradScaler: they say nothing of the run."""
-        for cell in self.recorder.cells():
-            if cell.what in _GRADIENTS:
-                cell.filled = False
-
-    def unscale(self, scale: Tensor) -> None:
-        """Gradients of outputs were taken under a GradScaler's scale; weights' were not."""
-        try:
-            flying = on_host([scale])[0]
-            for cell in self.recorder.cells():
-                if cell.filled and cell.what in _SCALED:
-                    if cell.on_device:
-                        cell.divisor = flying
-                    else:
-                        cell.dest.div_(flying)
-        except Exception as error:
-            self.failed(error)
 
     def heard_loss(self, kind: str) -> None:
         """The kind of a loss was recognised."""
@@ -253,6 +171,7 @@ class ModelCapture(LayerCapture):
         if not module.training and not root.takes_eval:
             root.eval_seen = True
             return False
+        root.trained = root.trained or module.training
         return True
 
     def _at_stranger(self, module: nn.Module, start: float) -> None:
@@ -312,8 +231,12 @@ class ModelCapture(LayerCapture):
             tensor = layers.first_tensor(output)
             if tensor is not None and tensor.is_floating_point():
                 self._model_cell(root, What.OUTPUT, tensor)
+                root.shown = Shown(tensor)
+                self.losses.forward_done(root)
                 if tensor.requires_grad:
-                    cell = self._cell_of(root.entry.cells, What.OUTPUT_GRAD, tensor, OUTPUT)
+                    cell = self._cell_of(
+                        root.entry.cells, What.OUTPUT_GRAD, tensor, OUTPUT, root.output_layout
+                    )
                     self._output_gradient(root, tensor, cell)
         except Exception as error:
             self.failed(error)
@@ -353,46 +276,3 @@ class ModelCapture(LayerCapture):
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
-
-    # --- Weights ---------------------------------------------------------------------------------
-
-    def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
-        """Weights that this optimiser moves, or that none holds; None: all."""
-        held = None
-        if optimizer is not None:
-            held = {id(each) for group in optimizer.param_groups for each in group["params"]}
-        chosen = []
-        for root in self.roots:
-            for tap in self._taps_of(root):
-                parameter = tap.parameter
-                if held is None or id(parameter) in held or not self._holds(parameter):
-                    chosen.append(tap)
-        return chosen
-
-    def _taps_of(self, root: Root) -> list[WeightTap]:
-        if root.taps is None:
-            root.taps = self._make_taps(root)
-        return root.taps
-
-    def _make_taps(self, root: Root) -> list[WeightTap]:
-        taps = []
-        for probe in root.probes:
-            place = layers.weight_place(probe.module)
-            if place is None:
-                continue
-            if not probe.entries:
-                probe.entries.append(self._entry(root, probe.path, probe.module))
-            taps.append(
-                WeightTap(
-                    probe.entries[0],
-                    *place,
-                    bias=layers.bias_place(probe.module),
-                    transposed=layers.is_transposed(probe.module),
-                )
-            )
-        for name, table, key in layers.loose_parameters(root.plain):
-            entry = Entry(name=name, model=root.name)
-            entry.describe = partial(parameter_layer, entry, table[key], self._holds)
-            self.recorder.add(entry)
-            taps.append(WeightTap(entry, table, key))
-        return taps

@@ -63,8 +63,15 @@ def parameter_layer(entry: Entry, parameter: Tensor, holds: Holds) -> Layer:
     )
 
 
-def model_of(name: str, module: nn.Module, *, compiled: bool, loss: str) -> Model:
-    """A watched model."""
+def model_of(
+    name: str,
+    module: nn.Module,
+    *,
+    compiled: bool,
+    loss: str,
+    loss_shapes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> Model:
+    """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
     return Model(
         name=name,
@@ -73,4 +80,6 @@ def model_of(name: str, module: nn.Module, *, compiled: bool, loss: str) -> Mode
         trainable=sum(each.numel() for each in parameters if each.requires_grad),
         compiled=compiled,
         loss=loss,
+        loss_input=loss_shapes[0],
+        loss_target=loss_shapes[1],
     )

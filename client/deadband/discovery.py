@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from deadband import compiling, settings
+from deadband import compiling, losscalls, settings
 from deadband.hooks import gate_entry
 from deadband.identity import identify
 from deadband.watching import Watch
@@ -37,6 +37,9 @@ class Discovery:
         """The handle of the hook that waits for an optimiser's step where models are compiled."""
         self._awaits_step = False
         compiling.listen(self._compile_begins)
+        # From the start, though nothing is to be heard yet: code that is compiled around a loss
+        # would be compiled again if the loss function changed later.
+        losscalls.listen(self)
         self._original = Optimizer.__init__
         self._listen_to_optimisers()
 
@@ -46,9 +49,13 @@ class Discovery:
         if self._steps is not None:
             self._steps.remove()
         compiling.ignore(self._compile_begins)
+        losscalls.ignore(self)
         Optimizer.__init__ = self._original  # type: ignore[method-assign]
         if self.watch is not None:
             self.watch.close()
+
+    def heard(self, call: losscalls.LossCall) -> None:
+        """A loss was computed without gradients: the watch's business."""
 
     def _listen_to_optimisers(self) -> None:
         original = self._original

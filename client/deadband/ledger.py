@@ -29,6 +29,11 @@ class Ledger:
                 points = self._scalars[name] = deque(maxlen=LOSS_CAPACITY)
             points.append((step, kept(value)))
 
+    @property
+    def has_scalars(self) -> bool:
+        """Whether any came since they were taken."""
+        return any(self._scalars.values())
+
     def take_losses(self, step: int) -> tuple[int, list[Any]]:
         """First step and losses up to `step`, as they were given; the ledger is empty after."""
         losses = list(self.losses)

@@ -170,8 +170,8 @@ class Recorder:
         return True
 
     def write_rest(self, step: int, time: float, ledger: Ledger) -> None:
-        """Write the losses since the last sample as a frame that measures nothing."""
-        if self.plan is not None and ledger.losses:
+        """Write the losses and scalars since the last sample as a frame that measures nothing."""
+        if self.plan is not None and (ledger.losses or ledger.has_scalars):
             self.begin()
             if self.write(step, time, ledger, skipped=False, cost_s=0.0):
                 self.samples -= 1

@@ -40,6 +40,8 @@ class Layout(Enum):
     TIME_FIRST = "time first"  # (positions, samples, units)
     SAMPLES = "samples"  # (samples,)
     UNITS = "units"  # (units,)
+    LABELS = "labels"  # (samples, ..., positions): class ids of rows that have their units last
+    LABEL_MAP = "label map"  # (samples, pixels...): class ids of rows that are channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
     """The part of a tensor of this shape that is copied; None where there is nothing to copy."""
     if not shape or 0 in shape:
         return None
+    if layout is Layout.LABELS or layout is Layout.LABEL_MAP:
+        return _labels(shape, layout, limits)
     if len(shape) == 1:
         return _vector(shape[0], layout, limits)
     if layout is Layout.CHANNELS and len(shape) > 2:
@@ -91,6 +95,25 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
     middles = tuple(size // 2 for size in shape[1:-2])
     picked = (rows, count, features)
     return Region((slice(rows), *middles, spread, slice(features)), picked, picked, "npu")
+
+
+def _labels(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region | None:
+    """The rows and positions that an output with one unit more would have shown."""
+    axis = 1 if layout is Layout.LABEL_MAP and len(shape) > 1 else len(shape)
+    whole = (*shape[:axis], 1, *shape[axis:])
+    region = region_of(whole, Layout.CHANNELS if axis == 1 else Layout.UNITS_LAST, limits)
+    if region is None:
+        return None
+    place = region.axes.index("u")
+    # Axes in the middle of a deep tensor are picked by number, and give no axis of `picked`.
+    picked = list(region.picked)
+    del picked[sum(isinstance(each, slice) for each in region.index[:axis])]
+    return Region(
+        (*region.index[:axis], *region.index[axis + 1 :]),
+        tuple(picked),
+        (*region.shape[:place], *region.shape[place + 1 :]),
+        region.axes.replace("u", ""),
+    )
 
 
 def _vector(size: int, layout: Layout, limits: Limits) -> Region:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from deadband.compiling import compiled_insides, is_compiled
 from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
 from deadband.hooks import HookEntry, leaf_entry
+from deadband.losscalls import KINDS, LossCall
 from deadband.recorder import Entry, ModelEntry
+from deadband.regions import Layout
 from deadband.weights import LeftGradients, WeightTap
 from deadband.wire import Model
 
@@ -51,6 +54,17 @@ class Applied:
     result: Tensor
 
 
+class Shown:
+    """A root's output of this step, not kept alive."""
+
+    __slots__ = ("contiguous", "shape", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+        self.shape = tuple(tensor.shape)
+        self.contiguous = tensor.is_contiguous()
+
+
 class Root:
     """One watched model and where it stands in the step."""
 
@@ -85,7 +99,22 @@ class Root:
         self.uses_mode = not self.compiled and has_custom_forward(self.plain)
         self.look_for_compiled()
         self.mode: FunctionalActivations | None = None
+        self.trained = False
+        """Whether a training forward in training mode was ever seen."""
         self.loss = ""
+        """Kind of the loss, as autograd knows it."""
+        self.loss_call = ""
+        """Name of the loss function that was given the output."""
+        self.loss_shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+        self.loss_matched = 0
+        """How sure that is; the plan says what the surest call showed."""
+        self.matched = 0
+        """The same of this step."""
+        self.shown: Shown | None = None
+        self.pending: list[LossCall] = []
+        """Losses that were computed inside this forward."""
+        self.output_layout: Layout | None = None
+        """Known where a loss has shown which axis the classes lie along."""
         self.names: set[str] = set()
 
     def look_for_compiled(self) -> None:
@@ -109,7 +138,20 @@ class Root:
 
     def described(self) -> Model:
         """What the plan says of the model."""
-        return model_of(self.name, self.plain, compiled=self.compiled, loss=self.loss)
+        return model_of(
+            self.name,
+            self.plain,
+            compiled=self.compiled,
+            loss=self.loss or KINDS.get(self.loss_call, ""),
+            loss_shapes=self.loss_shapes,
+        )
+
+    def begin(self) -> None:
+        """A sampled step begins."""
+        self.seen = self.rootless = False
+        self.matched, self.shown = 0, None
+        self.pending.clear()
+        self.left.begin()
 
 
 def has_custom_forward(root: nn.Module) -> bool:

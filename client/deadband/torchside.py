@@ -37,6 +37,7 @@ class TorchSide:
         recorder: owns cells and layers.
         counting: what makes a step.
         end_step: ends the step, with its loss; `may_raise` says whether the user's errors may pass.
+        step: the number of the last step that was ended.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TorchSide:
         recorder: Recorder,
         counting: Counting,
         end_step: Callable[[Any, bool], None],
+        step: Callable[[], int],
     ) -> None:
         self.counting = counting
         self.armed = False
@@ -62,6 +64,7 @@ class TorchSide:
             holds=lambda parameter: self.optimisers.holds(parameter),
             knows_optimiser=lambda: bool(self.optimisers.known),
             forward_begins=self._forward_begins,
+            step=lambda: step() + self._pending,
         )
         self.optimisers = Optimisers(
             optimizers,

@@ -148,6 +148,7 @@ class Watch:
         try:
             if self._torch is not None:
                 self._torch.settle()
+                self._note_evaluations(self._torch)
             self._recorder.land(wait=True)
             self._recorder.write_rest(self._step, time.time(), self._ledger)
             self._recorder.land(wait=True)
@@ -244,6 +245,7 @@ class Watch:
                 left_out = torch.disarm()
                 hooks_cost_s = torch.capture.spent_s
                 self._ledger.note(self._step, torch.optimisers.learning_rates())
+                self._note_evaluations(torch)
             self._recorder.write(
                 self._step,
                 time.time(),
@@ -260,6 +262,10 @@ class Watch:
         )
         self._last = end
         self._timed = 0
+
+    def _note_evaluations(self, torch: TorchSide) -> None:
+        for step, loss in torch.capture.losses.evaluation.take():
+            self._ledger.note(step, {"eval_loss": loss})
 
     def _step_by_hand(self, loss: Any) -> Any:
         try:
@@ -286,6 +292,7 @@ class Watch:
                 recorder=self._recorder,
                 counting=Counting.BY_OPTIMISER if by_optimiser else Counting.UNKNOWN,
                 end_step=self._end_step,
+                step=lambda: self._step,
             )
         else:
             self._recorder.models.append(ModelEntry(name="model", describe=_bare_model))

@@ -90,4 +90,4 @@ class Frames:
         return points
 
 
-_MODELS = (What.INPUT, What.OUTPUT, What.OUTPUT_GRAD)
+_MODELS = (What.INPUT, What.OUTPUT, What.OUTPUT_GRAD, What.TARGET)

@@ -74,6 +74,7 @@ def train(watch: deadband.Watch, model: nn.Module, steps: int) -> None:
     import torch
 
     for _ in range(steps):
+        model.zero_grad()
         loss = model(torch.ones(3, 4)).sum()
         loss.backward()
         watch.step(loss=loss)

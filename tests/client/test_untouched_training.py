@@ -68,6 +68,7 @@ def train(*, watched: bool, every: int | None, evaluate: bool = True) -> tuple[b
                 model.eval()
                 with torch.no_grad():  # the transformer's fast path, unless hooks forbid it
                     outputs.append(model(x).clone())
+                    outputs.append(F.cross_entropy(outputs[-1], y))
                 model.train()
         if isinstance(watch, Watch):
             assert watch._recorder.samples > 0
@@ -152,7 +153,7 @@ def test_a_copy_of_a_compiled_model_knows_nothing_of_its_watch() -> None:
 
 def test_after_close_torch_is_as_it_was() -> None:
     backward, scale = torch.autograd.backward, torch.amp.GradScaler.scale
-    compiler = torch.compile
+    compiler, losses = torch.compile, F.cross_entropy.__code__
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     watch = deadband.watch(model, optimizer, every=1)
@@ -162,6 +163,7 @@ def test_after_close_torch_is_as_it_was() -> None:
     assert torch.autograd.backward is backward
     assert torch.amp.GradScaler.scale is scale
     assert torch.compile is compiler
+    assert F.cross_entropy.__code__ is losses
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
     watch.step(loss=1.0)

@@ -1,0 +1,255 @@
+"""What a loss compares a model's output with, and the losses of evaluation passes.
+
+Loss functions tell of their calls; here it is found out whose output the first argument is. Only
+calls that can be placed are used, and nothing is changed or waited for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from deadband import layers, losscalls
+from deadband.cells import make_cell
+from deadband.losscalls import LossCall
+from deadband.recorder import Recorder
+from deadband.regions import OUTPUT, Layout
+from deadband.roots import Root
+from deadband.wire import What
+
+_BY_CLASS = frozenset({"cross_entropy", "nll", "multi_margin"})
+"""Losses whose integer targets number the classes."""
+
+
+class Match(IntEnum):
+    """How sure it is that a loss was given the model's output."""
+
+    NONE = 0
+    ROWS = 1
+    """The only model of the step, and as many rows."""
+    SHAPE = 2
+    """The only model, and as many elements: a copy in another precision, a softmax of it."""
+    OUTPUT = 3
+    """The very tensor, or another look at the same memory."""
+
+
+class Books(Protocol):
+    """Where time and faults are counted."""
+
+    spent_s: float
+    armed: bool
+
+    def failed(self, error: Exception) -> None:
+        """Count a fault of ours."""
+
+
+class LossListener:
+    """Turns calls of loss functions into targets and evaluation losses.
+
+    Args:
+        roots: the watched models; the list may grow.
+        recorder: is told when the plan must say more.
+        books: of the capture.
+        step: the step that is over by now.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Root],
+        recorder: Recorder,
+        books: Books,
+        step: Callable[[], int],
+    ) -> None:
+        self.evaluation = EvaluationLosses()
+        self._roots = roots
+        self._recorder = recorder
+        self._books = books
+        self._step = step
+        losscalls.listen(self)
+
+    def arm(self) -> None:
+        """The step that begins now is sampled."""
+        losscalls.want(self, sampled=True)
+
+    def disarm(self) -> None:
+        """The sampled step is over."""
+        losscalls.want(self, sampled=False)
+
+    def close(self) -> None:
+        """Listen no more."""
+        losscalls.ignore(self)
+
+    def heard(self, call: LossCall) -> None:
+        """A loss was computed in a sampled step, or without gradients."""
+        start = perf_counter()
+        try:
+            if not torch.is_grad_enabled():
+                self._evaluated(call)
+            elif self._books.armed:
+                self._trained(call)
+        except Exception as error:
+            self._books.failed(error)
+        self._books.spent_s += perf_counter() - start
+
+    # --- Training --------------------------------------------------------------------------------
+
+    def forward_done(self, root: Root) -> None:
+        """The root's output is known: losses computed inside its forward can be placed."""
+        pending, root.pending = root.pending, []
+        for call in pending:
+            self._place(root, call, self._match(root, call))
+
+    def _trained(self, call: LossCall) -> None:
+        matches = [(self._match(root, call), root) for root in self._roots]
+        if matches:
+            match, root = max(matches, key=lambda each: each[0])
+            self._place(root, call, match)
+        for root in self._roots:
+            if root.inside and len(root.pending) < _MOST_PENDING:
+                root.pending.append(call)
+
+    def _match(self, root: Root, call: LossCall) -> Match:
+        shown = root.shown
+        if shown is None:
+            return Match.NONE
+        given, output = call.input, shown.tensor()
+        if output is not None and (
+            given is output
+            or (given.numel() == output.numel() and _memory(given) == _memory(output))
+        ):
+            return Match.OUTPUT
+        if sum(each.seen for each in self._roots) != 1:
+            return Match.NONE
+        if given.numel() == math.prod(shown.shape) and given.shape[-1:] == shown.shape[-1:]:
+            return Match.SHAPE
+        return Match.ROWS if given.shape[:1] == shown.shape[:1] else Match.NONE
+
+    def _place(self, root: Root, call: LossCall, match: Match) -> None:
+        """The surest call of the step wins; of equals, the first."""
+        if match <= root.matched:
+            return
+        root.matched = match
+        if match > root.loss_matched:
+            root.loss_matched = match
+            root.loss_call = call.name
+            root.loss_shapes = tuple(call.input.shape), tuple(call.target.shape)
+            self._recorder.changed = True
+        self._copy_target(root, call, match)
+
+    def _copy_target(self, root: Root, call: LossCall, match: Match) -> None:
+        output, shown = root.entry.cells.get(What.OUTPUT), root.shown
+        if output is None or shown is None or call.target.ndim == 0:
+            return
+        target, layout = call.target.detach(), output.layout
+        in_order = (
+            call.input.numel() == math.prod(shown.shape)
+            and call.input.is_contiguous()
+            and shown.contiguous
+        )
+        if call.kind in _BY_CLASS and not target.is_floating_point():
+            if (
+                call.input.shape == shown.shape
+                and target.ndim == 2
+                and layout is not Layout.CHANNELS
+            ):
+                # Classes lie along axis 1 of three: the output is channels over positions.
+                root.output_layout = layout = Layout.CHANNELS
+                for what in (What.OUTPUT, What.OUTPUT_GRAD, What.TARGET):
+                    root.entry.cells.pop(what, None)
+                self._recorder.changed = True
+                return  # from the next sample on
+            by_channels = layout is Layout.CHANNELS
+            rows = (shown.shape[0], *shown.shape[2:]) if by_channels else shown.shape[:-1]
+            layout = Layout.LABEL_MAP if by_channels else Layout.LABELS
+            if target.shape != rows:
+                if not in_order and target.shape != rows[:1]:
+                    return
+                if in_order and target.numel() == math.prod(rows) and not by_channels:
+                    target = target.reshape(rows)
+                elif target.ndim != 1 or target.shape[0] != shown.shape[0]:
+                    return
+        elif target.shape == call.input.shape and in_order:
+            target = target.reshape(shown.shape)
+        elif target.shape != shown.shape:
+            if target.shape[0] != shown.shape[0] or call.input.shape != shown.shape:
+                return
+            layout = Layout.SAMPLES if target.ndim == 1 else layers.follow(target, None)
+        cells = root.entry.cells
+        cell = cells.get(What.TARGET)
+        if cell is None or (cell.layout is not layout and match >= root.loss_matched):
+            cell = make_cell(What.TARGET, target, layout, OUTPUT)
+            if cell is None:
+                return
+            cells[What.TARGET] = cell
+            self._recorder.changed = True
+        elif cell.layout is not layout:
+            return
+        cell.take(target)
+
+    # --- Evaluation ------------------------------------------------------------------------------
+
+    def _evaluated(self, call: LossCall) -> None:
+        """Without gradients, by the loss of training, and with every trained model in eval mode."""
+        trained = [root for root in self._roots if root.trained]
+        if not any(root.loss_call == call.name for root in trained):
+            return
+        if any(root.plain.training or root.takes_eval for root in trained):
+            return
+        rows = int(call.input.shape[0]) if call.input.ndim else 1
+        value = call.result.detach()
+        if call.reduction == "sum":
+            value = value / max(1, rows)
+        elif value.numel() != 1:
+            value = value.float().mean()
+        self.evaluation.add(self._step(), value, rows)
+
+
+_MOST_PENDING = 8
+"""Losses computed inside one forward that are looked at."""
+
+
+class EvaluationLosses:
+    """Mean losses of evaluation passes: all batches after one step are one point."""
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._sum: Any = None
+        self._rows = 0
+        self._done: list[tuple[int, Any]] = []
+
+    def add(self, step: int, value: Tensor, rows: int) -> None:
+        """One more batch. A figure on a device stays there."""
+        if step != self._at:
+            self._finish()
+            self._at = step
+        weighed = value.item() * rows if value.is_cpu else value.float().reshape(()) * rows
+        if _device(weighed) != _device(self._sum) and self._sum is not None:
+            weighed = float(weighed)  # models on several devices: rare enough to wait for
+            self._sum = float(self._sum)
+        self._sum = weighed if self._sum is None else self._sum + weighed
+        self._rows += rows
+
+    def take(self) -> list[tuple[int, Any]]:
+        """All points since the last call: step, mean."""
+        self._finish()
+        done, self._done = self._done, []
+        return done
+
+    def _finish(self) -> None:
+        if self._sum is not None:
+            self._done.append((self._at, self._sum / max(1, self._rows)))
+            self._sum, self._rows = None, 0
+
+
+def _device(value: Any) -> Any:
+    return getattr(value, "device", None)
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

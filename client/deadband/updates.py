@@ -1,0 +1,160 @@
+"""What is copied of a step's backward pass and update: gradients and weights, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from deadband import layers
+from deadband.calls import LayerCapture
+from deadband.cells import Cell
+from deadband.descriptions import parameter_layer
+from deadband.device import on_host
+from deadband.recorder import Entry, Recorder
+from deadband.roots import Root
+from deadband.weights import MOST_LEFT, WeightTap, copy_after, copy_before
+from deadband.wire import What
+
+_SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
+_GRADIENTS = _SCALED | {What.WEIGHT_GRAD}
+
+
+class UpdateCapture(LayerCapture):
+    """Copies what a sampled step does to the weights.
+
+    Args:
+        recorder: owns cells and layers.
+        holds: whether an optimiser holds the parameter.
+    """
+
+    def __init__(self, recorder: Recorder, holds: Callable[[Any], bool]) -> None:
+        super().__init__(recorder, holds)
+        self.roots: list[Root] = []
+
+    def backward_begins(self) -> None:
+        """A loss is about to be back-propagated."""
+        start = perf_counter()
+        try:
+            for root in self.roots:
+                if root.seen and not root.left.taken:
+                    root.left.note(self._taps_of(root)[:MOST_LEFT])
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _model_backward(self, root: Root) -> None:
+        start = perf_counter()
+        try:
+            root.left.copy(self._taps_of(root)[:MOST_LEFT])
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def before_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
+        """An optimiser is about to step."""
+        start = perf_counter()
+        try:
+            copy_before(self._taps(optimizer), gradients=gradients)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def after_update(self, optimizer: Optimizer, *, gradients: bool) -> None:
+        """It has stepped; `gradients` where a closure made them within the step."""
+        start = perf_counter()
+        try:
+            copy_after(self._taps(optimizer), gradients=gradients)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def without_update(self, *, left_out: bool) -> None:
+        """The step ends, and no optimiser that we know of has stepped in it."""
+        start = perf_counter()
+        try:
+            taps = self._taps(None)
+            if left_out:
+                copy_before(taps, gradients=False)
+            copy_after(taps, gradients=not left_out)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def drop_gradients(self) -> None:
+        """They overflowed under the scale of a GradScaler: they say nothing of the run."""
+        for cell in self.recorder.cells():
+            if cell.what in _GRADIENTS:
+                cell.filled = False
+
+    def unscale(self, scale: Tensor) -> None:
+        """Gradients of outputs were taken under a GradScaler's scale; weights' were not."""
+        try:
+            flying = on_host([scale])[0]
+            for cell in self.recorder.cells():
+                if cell.filled and cell.what in _SCALED:
+                    if cell.on_device:
+                        cell.divisor = flying
+                    else:
+                        cell.dest.div_(flying)
+        except Exception as error:
+            self.failed(error)
+
+    # --- Inside ----------------------------------------------------------------------------------
+
+    def _output_gradient(self, root: Root, tensor: Tensor, cell: Cell | None) -> None:
+        """Await the gradient of a model's output."""
+        generation = self.generation
+
+        def came(gradient: Tensor) -> None:
+            if generation == self.generation and self.armed and not root.left.taken:
+                self._model_backward(root)
+            if cell is not None:
+                self._gradient_came(cell, generation, gradient)
+
+        tensor.register_hook(came)
+
+    def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
+        """Weights that this optimiser moves, or that none holds; None: all."""
+        held = None
+        if optimizer is not None:
+            held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+        chosen = []
+        for root in self.roots:
+            for tap in self._taps_of(root):
+                parameter = tap.parameter
+                if held is None or id(parameter) in held or not self._holds(parameter):
+                    chosen.append(tap)
+        return chosen
+
+    def _taps_of(self, root: Root) -> list[WeightTap]:
+        if root.taps is None:
+            root.taps = self._make_taps(root)
+        return root.taps
+
+    def _make_taps(self, root: Root) -> list[WeightTap]:
+        taps = []
+        for probe in root.probes:
+            place = layers.weight_place(probe.module)
+            if place is None:
+                continue
+            if not probe.entries:
+                probe.entries.append(self._entry(root, probe.path, probe.module))
+            taps.append(
+                WeightTap(
+                    probe.entries[0],
+                    *place,
+                    bias=layers.bias_place(probe.module),
+                    transposed=layers.is_transposed(probe.module),
+                )
+            )
+        for name, table, key in layers.loose_parameters(root.plain):
+            entry = Entry(name=name, model=root.name)
+            entry.describe = partial(parameter_layer, entry, table[key], self._holds)
+            self.recorder.add(entry)
+            taps.append(WeightTap(entry, table, key))
+        return taps
