@@ -1,4 +1,4 @@
-"""The rule on the loss itself."""
+"""The rule on the loss itself: above its start, back where it began, or below what it can be."""
 
 from __future__ import annotations
 
@@ -9,25 +9,71 @@ import numpy as np
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.trend import LevelShift
+
+NEVER_NEGATIVE = frozenset({"cross_entropy", "nll", "bce", "bce_logits"})
+"""Losses that are minus the logarithm of a probability."""
 
 
 class LossDivergence(ModelRule):
-    """The loss lies above where it began and above what a constant answer would give."""
+    """The loss lies above a constant answer's, lost what it had gained, or is impossible."""
 
     kind = "loss-divergence"
-    samples_to_open = 5
     needs = ("loss",)
-    grace_steps = 50
+    grace_steps = 1
+
+    START_GRACE = 50
+    """Steps within which a loss above its start may be a catapult (to 80 times, in a run that then
+    learnt well)."""
+    LOST = 0.3
+    """Share of the gain that must be gone for a warning: late in training a loss of 1e-3 that rises
+    to 1e-2 and comes back is everyday (Adam, batches of 32), and is 0.4 % of the gain."""
+    RUINED = 0.8
+    """Share that makes it a failure, once it has lasted forty steps: warm restarts and catapults
+    are back within twenty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shifts: dict[str, LevelShift] = {}
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        fresh, first = past.loss.fresh, past.loss.first
-        if layout.several_models or seen.step < self.grace_steps or not first > 0:
+        if layout.several_models or not math.isfinite(past.loss.fresh):
             return None
+        index = [m.name for m in layout.models].index(model.name)
+        if layout.models[index].loss in NEVER_NEGATIVE and past.loss.fresh < 0:
+            return self._negative(past)
+        if not past.loss.first > 0:
+            return None
+        start, back = self._above_start(seen, past, model), self._set_back(seen, past, model)
+        if start is None:
+            return back
+        if back.active and (not start.active or start.severity == "warning"):
+            return back
+        return start if start.active or not start.clear else back
+
+    def _negative(self, past: Past) -> Judgement:
+        fresh = past.loss.fresh
+        # Given probabilities instead of their logarithms it stays above -1 and still trains.
+        return Judgement(
+            active=True,
+            clear=False,
+            severity="critical" if fresh < -1 else "warning",
+            message=f"the loss is {fresh:.3g}: minus the logarithm of a probability is never "
+            "negative",
+            evidence={"loss": fresh},
+            onset_step=past.loss.below_since(0.0),
+        )
+
+    def _above_start(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """The loss stands above where it began and above what a constant answer would give."""
+        fresh, first = past.loss.fresh, past.loss.first
         constant = model.value("loss_constant")
         level = float(np.fmax(constant, first))
+        if seen.step < self.START_GRACE:
+            return None
         # Without labels the level of a constant answer is unknown, and some objectives are annealed
         # upwards: only a ten-fold rise counts then.
         factor = 1.5 if math.isfinite(constant) else 10.0
@@ -44,4 +90,33 @@ class LossDivergence(ModelRule):
             severity=severity,
             message=f"the loss stands at {fresh:.3g}, {fresh / level:.2g} times its start",
             evidence={"loss": fresh, "loss_constant": constant if constant == constant else first},
+            onset_step=past.loss.above_since(factor * level),
         )
+
+    def _set_back(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:
+        """The loss jumped from the level it had reached, and does not come back."""
+        loss = past.loss
+        shifted = self._shift(seen, model)
+        level = float(np.fmin(model.value("loss_constant"), loss.first))
+        limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
+        lost = loss.above(limit, 14, 16)
+        severity = "info"
+        if lost:
+            severity = "critical" if loss.above(ruin, 36, 40) else "warning"
+        return Judgement(
+            active=lost or shifted,
+            clear=not shifted and loss.fresh < limit,
+            severity=severity,
+            message=f"the loss jumped to {loss.fresh:.3g} after {loss.best:.3g}",
+            evidence={"loss": loss.fresh, "best": loss.best},
+            onset_step=loss.above_since(max(loss.usual_high, 2 * loss.best)),
+        )
+
+    def _shift(self, seen: Observation, model: ModelPast) -> bool:
+        """Whether the level of the loss has jumped two-fold: a note."""
+        shift = self._shifts.setdefault(model.name, LevelShift())
+        shifted = False
+        positive = seen.losses[seen.losses > 0]
+        for value in np.log10(positive[-20:]).tolist():
+            shifted = shift.add(value) and value > shift.level + math.log10(2)
+        return shifted and math.isfinite(shift.level)

@@ -198,7 +198,7 @@ class Past:
         self.samples += 1
         self.first_step = self.first_step or seen.step
         self._sample_steps.append(seen.step)
-        self.loss.add(seen.losses)
+        self.loss.add(seen.losses, seen.loss_steps)
         self._watch_loss(seen)
         layers = seen.layers
         self.known_layers |= np.isfinite(layers).any(axis=0)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deadband_monitor.state.series import Floats
 
@@ -88,13 +90,16 @@ def _shift(older: list[float], newer: list[float]) -> float:
 
 
 class LossTrend:
-    """Every loss of the run, boiled down: where it began, where it is, whether it still falls."""
+    """Every loss of the run, boiled down: where it began, its best, where it is, does it fall."""
 
     WINDOW = 200
     """Losses that the trend is read from, the older half against the newer."""
+    STEADY = 20
+    """Losses whose median counts as a level that was reached."""
 
     def __init__(self) -> None:
         self._recent: list[float] = []
+        self._steps: list[int] = []
         self._falling: bool | None = None
         self._judged = False
         self.first = math.nan
@@ -102,23 +107,76 @@ class LossTrend:
         self.fresh = math.nan
         """Median of the last eight losses: one wild batch does not move it."""
         self.highest = -math.inf
+        self.best = math.inf
+        """The lowest level that was reached and held for twenty steps."""
+        self.usual_high = math.inf
+        """What one loss in twenty exceeded when the best level was reached: the noise of single
+        batches."""
 
-    def add(self, losses: Floats) -> None:
-        """Take the losses since the last sample, in order."""
-        finite = losses[np.isfinite(losses)].tolist()
+    def add(self, losses: Floats, steps: Sequence[int] | NDArray[np.int64] = ()) -> None:
+        """Take the losses since the last sample, in order, with their steps."""
+        known = np.isfinite(losses)
+        finite = losses[known].tolist()
         if not finite:
             return
         if math.isnan(self.first):
             self.first = finite[0]
+        at = np.asarray(steps, np.int64)[known].tolist() if len(steps) == len(losses) else []
+        self._steps = (self._steps + (at or [0] * len(finite)))[-self.WINDOW :]
         self._recent = (self._recent + finite)[-self.WINDOW :]
         self.highest = max(self.highest, *finite)
         last = sorted(self._recent[-8:])
         self.fresh = (last[len(last) // 2] + last[(len(last) - 1) // 2]) / 2
+        self._note_best(len(finite))
         self._judged = False
+
+    def _note_best(self, new: int) -> None:
+        """Look at the level after the new losses, and between them where they are many."""
+        if len(self._recent) < self.STEADY:
+            return
+        ends = range(len(self._recent), max(self.STEADY, len(self._recent) - new + 1) - 1, -10)
+        for end in ends:
+            level = sorted(self._recent[end - self.STEADY : end])[self.STEADY // 2]
+            if level < self.best:
+                self.best = level
+                ranked = sorted(self._recent[max(0, end - 100) : end])
+                self.usual_high = ranked[int(0.95 * (len(ranked) - 1))]
+
+    def setback(self, level: float, share: float) -> float:
+        """The loss above which `share` of the way from `level` to the best one is lost again.
+
+        At least three times the best, and above what single batches used to give: batches of one
+        swing over that way every few steps.
+        """
+        if not self.best < level:
+            return math.inf
+        return max(3 * self.best, self.best + share * (level - self.best), self.usual_high)
 
     def above(self, level: float, count: int, of: int) -> bool:
         """Whether at least `count` of the last `of` losses exceed `level`."""
         return sum(loss > level for loss in self._recent[-of:]) >= count
+
+    def above_since(self, level: float) -> int | None:
+        """Step of the first loss above `level` since the last two in a row that were not."""
+        calm = 0
+        since = None
+        for loss, step in zip(reversed(self._recent), reversed(self._steps), strict=True):
+            if loss > level:
+                since, calm = step, 0
+            else:
+                calm += 1
+                if calm == 2:
+                    break
+        return since
+
+    def below_since(self, level: float) -> int | None:
+        """Step of the first loss below `level` since the last one that was not."""
+        since = None
+        for loss, step in zip(reversed(self._recent), reversed(self._steps), strict=True):
+            if not loss < level:
+                break
+            since = step
+        return since
 
     @property
     def falling(self) -> bool | None:
