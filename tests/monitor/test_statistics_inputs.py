@@ -1,0 +1,178 @@
+"""Inputs over several samples: rows that repeat, features that do not vary, neighbours' labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+    make_circles,
+)
+from statistics_frames import Bench, of_model
+
+from deadband.wire import What
+from deadband_monitor.statistics import Statistician, inputs
+from deadband_monitor.statistics.labels import Labels, Targets, YesNo
+from deadband_monitor.statistics.neighbours import Neighbours
+
+
+def test_rows_of_the_sample_before_and_of_the_window_are_counted() -> None:
+    rng = np.random.default_rng(0)
+    seen, kept = inputs.SeenRows(), []
+    before: set[int] = set()
+    for step in range(120):
+        keys = rng.integers(0, 300, 30).tolist()
+        repeated, distinct = seen.add(keys)
+        kept += keys
+        if step:
+            assert repeated == np.mean([key in before for key in keys])
+        else:
+            assert np.isnan(repeated)
+        size = min(len(kept), 2010)  # whole batches, at least 2000
+        if len(kept) < 64:
+            assert np.isnan(distinct)
+        else:
+            assert distinct == pytest.approx(len(set(kept[-size:])) / size)
+        before = set(keys)
+
+
+def test_repeated_batches_show_in_the_columns() -> None:
+    rng = np.random.default_rng(0)
+    bench = Bench([])
+    bench.add(What.INPUT, 0, (32, 6), "nu", dtype="int64")
+    batches = rng.integers(0, 9, (6, 32, 6)).astype(np.float32)
+    batches[3:] = batches[3]
+    batches[3:, :, :2] = 4.0
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    frames = [bench.frame(k + 1, {(What.INPUT, 0): x}) for k, x in enumerate(batches)]
+    found = statistician.measure(frames)
+    assert of_model(found[1], "in_repeat") < 0.1
+    assert [of_model(one, "in_repeat") for one in found[4:]] == [1.0, 1.0]
+    rows = batches.reshape(-1, 6)
+    assert of_model(found[5], "in_distinct") == pytest.approx(len(np.unique(rows, axis=0)) / 192)
+    assert np.isnan(of_model(found[0], "in_distinct"))
+    assert of_model(found[2], "in_constant") == 0.0
+    assert of_model(found[5], "in_constant") == pytest.approx(2 / 6)
+    assert np.isnan(inputs.constant_share(batches[:, :7])).all()
+
+
+def agreement(x: np.ndarray, y: np.ndarray, *, classes: bool, steps: int = 120) -> float:
+    rng, neighbours = np.random.default_rng(0), Neighbours()
+    found = np.nan
+    for _ in range(steps):
+        chosen = rng.choice(len(x), 32, replace=False)
+        rows = x[chosen].astype(np.float32)
+        if classes:
+            labels: Labels | Targets = Labels(
+                y[chosen].astype(np.int64), np.ones(32, np.bool_), np.ones(32), 1.0
+            )
+        else:
+            labels = Targets(y[chosen][:, None].astype(np.float64), 1.0)
+        found = neighbours.observe(rows, inputs.row_keys(rows), labels)
+    return found
+
+
+REAL: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
+    "digits": lambda: load_digits(return_X_y=True),
+    "iris": lambda: load_iris(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "cancer": lambda: load_breast_cancer(return_X_y=True),
+    "circles": lambda: make_circles(1000, noise=0.05, factor=0.5, random_state=0),
+    "diabetes": lambda: load_diabetes(return_X_y=True),
+}
+
+
+@pytest.mark.parametrize("name", list(REAL))
+def test_neighbours_tell_true_labels_from_shuffled_and_noisy_ones(name: str) -> None:
+    x, y = REAL[name]()
+    classes = name != "diabetes"
+    rng = np.random.default_rng(1)
+    noisy = np.where(rng.random(len(y)) < 0.4, rng.permutation(y), y)
+    true, shuffled = (
+        agreement(x, y, classes=classes),
+        agreement(x, rng.permutation(y), classes=classes),
+    )
+    assert true > (0.85 if classes else 0.4)
+    assert abs(shuffled) < 2.5 / np.sqrt(len(x))  # chance alone leaves 1 / sqrt(rows)
+    assert shuffled + 0.05 < agreement(x, noisy, classes=classes) < true - 0.15
+
+
+def test_neighbours_agree_as_a_plain_search_finds() -> None:
+    x, y = load_wine(return_X_y=True)
+    rows = x.astype(np.float32)
+    plain = np.clip((x - x.mean(axis=0)) / x.std(axis=0), -3, 3)
+    apart = ((plain[:, None] - plain[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    agreed = (y[apart.argmin(axis=1)] == y).mean()
+    chance = ((np.bincount(y) / len(y)) ** 2).sum()
+    neighbours = Neighbours()
+    labels = Labels(y, np.ones(len(y), np.bool_), np.ones(len(y)), 1.0)
+    for _ in range(12):
+        found = neighbours.observe(rows, inputs.row_keys(rows), labels)
+    assert found == pytest.approx((agreed - chance) / (1 - chance), abs=0.01)
+
+
+def test_copies_of_a_row_are_no_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(size=(400, 3)), 2, axis=0)
+    y = np.repeat(rng.integers(0, 2, 400), 2)
+    assert abs(agreement(x, y, classes=True)) < 0.12
+
+
+def test_nothing_is_said_of_few_rows_equal_labels_or_other_counts() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 3)).astype(np.float32)
+    keys = inputs.row_keys(x)
+    ones = YesNo(np.ones((64, 1)), 1.0, 1.0)
+    neighbours = Neighbours()
+    said = [neighbours.observe(x, keys, ones) for _ in range(12)]
+    assert np.isnan(said).all()
+    halves = YesNo((np.arange(64) % 2)[:, None].astype(np.float64), 1.0, 1.0)
+    neighbours = Neighbours()
+    said = [neighbours.observe(x, keys, halves) for _ in range(12)]
+    assert np.isnan(said[:3]).all()
+    assert np.isfinite(said[-1])
+    assert np.isnan(neighbours.observe(x[:32], keys[:32], halves))
+
+
+def test_few_rows_are_compared_however_many_features_they_have() -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 3000))
+    y = rng.integers(0, 5, 2000)
+    x = centres[y] + rng.normal(size=(2000, 3000))
+    assert agreement(x, y, classes=True, steps=60) > 0.9
+
+
+def test_the_columns_of_a_run_hold_the_agreement() -> None:
+    x, y = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    for dtype, known in (("float32", True), ("int64", False)):
+        bench = Bench([], "cross_entropy")
+        bench.add(What.INPUT, 0, (64, 64), "nu", dtype=dtype)
+        bench.add(What.OUTPUT, 0, (64, 10), "nu")
+        bench.add(What.TARGET, 0, (64,), "n", dtype="int64")
+        frames = []
+        for step in range(1, 13):
+            chosen = rng.choice(len(x), 64, replace=False)
+            frames.append(
+                bench.frame(
+                    step,
+                    {
+                        (What.INPUT, 0): x[chosen].astype(np.float32),
+                        (What.OUTPUT, 0): np.zeros((64, 10), dtype=np.float32),
+                        (What.TARGET, 0): y[chosen].astype(np.float32),
+                    },
+                )
+            )
+        statistician = Statistician()
+        statistician.adopt(bench.plan())
+        found = [of_model(one, "neighbour_agreement") for one in statistician.measure(frames)]
+        assert np.isnan(found[2])
+        assert found[-1] > 0.85 if known else np.isnan(found[-1])

@@ -1,0 +1,288 @@
+"""Labels and targets as the loss was given them: the same as inferred ones, and more losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from statistics_frames import Bench, grad_of, of_model
+from torch import Tensor
+from torch.nn import functional as fn
+
+from deadband.wire import Slot, What
+from deadband_monitor.statistics import Measured, Statistician
+from deadband_monitor.statistics.constants import best_constant, pointwise
+from deadband_monitor.statistics.given import given_targets
+from deadband_monitor.statistics.labels import Labels, Targets, YesNo
+from deadband_monitor.statistics.windows import TargetWindow
+
+ROWS = 48
+RNG = np.random.default_rng(0)
+OF_LABELS = (
+    "label_entropy", "batch_label_entropy", "loss_constant", "sigma_share", "skill",
+    "majority_share", "majority_predicted", "target_mean", "target_sd", "target_kurtosis",
+    "target_min", "target_max",
+)  # fmt: skip
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def measured(
+    loss_name: str,
+    output: Tensor,
+    loss: Tensor,
+    target: Tensor | None,
+    *,
+    axes: str = "nu",
+    target_axes: str = "",
+    gradient: bool = True,
+    times: int = 8,
+    recorded: float | None = None,
+) -> Measured:
+    """The last of some equal samples, with or without TARGET and OUTPUT_GRAD."""
+    output.grad = None
+    loss.backward(retain_graph=True)
+    bench = Bench([], loss_name)
+    bench.add(What.OUTPUT, 0, tuple(output.shape), axes)
+    bench.add(What.OUTPUT_GRAD, 0, tuple(output.shape), axes)
+    values = {(What.OUTPUT, 0): output.detach().numpy()}
+    if gradient:
+        values[What.OUTPUT_GRAD, 0] = grad_of(output).numpy()
+    if target is not None:
+        dtype = "float32" if target.is_floating_point() else "int64"
+        bench.add(What.TARGET, 0, tuple(target.shape), target_axes or axes, dtype=dtype)
+        values[What.TARGET, 0] = target.detach().float().numpy()
+    value = loss.item() if recorded is None else recorded
+    frames = [bench.frame(step, values, [value]) for step in range(1, times + 1)]
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    return statistician.measure(frames)[-1]
+
+
+def same(one: Measured, other: Measured, but: tuple[str, ...] = ()) -> None:
+    for metric in OF_LABELS:
+        if metric not in but:
+            expected = of_model(other, metric)
+            assert of_model(one, metric) == pytest.approx(expected, rel=1e-4, nan_ok=True), metric
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_given_class_labels_say_what_inferred_ones_say(
+    reduction: str, smoothing: float, weighted: bool
+) -> None:
+    if smoothing and weighted:
+        pytest.skip("both at once cannot be inferred")
+    z, y = drawn(ROWS, 7), torch.arange(ROWS) % 5
+    weight = torch.linspace(0.2, 3.0, 7) if weighted else None
+    loss = fn.cross_entropy(z, y, weight, label_smoothing=smoothing, reduction=reduction)
+    inferred = measured("cross_entropy", z, loss, None)
+    given = measured("cross_entropy", z, loss, y, target_axes="n")
+    assert np.isfinite(of_model(given, "skill"))
+    same(given, inferred)
+
+
+def test_given_labels_need_no_gradient() -> None:
+    z, y = drawn(ROWS, 7), torch.arange(ROWS) % 5
+    loss = fn.cross_entropy(z, y)
+    given = measured("cross_entropy", z, loss, y, target_axes="n", gradient=False)
+    same(given, measured("cross_entropy", z, loss, None))
+    assert np.isnan(of_model(measured("cross_entropy", z, loss, None, gradient=False), "skill"))
+
+
+def test_given_labels_hold_where_a_second_loss_bends_the_gradient() -> None:
+    z, y = drawn(ROWS, 7), torch.arange(ROWS) % 5
+    loss = fn.cross_entropy(z, y) + 0.01 * (z**2).sum()
+    assert np.isnan(of_model(measured("cross_entropy", z, loss, None), "label_entropy"))
+    given = measured("cross_entropy", z, loss, y, target_axes="n")
+    assert of_model(given, "label_entropy") == pytest.approx(np.log(5), abs=1e-2)
+
+
+@pytest.mark.parametrize("ignored", [-100, -1])
+def test_rows_that_the_loss_ignores_are_no_labels(ignored: int) -> None:
+    z, y = drawn(ROWS, 7), torch.arange(ROWS) % 5
+    y[::3] = ignored
+    loss = fn.cross_entropy(z, y, ignore_index=ignored)
+    given = measured("cross_entropy", z, loss, y, target_axes="n")
+    shares = np.bincount(y[y >= 0].numpy()) / int((y >= 0).sum())
+    entropy = float(-(shares * np.log(shares)).sum())
+    assert of_model(given, "label_entropy") == pytest.approx(entropy, rel=1e-4)
+    assert of_model(given, "loss_constant") == pytest.approx(entropy, rel=1e-4)
+    same(given, measured("cross_entropy", z, loss, None))
+
+
+def test_a_padding_class_that_is_ignored_is_seen_in_the_gradient() -> None:
+    z, y = drawn(ROWS, 7), torch.arange(ROWS) % 5
+    y[:20] = 0
+    loss = fn.cross_entropy(z, y, ignore_index=0)
+    given = measured("cross_entropy", z, loss, y, target_axes="n")
+    assert of_model(given, "majority_share") < 0.3
+    same(given, measured("cross_entropy", z, loss, None))
+
+
+@pytest.mark.parametrize("axes", ["nup", "npu"])
+def test_labels_of_pixels_and_positions(axes: str) -> None:
+    z = drawn(6, 5, 9) if axes == "nup" else drawn(6, 9, 5)
+    y = torch.arange(54).reshape(6, 9) % 4
+    logits = z if axes == "nup" else z.swapaxes(1, 2)
+    loss = fn.cross_entropy(logits, y)
+    given = measured("cross_entropy", z, loss, y, axes=axes, target_axes="np")
+    assert of_model(given, "majority_share") == pytest.approx(14 / 54)
+    same(given, measured("cross_entropy", z, loss, None, axes=axes))
+
+
+def test_target_distributions_are_given_as_they_are() -> None:
+    z, t = drawn(ROWS, 5), drawn(ROWS, 5, seed=1).detach().softmax(1)
+    loss = fn.cross_entropy(z, t)
+    given = measured("cross_entropy", z, loss, t)
+    mean = t.mean(0)
+    assert of_model(given, "loss_constant") == pytest.approx(
+        -(mean * mean.log()).sum().item(), 1e-4
+    )
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("positive_weight", [1.0, 6.0])
+def test_given_yes_no_targets_say_what_inferred_ones_say(
+    columns: int, positive_weight: float
+) -> None:
+    z = drawn(ROWS, columns)
+    y = (torch.rand(ROWS, columns, generator=torch.Generator().manual_seed(2)) < 0.3).float()
+    weight = torch.tensor([positive_weight])
+    loss = fn.binary_cross_entropy_with_logits(z, y, pos_weight=weight)
+    given = measured("bce_logits", z, loss, y)
+    same(given, measured("bce_logits", z, loss, None))
+    assert of_model(given, "target_mean") == pytest.approx(y.mean().item(), rel=1e-5)
+    share = of_model(given, "majority_share")
+    assert np.isnan(share) if columns > 1 else share == pytest.approx(1 - y.mean().item())
+
+
+def test_yes_no_targets_outside_their_range_are_shown_and_not_judged() -> None:
+    z = drawn(ROWS, 1)
+    y = torch.where(torch.arange(ROWS) % 2 == 0, 1.0, -1.0)[:, None]
+    loss = fn.binary_cross_entropy_with_logits(z, y)
+    given = measured("bce_logits", z, loss, y)
+    assert (of_model(given, "target_min"), of_model(given, "target_max")) == (-1.0, 1.0)
+    assert np.isnan(of_model(given, "skill"))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_given_values_say_what_inferred_ones_say(reduction: str) -> None:
+    z, y = drawn(ROWS, 2), 3.0 + 0.5 * drawn(ROWS, 2, seed=1).detach()
+    loss = fn.mse_loss(z, y, reduction=reduction)
+    given = measured("mse", z, loss, y)
+    same(given, measured("mse", z, loss, None))
+    assert of_model(given, "target_sd") == pytest.approx(
+        y.var(0, correction=0).mean().sqrt().item()
+    )
+    assert (of_model(given, "target_min"), of_model(given, "target_max")) == (
+        pytest.approx(y.min().item()),
+        pytest.approx(y.max().item()),
+    )
+
+
+LOSSES = {
+    "mse": fn.mse_loss,
+    "l1": fn.l1_loss,
+    "smooth_l1": fn.smooth_l1_loss,
+    "huber": fn.huber_loss,
+}
+
+
+@pytest.mark.parametrize("kind", list(LOSSES))
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_best_constant_of_every_regression_loss_has_no_skill(kind: str, reduction: str) -> None:
+    y = (2.0 * drawn(64, 1, seed=1).detach()).exp()  # skewed: mean and median are far apart
+    values = y.numpy().astype(np.float64)
+    tried = np.linspace(values.min(), values.max(), 20001)
+    losses = [pointwise(kind, values - constant).mean() for constant in tried]
+    best = float(tried[int(np.argmin(losses))])
+    z = torch.full((64, 1), best).requires_grad_()
+    loss = LOSSES[kind](z, y, reduction=reduction)
+    given = measured(kind, z, loss, y, times=12)
+    assert of_model(given, "skill") == pytest.approx(0.0, abs=2e-3)
+    assert of_model(given, "loss_constant") == pytest.approx(loss.item(), rel=2e-3)
+    assert of_model(given, "sigma_share") == 0.0
+    half = y.clone().mul_(0.5).add_(0.5 * best).requires_grad_()
+    better = measured(kind, half, LOSSES[kind](half, y, reduction=reduction), y)
+    assert of_model(better, "skill") > 0.3
+    assert of_model(better, "sigma_share") == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_column_against_a_row_of_targets_is_judged_by_their_variance() -> None:
+    z, y = drawn(64, 1), 3.0 + 0.5 * drawn(64, seed=1).detach()
+    loss = ((z - y) ** 2).mean()  # (64, 1) against (64,): the well-known accident
+    given = measured("mse", z, loss, y, target_axes="n")
+    variance = y.var(correction=0).item()
+    assert of_model(given, "loss_constant") == pytest.approx(variance, rel=1e-4)
+    assert of_model(given, "skill") == pytest.approx(1 - loss.item() / variance, rel=1e-3)
+    share = z.std(correction=0).item() / y.std(correction=0).item()
+    assert of_model(given, "sigma_share") == pytest.approx(share, rel=1e-4)
+    assert of_model(given, "coupling") == pytest.approx(1.0, abs=1e-5)
+    fair = fn.mse_loss(z[:, 0], y)
+    assert of_model(measured("mse", z, fair, y, target_axes="n"), "coupling") < 0.99
+
+
+def test_targets_without_an_output_say_nothing() -> None:
+    bench = Bench([], "mse")
+    bench.add(What.OUTPUT, 0, (4, 1), "nu")
+    bench.add(What.TARGET, 0, (4, 1), "nu")
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    frame = bench.frame(1, {(What.TARGET, 0): np.ones((4, 1), dtype=np.float32)}, [1.0])
+    (one,) = statistician.measure([frame])
+    for metric in OF_LABELS:
+        assert np.isnan(of_model(one, metric))
+
+
+def slot(shape: tuple[int, ...], axes: str, dtype: str = "float32") -> Slot:
+    return Slot(what=What.TARGET, index=0, offset=0, shape=shape, axes=axes, dtype=dtype)
+
+
+def test_targets_that_do_not_fit_the_output_are_left_alone() -> None:
+    ids = np.zeros(5, dtype=np.float32)
+    assert given_targets("cross_entropy", ids, slot((5,), "n"), (6, 3)) is None
+    assert given_targets("cross_entropy", ids - 100, slot((5,), "n"), (5, 3)) is None
+    assert given_targets("mse", ids, slot((5,), "n"), (5, 2)) is None
+    assert given_targets("mse", ids + np.nan, slot((5,), "n"), (5, 1)) is None
+    rows = np.ones((5, 3), dtype=np.float32)
+    assert given_targets("cross_entropy", rows, slot((5, 3), "nu"), (5, 3)) is None
+    assert isinstance(given_targets("cross_entropy", ids, slot((5,), "n"), (5, 3)), Labels)
+    assert isinstance(given_targets("huber", ids, slot((5,), "n"), (5, 1)), Targets)
+    assert isinstance(given_targets("bce", ids, slot((5,), "n"), (5, 1)), YesNo)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 31, 64, 3000])
+def test_a_window_of_targets_has_the_moments_of_its_rows(batch: int) -> None:
+    window, rows = (
+        TargetWindow(),
+        RNG.standard_t(4, size=(6000, 3)) * [1.0, 5.0, 0.1] + [0, 1e4, -3],
+    )
+    for start in range(0, 6000, batch):
+        window.add(rows[start : start + batch])
+        kept = rows[: start + batch][-window.size :]
+        if start % 13 == 0 or batch > 30:
+            found = window.moments()
+            off = kept - kept.mean(axis=0)
+            assert found.mean == pytest.approx(kept.mean(axis=0))
+            assert found.variance == pytest.approx(kept.var(axis=0), rel=1e-6, abs=1e-20)
+            assert (found.low, found.high) == (kept.min(), kept.max())
+            if len(kept) > 1:
+                kurtosis = (off**4).mean() / (off**2).mean() ** 2
+                assert found.kurtosis == pytest.approx(kurtosis, rel=1e-6)
+    assert 2000 <= window.size < 2000 + batch + 32
+
+
+def test_the_constant_of_least_loss_is_found_for_every_column() -> None:
+    values = np.exp(RNG.normal(size=(500, 3))) * [1.0, 4.0, 0.2]
+    for kind in ("mse", "l1", "huber"):
+        constant = None
+        for _ in range(6):
+            constant = best_constant(kind, values, constant)
+        assert constant is not None
+        least = pointwise(kind, values - constant).mean(axis=0)
+        for nudge in (0.99, 1.01):
+            assert (pointwise(kind, values - nudge * constant).mean(axis=0) >= least - 1e-9).all()
