@@ -37,6 +37,9 @@ _FEWEST_TARGETS = 256
 """Targets before their standard deviation is compared with the outputs'."""
 _MOST_SILENT = 20
 """Samples in a row without labels after which those of the window are no longer believed."""
+_LIKE_TARGETS = VALUE_LOSSES | {"", "gaussian_nll"}
+"""Losses whose output should spread as the targets do; a Poisson loss is given logarithms. Empty is
+a loop without autograd that showed its targets."""
 
 
 @dataclass(slots=True)
@@ -207,7 +210,8 @@ class Skill:
         if variance.mean() > 0:
             standing.loss_constant = self._constant_loss(variance) * self._factor
         varying = variance > 0
-        if window.size >= _FEWEST_TARGETS and len(output) > 1 and varying.any():
+        comparable = self._kind in _LIKE_TARGETS
+        if comparable and window.size >= _FEWEST_TARGETS and len(output) > 1 and varying.any():
             wide = output.astype(np.float64)
             deviation = (wide - wide[0]).std(axis=0)[varying]
             standing.sigma_share = float((deviation / np.sqrt(variance[varying])).mean())
