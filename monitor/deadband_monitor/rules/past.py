@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
+from deadband_monitor.rules.feed import Feed
+from deadband_monitor.rules.flow import Flow
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.objective import Objective
 from deadband_monitor.rules.trend import History, LossTrend
 from deadband_monitor.state.series import Floats
 
@@ -41,6 +44,8 @@ class ModelPast:
         self.now: Floats = np.full(len(MODEL_METRICS), np.nan, np.float32)
         self.first: Floats = self.now.copy()
         """First finite value of each statistic."""
+        self.objective = Objective()
+        self.feed = Feed()
         self.updated = False
         """Some weight had moved before this sample."""
         self.information = History()
@@ -167,6 +172,7 @@ class Past:
         self.loss_was_high = False
         """The loss stayed above 1.5 times its start and a constant answer's for five of eight."""
         self.models: dict[str, ModelPast] = {}
+        self.flow = Flow()
         self.standing: dict[tuple[str, str], tuple[str, int, int]] = {}
         """(kind, model) -> severity, onset step, raised step of the flags that stand."""
         self.first: Floats = np.zeros((0, len(LAYER_METRICS)), np.float32)
@@ -187,6 +193,7 @@ class Past:
         self.highest = carried(self.highest, carry, np.nan)
         self.lowest = carried(self.lowest, carry, np.nan)
         self.early = carried(self.early, carry, np.nan)
+        self.flow.adopt(layout, carry)
         for model in layout.models:
             self.models.setdefault(model.name, ModelPast(model.name))
 
@@ -208,6 +215,7 @@ class Past:
         self.lowest = np.fmin(self.lowest, layers)
         if seen.step <= EARLY_STEPS or self.samples == 1:
             self.early = np.where(np.isfinite(layers), layers, self.early)
+        self.flow.absorb(seen, layout)
         judged = layout.matrix & layout.learns
         updates = np.where(judged, layers[:, _UPDATE], np.nan)
         for i, model in enumerate(layout.models):
@@ -218,6 +226,8 @@ class Past:
                 skill = self._fresh_skill(row, skill)
             past.best_of_now = float(np.fmax(skill, row[MODEL_COLUMN["skill"]]))
             past.absorb(seen.step, row, skill)
+            past.objective.absorb(seen.step, row, layers, layout, i)
+            past.feed.absorb(seen.step, row, seen.losses, layout, i)
             rows = layout.rows_of[i]
             largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
             past.absorb_update(seen.step, largest)
@@ -253,6 +263,12 @@ class Past:
     def skill(self, model: str) -> float:
         """The better of the fresh and the smoothed skill; NaN where labels are unknown."""
         return self.models[model].best_of_now
+
+    def solved(self, model: str) -> bool:
+        """Nothing is left to learn: the weights may rest. A loss that began at 0 solved nothing."""
+        if self.skill(model) > 0.9:
+            return True
+        return self.loss.first > 0 and self.loss.fresh <= 1e-3 * self.loss.first
 
     def learning(self, model: str) -> bool:
         """Whether information, skill or loss still improve, or it is too early to tell."""

@@ -1,0 +1,262 @@
+"""What one model is fed over time: does it change for the worse in mid-run, is it sorted by label?
+
+A run that begins with one batch, constant inputs or raw scales may be meant so, and other rules
+speak of it. Here is what a run's own start makes odd: the loader that hands out one batch for ever
+after a thousand good ones, inputs that turn constant, scales that jump.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from enum import Enum
+from statistics import median
+
+import numpy as np
+
+from deadband_monitor.metrics import MODEL_COLUMN
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.state.series import Floats
+
+HEALTHY_START = 10
+"""Samples that show what is usual, before a change can be told from it."""
+LASTING = 3
+"""Samples in a row that a change must show: one odd batch is an outlier, not a state."""
+SAME_BATCH = 0.99
+FRESH_BATCH = 0.5
+"""Share of a batch's rows that the sample before held too: nearly all, and less than half. Draws of
+64 from 1797 rows share 0.04, draws of 32 from 150 share 0.2."""
+CONSTANT = 1e-6
+"""Dependence ratio of inputs that are all the same."""
+SHIFT = 0.5
+"""Decades (a factor of 3) by which a scale must leave what was usual, and ..."""
+SHIFT_OF_RANGE = 4.0
+"""... as many times the whole range it had moved in: standardised batches stay within 0.05 decades,
+padded or curriculum data move more and are given more."""
+SMOOTH = 0.85
+"""Share of steps on which the loss fell. A fresh batch each step makes it fall and rise about
+equally often (20 steps of a fair coin reach 0.85 once in 700); one batch learnt by heart falls."""
+SORTED = 0.35
+"""Entropy of a batch's labels over that of the last 2000, below which it is sorted: shuffled
+batches keep 0.96 or more, sorted ones 0 to 0.3."""
+MIXED_LABELS = 0.3
+"""Nats. With less the labels are so uneven that a batch often has one class only."""
+FEWEST_ROWS = 8
+"""Rows of a batch from which its mixture of labels says something of the loader."""
+SIGMAS = 6.0
+"""Deviations by which the labels of batches must be more alike than chance makes them."""
+
+
+class Change(Enum):
+    """How what is fed changed."""
+
+    REPEATED = "repeated"
+    CONSTANT = "constant"
+    NONFINITE = "nonfinite"
+    RESCALED = "rescaled"
+    LABELS = "labels"
+    TARGETS = "targets"
+
+
+_COLUMNS = {
+    name: MODEL_COLUMN[name]
+    for name in (
+        "in_repeat",
+        "in_variance",
+        "in_rms",
+        "in_constant",
+        "in_duplicates",
+        "nonfinite",
+        "label_entropy",
+        "batch_label_entropy",
+        "target_sd",
+    )
+}
+
+
+class Usual:
+    """The decades that a scale has moved in, and whether it has left them."""
+
+    def __init__(self) -> None:
+        self._values: deque[float] = deque(maxlen=32)
+        self.out = 0
+        """Samples in a row that lie out of it."""
+        self.since = 0
+        self.factor = 1.0
+
+    def add(self, step: int, value: float) -> None:
+        """Take the next value; one that is not positive and finite says nothing."""
+        if not value > 0 or math.isinf(value):
+            return
+        level = math.log10(value)
+        if len(self._values) >= HEALTHY_START:
+            low, high = min(self._values), max(self._values)
+            beyond = max(low - level, level - high)
+            if beyond > max(SHIFT, SHIFT_OF_RANGE * (high - low)):
+                if self.out == 0:
+                    self.since = step
+                self.out += 1
+                self.factor = 10 ** (level - median(self._values))
+                return
+        self.out = 0
+        self._values.append(level)
+
+
+class Spell:
+    """Since when something holds, and in how many samples in a row."""
+
+    def __init__(self) -> None:
+        self.since = 0
+        self.samples = 0
+
+    def follow(self, holds: bool, since: int) -> None:
+        """Take one sample."""
+        if not holds:
+            self.samples = 0
+            return
+        if self.samples == 0:
+            self.since = since
+        self.samples += 1
+
+
+class Feed:
+    """What one model is fed."""
+
+    def __init__(self) -> None:
+        self.change: Change | None = None
+        """A change for the worse that stands."""
+        self.since = 0
+        self.factor = 1.0
+        """Of a scale that jumped."""
+        self.broken_step: int | None = None
+        """First sample whose inputs held NaN or infinity."""
+        self.sorted_since: int | None = None
+        """Batches hold far fewer classes than the data do."""
+        self.sorted_ratio = math.nan
+        self._fresh = 0
+        self._repeat = Spell()
+        self._gaps = 0
+        """Greatest common divisor of the steps between the samples of a repeated batch."""
+        self._losses: deque[float] = deque(maxlen=21)
+        self._varied = 0
+        self._constant = Spell()
+        self._plain = 0
+        self._blank = Spell()
+        self._mixed = 0
+        self._one_label = Spell()
+        self._scale = Usual()
+        self._targets = Usual()
+        self._entropies: deque[tuple[int, float, float]] = deque(maxlen=12)
+        self._suspected: int | None = None
+        self._measured = False
+        self._last_step = 0
+
+    def absorb(self, step: int, now: Floats, losses: Floats, layout: Layout, index: int) -> None:
+        """Fold one sample in; `now` is the model's row of it."""
+        value = {name: float(now[column]) for name, column in _COLUMNS.items()}
+        self._losses.extend(losses[np.isfinite(losses)].tolist())
+        self._follow_finite(step, value)
+        self._follow_repeat(step, value["in_repeat"])
+        self._follow_constant(step, value)
+        self._follow_labels(step, value, layout, index)
+        if not layout.several_models:
+            # A discriminator is fed by its generator, whose scale grows a hundredfold at first.
+            self._scale.add(step, value["in_rms"])
+            self._targets.add(step, value["target_sd"])
+        self._conclude()
+        self._last_step = step
+
+    def _conclude(self) -> None:
+        for change, since, samples in (
+            (Change.CONSTANT, self._constant.since, self._constant.samples),
+            (Change.CONSTANT, self._blank.since, self._blank.samples),
+            (Change.REPEATED, self._repeat.since, self._repeat.samples),
+            (Change.RESCALED, self._scale.since, self._scale.out),
+            (Change.LABELS, self._one_label.since, self._one_label.samples),
+            (Change.TARGETS, self._targets.since, self._targets.out),
+        ):
+            if samples < LASTING or (change is Change.REPEATED and not self._truly_repeated):
+                continue
+            self.change, self.since = change, since
+            self.factor = (self._targets if change is Change.TARGETS else self._scale).factor
+            return
+        self.change = None
+
+    @property
+    def _truly_repeated(self) -> bool:
+        """Not merely an unshuffled loader whose round fits the cadence of the samples."""
+        if self._gaps == 1:
+            return True
+        falls = np.diff(np.array(self._losses))
+        return len(falls) == 20 and bool((falls <= 0).mean() >= SMOOTH)
+
+    def _follow_finite(self, step: int, value: dict[str, float]) -> None:
+        # Rows are compared whether finite or not; moments are given of finite inputs alone.
+        if math.isfinite(value["in_rms"]):
+            self._measured = True
+        elif (
+            self.broken_step is None
+            and value["nonfinite"] > 0
+            and math.isfinite(value["in_constant"])
+        ):
+            self.broken_step = step if self._measured else None
+
+    def _follow_repeat(self, step: int, share: float) -> None:
+        if not math.isfinite(share):
+            return
+        if share < FRESH_BATCH:
+            self._fresh += 1
+        repeated = share >= SAME_BATCH and self._fresh >= HEALTHY_START
+        gap = step - self._last_step
+        self._gaps = math.gcd(self._gaps, gap) if self._repeat.samples else gap
+        self._repeat.follow(repeated, self._last_step)
+
+    def _follow_constant(self, step: int, value: dict[str, float]) -> None:
+        rho = value["in_variance"]
+        if rho > 100 * CONSTANT:
+            self._varied += 1
+        if math.isfinite(rho) or value["in_rms"] == 0:
+            alike = rho < CONSTANT or value["in_rms"] == 0
+            self._constant.follow(alike and self._varied >= HEALTHY_START, step)
+        share = value["in_constant"]
+        if share < 0.5:
+            self._plain += 1
+        if math.isfinite(share):
+            self._blank.follow(share >= 0.9 and self._plain >= HEALTHY_START, step)
+
+    def _follow_labels(
+        self, step: int, value: dict[str, float], layout: Layout, index: int
+    ) -> None:
+        whole, ratio = value["label_entropy"], value["batch_label_entropy"]
+        shape = layout.models[index].loss_target
+        if not math.isfinite(ratio) or not shape:
+            return
+        rows = min(64, shape[0]) if math.prod(shape) == shape[0] else 0
+        classes = layout.models[index].loss_input[-1] if layout.models[index].loss_input else 2
+        if rows < FEWEST_ROWS or whole < MIXED_LABELS:
+            self._one_label.follow(False, step)
+            return
+        # A batch holds no more than ln(rows) nats, and one drawn at random about (classes - 1) / 2
+        # over the rows less than the data (Miller 1955).
+        reach = min(whole, math.log(rows))
+        share = ratio * whole / reach
+        wanted = max(1, min(max(classes, 2), rows) - 1) / 2
+        if rows * reach < 4 * wanted:
+            return  # so small a batch says nothing of the order
+        short = rows * reach * (1 - share)
+        if share > 2 * SORTED:
+            self._mixed += 1
+        odd = share < 0.05 and short > wanted + SIGMAS * math.sqrt(wanted / LASTING)
+        self._one_label.follow(odd and self._mixed >= HEALTHY_START, step)
+        self._entropies.append((step, share, short))
+        known = len(self._entropies)
+        self.sorted_ratio = sum(entry[1] for entry in self._entropies) / known
+        short = sum(entry[2] for entry in self._entropies) / known
+        limit = wanted + SIGMAS * math.sqrt(wanted / known)
+        if self.sorted_ratio < SORTED and short > limit:
+            if self._suspected is None:
+                self._suspected = self._entropies[0][0]
+            if known >= 4:
+                self.sorted_since = self._suspected
+        elif self.sorted_ratio > 0.6:
+            self._suspected = self.sorted_since = None

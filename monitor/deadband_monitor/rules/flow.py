@@ -1,0 +1,132 @@
+"""Which weights stand still and which get no gradient: plumbing, followed layer by layer.
+
+Whether a weight moved is read from two sources: its change over the sampled step, and its drift
+from where it began, which tells of the steps between two samples too (with two optimisers that take
+turns, every sampled step may be the other one's).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
+from deadband_monitor.rules.layout import Layout, Mask
+from deadband_monitor.state.series import Floats
+
+if TYPE_CHECKING:
+    from deadband_monitor.rules.base import Observation
+
+Steps = NDArray[np.int64]
+
+STUCK_SCALER = 0.95
+"""Share of sampled steps that a GradScaler left out, from which it will not recover: it halves its
+scale at each overflow, so a dozen skips at the start are all that a sound run needs."""
+KEPT = 0.5
+"""Share of the old gradient found in the new one: 1 where nobody cleared it (less where the norm is
+clipped), 0 or not there at all where somebody did."""
+
+_UPDATE, _DRIFT, _RMS = (LAYER_COLUMN[n] for n in ("update_ratio", "weight_drift", "weight_rms"))
+_HAS, _GRAD, _LEFT = (LAYER_COLUMN[n] for n in ("has_grad", "grad_rms", "grad_left"))
+_RAN = LAYER_COLUMN["out_rms"]
+
+
+class Flow:
+    """For every row of the layer table: since when it stands still, or gets no gradient."""
+
+    def __init__(self) -> None:
+        self.trained: Mask = np.zeros(0, bool)
+        """Weight matrices that ask for a gradient, whether or not an optimiser holds them."""
+        self.still_since: Steps = np.zeros(0, np.int64)
+        """Last step known before the weight stopped moving; -1 where it moves."""
+        self.still_samples: Steps = np.zeros(0, np.int64)
+        self.bare_since: Steps = np.zeros(0, np.int64)
+        """First step of the row of samples in which the weight got no gradient; -1 otherwise."""
+        self.zero_since: Steps = np.zeros(0, np.int64)
+        """The same for a gradient that is there and exactly zero."""
+        self.kept_since: Steps = np.zeros(0, np.int64)
+        """The same for a gradient in which the old one still lies, at a step that moved."""
+        self.kept_samples: Steps = np.zeros(0, np.int64)
+        self.rests: Steps = np.zeros(0, np.int64)
+        """Samples in which the weight had a gradient and was not moved: it may be accumulated."""
+        self._drift: Floats = np.zeros(0, np.float32)
+        self._rms: Floats = np.zeros(0, np.float32)
+        self._last_step = 0
+
+    def adopt(self, layout: Layout, carry: Steps) -> None:
+        """Rows change; what is known of a layer stays with its name."""
+        self.trained = layout.matrix & np.array([x.trainable for x in layout.layers], bool)
+        for name, new in (
+            ("still_since", -1),
+            ("still_samples", 0),
+            ("bare_since", -1),
+            ("zero_since", -1),
+            ("kept_since", -1),
+            ("kept_samples", 0),
+            ("rests", 0),
+            ("_drift", math.nan),
+            ("_rms", math.nan),
+        ):
+            old = getattr(self, name)
+            moved = np.full(len(carry), new, old.dtype)
+            moved[carry >= 0] = old[carry[carry >= 0]]
+            setattr(self, name, moved)
+
+    def absorb(self, seen: Observation, layout: Layout) -> None:
+        """Fold one sample in."""
+        layers = seen.layers
+        update, drift, rms = layers[:, _UPDATE], layers[:, _DRIFT], layers[:, _RMS]
+        drifted = np.isfinite(drift) & np.isfinite(self._drift) & (drift != self._drift)
+        changed = np.isfinite(rms) & np.isfinite(self._rms) & (rms != self._rms)
+        moved = (update > 0) | drifted | changed
+        known = np.isfinite(update) | (np.isfinite(rms) & np.isfinite(self._rms))
+        resting = self._resting(seen, layout)
+        still = known & ~moved & self.trained
+        _extend(self.still_since, still & ~resting, max(self._last_step, seen.step - 1))
+        self.still_since[(moved | resting) & (known | resting)] = -1
+        self.still_samples[still & ~resting] += 1
+        self.still_samples[self.still_since < 0] = 0
+        has = layers[:, _HAS]
+        ran = np.isfinite(layers[:, _RAN])
+        _follow(self.bare_since, self.trained & ran & (has == 0), np.isfinite(has), seen.step)
+        zero = self.trained & ~(has == 0) & (layers[:, _GRAD] == 0)
+        _follow(self.zero_since, zero, np.isfinite(layers[:, _GRAD]) | (has == 0), seen.step)
+        # A step that does not move the weight may be one of several that are accumulated; with two
+        # models, one's loss leaves gradients in the other, cleared before that one's own step.
+        kept = (layers[:, _LEFT] > KEPT) & (update > 0)
+        # At the first sample nothing can be left over: it says nothing either way.
+        told = (np.isfinite(layers[:, _LEFT]) | (has == 1)) & (self._last_step > 0)
+        _follow(self.kept_since, kept, told, seen.step)
+        self.kept_samples[kept] += 1
+        self.kept_samples[self.kept_since < 0] = 0
+        self.rests[still & ~resting & (has == 1) & (layers[:, _GRAD] > 0)] += 1
+        self._drift = np.where(np.isfinite(drift), drift, self._drift)
+        self._rms = np.where(np.isfinite(rms), rms, self._rms)
+        self._last_step = seen.step
+
+    def rows(self, layout: Layout, index: int) -> Steps:
+        """Rows of a model's trained matrices."""
+        rows = layout.rows_of[index]
+        return rows[self.trained[rows]]
+
+    def _resting(self, seen: Observation, layout: Layout) -> Mask:
+        """Rows that are not meant to move in this step: no rate, or a scaler that settles."""
+        lr = seen.models[:, MODEL_COLUMN["lr"]]
+        skipped = seen.models[:, MODEL_COLUMN["skipped"]]
+        rest = (lr == 0) | ((skipped > 0) & ~(skipped >= STUCK_SCALER))
+        if not rest.any():
+            return np.zeros(len(seen.layers), bool)
+        return np.append(rest, False)[layout.model_of]
+
+
+def _extend(since: Steps, holds: Mask, step: int) -> None:
+    since[holds & (since < 0)] = step
+
+
+def _follow(since: Steps, holds: Mask, known: Mask, step: int) -> None:
+    """Begin a stretch where it holds, end it where it is known not to."""
+    since[holds & (since < 0)] = step
+    since[known & ~holds] = -1

@@ -1,0 +1,303 @@
+"""Whether the loss and what it is given fit together: tests of values and shapes, sample by sample.
+
+Every test is a statement about numbers that a sound program never makes true (softmax rows that
+meet a cross entropy, a target whose shape crosses the prediction's), so that none of them needs a
+threshold to be tuned. `Objective` remembers since when one holds; rules and causes read it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.state.series import Floats
+
+VALUE_LOSSES = frozenset({"mse", "l1", "smooth_l1", "huber"})
+CLASS_LOSSES = frozenset({"cross_entropy", "nll"})
+
+SUMS = 5e-3
+"""Rows of a softmax sum to 1 within 1e-6 in float32 and within 4e-3 in bfloat16."""
+SAME = 2e-3
+"""Relative difference between the rms of two slices of one tensor that were cut differently."""
+COUPLED = 0.9999
+"""A loss that compares all with all has a gradient that is exactly proportional to the output less
+a constant; with targets of its own, each row bends it."""
+BEYOND = 0.2
+"""Standard deviations by which a target must lie outside what an activation can give."""
+SAMPLES = 3
+"""Values can meet a condition by chance once; exact ones do not three times in a row."""
+LONG = 20
+"""Where only the range of the values tells: outputs of a fresh network can all be positive for a
+few steps."""
+
+
+class Clash(Enum):
+    """What does not fit; its value says how it is told to a reader."""
+
+    SOFTMAX_CE = "softmax before cross_entropy"
+    SIGMOID_CE = "sigmoid before cross_entropy"
+    TANH_CE = "tanh before cross_entropy"
+    SIGMOID_LOGITS = "sigmoid before binary_cross_entropy_with_logits"
+    TANH_LOGITS = "tanh before binary_cross_entropy_with_logits"
+    RELU_LOGITS = "ReLU before binary_cross_entropy_with_logits"
+    ONE_LOGIT = "cross_entropy over a single logit"
+    ONE_SOFTMAX = "softmax over a single unit"
+    NLL_LOGITS = "nll_loss on raw logits"
+    NLL_PROBABILITIES = "nll_loss on probabilities"
+    WRONG_AXIS = "softmax over the wrong axis"
+    BROADCAST = "prediction and target of different shapes"
+    COUPLED = "a gradient that ignores the single targets"
+    BCE_TARGETS = "targets outside 0..1 under a binary cross entropy"
+    RELU_TARGETS = "ReLU output, negative targets"
+    SIGMOID_TARGETS = "sigmoid output, targets outside 0..1"
+    TANH_TARGETS = "tanh output, targets outside -1..1"
+    SOFTMAX_TARGETS = "softmax output, targets outside 0..1"
+
+
+_NEEDED = {Clash.BROADCAST: 1, Clash.ONE_LOGIT: 1, Clash.COUPLED: LONG}
+
+BOUNDED = frozenset(
+    {Clash.RELU_TARGETS, Clash.SIGMOID_TARGETS, Clash.TANH_TARGETS, Clash.SOFTMAX_TARGETS}
+)
+"""The output cannot reach the targets."""
+SQUASHED = frozenset(
+    {
+        Clash.SOFTMAX_CE,
+        Clash.SIGMOID_CE,
+        Clash.TANH_CE,
+        Clash.SIGMOID_LOGITS,
+        Clash.TANH_LOGITS,
+        Clash.RELU_LOGITS,
+        Clash.WRONG_AXIS,
+        Clash.NLL_PROBABILITIES,
+    }
+)
+"""The loss applies its own softmax or sigmoid to something that was squashed already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one sample and the layer table say of the objective."""
+
+    loss: str
+    units: int
+    """Columns of the output; 0 where they are not known."""
+    last: str
+    """Activation that makes the output; empty where another layer does."""
+    labelled: bool
+    """The labels were found at this output: the loss acts on it and on nothing else."""
+    low: float
+    high: float
+    rows: float
+    """Largest |row sum - 1|."""
+    columns: float
+    negative: bool
+    """Some loss was below zero."""
+    target_low: float
+    target_high: float
+    target_mean: float
+    target_sd: float
+    out_sd: float
+    coupling: float
+    prediction: tuple[int, ...]
+    target: tuple[int, ...]
+    """Shapes of the loss's two arguments."""
+
+    @property
+    def unit_range(self) -> bool:
+        """All values within 0..1."""
+        return self.low >= 0 and self.high <= 1
+
+
+class Objective:
+    """Since when the loss of one model does not fit what it is given."""
+
+    def __init__(self) -> None:
+        self.clash: Clash | None = None
+        """What has held for long enough to be believed."""
+        self.since = 0
+        self.samples = 0
+        self.classes = 0
+        self.always_positive = 0
+        """Samples, from the first on, in which the output never fell below zero."""
+        self._candidate: Clash | None = None
+        self._negative = False
+
+    def absorb(self, step: int, now: Floats, layers: Floats, layout: Layout, index: int) -> None:
+        """Fold one sample in; `now` is the model's row of it."""
+        loss = float(now[_LOSS])
+        self._negative = self._negative or loss < 0
+        read = _read(now, layers, layout, index, negative=self._negative)
+        if read is None:
+            return
+        self.classes = read.units
+        if self.always_positive >= 0 and math.isfinite(read.low):
+            self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
+        found = _clash(read, self.always_positive)
+        if found is not self._candidate:
+            self._candidate, self.since, self.samples = found, step, 0
+        if found is None:
+            self.clash = None
+            return
+        self.samples += 1
+        self.clash = found if self.samples >= _NEEDED.get(found, SAMPLES) else None
+
+
+def floor(clash: Clash, classes: int, rate: float) -> float:
+    """The least mean loss that a squashed prediction can reach; NaN where it is not known.
+
+    rate: share of positive labels of a binary loss. A probability of 1 gives the loss's own softmax
+    the logits 1 and 0, ..., 0: -ln(e / (e + C - 1)).
+    """
+    if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE} and classes >= 2:
+        return math.log(math.e + classes - 1) - 1
+    if clash is Clash.TANH_CE and classes >= 2:
+        return math.log1p((classes - 1) * math.exp(-2))
+    if clash is Clash.SIGMOID_LOGITS and 0 <= rate <= 1:
+        return rate * math.log1p(math.exp(-1)) + (1 - rate) * math.log(2)
+    if clash is Clash.TANH_LOGITS:
+        return math.log1p(math.exp(-1))
+    if clash is Clash.RELU_LOGITS and 0 <= rate <= 1:
+        return (1 - rate) * math.log(2)
+    return math.nan
+
+
+_LOSS = MODEL_COLUMN["loss"]
+_OUT_RMS = LAYER_COLUMN["out_rms"]
+_M = {
+    name: MODEL_COLUMN[name]
+    for name in (
+        "out_min",
+        "out_max",
+        "out_sd",
+        "out_rms",
+        "row_sum_error",
+        "column_sum_error",
+        "label_entropy",
+        "target_min",
+        "target_max",
+        "target_mean",
+        "target_sd",
+        "coupling",
+    )
+}
+
+
+def _read(
+    now: Floats, layers: Floats, layout: Layout, index: int, *, negative: bool
+) -> Reading | None:
+    model, rows = layout.models[index], layout.rows_of[index]
+    if not model.loss or not len(rows):
+        return None
+    last = int(rows[-1])
+    rms, whole = float(layers[last, _OUT_RMS]), float(now[_M["out_rms"]])
+    ends = abs(rms - whole) <= SAME * whole
+    units = layout.layers[last].units
+    if len(model.loss_input) >= 2:
+        units = model.loss_input[1 if model.loss in CLASS_LOSSES else -1]
+    value = {name: float(now[column]) for name, column in _M.items()}
+    return Reading(
+        loss=model.loss,
+        units=units,
+        last=layout.layers[last].activation if ends else "",
+        labelled=math.isfinite(value["label_entropy"]) or math.isfinite(value["target_sd"]),
+        low=value["out_min"],
+        high=value["out_max"],
+        rows=value["row_sum_error"],
+        columns=value["column_sum_error"],
+        negative=negative,
+        target_low=value["target_min"],
+        target_high=value["target_max"],
+        target_mean=value["target_mean"],
+        target_sd=value["target_sd"],
+        out_sd=value["out_sd"],
+        coupling=value["coupling"],
+        prediction=model.loss_input,
+        target=model.loss_target,
+    )
+
+
+def _clash(read: Reading, always_positive: int) -> Clash | None:
+    if read.loss in VALUE_LOSSES:
+        return _values_clash(read, always_positive)
+    if read.last == "softmax" and read.unit_range and read.rows > 10 * SUMS and read.units >= 2:
+        return Clash.WRONG_AXIS
+    if read.columns <= SUMS < read.rows and read.unit_range:
+        return Clash.WRONG_AXIS
+    if read.low == read.high == 1.0 and read.rows <= SUMS:
+        return Clash.ONE_SOFTMAX
+    if read.loss in CLASS_LOSSES:
+        return _classes_clash(read)
+    if read.loss in {"bce", "bce_logits"}:
+        return _binary_clash(read)
+    return None
+
+
+def _classes_clash(read: Reading) -> Clash | None:
+    if read.units == 1:
+        return Clash.ONE_LOGIT
+    simplex = read.unit_range and read.rows <= SUMS
+    if read.loss == "nll":
+        if simplex:
+            return Clash.NLL_PROBABILITIES
+        return Clash.NLL_LOGITS if read.negative and read.high > SUMS else None
+    if not read.labelled:
+        return None
+    if simplex:
+        return Clash.SOFTMAX_CE
+    if read.last in {"sigmoid", "hardsigmoid"} and read.unit_range:
+        return Clash.SIGMOID_CE
+    return Clash.TANH_CE if read.last == "tanh" else None
+
+
+def _binary_clash(read: Reading) -> Clash | None:
+    if read.target_low < -SUMS or read.target_high > 1 + SUMS:
+        return Clash.BCE_TARGETS
+    if read.loss == "bce":
+        return None
+    squashed = read.last in {"sigmoid", "hardsigmoid", "softmax"}
+    if read.unit_range and squashed:
+        return Clash.SIGMOID_LOGITS
+    if read.last == "tanh":
+        return Clash.TANH_LOGITS
+    return Clash.RELU_LOGITS if read.last in {"relu", "relu6"} else None
+
+
+def _values_clash(read: Reading, always_positive: int) -> Clash | None:
+    if crosses(read.prediction, read.target):
+        return Clash.BROADCAST
+    # Before anything is learnt an output may dwarf the targets, and then it rules the gradient too.
+    if read.loss == "mse" and read.coupling >= COUPLED and read.out_sd <= read.target_sd:
+        return Clash.COUPLED
+    below, above = read.target_low, read.target_high
+    mean, sd = read.target_mean, read.target_sd
+    if not sd > 0:
+        return None
+    # One odd target among 2000 is no reason to speak: one standard deviation around the mean of
+    # the targets must reach beyond the bound as well.
+    under = below < -BEYOND * sd and mean - sd < 0
+    over = above > 1 + BEYOND * sd and mean + sd > 1
+    if under and (read.last in {"relu", "relu6"} or (always_positive >= LONG and read.low == 0)):
+        return Clash.RELU_TARGETS
+    if (under or over) and read.unit_range and read.last in {"sigmoid", "hardsigmoid"}:
+        return Clash.SIGMOID_TARGETS
+    if (under or over) and read.unit_range and read.last == "softmax":
+        return Clash.SOFTMAX_TARGETS
+    far = (below < -1 - BEYOND * sd and mean - sd < -1) or (
+        above > 1 + BEYOND * sd and mean + sd > 1
+    )
+    return Clash.TANH_TARGETS if far and read.last in {"tanh", "hardtanh"} else None
+
+
+def crosses(prediction: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether the two shapes, spread against each other, hold more elements than either."""
+    if not prediction or not target or prediction == target:
+        return False
+    wide = max(len(prediction), len(target))
+    a = (1,) * (wide - len(prediction)) + tuple(prediction)
+    b = (1,) * (wide - len(target)) + tuple(target)
+    spread = math.prod(max(x, y) for x, y in zip(a, b, strict=True))
+    return spread > max(math.prod(a), math.prod(b))
