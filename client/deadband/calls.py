@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from deadband import layers
 from deadband.cells import Cell, make_cell
 from deadband.descriptions import function_layer, module_layer
+from deadband.norms import copy_input
 from deadband.recorder import Entry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
 from deadband.roots import Applied, Probe, Root
@@ -61,7 +62,7 @@ class LayerCapture:
 
     # --- Layers ----------------------------------------------------------------------------------
 
-    def layer_called(self, probe: Probe, output: Any) -> None:
+    def layer_called(self, probe: Probe, args: Any, output: Any) -> None:
         """A layer's forward hook fired."""
         start = perf_counter()
         try:
@@ -78,6 +79,8 @@ class LayerCapture:
             if inner and not layers.activation_of(probe.module):
                 entry.describe = partial(module_layer, entry, probe.module, self._holds, inner)
             self._copy_activation(root, entry, probe.module, tensor)
+            if probe.is_norm and not call:
+                copy_input(entry, args)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -200,6 +203,12 @@ class LayerCapture:
             if cell is not None:
                 cells[what] = cell
         return cell
+
+    def _first_entry(self, probe: Probe) -> Entry:
+        """The layer at its first call, which may be still to come."""
+        if not probe.entries:
+            probe.entries.append(self._entry(probe.root, probe.path, probe.module))
+        return probe.entries[0]
 
     def _entry(self, root: Root, name: str, module: nn.Module) -> Entry:
         while name in root.names:

@@ -18,6 +18,7 @@ from torch import nn
 from deadband import compiling, layers
 from deadband.functional import FunctionalActivations
 from deadband.hooks import gate_entry, pre_entry, root_entry
+from deadband.norms import copy_running
 from deadband.recorder import ModelEntry, Recorder
 from deadband.regions import OUTPUT
 from deadband.roots import Probe, Root, Shown
@@ -25,6 +26,9 @@ from deadband.targets import LossListener
 from deadband.updates import UpdateCapture
 from deadband.weights import copy_before
 from deadband.wire import What
+
+_COUNTED = 3
+"""Sampled steps in which training forwards are counted: a loop does not change its ways."""
 
 
 class ModelCapture(UpdateCapture):
@@ -114,6 +118,11 @@ class ModelCapture(UpdateCapture):
             if root.eval_seen and not root.seen:
                 root.takes_eval = True
             root.eval_seen = False
+            if root.forwards and root.counted < _COUNTED:
+                root.counted += 1
+                if root.forwards > root.calls:
+                    root.calls = root.forwards
+                    self.recorder.changed = True
 
     def close(self) -> None:
         """Listen no more."""
@@ -157,6 +166,7 @@ class ModelCapture(UpdateCapture):
                 if self._is_training(root, module):
                     self._forward_begins()
                     start = perf_counter()
+                    root.forwards += 1
                     if not root.seen or root.rootless:
                         self._enter(root, args)
             elif not self._stack:
@@ -208,6 +218,9 @@ class ModelCapture(UpdateCapture):
         root.previous = None
         root.function_calls.clear()
         root.put_probes()
+        norms = [probe for probe in root.probes if probe.is_norm and probe.hook.is_in]
+        if norms:
+            copy_running([(self._first_entry(probe), probe.module) for probe in norms])
 
     def _forward_done(
         self, root: Root, module: nn.Module, args: Any, kwargs: Any, output: Any
@@ -221,6 +234,8 @@ class ModelCapture(UpdateCapture):
             if root in self._stack:
                 self._stack.remove(root)
             self._leave(root, raised=output is None)
+            if root.counted < _COUNTED and not compiling.in_play():
+                self._gate.put()
             cell = root.entry.cells.get(What.INPUT)
             if cell is None or not cell.filled:
                 tensor = layers.first_tensor(args)

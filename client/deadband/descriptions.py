@@ -70,6 +70,7 @@ def model_of(
     compiled: bool,
     loss: str,
     loss_shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    calls: int,
 ) -> Model:
     """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
@@ -82,4 +83,6 @@ def model_of(
         loss=loss,
         loss_input=loss_shapes[0],
         loss_target=loss_shapes[1],
+        dropout=layers.largest_dropout(module),
+        calls=calls,
     )

@@ -50,7 +50,10 @@ _CHANNELS = (
     nn.Upsample, nn.PixelShuffle, nn.LocalResponseNorm,
 )  # fmt: skip
 _UNITS_LAST = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag)
-_OPTIONS = ("p", "negative_slope", "momentum", "eps", "min_val", "max_val", "alpha", "beta")
+_OPTIONS = (
+    "p", "negative_slope", "momentum", "eps", "min_val", "max_val", "alpha", "beta", "num_heads",
+    "dropout",
+)  # fmt: skip
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -169,6 +172,17 @@ def options_of(module: nn.Module) -> dict[str, float]:
         if isinstance(value, int | float) and not isinstance(value, bool):
             options[name] = float(value)
     return options
+
+
+def largest_dropout(root: nn.Module) -> float:
+    """The largest share that any part of the model drops in training; 0 without such a part."""
+    shares = [0.0]
+    for module in root.modules():
+        dropping = isinstance(module, nn.modules.dropout._DropoutNd)
+        share = module.__dict__.get("p" if dropping else "dropout")
+        if isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1:
+            shares.append(float(share))
+    return max(shares)
 
 
 def layout_of(module: nn.Module, tensor: Tensor, before: Layout | None) -> Layout:

@@ -16,6 +16,7 @@ from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
 from deadband.hooks import HookEntry, leaf_entry
 from deadband.losscalls import KINDS, LossCall
+from deadband.norms import is_batch_norm
 from deadband.recorder import Entry, ModelEntry
 from deadband.regions import Layout
 from deadband.weights import LeftGradients, WeightTap
@@ -25,7 +26,7 @@ from deadband.wire import Model
 class Probe:
     """The hook of one layer module."""
 
-    __slots__ = ("called", "calls", "entries", "hook", "module", "path", "root")
+    __slots__ = ("called", "calls", "entries", "hook", "is_norm", "module", "path", "root")
 
     def __init__(self, called: Called, root: Root, path: str, module: nn.Module) -> None:
         self.called = called
@@ -34,13 +35,14 @@ class Probe:
         self.module = module
         self.calls = 0
         self.entries: list[Entry] = []
+        self.is_norm = is_batch_norm(module)
         self.hook = leaf_entry(module, self)
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         """The layer was called."""
         if torch.compiler.is_compiling():
             return  # whatever traces this takes nothing of ours into its graph
-        self.called(self, output)
+        self.called(self, args, output)
 
 
 @dataclass(slots=True)
@@ -116,6 +118,12 @@ class Root:
         self.output_layout: Layout | None = None
         """Known where a loss has shown which axis the classes lie along."""
         self.names: set[str] = set()
+        self.forwards = 0
+        """Training forwards of this step."""
+        self.calls = 1
+        """The most in one step of those that were counted."""
+        self.counted = 0
+        """Steps in which they were."""
 
     def look_for_compiled(self) -> None:
         """Parts were compiled: hooks in them, or a mode around them, would be traced."""
@@ -144,12 +152,13 @@ class Root:
             compiled=self.compiled,
             loss=self.loss or KINDS.get(self.loss_call, ""),
             loss_shapes=self.loss_shapes,
+            calls=self.calls,
         )
 
     def begin(self) -> None:
         """A sampled step begins."""
         self.seen = self.rootless = False
-        self.matched, self.shown = 0, None
+        self.matched, self.shown, self.forwards = 0, None, 0
         self.pending.clear()
         self.left.begin()
 
@@ -163,5 +172,5 @@ def has_custom_forward(root: nn.Module) -> bool:
     )
 
 
-Called = Callable[[Probe, Any], None]
-"""Called with a layer's probe and its output."""
+Called = Callable[[Probe, Any, Any], None]
+"""Called with a layer's probe, its positional arguments and its output."""

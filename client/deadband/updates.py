@@ -142,11 +142,9 @@ class UpdateCapture(LayerCapture):
             place = layers.weight_place(probe.module)
             if place is None:
                 continue
-            if not probe.entries:
-                probe.entries.append(self._entry(root, probe.path, probe.module))
             taps.append(
                 WeightTap(
-                    probe.entries[0],
+                    self._first_entry(probe),
                     *place,
                     bias=layers.bias_place(probe.module),
                     transposed=layers.is_transposed(probe.module),

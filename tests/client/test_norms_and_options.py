@@ -1,0 +1,117 @@
+"""What the plan says of layers and models, and what frames hold of batch normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from frames import Frames
+from torch import Tensor, nn
+
+import deadband
+from deadband.watching import Watch
+from deadband.wire import What
+
+FramesOf = Callable[[Watch], Frames]
+
+
+@pytest.mark.parametrize("kind", ["flat", "image", "frozen", "lazy"])
+def test_a_batch_norm_shows_its_input_and_its_figures_before_the_forward(
+    kind: str, frames_of: FramesOf
+) -> None:
+    flat = kind in ("flat", "lazy")
+    norm: nn.Module = nn.BatchNorm1d(6) if flat else nn.BatchNorm2d(6)
+    if kind == "lazy":
+        norm = nn.LazyBatchNorm1d()
+    first = nn.Linear(4, 6) if flat else nn.Conv2d(2, 6, 3)
+    model = nn.Sequential(first, norm, nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+    if kind == "frozen":
+        norm.eval()
+    given: list[Tensor] = []
+    norm.register_forward_pre_hook(lambda module, args: given.append(args[0].detach().clone()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=2)
+    expected = []
+    for step in range(1, 6):
+        x = torch.randn(10, 4) if flat else torch.randn(10, 2, 5, 5)
+        buffers = norm._buffers
+        pending = kind == "lazy" and step == 1
+        means = None if pending else buffers["running_mean"].clone()  # type: ignore[union-attr]
+        spreads = None if pending else buffers["running_var"].clone()  # type: ignore[union-attr]
+        loss = F.cross_entropy(model(x + 3), torch.randint(0, 3, (10,)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+        if step % 2:
+            expected.append((given[-1], means, spreads))
+    frames = frames_of(watch)
+    expected = expected[-len(frames.steps) :]
+    for frame, (x, mean, spread) in enumerate(expected):
+        shown = frames.of(What.LAYER_INPUT, "1", frame)
+        assert shown is not None
+        np.testing.assert_allclose(shown, x if flat else x.flatten(2), rtol=1e-6)
+        assert mean is not None
+        np.testing.assert_array_equal(frames.of(What.RUNNING_MEAN, "1", frame), mean)
+        np.testing.assert_array_equal(frames.of(What.RUNNING_VAR, "1", frame), spread)
+    assert frames.slot(What.RUNNING_MEAN, "1").axes == "u"
+    given_slot, made = frames.slot(What.LAYER_INPUT, "1"), frames.slot(What.ACTIVATION, "1")
+    assert (given_slot.axes, given_slot.shape) == (made.axes, made.shape)
+    assert frames.plan.layers[1].options["momentum"] == 0.1
+    assert frames.of(What.LAYER_INPUT, "0") is None
+
+
+def test_a_norm_without_running_figures_shows_none(frames_of: FramesOf) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, track_running_stats=False))
+    watch = deadband.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), every=1)
+    model(torch.randn(8, 4)).sum().backward()
+    watch.step()
+    assert frames_of(watch).of(What.LAYER_INPUT, "1") is None
+
+
+def test_layers_and_model_tell_what_they_were_made_with(frames_of: FramesOf) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 8)
+            self.act = nn.LeakyReLU(0.2)
+            self.attend = nn.MultiheadAttention(8, 2, dropout=0.4, batch_first=True)
+            self.drop, self.more = nn.Dropout(0.1), nn.Dropout(0.6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.drop(self.act(self.first(x)))
+            attended: Tensor = self.more(self.attend(x, x, x)[0])
+            return attended
+
+    model = Net()
+    watch = deadband.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), every=1)
+    model(torch.randn(2, 3, 4)).sum().backward()
+    watch.step()
+    plan = frames_of(watch).plan
+    options = {layer.name: layer.options for layer in plan.layers}
+    assert options["act"]["negative_slope"] == 0.2
+    assert (options["attend"]["num_heads"], options["attend"]["dropout"]) == (2, 0.4)
+    assert plan.models[0].dropout == 0.6
+
+
+@pytest.mark.parametrize("calls", [1, 4])
+def test_training_forwards_of_a_step_are_counted(calls: int, frames_of: FramesOf) -> None:
+    model = nn.Sequential(nn.Linear(4, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    for _ in range(6):
+        for _ in range(calls):
+            F.cross_entropy(model(torch.randn(9, 4)), torch.randint(0, 3, (9,))).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        model.eval()
+        with torch.no_grad():
+            model(torch.randn(9, 4))
+        model.train()
+        watch.step()
+    frames = frames_of(watch)
+    assert frames.plan.models[0].calls == calls
+    assert frames.plan.id == 1
