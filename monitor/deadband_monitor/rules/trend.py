@@ -152,6 +152,11 @@ class LossTrend:
             return math.inf
         return max(3 * self.best, self.best + share * (level - self.best), self.usual_high)
 
+    @property
+    def level(self) -> float:
+        """Median of the last thirty-two losses: the level of training, without single batches."""
+        return median(self._recent[-32:]) if self._recent else math.nan
+
     def above(self, level: float, count: int, of: int) -> bool:
         """Whether at least `count` of the last `of` losses exceed `level`."""
         return sum(loss > level for loss in self._recent[-of:]) >= count
