@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -286,3 +287,96 @@ def test_the_constant_of_least_loss_is_found_for_every_column() -> None:
         least = pointwise(kind, values - constant).mean(axis=0)
         for nudge in (0.99, 1.01):
             assert (pointwise(kind, values - nudge * constant).mean(axis=0) >= least - 1e-9).all()
+
+
+@pytest.mark.parametrize("kind", ["mse", "half mse", "summed bce", "bce", "other"])
+def test_a_loop_without_autograd_is_judged_by_the_loss_that_fits(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    bench = Bench([])
+    bench.add(What.OUTPUT, 0, (3, 1), "nu")
+    bench.add(What.TARGET, 0, (3, 1), "nu")
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    frames, seen, values = [], [], []
+    for step in range(1, 41):
+        p, y = rng.uniform(0.05, 0.95, (3, 1)), rng.integers(0, 2, (3, 1)).astype(float)
+        square = ((p - y) ** 2).mean()
+        entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+        loss = {
+            "mse": square, "half mse": square / 2, "bce": entropy, "summed bce": 3 * entropy,
+            "other": np.abs(p - y).mean(),
+        }[kind]  # fmt: skip
+        held = {(What.OUTPUT, 0): p.astype(np.float32), (What.TARGET, 0): y.astype(np.float32)}
+        frames.append(bench.frame(step, held, [loss]))
+        seen.append(y)
+        values.append(loss)
+    one = statistician.measure(frames)[-1]
+    # The window begins anew with the third sample, at which the loss is known.
+    rate = np.concatenate(seen[2:]).mean()
+    entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+    variance = rate * (1 - rate)
+    expected = {
+        "mse": variance, "half mse": variance / 2, "bce": entropy, "summed bce": 3 * entropy,
+        "other": np.nan,
+    }[kind]  # fmt: skip
+    assert of_model(one, "loss_constant") == pytest.approx(expected, rel=1e-5, nan_ok=True)
+    assert np.isfinite(of_model(one, "skill")) == (kind != "other")
+    assert np.isfinite(of_model(one, "target_mean"))
+
+
+@pytest.mark.parametrize("width", [0.2, 3.0])
+@pytest.mark.parametrize("kind", ["huber", "smooth_l1"])
+def test_the_width_of_a_huber_loss_is_found_in_its_gradient(kind: str, width: float) -> None:
+    y = (2.0 * drawn(64, 1, seed=1).detach()).exp()
+    z = torch.zeros(64, 1).requires_grad_()
+    loss = (
+        fn.huber_loss(z, y, delta=width) if kind == "huber" else fn.smooth_l1_loss(z, y, beta=width)
+    )
+    given = measured(kind, z, loss, y, times=12)
+    tried = np.linspace(0, float(y.max()), 5001)
+    least = min(pointwise(kind, y.numpy() - constant, width).mean() for constant in tried)
+    assert of_model(given, "loss_constant") == pytest.approx(least, rel=2e-3)
+
+
+def test_a_sigmoid_between_model_and_loss_is_seen() -> None:
+    z = (3 * drawn(ROWS, 1).detach()).requires_grad_()
+    y = (torch.arange(ROWS) % 3 == 0).float()[:, None]
+    loss = fn.binary_cross_entropy(z.sigmoid(), y, reduction="sum")
+    given = measured("bce", z, loss, y)
+    entropy = -(np.log(1 / 3) / 3 + 2 * np.log(2 / 3) / 3)
+    assert of_model(given, "loss_constant") == pytest.approx(ROWS * entropy, rel=1e-4)
+    same(given, measured("bce", z, loss, None))
+
+
+def test_a_model_whose_loss_is_anothers_is_not_read_as_its_argument() -> None:
+    z = drawn(ROWS, 2)
+    (z.sigmoid() ** 2).mean().backward()
+    bench = Bench([], "bce_logits", models=2)
+    for index in (0, 1):
+        bench.add(What.OUTPUT, index, (ROWS, 2), "nu")
+        bench.add(What.OUTPUT_GRAD, index, (ROWS, 2), "nu")
+    values = {(What.OUTPUT, 0): z.detach().numpy(), (What.OUTPUT_GRAD, 0): grad_of(z).numpy()}
+    plan = bench.plan()
+    heard = msgspec.structs.replace(plan.models[1], loss_input=(ROWS, 2))
+    for models, read in ((plan.models, True), ((plan.models[0], heard), False)):
+        statistician = Statistician()
+        statistician.adopt(msgspec.structs.replace(plan, models=models))
+        (one,) = statistician.measure([bench.frame(1, values, [1.0])])
+        assert np.isfinite(of_model(one, "label_entropy")) == read
+        assert np.isfinite(of_model(one, "information")) == read
+
+
+def test_a_first_call_with_labels_of_one_kind_is_not_the_whole_step() -> None:
+    z, y = drawn(ROWS, 1), torch.ones(ROWS, 1)
+    bench = Bench([], "bce_logits")
+    bench.add(What.OUTPUT, 0, (ROWS, 1), "nu")
+    bench.add(What.TARGET, 0, (ROWS, 1), "nu")
+    values = {(What.OUTPUT, 0): z.detach().numpy(), (What.TARGET, 0): y.numpy()}
+    plan = bench.plan()
+    for calls in (1, 2):
+        model = msgspec.structs.replace(plan.models[0], calls=calls)
+        statistician = Statistician()
+        statistician.adopt(msgspec.structs.replace(plan, models=(model,)))
+        (one,) = statistician.measure([bench.frame(1, values, [1.0])])
+        expected = 1.0 if calls == 1 else np.nan
+        assert of_model(one, "majority_share") == pytest.approx(expected, nan_ok=True)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deadband_monitor.statistics.constants import pointwise
 from deadband_monitor.statistics.labels import Labels, YesNo
 from deadband_monitor.statistics.outputs import softmax
 from deadband_monitor.statistics.values import Doubles, Reals
@@ -57,11 +56,16 @@ def yes_no_factor(
 
 
 def value_factor(
-    kind: str, output: Reals, targets: Doubles, elements: int, loss: float, last: float
+    pointwise: Doubles, elements: int, loss: float, last: float, *, halved: bool = False
 ) -> float:
-    """Recorded loss over the mean loss an element of a regression; output, targets: (r, c)."""
-    mean = float(pointwise(kind, output.astype(np.float64) - targets).mean())
-    return _closest(loss, mean, (1.0, float(elements), float(targets.shape[1])), last, least=0.0)
+    """Recorded loss over the mean loss an element of a regression; pointwise: (r, c).
+
+    halved: half of it is recorded by some.
+    """
+    candidates: tuple[float, ...] = (1.0, float(elements), float(pointwise.shape[1]))
+    if halved:
+        candidates += tuple(factor / 2 for factor in candidates)
+    return _closest(loss, float(pointwise.mean()), candidates, last, least=0.0)
 
 
 def _closest(

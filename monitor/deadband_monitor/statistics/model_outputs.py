@@ -10,6 +10,7 @@ import numpy as np
 from deadband.wire import Slot, What
 from deadband_monitor.statistics import arrange, directions
 from deadband_monitor.statistics.constants import VALUE_LOSSES
+from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
 from deadband_monitor.statistics.heads import Head, HeadMemory
@@ -69,7 +70,8 @@ class ModelOutputs:
     def __init__(self, reader: ModelReader, memory: OutputMemory) -> None:
         self._reader = reader
         self._memory = memory
-        self._loss = reader.model.loss
+        self._loss = reader.loss
+        self._calls = reader.model.calls
         self._head = Head(reader, memory.head)
 
     def measure(
@@ -146,6 +148,10 @@ class ModelOutputs:
                 rows[frame], gradient if known else None, elements, losses[frame].now, target
             )
             standing = self._memory.skill.observe(self._loss, shown)
+            if self._calls > 1 and standing.label_entropy <= LEAST_ENTROPY:
+                # A discriminator is called with real and with made samples; the first call's are
+                # all of one kind.
+                standing = Standing()
             standings.each[frame] = standing
             # A gradient that no labels explain says that the output is not what the loss compares
             # with labels (embeddings of a contrastive loss, say): no prediction of classes.

@@ -16,8 +16,8 @@ _STORED = 512
 """Different rows that neighbours are looked for among."""
 _FEATURES = 256
 """Features that distances are taken over; with more, evenly spaced ones."""
-_COLUMNS = 8
-"""Target columns that are compared."""
+_COLUMNS = 64
+"""Target columns that are compared, evenly spaced ones of wider targets."""
 _FEWEST_ROWS = 256
 """Rows seen, repeated ones counted, before anything is said."""
 _FEWEST_COMPARED = 64
@@ -30,7 +30,7 @@ labels is then 0.02 for two classes that are equally frequent."""
 _WORK = 1 << 20
 """Multiplications a sample: 32 of 64 features, 8 of 256; about 0.1 ms."""
 _MOST_DEVIATIONS = 3.0
-"""Standardised features are cut here: a feature that is nearly always 0 would outweigh all."""
+"""Features and targets are cut here: one that is nearly always 0 would outweigh all others."""
 _NOT_APART = 1e-4
 """Squared distance, against the mean squared distance 2m of standardised rows, of a row and its own
 copy: float32 leaves 1e-6, jitter of 1 % of a standard deviation 1e-4."""
@@ -129,7 +129,8 @@ class Neighbours:
         spread = known.std(axis=0)
         varied = spread > 0
         centre, spread = known.mean(axis=0)[varied], spread[varied]
-        mine, theirs = (mine[:, varied] - centre) / spread, (theirs[:, varied] - centre) / spread
+        mine = _within((mine[:, varied] - centre) / spread)
+        theirs = _within((theirs[:, varied] - centre) / spread)
         self._sums += ((mine * theirs).sum(), (mine * mine).sum(), (theirs * theirs).sum())
 
     def _agreement(self) -> float:
@@ -181,6 +182,10 @@ class Neighbours:
         self._scale = np.minimum(scale, _STEEPEST).astype(np.float32)
         plain = self._standard(self._raw)
         self._plain, self._norms = plain, np.einsum("nm,nm->n", plain, plain)
+
+
+def _within(standard: Doubles) -> Doubles:
+    return np.clip(standard, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
 
 
 def _comparable(found: Labels | YesNo | Targets) -> tuple[str, Doubles, Mask]:

@@ -38,7 +38,7 @@ def measure_predictions(
     known = np.flatnonzero(here)
     if not len(known):
         return
-    loss = reader.model.loss
+    loss = reader.loss
     classes = 2 if loss in outputs.BINARY else max(2, rows.shape[2])
     p = outputs.probabilities(rows[known], loss)
     values = np.full((5, len(rows)), np.nan)

@@ -38,6 +38,7 @@ class ModelReader:
         self.plan = plan
         self.index = index
         self.model = plan.models[index]
+        self.loss = _loss_of(plan, index)
         self._subject = np.array([index], dtype=np.int64)
         self._number: dict[What, int] = {}
         for number, slot in enumerate(plan.slots):
@@ -71,6 +72,18 @@ class ModelReader:
     def put_nonfinite(self, table: Table, share: Reals, where: Mask) -> None:
         """Raise the share of non-finite elements."""
         table.worst_nonfinite(self._subject, share, where[:, None])
+
+
+def _loss_of(plan: Plan, index: int) -> str:
+    """The loss that this model's output is the argument of; empty where it is another model's.
+
+    Autograd finds the loss behind every model that it trains: a generator's is that of the
+    discriminator, whose output was compared with labels. Where the calls of loss functions were
+    seen for other models only, this one's output is not what they compared.
+    """
+    model = plan.models[index]
+    elsewhere = any(other.loss_input for other in plan.models)
+    return "" if elsewhere and not model.loss_input else model.loss
 
 
 def is_integer(slot: Slot) -> bool:

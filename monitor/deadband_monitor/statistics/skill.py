@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deadband_monitor.statistics.constants import VALUE_LOSSES, best_constant, pointwise
+from deadband_monitor.statistics.constants import (
+    VALUE_LOSSES,
+    best_constant,
+    huber_width,
+    pointwise,
+)
 from deadband_monitor.statistics.factors import (
     LEAST_ENTROPY,
     class_factor,
@@ -14,6 +19,7 @@ from deadband_monitor.statistics.factors import (
     yes_no_factor,
 )
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, weighed
+from deadband_monitor.statistics.guessed import LossGuess
 from deadband_monitor.statistics.labels import (
     Labels,
     Targets,
@@ -85,6 +91,7 @@ class Skill:
     def __init__(self) -> None:
         self._kind = ""
         self._columns = 0
+        self._guess = LossGuess()
         self._forget()
 
     def _forget(self) -> None:
@@ -93,6 +100,8 @@ class Skill:
         self._values = ValueWindow()
         self._constant: Doubles | None = None
         self._factor = np.nan
+        self._width = 1.0
+        self._logits = False
         self._positive_weight = 1.0
         self._smooth = np.nan
         self._silent = 0
@@ -103,6 +112,8 @@ class Skill:
         Where neither the loss's arguments nor the gradient tell the labels, those of the window
         stand for a while.
         """
+        if not kind and isinstance(shown.given, Targets):
+            kind, shown = self._guessed(shown, shown.given)
         columns = shown.output.shape[1]
         if (kind, columns) != (self._kind, self._columns):
             self._kind, self._columns = kind, columns
@@ -123,6 +134,13 @@ class Skill:
             self._smooth += _SMOOTHING * (fresh - self._smooth)
             standing.skill = self._smooth
         return standing
+
+    def _guessed(self, shown: Shown, given: Targets) -> tuple[str, Shown]:
+        if shown.output.size == shown.elements:
+            self._guess.observe(shown.output.astype(np.float64), given.values, shown.loss)
+        if self._guess.kind == "bce":
+            shown = replace(shown, given=YesNo(given.values, np.nan, np.nan))
+        return self._guess.kind, shown
 
     def _observe_classes(self, standing: Standing, shown: Shown) -> None:
         window, output = self._labels, shown.output
@@ -150,7 +168,9 @@ class Skill:
 
     def _observe_yes_no(self, standing: Standing, shown: Shown) -> None:
         window, output = self._targets, shown.output
-        logits = self._kind == "bce_logits"
+        # Values that are no probabilities have met their sigmoid between the model and the loss.
+        self._logits |= self._kind == "bce_logits" or output.min() < 0 or output.max() > 1
+        logits = self._logits
         found = None
         if shown.gradient is not None:
             found = yes_no_targets(output, shown.gradient, shown.elements, logits=logits)
@@ -188,12 +208,7 @@ class Skill:
         window, output = self._targets, shown.output
         found: Targets | None = None
         if isinstance(shown.given, Targets):
-            factor = self._factor
-            if self._kind in VALUE_LOSSES:
-                factor = value_factor(
-                    self._kind, output, shown.given.values, shown.elements, shown.loss, factor
-                )
-            found = Targets(shown.given.values, factor)
+            found = Targets(shown.given.values, self._value_factor(shown, shown.given.values))
         elif shown.gradient is not None and self._kind == "mse":
             found = squared_targets(output, shown.gradient, shown.elements, shown.loss)
         if found is not None:
@@ -214,7 +229,8 @@ class Skill:
         if comparable and window.size >= _FEWEST_TARGETS and len(output) > 1 and varying.any():
             wide = output.astype(np.float64)
             deviation = (wide - wide[0]).std(axis=0)[varying]
-            standing.sigma_share = float((deviation / np.sqrt(variance[varying])).mean())
+            # The median: of many columns, a few hardly vary (pixels at the border).
+            standing.sigma_share = float(np.median(deviation / np.sqrt(variance[varying])))
 
     def _constant_loss(self, variance: Doubles) -> float:
         """Mean loss an element of the best constant prediction."""
@@ -223,8 +239,19 @@ class Skill:
         if self._kind not in VALUE_LOSSES:
             return np.nan
         values = self._values.rows
-        self._constant = best_constant(self._kind, values, self._constant)
-        return float(pointwise(self._kind, values - self._constant).mean())
+        self._constant = best_constant(self._kind, values, self._constant, self._width)
+        return float(pointwise(self._kind, values - self._constant, self._width).mean())
+
+    def _value_factor(self, shown: Shown, targets: Doubles) -> float:
+        if self._kind not in VALUE_LOSSES:
+            return self._factor
+        output = shown.output.astype(np.float64)
+        if self._kind in ("huber", "smooth_l1") and shown.gradient is not None:
+            width = huber_width(output, targets, shown.gradient.astype(np.float64))
+            self._width = width if np.isfinite(width) else self._width
+        losses = pointwise(self._kind, output - targets, self._width)
+        halved = bool(self._guess.kind)  # by hand, many take half the square
+        return value_factor(losses, shown.elements, shown.loss, self._factor, halved=halved)
 
 
 def _yes_no_weighed(known: YesNo, inferred: YesNo | None) -> YesNo:
