@@ -18,13 +18,17 @@ from deadband_monitor.rules.activations import DeadUnits, Saturation
 from deadband_monitor.rules.base import Finding, Observation, Rule
 from deadband_monitor.rules.causes.naming import name_causes
 from deadband_monitor.rules.coverage import cover
+from deadband_monitor.rules.frozen import FrozenWeights
+from deadband_monitor.rules.generalisation import Overfitting
 from deadband_monitor.rules.gradients import ExplodingGradient, VanishingGradient
+from deadband_monitor.rules.growth import WeightDivergence
 from deadband_monitor.rules.inputs import InputAnomaly
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.losses import LossDivergence
 from deadband_monitor.rules.numerics import NonFinite
 from deadband_monitor.rules.outputs import ConstantPredictor, OutputCollapse
 from deadband_monitor.rules.past import Past
+from deadband_monitor.rules.plateau import LossPlateau
 from deadband_monitor.rules.weights import DuplicateUnits, UpdateTooLarge, WeightCollapse
 
 SEVERITIES = ("info", "warning", "critical")
@@ -41,13 +45,18 @@ INHIBITS: dict[str, frozenset[str]] = {
             "vanishing-gradient",
             "exploding-gradient",
             "weight-collapse",
+            "weight-divergence",
             "loss-divergence",
             "input-anomaly",
+            "overfitting",
         }
     ),
-    "output-collapse": frozenset({"constant-predictor", "loss-divergence"}),
+    "output-collapse": frozenset(
+        {"constant-predictor", "loss-divergence", "weight-divergence", "overfitting"}
+    ),
     "dead-units": frozenset({"vanishing-gradient", "constant-predictor"}),
     "vanishing-gradient": frozenset({"constant-predictor"}),
+    "frozen-weights": frozenset({"constant-predictor", "loss-plateau"}),
 }
 REOPEN_STEPS = 100
 """A symptom back within this many steps of its recovery is the same incident."""
@@ -64,6 +73,7 @@ def default_rules() -> tuple[Rule, ...]:
     return (
         NonFinite(),
         InputAnomaly(),
+        FrozenWeights(),
         UpdateTooLarge(),
         DuplicateUnits(),
         Saturation(),
@@ -74,6 +84,9 @@ def default_rules() -> tuple[Rule, ...]:
         ExplodingGradient(),
         ConstantPredictor(),
         LossDivergence(),
+        WeightDivergence(),
+        Overfitting(),
+        LossPlateau(),
     )
 
 

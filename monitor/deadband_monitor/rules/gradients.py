@@ -99,7 +99,7 @@ class VanishingGradient(LayerRule):
 
     def _solved(self, model: str, past: Past) -> bool:
         """Gradients vanish by right when there is nothing left to learn."""
-        if past.skill(model) > 0.9 or past.loss.fresh <= 1e-3 * past.loss.first:
+        if past.solved(model):
             return True
         # Where no loss is known, an output that lives may well have met a margin.
         blind = math.isnan(past.loss.fresh) and math.isnan(past.skill(model))
@@ -157,6 +157,16 @@ class ExplodingGradient(ModelRule):
             calm = self._calm_loss.get(model.name, fresh)
             self._calm_loss[model.name] = calm + 0.1 * (fresh - calm)
         assert past.layout is not None
+        since = past.piling_since(model.name)
+        if since is not None:
+            return Judgement(
+                active=True,
+                clear=False,
+                message="each step's gradient still holds the one of the step before",
+                evidence={"grad_norm": norm, "first": model.start("grad_norm")},
+                severity="critical" if past.loss_was_high else "warning",
+                onset_step=since,
+            )
         layer, growth = _steepest(seen, past, model)
         if seen.step <= 10 and norm > 1e3 and growth > 100:
             return Judgement(

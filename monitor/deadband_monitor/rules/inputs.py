@@ -1,10 +1,14 @@
-"""The rule on what is fed in. Odd inputs are a note until something goes wrong with them."""
+"""The rule on what is fed in. Odd inputs are a note until something goes wrong with them.
+
+What changes for the worse in mid-run is more than a note: the run was fine with what it had.
+"""
 
 from __future__ import annotations
 
 import math
 
 from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.feed import CONSTANT, Change, Feed
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.past import ModelPast, Past
 
@@ -14,8 +18,10 @@ LARGE = 100.0
 """Largest absolute input: raw pixels (255) and physical units pass it, standardised data never."""
 TINY = 1e-3
 """Input rms below which a bias of usual size drowns it: digits scaled twice by 1/255."""
-CONSTANT = 1e-6
-"""Dependence ratio of inputs that are all the same."""
+DUPLICATES = 0.5
+"""Share of rows that repeat another of the batch. Truth tables and small grids have as many."""
+LASTING_STEPS = 50
+"""A batch that is repeated for so long is all that will be learnt."""
 
 
 def odd_scale(rho: float, largest: float, rms: float) -> str:
@@ -30,49 +36,114 @@ def odd_scale(rho: float, largest: float, rms: float) -> str:
 
 
 class InputAnomaly(ModelRule):
-    """Inputs that are all alike, tiny, huge, or dominated by an offset."""
+    """Inputs that are all alike, tiny, huge, sorted by label, or changed for the worse."""
 
     kind = "input-anomaly"
-    needs = ("in_variance", "in_rms")
+    needs = ("in_variance", "in_rms", "in_repeat", "batch_label_entropy")
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
-        layout = past.layout
-        assert layout is not None
-        index = [m.name for m in layout.models].index(model.name)
-        rho, rms = model.value("in_variance"), model.value("in_rms")
-        largest = model.value("in_max")
-        if layout.takes_ids[index] or not math.isfinite(rms):
-            return None
-        constant = (rho < CONSTANT or rms == 0) and not model.value("out_variance") > 1e-3
-        odd = odd_scale(rho, largest, rms)
-        severity = "info"
-        if constant:
-            message = "every input is the same"
-            severity = "critical" if model.value("out_variance") < CONSTANT else "warning"
-        elif odd == "tiny":
-            message = f"the inputs are tiny: rms {rms:.2g}"
-        elif odd == "large":
-            message = f"the inputs are not scaled: values up to {largest:.3g}"
-        else:
-            message = f"a constant offset or one feature dominates the inputs (rho {rho:.2g})"
-        if odd and not constant and (past.output_gone(model.name) or _harm(past, model.name)):
-            severity = "warning"
-        evidence = {
-            "in_variance": rho,
-            "in_max": largest,
-            "in_rms": rms,
-            "in_top_share": model.value("in_top_share"),
-        }
-        return Judgement(
-            active=constant or bool(odd),
-            clear=not constant and not odd,
-            severity=severity,
-            message=message,
-            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
-        )
+        changed = _changed(seen, past, model)
+        if changed is not None:
+            return changed
+        if model.feed.sorted_since is not None:
+            ratio = model.feed.sorted_ratio
+            return Judgement(
+                active=True,
+                clear=False,
+                message=f"the batches are sorted by label: each holds {ratio:.0%} of the variety "
+                "of labels that a random one would",
+                evidence={"batch_label_entropy": ratio},
+                onset_step=model.feed.sorted_since,
+            )
+        return _from_the_start(past, model)
+
+
+def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+    """A run that began well and is fed worse now."""
+    feed = model.feed
+    if feed.change is None:
+        return None
+    lasted = seen.step - feed.since
+    gone = past.output_gone(model.name) or model.value("out_variance") < CONSTANT
+    lost = feed.change in {Change.REPEATED, Change.CONSTANT} and lasted >= LASTING_STEPS
+    names = ("in_repeat", "in_variance", "in_rms", "in_constant", "batch_label_entropy")
+    evidence = {name: model.value(name) for name in names}
+    return Judgement(
+        active=True,
+        clear=False,
+        severity="critical" if gone or lost else "warning",
+        message=f"since step {feed.since} {change_in_words(feed)}",
+        evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+        onset_step=feed.since,
+    )
+
+
+def change_in_words(feed: Feed) -> str:
+    """What happened to the inputs: `every batch is the same one`."""
+    return {
+        Change.REPEATED: "every batch is the same one",
+        Change.CONSTANT: "the inputs are constant",
+        Change.NONFINITE: "the inputs hold NaN or infinity",
+        Change.RESCALED: f"the inputs are {feed.factor:.3g} times as large as before",
+        Change.LABELS: "all labels of a batch are the same",
+        Change.TARGETS: f"the targets vary {feed.factor:.3g} times as much as before",
+        None: "nothing changed",
+    }[feed.change]
+
+
+def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
+    """What the inputs look like, whatever they were before."""
+    layout = past.layout
+    assert layout is not None
+    index = [m.name for m in layout.models].index(model.name)
+    rho, rms = model.value("in_variance"), model.value("in_rms")
+    largest, twins = model.value("in_max"), model.value("in_duplicates")
+    if layout.takes_ids[index]:
+        return Judgement(active=False, clear=True)
+    if not math.isfinite(rms):
+        return None
+    constant = (rho < CONSTANT or rms == 0) and not model.value("out_variance") > 1e-3
+    odd = odd_scale(rho, largest, rms)
+    repeated = twins > DUPLICATES
+    severity = "info"
+    if constant:
+        message = "every input is the same"
+        severity = "critical" if model.value("out_variance") < CONSTANT else "warning"
+    elif odd == "tiny":
+        message = f"the inputs are tiny: rms {rms:.2g}"
+    elif odd == "large":
+        message = f"the inputs are not scaled: values up to {largest:.3g}"
+    elif odd:
+        message = f"a constant offset or one feature dominates the inputs (rho {rho:.2g})"
+    else:
+        message = f"{twins:.0%} of the rows of a batch repeat another row"
+    hurts = past.output_gone(model.name) or _harm(past, model.name)
+    if (odd or repeated) and not constant and hurts:
+        severity = "warning"
+    evidence = {
+        "in_variance": rho,
+        "in_max": largest,
+        "in_rms": rms,
+        "in_top_share": model.value("in_top_share"),
+        "in_duplicates": twins,
+    }
+    return Judgement(
+        active=constant or bool(odd) or repeated,
+        clear=not constant and not odd and not twins > 0.8 * DUPLICATES,
+        severity=severity,
+        message=message,
+        evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+    )
 
 
 def _harm(past: Past, model: str) -> bool:
-    kinds = ("saturation", "dead-units", "non-finite", "exploding-gradient", "loss-divergence")
+    kinds = (
+        "saturation",
+        "dead-units",
+        "non-finite",
+        "exploding-gradient",
+        "loss-divergence",
+        "overfitting",
+    )
     return any(past.stands(kind, model) for kind in kinds)

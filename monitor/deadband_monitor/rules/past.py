@@ -270,6 +270,22 @@ class Past:
             return True
         return self.loss.first > 0 and self.loss.fresh <= 1e-3 * self.loss.first
 
+    def piling_since(self, model: str) -> int | None:
+        """Since when gradients of former steps lie in those of later ones; None where they do not.
+
+        Three samples in a row whose step moved the weight. A loop that gives a sample for each of
+        several accumulated batches shows steps that do not move, and is not judged.
+        """
+        layout, flow = self.layout, self.flow
+        assert layout is not None
+        rows = flow.rows(layout, [m.name for m in layout.models].index(model))
+        kept = rows[flow.kept_samples[rows] >= 3]
+        if not len(kept) or bool((flow.rests[kept] >= 2).any()):
+            return None
+        if layout.several_models and (len(kept) < min(len(rows), 8) or self.samples < 10):
+            return None
+        return int(flow.kept_since[kept].min())
+
     def learning(self, model: str) -> bool:
         """Whether information, skill or loss still improve, or it is too early to tell."""
         past = self.models[model]

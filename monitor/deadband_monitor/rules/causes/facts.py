@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.inputs import CONSTANT, odd_scale
+from deadband_monitor.rules.feed import CONSTANT
+from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.state.series import Floats

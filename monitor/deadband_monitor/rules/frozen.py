@@ -1,0 +1,187 @@
+"""The rule on weights that do not move although they are to be trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.flow import STUCK_SCALER
+from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.past import ModelPast, Past
+
+STILL_STEPS = 10
+STILL_SAMPLES = 3
+"""Optimiser steps and samples without any movement: far more than a skipped step or two."""
+TURNS_STEPS = 300
+"""The same where several models take turns: critics are trained a hundred steps on their own at the
+start of a Wasserstein GAN."""
+PILING_STEPS = 150
+"""The same while gradients pile up: with a sample for each of 64 batches that are accumulated,
+nothing moves for 63 of them."""
+TINY = 2e-5
+"""Largest relative update of a run that will not get anywhere: healthy starts lie near 1e-2, the
+slowest run that learnt (lr 1e-5 under Adam) at 1e-4, lr 1e-7 at 1e-6."""
+TINY_STEPS = 40
+
+
+class Block(Enum):
+    """Where the way from the loss to the weights is cut; its value says so."""
+
+    NO_GRADIENT = "no gradient reaches any weight"
+    ZERO_GRADIENT = "every weight gradient is exactly zero"
+    NOT_HELD = "the optimiser does not hold these weights"
+    SCALER = "the GradScaler leaves every step out"
+    NO_STEP = "gradients arrive, but no step changes the weights"
+    CUT = "no gradient reaches these weights, those after them get theirs"
+    SIDE = "no gradient reaches these weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Blockage:
+    """Weights that stand still, and why."""
+
+    block: Block
+    since: int
+    rows: tuple[int, ...]
+    """Rows of the layer table, in order of execution."""
+    everything: bool
+    """No trained weight of the model moves."""
+
+
+def blockage(past: Past, model: str) -> Blockage | None:
+    """What keeps weights of a model from moving; None where all move, or are meant to rest."""
+    layout, flow = past.layout, past.flow
+    assert layout is not None
+    index = [m.name for m in layout.models].index(model)
+    rows = flow.rows(layout, index)
+    # Neither in the optimiser nor reached by a gradient: a frozen teacher, backbone or target.
+    meant = ~layout.learns[rows] & (flow.bare_since[rows] >= 0)
+    rows = rows[~meant]
+    since = flow.still_since[rows]
+    still = (since >= 0) & (past.step - since >= STILL_STEPS)
+    still &= flow.still_samples[rows] >= STILL_SAMPLES
+    if not still.any():
+        return None
+    held = layout.learns[rows]
+    bare, zero = flow.bare_since[rows] >= 0, flow.zero_since[rows] >= 0
+    if still.all():
+        block = Block.NO_STEP
+        if past.models[model].value("skipped") >= STUCK_SCALER:
+            block = Block.SCALER
+        elif bare.all():
+            block = Block.NO_GRADIENT
+        elif not held.any():
+            block = Block.NOT_HELD
+        elif (bare | zero).all():
+            block = Block.ZERO_GRADIENT
+        return Blockage(block, int(since.min()) + 1, tuple(rows.tolist()), True)
+    stray = still & ~held
+    if stray.any():
+        return _part(Block.NOT_HELD, rows, since, stray)
+    bare &= still
+    if bare.any():
+        last = int(np.flatnonzero(bare)[-1])
+        return _part(Block.CUT if bare[: last + 1].all() else Block.SIDE, rows, since, bare)
+    return None
+
+
+def _part(
+    block: Block, rows: NDArray[np.int64], since: NDArray[np.int64], which: NDArray[np.bool_]
+) -> Blockage:
+    return Blockage(block, int(since[which].min()) + 1, tuple(rows[which].tolist()), False)
+
+
+class FrozenWeights(ModelRule):
+    """Weights that are to be trained stand still, or all but still."""
+
+    kind = "frozen-weights"
+    samples_to_open = 1
+    samples_to_close = 1
+    needs = ("moved_share", "update_ratio")
+    grace_steps = STILL_STEPS
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        layout = past.layout
+        assert layout is not None
+        if model.lr_rising:
+            return None  # a warm-up: slow, or at rest, is as planned
+        index = [m.name for m in layout.models].index(model.name)
+        ran = seen.layers[layout.rows_of[index], LAYER_COLUMN["out_rms"]]
+        if not np.isfinite(ran).any() and not math.isfinite(model.value("out_rms")):
+            return None  # a model that did not run is not asked to move
+        found = blockage(past, model.name)
+        if found is None:
+            return self._tiny(seen, past, model)
+        severity = _severity(found, seen, past, model)
+        if not severity:
+            return Judgement(active=False, clear=False)
+        names = [layout.layers[row].name for row in found.rows]
+        what = "no weight has" if found.everything else f"{_listed(names)} {_have(names)} not"
+        return Judgement(
+            active=True,
+            clear=False,
+            severity=severity,
+            layer="" if found.everything else names[0],
+            message=f"{what} moved for {seen.step - found.since + 1} steps: {found.block.value}",
+            evidence={"steps_still": float(seen.step - found.since + 1)}
+            | _known(model, "moved_share", "grad_share", "skipped"),
+            onset_step=found.since,
+        )
+
+    def _tiny(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:
+        peak, skill = model.peak_update, past.skill(model.name)
+        tiny = 0 < peak < TINY and seen.step - past.first_step >= TINY_STEPS
+        idle = skill < 0.3 or math.isnan(skill)
+        return Judgement(
+            active=tiny and idle and past.loss.falling is not True,
+            clear=not tiny,
+            severity="warning",
+            message=f"no step has changed a weight by more than {peak:.1e} of itself",
+            evidence={"update_ratio": peak},
+            onset_step=past.first_step,
+        )
+
+
+def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) -> str:
+    """Empty where it is too early, or as it should be."""
+    layout = past.layout
+    assert layout is not None
+    lasted = seen.step - found.since + 1
+    if layout.several_models and lasted < TURNS_STEPS and found.block is not Block.NOT_HELD:
+        return ""
+    if found.everything:
+        if found.block is Block.ZERO_GRADIENT:
+            return ""  # a vanished gradient, which has its own rule
+        if found.block is Block.NO_STEP:
+            left = seen.layers[list(found.rows), LAYER_COLUMN["grad_left"]]
+            if (left > 0).any() and lasted < PILING_STEPS:
+                return ""
+        return "warning" if layout.several_models else "critical"
+    if found.block is Block.SIDE:
+        return "info"  # a branch whose result the loss does not use, as auxiliary heads often are
+    if found.block is Block.NOT_HELD:
+        # Only the last layer in the optimiser is how many a backbone is kept as it is.
+        head = bool(layout.head[list(found.rows)].any())
+        return "warning" if head or past.output_gone(model.name) else "info"
+    return "warning"
+
+
+def _known(model: ModelPast, *names: str) -> dict[str, float]:
+    values = {name: model.value(name) for name in names}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _have(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"

@@ -1,0 +1,98 @@
+"""The rule on a loss that stands where it should not stand.
+
+That a loss no longer falls says nothing: it may be solved, limited by noise, or between two steps
+of a staircase, and a rule on its slope alone fires on 97 % of healthy runs. Two things do tell: a
+loss that cannot fall further because of what it is given, and inputs whose nearest neighbours know
+the answer while the model does not.
+"""
+
+from __future__ import annotations
+
+import math
+
+from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.objective import BOUNDED, SQUASHED, floor
+from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.trend import History
+
+NEIGHBOURS_KNOW = 0.7
+"""Agreement of nearest neighbours (0 chance, 1 always) from which the inputs plainly tell: digits
+0.97, wine 0.9, circles 1.0; a noisy regression (diabetes) 0.2. The error of the nearest neighbour
+is at most twice the least possible one (Cover and Hart, IEEE Trans. Inf. Theory 13:21, 1967)."""
+BELOW_NEIGHBOURS = 0.4
+"""How far the model's skill lies below that. Label smoothing of 0.1 costs a solved model 0.2."""
+PATIENCE_STEPS = 250
+"""Steps without progress, at least, and half of the run: staircases of deep sigmoid networks have
+steps of 100 to 300."""
+
+
+class LossPlateau(ModelRule):
+    """The loss stands at a value that it cannot leave, or should have left."""
+
+    kind = "loss-plateau"
+    needs = ("loss",)
+    grace_steps = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gains: dict[str, History] = {}
+        """Minus the loss."""
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        layout = past.layout
+        assert layout is not None
+        clash = model.objective.clash
+        if clash is not None and clash in SQUASHED | BOUNDED:
+            return self._bound(past, model)
+        if layout.several_models or math.isnan(past.loss.fresh):
+            return None
+        gains = self._gains.setdefault(model.name, History())
+        gains.add(seen.step, -past.loss.fresh)
+        return self._stuck(seen, past, model, gains)
+
+    def _bound(self, past: Past, model: ModelPast) -> Judgement:
+        """The objective itself has a floor."""
+        clash = model.objective.clash
+        assert clash is not None
+        rate = model.value("target_mean")
+        least = floor(clash, model.objective.classes, rate)
+        evidence = {"loss": past.loss.fresh}
+        if math.isfinite(least):
+            evidence["floor"] = least
+            message = f"the loss cannot fall below {least:.3f}: {clash.value}"
+        elif clash in BOUNDED:
+            message = f"the loss cannot reach its least value: {clash.value}"
+        else:
+            message = f"the loss hardly falls: {clash.value}"
+        return Judgement(
+            active=True,
+            clear=False,
+            severity="warning",
+            message=message,
+            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+            onset_step=model.objective.since,
+        )
+
+    def _stuck(self, seen: Observation, past: Past, model: ModelPast, gains: History) -> Judgement:
+        """The loss stopped falling far above what the inputs tell."""
+        agreement, skill = model.value("neighbour_agreement"), past.skill(model.name)
+        window = max(2 * PATIENCE_STEPS, seen.step)
+        rests = (
+            seen.step >= 2 * PATIENCE_STEPS
+            and not model.lr_rising
+            and gains.climbing(window) is False
+            and past.loss.falling is not True
+            and not past.learning(model.name)
+        )
+        behind = agreement >= NEIGHBOURS_KNOW and agreement - skill >= BELOW_NEIGHBOURS
+        return Judgement(
+            # Below 0.05 it is a constant predictor, and that rule speaks of it.
+            active=rests and behind and skill >= 0.05,
+            clear=not behind,
+            severity="warning",
+            message=f"the loss stands at {past.loss.fresh:.3g} (skill {skill:.2g}), though similar "
+            f"inputs have the same answer ({agreement:.2g})",
+            evidence={"loss": past.loss.fresh, "skill": skill, "neighbour_agreement": agreement},
+        )
