@@ -172,7 +172,7 @@ LAYER_METRICS: tuple[Metric, ...] = (
     Metric(
         name="choice_entropy",
         title="choices",
-        doc="softmax layers: entropy of which unit wins over ln of the units; 0 = one always",
+        doc="softmax layers: entropy of which unit wins, over the most it can be; 0 = one always",
         low=0.3, worst="low",
     ),
     Metric(
@@ -220,7 +220,7 @@ LAYER_METRICS: tuple[Metric, ...] = (
     Metric(
         name="attention_entropy",
         title="attention",
-        doc="entropy of the attention rows over ln of the keys, lowest head",
+        doc="entropy of the attention rows over ln of the keys they see, mean of rows and heads",
         low=0.05, worst="low",
     ),
     Metric(

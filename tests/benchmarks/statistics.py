@@ -1,7 +1,8 @@
 """What a sample costs the hub: `python tests/benchmarks/statistics.py`.
 
 Prints milliseconds of processor time a sample, 16 frames at a time, for 4-layer MLPs and for
-networks of 300 layers, whose slices the client cuts to a few rows.
+networks of 300 layers, whose slices the client cuts to a few rows. Steps follow one another, old
+gradients are left lying, batch normalisations show their input: everything is there to measure.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from deadband.wire import FrameHeader, Layer, Model, Plan, Slot, What
 from deadband_monitor.statistics import RawFrame, Statistician
 
 AT_ONCE = 16
+MOST_LEFT = 8
+"""Weights whose old gradients the client copies."""
 ROUNDS = 8
 
 
@@ -45,10 +48,26 @@ class Sketch:
         self.slot(What.ACTIVATION, index, shape, axes)
         self.slot(What.ACTIVATION_GRAD, index, shape, axes)
         if weight:
-            part = min(weight, 64)
-            for what in (What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD):
-                self.slot(what, index, (part, part))
-            self.slot(What.BIAS, index, (min(weight, 256),), "u")
+            self.weight(index, (min(weight, 64), min(weight, 64)), min(weight, 256))
+        if kind.startswith("BatchNorm"):
+            self.weight(index, (shape[1], 1), shape[1])
+            self.slot(What.LAYER_INPUT, index, shape, axes)
+            self.slot(What.RUNNING_MEAN, index, (shape[1],), "u")
+            self.slot(What.RUNNING_VAR, index, (shape[1],), "u")
+
+    def weight(self, index: int, shape: tuple[int, int], bias: int) -> None:
+        for what in (What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD):
+            self.slot(what, index, shape)
+        if sum(slot.what is What.GRAD_LEFT for slot in self.slots) < MOST_LEFT:
+            self.slot(What.GRAD_LEFT, index, shape)
+        self.slot(What.BIAS, index, (bias,), "u")
+
+    def attention(self, width: int, positions: int) -> None:
+        """A layer of attention by queries and keys."""
+        index = len(self.layers)
+        self.layers.append(Layer(name=f"{index}.attention", model="model", kind="sdpa"))
+        self.slot(What.QUERY, index, (8, 4, width), "npu")
+        self.slot(What.KEY, index, (8, positions, width), "npu")
 
     def frames(self, rng: np.random.Generator) -> tuple[Plan, list[RawFrame]]:
         for what, width in ((What.INPUT, 64), (What.OUTPUT, 10), (What.OUTPUT_GRAD, 10)):
@@ -66,6 +85,7 @@ class Sketch:
         frames = []
         for step in range(AT_ONCE):
             payload = rng.normal(size=self.size).astype(np.float32)
+            self._fill_norms(payload)
             self._fill_gradient(payload, rng)
             header = FrameHeader(
                 plan=1,
@@ -77,6 +97,14 @@ class Sketch:
             )
             frames.append(RawFrame(header, payload))
         return plan, frames
+
+    def _fill_norms(self, payload: np.ndarray) -> None:
+        """Outputs that are lines of the inputs."""
+        slots = {(slot.what, slot.index): slot for slot in self.slots}
+        for (what, index), slot in slots.items():
+            if what is What.LAYER_INPUT:
+                size, out = int(np.prod(slot.shape)), slots[What.ACTIVATION, index].offset
+                payload[out : out + size] = payload[slot.offset : slot.offset + size]
 
     def _fill_gradient(self, payload: np.ndarray, rng: np.random.Generator) -> None:
         """A true cross entropy gradient, so that labels are inferred as in a run."""
@@ -108,6 +136,18 @@ def deep(rows: int) -> Sketch:
     return sketch
 
 
+def transformer(blocks: int) -> Sketch:
+    """Blocks of attention and two linear layers over sequences."""
+    sketch = Sketch()
+    for _ in range(blocks):
+        sketch.layer("LayerNorm", (32, 4, 128), "npu")
+        sketch.layer("Linear", (32, 4, 384), "npu", 128)
+        sketch.attention(32, 128)
+        sketch.layer("Linear", (32, 4, 128), "npu", 128)
+        sketch.layer("GELU", (32, 4, 512), "npu")
+    return sketch
+
+
 def milliseconds(sketch: Sketch, rounds: int) -> float:
     """Best of `rounds` passes over 16 frames, a sample."""
     plan, frames = sketch.frames(np.random.default_rng(0))
@@ -127,6 +167,7 @@ def main() -> None:
         ("4-layer MLP, width 64", mlp(64)),
         ("4-layer MLP, width 128", mlp(128)),
         ("4-layer MLP, width 512", mlp(512)),
+        ("transformer, 6 blocks", transformer(6)),
         ("300 layers, 4 rows", deep(4)),
         ("300 layers, 8 rows", deep(8)),
     ):

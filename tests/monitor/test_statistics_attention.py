@@ -27,7 +27,8 @@ def slow_entropy(rows: list[np.ndarray]) -> float:
     return float(np.mean(told))
 
 
-def of_rows(weight: np.ndarray, source: tuple[int, ...] = (), **options: float) -> float:
+def of_rows(weight: np.ndarray, source: tuple[int, ...] = (), causal: float | None = None) -> float:
+    options = {} if causal is None else {"causal": causal}
     bench = Bench([Layer(name="a", model="m", kind="softmax", options=options)])
     bench.add(What.ATTENTION, 0, weight.shape, "npu", source=source)
     statistician = Statistician()
@@ -41,8 +42,10 @@ def of_pair(
     query: np.ndarray,
     key: np.ndarray,
     sources: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
-    **options: float,
+    scale: float | None = None,
+    causal: float = 0.0,
 ) -> tuple[float, float]:
+    options = {"causal": causal} | ({} if scale is None else {"scale": scale})
     bench = Bench([Layer(name="a", model="m", kind="sdpa", options=options)])
     bench.add(What.QUERY, 0, query.shape, "npu", source=sources[0])
     bench.add(What.KEY, 0, key.shape, "npu", source=sources[1])
@@ -68,10 +71,10 @@ def test_keys_behind_a_causal_mask_are_no_choice(known: bool) -> None:
     places = range(3, 24, 6)  # four queries spread over the sequence, as the client takes them
     weight = whole[:, places]
     expected = slow_entropy([one[place, : place + 1] for one in whole for place in places])
-    options = {"causal": 1.0} if known else {}
-    assert of_rows(weight, (2, 4, length, length), **options) == pytest.approx(expected, rel=1e-5)
+    causal = 1.0 if known else None
+    assert of_rows(weight, (2, 4, length, length), causal) == pytest.approx(expected, rel=1e-5)
     uniform = np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None]
-    assert of_rows(np.tile(uniform, (2, 1, 1)), **options) == pytest.approx(1.0)
+    assert of_rows(np.tile(uniform, (2, 1, 1)), causal=causal) == pytest.approx(1.0)
 
 
 def test_a_row_that_sees_one_key_is_skipped() -> None:
@@ -116,8 +119,7 @@ def test_attention_that_is_not_finite_says_nothing() -> None:
 def test_queries_and_keys_give_entropy_and_the_largest_logit(scale: float | None) -> None:
     query, key = 2 * RNG.normal(size=(6, 4, 16)), RNG.normal(size=(6, 40, 16))
     logits = np.einsum("nqf,nkf->nqk", query, key) * (scale or 1 / 4)
-    options = {} if scale is None else {"scale": scale}
-    entropy, largest = of_pair(query, key, **options)
+    entropy, largest = of_pair(query, key, scale=scale)
     assert entropy == pytest.approx(slow_entropy(list(softmax(logits).reshape(-1, 40))), rel=1e-4)
     assert largest == pytest.approx(np.abs(logits).max(), rel=1e-5)
 

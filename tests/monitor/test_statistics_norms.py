@@ -34,7 +34,10 @@ def measured(
     """norm_shift and norm_ratio from a part of the batch that went through `norm`."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    flat = (lambda each: each.flatten(2)) if axes == "nup" else (lambda each: each)
+
+    def flat(each: Tensor) -> Tensor:
+        return each.flatten(2) if axes == "nup" else each
+
     values = {
         What.RUNNING_MEAN: norm.running_mean.clone(),
         What.RUNNING_VAR: norm.running_var.clone(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -113,7 +115,7 @@ def test_axes_put_samples_and_units_where_they_belong() -> None:
     assert arrange.by_unit(np.zeros((2, 4, 0), dtype=np.float32), "nu").shape == (2, 4, 0)
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "hardtanh": torch.nn.functional.hardtanh,

@@ -79,7 +79,7 @@ class Loop:
         return self.bench.frame(step, values, skipped=skipped)
 
     def change(self, index: int, step: int) -> np.ndarray:
-        return self.weights[index][step + 1] - self.weights[index][step]
+        return np.asarray(self.weights[index][step + 1] - self.weights[index][step])
 
 
 def measured(loop: Loop, batches: list[list[RawFrame]]) -> list[Measured]:

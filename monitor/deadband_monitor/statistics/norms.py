@@ -87,18 +87,16 @@ class Norms:
             return gather(plan, frames, slots[what]).reshape(items, -1).astype(np.float64)
 
         center, scale = taken(What.RUNNING_MEAN), taken(What.RUNNING_VAR)
-        x = _by_channel(gather(plan, frames, slots[What.LAYER_INPUT]), slot.axes)
-        if x.shape[1] * x.shape[2] < _FEWEST_ELEMENTS or x.shape[1] < 2:
+        x = gather(plan, frames, slots[What.LAYER_INPUT])
+        samples, positions, channels = _sizes(slot)
+        if samples * positions < _FEWEST_ELEMENTS or samples < 2:
             return
         options = [plan.layers[subject].options.get("eps", _EPS) for subject in subjects]
         eps = np.tile(options, len(frames))[:, None]
-        shape = (items, min(x.shape[3], center.shape[1], scale.shape[1]))
+        shape = (items, min(channels, center.shape[1], scale.shape[1]))
         told = Channels(*(np.full(shape, np.nan) for _ in range(3)))
-        if (
-            slots[What.ACTIVATION][0] != EMPTY
-            and _shape(plan, slots[What.ACTIVATION][0]) == slot.shape
-        ):
-            y = _by_channel(gather(plan, frames, slots[What.ACTIVATION]), slot.axes)
+        outputs = slots[What.ACTIVATION]
+        if outputs[0] != EMPTY and _shape(plan, outputs[0]) == slot.shape:
             gain, offset = np.ones(shape), np.zeros(shape)
             sure = here[What.ACTIVATION].reshape(-1)
             for what, into in ((What.WEIGHT_BEFORE, gain), (What.BIAS, offset)):
@@ -108,10 +106,11 @@ class Norms:
                     into[:, part.shape[1] :] = np.nan
                     sure = sure & here[what].reshape(-1)
             gain[~sure] = np.nan
-            told = of_batch(x, y, gain, offset, eps, samples=_samples(slot))
-        if _is_whole(slot):
-            plain = of_slice(x[..., : shape[1]])
-            unknown = np.isnan(told.mean).all(axis=1, keepdims=True)
+            y = _few(gather(plan, frames, outputs), slot.axes)
+            told = of_batch(_few(x, slot.axes), y, gain, offset, eps, samples=_samples(slot))
+        unknown = np.isnan(told.mean).all(axis=1, keepdims=True)
+        if unknown.any() and _is_whole(slot):
+            plain = of_slice(_by_channel(x, slot.axes)[..., : shape[1]])
             told = Channels(
                 np.where(unknown, plain.mean, told.mean),
                 np.where(unknown, plain.variance, told.variance),
@@ -149,10 +148,7 @@ def of_batch(
     x, y: (b, n, p, channels); gain and offset: (b, channels) its weight and bias; eps: (b, 1). NaN
     where the output is no line of the input.
     """
-    channels = gain.shape[1]
-    stride = max(1, x.shape[2] // _MOST_POSITIONS)
-    part = (slice(None), slice(_MOST_ROWS), slice(None, None, stride), slice(channels))
-    wide, out = x[part].astype(np.float64), y[part].astype(np.float64)
+    wide, out = (each[..., : gain.shape[1]].astype(np.float64) for each in (x, y))
     by_sample = wide.mean(axis=2)
     middle, out_middle = by_sample.mean(axis=1), out.mean(axis=(1, 2))
     away = wide - middle[:, None, None]
@@ -165,6 +161,23 @@ def of_batch(
     noise = by_sample.var(axis=1, ddof=1) / max(1, samples)
     figures = (middle - (out_middle - offset) / slope, (gain / slope) ** 2 - eps, noise)
     return Channels(*(np.where(line, figure, np.nan) for figure in figures))
+
+
+def _few(x: Reals, axes: str) -> Reals:
+    """A few samples and positions of slices, by channel."""
+    part = [slice(None)] * x.ndim
+    if "n" in axes:
+        part[1 + axes.index("n")] = slice(_MOST_ROWS)
+    if "p" in axes:
+        place = 1 + axes.index("p")
+        part[place] = slice(None, None, max(1, x.shape[place] // _MOST_POSITIONS))
+    return _by_channel(x[tuple(part)], axes)
+
+
+def _sizes(slot: Slot) -> tuple[int, int, int]:
+    """Samples, positions and channels of a slice."""
+    held = dict(zip(slot.axes, slot.shape, strict=True))
+    return held.get("n", 1), held.get("p", 1), held.get("u", 1)
 
 
 def _by_channel(x: Reals, axes: str) -> Reals:

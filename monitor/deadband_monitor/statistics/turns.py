@@ -63,16 +63,22 @@ def turn(
         later, earlier = slice(count, None), slice(None, -count)
         every = cosine(values[later], values[earlier], square[later], square[earlier])
         found[1:] = np.where(follows, every.reshape(follows.shape), np.nan)
-    for column, kept in enumerate(past):
-        if (
-            kept is not None
-            and known[0, column]
-            and kept.step == steps[0] - 1
-            and kept.values.shape == values.shape[1:]
-        ):
-            one = slice(column, column + 1)
-            other = np.array([kept.square])
-            found[0, column] = cosine(values[one], kept.values[None], square[one], other)[0]
+    kept = {
+        column: last
+        for column, last in enumerate(past)
+        if last is not None
+        and known[0, column]
+        and last.step == steps[0] - 1
+        and last.values.shape == values.shape[1:]
+    }
+    if kept:
+        now = list(kept)
+        found[0, now] = cosine(
+            values[now],
+            np.stack([last.values for last in kept.values()]),
+            square[now],
+            np.array([last.square for last in kept.values()]),
+        )
     return found
 
 
