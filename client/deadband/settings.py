@@ -11,6 +11,11 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 SEVERITIES = ("info", "warning", "critical")
+LOSSES = (
+    "cross_entropy", "nll", "bce", "bce_logits", "mse", "l1", "smooth_l1", "huber", "kl_div",
+    "poisson_nll", "gaussian_nll", "cosine",
+)  # fmt: skip
+"""Kinds of losses that `watch` can be told of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

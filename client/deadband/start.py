@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deadband.identity import identify
-from deadband.settings import from_environment
+from deadband.settings import LOSSES, from_environment
 from deadband.watching import Watch
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def watch(
     budget: float | None = 0.01,
     credit_s: float = 1.0,
     stop_on: str | None = None,
+    loss: str = "",
 ) -> Watch:
     """Watch a training run.
 
@@ -39,6 +40,8 @@ def watch(
         budget: share of training time that measuring may cost, where `every` is not given.
         credit_s: seconds of measuring time to spend on every step at the start.
         stop_on: `"critical"`: raise `Collapsed` at the next step once such a flag stands.
+        loss: kind of the loss, where torch does not tell: of a loop without torch, or of a loss
+            written by hand; `"cross_entropy"` of logits or probabilities, `"bce"`, `"mse"`, ...
 
     Returns:
         The watch; call its `step(loss=loss)` once a training step.
@@ -48,13 +51,15 @@ def watch(
         TypeError: `model` is neither a module nor a mapping of modules.
     """
     settings = from_environment(every=every, budget=budget, credit_s=credit_s, stop_on=stop_on)
+    if loss and loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
     models = _named(model)
     optimizers = _listed(optimizer)
     if settings.enabled:
         for stand_aside in ON_WATCH:
             stand_aside()
     title, run = identify(name)
-    return Watch(models, optimizers, name=title, run=run, settings=settings)
+    return Watch(models, optimizers, name=title, run=run, settings=settings, loss=loss)
 
 
 def _named(model: Any) -> dict[str, nn.Module]:

@@ -13,20 +13,16 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from deadband import endings, wire
 from deadband.cadence import HISTORY, Cadence
-from deadband.cells import make_cell
 from deadband.endings import one_line
 from deadband.identity import greeting
 from deadband.ledger import Ledger, kept
+from deadband.observed import Observations
 from deadband.opinions import OnFlag, Opinions
-from deadband.recorder import Entry, ModelEntry, Recorder
-from deadband.regions import LAYER, Layout
+from deadband.recorder import Entry, Recorder
 from deadband.sender import Link, NoLink, Sender
 from deadband.settings import Settings
-from deadband.wire import Layer, Model, What
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +43,7 @@ class Watch:
         run: str,
         settings: Settings,
         by_optimiser: bool = False,
+        loss: str = "",
     ) -> None:
         self.run = run
         """Run id: what `deadband attach` and `deadband replay` take."""
@@ -60,7 +57,6 @@ class Watch:
         """Unsampled steps since the last sample whose duration was taken."""
         self._faults = 0
         self._fault = ""
-        self._observed: dict[str, Entry] = {}
         self._ledger = Ledger()
         self._opinions = Opinions(settings.stop_on)
         self._link: Link = NoLink()
@@ -70,9 +66,10 @@ class Watch:
             every=settings.every, budget=settings.budget, credit_s=settings.credit_s
         )
         self._recorder = Recorder(run, lambda: self._link)
+        self._observations = Observations(self._recorder, loss=loss, follow=self._follow)
         self._began = self._last = perf_counter()
         if self._live:
-            self._open(models, optimizers, settings, by_optimiser)
+            self._open(models, optimizers, settings, by_optimiser, loss)
 
     # --- What the user calls ---------------------------------------------------------------------
 
@@ -96,19 +93,35 @@ class Watch:
             self._ledger.note(self._step + 1, scalars)
         self._end_step(loss, True)
 
-    def observe(self, name: str, value: Any, activation: str = "") -> None:
-        """Show a tensor or an array that the hooks cannot see, as a layer of its own.
+    def observe(
+        self, name: str, value: Any, activation: str = "", role: str = "activation"
+    ) -> None:
+        """Show a tensor or an array that the hooks cannot see; all of it in a loop without torch.
+
+        Call it before `step`, at every step: values are copied on sampled steps only.
 
         Args:
-            name: name of the layer.
-            value: (samples, ..., units); copied on sampled steps only.
+            name: name of the layer; of the model, or anything, where the role is the model's.
+            value: (samples, ..., units). Weights and their gradients: (inputs, units) as in
+                `x @ w`, or (inputs,) for one unit; a bias: (units,).
             activation: name of the nonlinearity that made it: `sigmoid`.
+            role: `activation`: a layer's output, as a layer of its own or beside its weight.
+                `input`, `output`, `target`, `output_grad`: what the model was given, what it gave,
+                what the loss compared that with (class numbers or values), and the gradient of the
+                loss with respect to it. `weight`, `weight_grad`, `bias`: a layer's own.
         """
-        if not self._armed:
+        # Ahead of a sampled step a weight is kept: what that step changes is told from it.
+        if not self._armed and (
+            role != "weight" or not self._live or self._step + 2 < self._cadence.next_step
+        ):
             return
         start = perf_counter()
         try:
-            self._observe(name, value, activation)
+            if self._armed:
+                shown = self._observations
+                shown.show(self._step + 1, name, value, activation=activation, role=role)
+            else:
+                self._observations.keep(self._step + 1, name, value)
         except Exception as error:
             self._failed(error)
         self._arm_cost_s += perf_counter() - start
@@ -282,6 +295,7 @@ class Watch:
         optimizers: Iterable[Optimizer],
         settings: Settings,
         by_optimiser: bool,
+        loss: str,
     ) -> None:
         if models:
             from deadband.torchside import Counting, TorchSide
@@ -294,40 +308,19 @@ class Watch:
                 end_step=self._end_step,
                 step=lambda: self._step,
             )
+            for root in self._torch.capture.roots:
+                root.loss = loss
         else:
-            self._recorder.models.append(ModelEntry(name="model", describe=_bare_model))
+            self._recorder.models.append(self._observations.bare_model())
         if settings.hub:
             self._link = Sender(self.run, self._beat, self._opinions.inbox.append)
         self._link.post(greeting(self.run, self.name, settings))
         endings.opened(self)
         self._arm()
 
-    def _observe(self, name: str, value: Any, activation: str) -> None:
-        is_tensor = hasattr(value, "detach")
-        if not is_tensor:
-            value = np.asarray(value)
-        entry = self._observed.get(name)
-        if entry is None:
-            model = self._recorder.models[0].name
-            entry = Entry(name=name, model=model)
-            entry.describe = _Observed(entry, activation)
-            self._observed[name] = entry
-            self._recorder.add(entry)
-            self._recorder.executed(entry)
-        cell = entry.cells.get(What.ACTIVATION)
-        if cell is None:
-            cell = make_cell(What.ACTIVATION, value, Layout.UNITS_LAST, LAYER, array=not is_tensor)
-            if cell is None:
-                return
-            entry.cells[What.ACTIVATION] = cell
-        if cell.filled:
-            return
-        if not is_tensor:
-            cell.take_array(value)
-            return
-        cell.take(value)
+    def _follow(self, entry: Entry, tensor: Any) -> None:
         if self._torch is not None:
-            self._torch.capture.follow_gradient(entry, value)
+            self._torch.capture.follow_gradient(entry, tensor)
 
     def _hear(self) -> None:
         credit_s = self._opinions.hear()
@@ -367,26 +360,4 @@ class Watch:
             overhead=self._overhead(),
             faults=self._faults + (capture.faults if capture is not None else 0),
             fault=self._fault or (capture.fault if capture is not None else ""),
-        )
-
-
-def _bare_model() -> Model:
-    return Model(name="model", kind="", parameters=0, trainable=0)
-
-
-class _Observed:
-    """Describes a layer that the user showed."""
-
-    def __init__(self, entry: Entry, activation: str) -> None:
-        self._entry = entry
-        self._activation = activation
-
-    def __call__(self) -> Layer:
-        cell = self._entry.cells.get(What.ACTIVATION)
-        return Layer(
-            name=self._entry.name,
-            model=self._entry.model,
-            kind="observed",
-            activation=self._activation,
-            units=cell.source[-1] if cell is not None and cell.source else 0,
         )
