@@ -251,6 +251,9 @@ def run_facts(state: RunState) -> list[str]:
             f"{count(len(state.layers))} layers, {count(state.samples)} samples{dropped},"
             f" {status.overhead:.1%} overhead"
         )
+    if state.coverage:
+        armed = sum(cover.state == "armed" for cover in state.coverage)
+        facts.append(f"{armed} of {len(state.coverage)} rules armed (f shows which, and why not)")
     return facts
 
 
