@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import msgspec
 import numpy as np
 import pytest
@@ -282,3 +284,41 @@ def test_a_learning_rate_given_by_hand_fills_its_column() -> None:
     )
     assert np.isnan(of_model(first, "lr"))
     assert of_model(second, "lr") == 0.5
+
+
+KINDS = ("", "cross_entropy", "nll", "bce", "bce_logits", "mse", "l1", "smooth_l1", "huber")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0, 1e30, -3e38, 1e-30, 1e-45])
+@pytest.mark.parametrize("rows", [1, 2, 12, 40])
+def test_nothing_warns_or_turns_infinite_whatever_models_are_given(rows: int, bad: float) -> None:
+    rng = np.random.default_rng(0)
+    bench = Bench([layer("head", fan_in=4)], models=len(KINDS))
+    bench.models = tuple(
+        msgspec.structs.replace(model, loss=kind)
+        for model, kind in zip(bench.models, KINDS, strict=True)
+    )
+    bench.add(What.BIAS, 0, (5,), "u")
+    for index in range(len(KINDS)):
+        columns = 1 if index % 2 else 5
+        bench.add(What.INPUT, index, (rows, 5), "nu")
+        bench.add(What.OUTPUT, index, (rows, columns), "nu")
+        bench.add(What.OUTPUT_GRAD, index, (rows, columns), "nu")
+        bench.add(What.TARGET, index, (rows,) if columns == 1 else (rows, 5), "nu"[:columns])
+    frames = []
+    for step in range(1, 41):
+        values = {
+            (slot.what, slot.index): rng.normal(size=slot.shape).astype(np.float32)
+            for slot in bench.slots
+        }
+        for value in values.values():
+            if step % 3 == 0:
+                value[rng.random(value.shape) < 0.2] = bad
+            elif step > 30:
+                value[...] = bad
+        frames.append(bench.frame(step, values, [float(bad) if step % 3 == 0 else 1.0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = measure(bench, frames)
+    for one in found:
+        assert not np.isinf(one.models).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 
 import numpy as np
 
@@ -47,5 +48,6 @@ class Table:
         self.values[:, subjects, self._columns["nonfinite"]] = column
 
     def put_one(self, metric: str, frame: int, subject: int | slice, value: float) -> None:
-        """Write one value."""
-        self.values[frame, subject, self._columns[metric]] = value
+        """Write one value, cut as in `put`."""
+        cut = min(max(value, -_LARGEST), _LARGEST) if not isnan(value) else value
+        self.values[frame, subject, self._columns[metric]] = cut
