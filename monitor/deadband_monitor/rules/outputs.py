@@ -6,6 +6,8 @@ import math
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.majority import Majority
+from deadband_monitor.rules.objective import Clash
 from deadband_monitor.rules.past import ModelPast, Past
 
 EXACT = 1e-9
@@ -123,10 +125,13 @@ class ConstantPredictor(ModelRule):
         super().__init__()
         self._stalled: dict[str, int] = {}
         self._empty_since: dict[str, int] = {}
+        self._majorities: dict[str, Majority] = {}
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
         assert past.layout is not None
+        if model.objective.clash is Clash.BROADCAST:
+            return _blind(seen, model)
         if model.value("batch_label_entropy") < 0.35:
             return None  # batches of one label: neither information nor skill means anything
         information, sigma = model.value("information"), model.value("sigma_share")
@@ -170,6 +175,18 @@ class ConstantPredictor(ModelRule):
             "skill": skill,
             "top_share": model.value("top_share"),
         }
+        majority = self._majority(seen, past, model)
+        if majority is not None and skill < 0.2 and not (lasting or stalled):
+            share = model.value("majority_share")
+            return Judgement(
+                active=not past.learning(model.name),
+                clear=False,
+                severity="info" if past.layout.several_models else "warning",
+                message=f"every input is said to be of the class that holds {share:.0%} of the "
+                "labels, though the outputs still vary",
+                evidence={"majority_share": share, "skill": skill, "information": information},
+                onset_step=majority,
+            )
         return Judgement(
             active=lasting or stalled,
             clear=clear,
@@ -178,6 +195,15 @@ class ConstantPredictor(ModelRule):
             evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
         )
 
+    def _majority(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
+        """Since when only the most frequent class is named."""
+        assert past.layout is not None
+        index = [m.name for m in past.layout.models].index(model.name)
+        shape = past.layout.models[index].loss_target
+        majority = self._majorities.setdefault(model.name, Majority())
+        majority.add(seen.step, model, min(64, shape[0]) if shape else 0)
+        return majority.only_since(model)
+
     def _patience(self, past: Past, model: ModelPast) -> int:
         """Steps until a warning becomes a failure."""
         others = (kind for kind, owner in past.standing if owner == model.name)
@@ -185,6 +211,20 @@ class ConstantPredictor(ModelRule):
             return self.ESCALATE_STEPS
         ruined = model.peak_update > 1.0
         return self.ESCALATE_STEPS if ruined else self.ESCALATE_ALONE_STEPS
+
+
+def _blind(seen: Observation, model: ModelPast) -> Judgement:
+    """Each prediction is compared with all targets: the mean of the targets is the best answer."""
+    shown = {name: model.value(name) for name in ("sigma_share", "coupling", "skill")}
+    return Judgement(
+        active=True,
+        clear=False,
+        severity="critical" if seen.step - model.objective.since >= 20 else "warning",
+        message="each prediction is compared with the targets of all rows: the best answer to that "
+        "is one constant",
+        evidence={name: value for name, value in shown.items() if math.isfinite(value)},
+        onset_step=model.objective.since,
+    )
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:
