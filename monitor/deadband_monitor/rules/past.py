@@ -32,7 +32,16 @@ LARGE_UPDATE = 0.3
 """Relative update of one step. Healthy runs stay below 0.15 at usual rates and reach 0.35-0.42 at
 the edge of stability; runs that a learning rate ruined began at 1.1 to 14, one at 0.42."""
 
+SMALL_UPDATE = 1e-4
+"""Largest relative update of a run that gets nowhere in thousands of steps; usual runs begin at
+1e-2."""
+WARM_UP_STEPS = 300
+"""Every warm-up may be slow for so long."""
+RUN_OUT = 0.01
+"""Share of its highest value below which a learning rate has all but ended the training."""
+
 _UPDATE = LAYER_COLUMN["update_ratio"]
+_PULL = LAYER_COLUMN["pull_to_zero"]
 
 
 class ModelPast:
@@ -72,6 +81,14 @@ class ModelPast:
         """Measured; False where it follows from a jump of the rate between two samples."""
         self._last_update = math.nan
         self._last_lr = math.nan
+        self.peak_lr = 0.0
+        self.run_out_step: int | None = None
+        """Since when the learning rate is below `RUN_OUT` of its highest value."""
+        self.pull = math.nan
+        """Smoothed cosine of the updates and minus the weights, median over matrices: how much of
+        what the optimiser does is to shrink them."""
+        self.norms: deque[float] = deque(maxlen=20)
+        """The last gradient norms."""
         self.judged_at = 0
         self.learns = True
         """Whether it was still improving at the sample of `judged_at`."""
@@ -89,11 +106,19 @@ class ModelPast:
         return float(self.first[MODEL_COLUMN[name]])
 
     @property
+    def lr_climbs(self) -> bool:
+        """The learning rate rose over the last fifty steps."""
+        return len(self._lrs) >= 2 and self._lrs[-1][1] > 1.01 * self._lrs[0][1]
+
+    @property
     def lr_rising(self) -> bool:
-        """The learning rate is being warmed up: slow is as planned."""
-        if len(self._lrs) < 2:
+        """The learning rate is being warmed up: slow is as planned.
+
+        Not so a warm-up that will not get anywhere in four times the steps so far.
+        """
+        if not self.lr_climbs:
             return False
-        return self._lrs[-1][1] > 1.01 * self._lrs[0][1]
+        return self._lrs[-1][0] <= WARM_UP_STEPS or not 4 * self._last_update < SMALL_UPDATE
 
     def absorb(self, step: int, row: Floats, fresh_skill: float) -> None:
         """Fold one sample in."""
@@ -117,6 +142,13 @@ class ModelPast:
             while self._lrs and step - self._lrs[0][0] > 50:
                 self._lrs.popleft()
             self._lrs.append((step, lr))
+            self.peak_lr = max(self.peak_lr, lr)
+            if lr >= RUN_OUT * self.peak_lr:
+                self.run_out_step = None
+            elif self.run_out_step is None:
+                self.run_out_step = step
+        if math.isfinite(self.value("grad_norm")):
+            self.norms.append(self.value("grad_norm"))
         # What a model knew counts as learnt only with skill behind it: weights drawn too large
         # "know" 0.7 of the labels before the first step, and losing that is no collapse.
         if len(self._last_three) == 3 and (fresh_skill > 0.05 or math.isnan(fresh_skill)):
@@ -138,6 +170,13 @@ class ModelPast:
             self.large_update_step, self.large_update_seen = step, False
             self.large_update, self.large_update_lr = implied, lr
             self.usual_lr = self._last_lr
+
+    def absorb_pull(self, pulls: Floats) -> None:
+        """Fold the pull to zero of the model's matrices in."""
+        known = pulls[np.isfinite(pulls)]
+        if len(known):
+            pull = float(np.median(known))
+            self.pull = pull if math.isnan(self.pull) else self.pull + 0.1 * (pull - self.pull)
 
     def absorb_update(self, step: int, largest: float) -> None:
         """Fold the largest update ratio of the model's matrices in."""
@@ -231,6 +270,7 @@ class Past:
             rows = layout.rows_of[i]
             largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
             past.absorb_update(seen.step, largest)
+            past.absorb_pull(layers[rows[judged[rows]], _PULL])
 
     @property
     def sample_interval(self) -> int:

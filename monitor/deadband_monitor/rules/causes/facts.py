@@ -12,14 +12,12 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
-from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.past import SMALL_UPDATE, ModelPast, Past
 from deadband_monitor.state.series import Floats
 
 SMALL_WEIGHTS = 0.1
 LARGE_WEIGHTS = 6.0
 """Spread times sqrt(3 fan_in): 1 is PyTorch's default, 2.45 He's; below 0.1 and above 6 hurt."""
-TINY_UPDATE = 1e-4
-"""Largest relative update of the whole run; usual runs begin at 1e-2."""
 DEEP = 5
 """Weight matrices from which a signal can be lost in depth."""
 
@@ -80,7 +78,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "small_weights": zero
         or (len(spreads) > 0 and _most(spreads < SMALL_WEIGHTS) and not twins),
         "large_weights": len(spreads) > 0 and _most(spreads > LARGE_WEIGHTS),
-        "tiny_updates": 0 < model.peak_update < TINY_UPDATE,
+        "tiny_updates": 0 < model.peak_update < SMALL_UPDATE,
         "shrinking": past.stands("weight-collapse", model.name),
     }
     return Facts(

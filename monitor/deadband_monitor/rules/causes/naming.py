@@ -12,6 +12,7 @@ from itertools import chain
 
 from deadband.wire import Cause, Flag
 from deadband_monitor.rules.causes import (
+    capacity,
     inputs,
     numerics,
     rate,
@@ -30,6 +31,7 @@ FAMILIES: tuple[Family, ...] = (
     rate.suspects,
     units.suspects,
     regularisation.suspects,
+    capacity.suspects,
     numerics.suspects,
 )
 

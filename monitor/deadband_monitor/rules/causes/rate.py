@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deadband_monitor.rules.causes.base import Case, Suspect
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.words import rounded
 
 HEALTHY_UPDATE = 0.01
@@ -32,21 +35,46 @@ BLOW_UP = frozenset(
 """What steps that are too large for the weights can bring about, whatever made them so."""
 
 
+STUCK = frozenset({"constant-predictor", "frozen-weights", "loss-plateau"})
+"""What steps that are too small can bring about."""
+
+
 def suspects(case: Case) -> Iterator[Suspect]:
     """Learning rate too high, too low."""
     model = case.model
     if "tiny_updates" in case.facts.seen:
+        reason, advice = _why_tiny(case)
         yield Suspect(
             word="learning-rate-too-low",
             row="learning-rate-too-low",
             onset=case.start,
             phase=2,
-            explains=frozenset({"constant-predictor", "frozen-weights", "loss-plateau"}),
+            explains=STUCK,
             evidence=[
                 f"the largest update so far was {model.peak_update:.1e} of the weights, healthy "
-                f"starts near {HEALTHY_UPDATE:g}"
+                f"starts near {HEALTHY_UPDATE:g}",
+                *([reason] if reason else []),
             ],
-            advice=_raise(case),
+            advice=advice,
+        )
+    elif model.run_out_step is not None and case.past.skill(model.name) < 0.5:
+        lr = model.value("lr")
+        yield Suspect(
+            word="learning-rate-too-low",
+            # By value: steps of a hundredth of what they were do not train. An exact zero beside
+            # weights that stand still is proof.
+            tier=Tier.EXACT if lr == 0 and case.flag("frozen-weights") else Tier.PATTERN,
+            belief=0.97 if lr == 0 and case.flag("frozen-weights") else 0.85,
+            onset=model.run_out_step,
+            explains=STUCK,
+            evidence=[
+                f"the learning rate fell from {model.peak_lr:g} below a hundredth of it at step "
+                f"{model.run_out_step} and is {lr:g} now, at a skill of "
+                f"{case.past.skill(model.name):.2g}"
+            ],
+            advice=f"let the schedule run over all steps: it ended at step {model.run_out_step}; a "
+            "scheduler that counts epochs belongs behind the epoch, not behind each batch "
+            f"(T_max, step_size in the unit of scheduler.step); go on from lr {model.peak_lr:g}",
         )
     if model.large_update_step is not None:
         yield Suspect(
@@ -102,6 +130,42 @@ def _large_lines(case: Case) -> list[str]:
             f"the loss went from {loss.first:.3g} to {loss.highest:.3g}, above a constant answer's"
         )
     return lines
+
+
+def _why_tiny(case: Case) -> tuple[str, str]:
+    """What makes the updates so small, and what to change: the rate is not always to blame."""
+    model = case.model
+    group = next(iter(case.layout.table.optimizers), None)
+    grads = case.past.highest[:, LAYER_COLUMN["grad_rms"]]
+    grads = grads[case.layout.matrix & np.isfinite(grads)]
+    largest = float(grads.max()) if len(grads) else math.nan
+    if group is not None and group.eps > 10 * largest > 0:
+        return (
+            f"eps is {group.eps:g}, the largest gradient {largest:.1e}: the division by "
+            "sqrt(v) + eps takes the step away",
+            f"eps {group.eps:g} -> 1e-8",
+        )
+    norms = np.log10(np.array(model.norms)) if model.norms else np.zeros(0)
+    rescales = group is not None and any(group.betas)
+    if len(norms) >= 10 and norms.std() < 0.02 and norms.mean() < -2 and not rescales:
+        norm = 10 ** float(norms.mean())
+        new = norm * HEALTHY_UPDATE / model.peak_update
+        return (
+            f"the gradient norm is {norm:.1e} at every step: it is clipped",
+            f"max_norm {norm:.1g} -> 1.0 (about {rounded(min(new, 10.0))} or more)",
+        )
+    if model.lr_climbs:
+        return (
+            f"the learning rate still rises, at {model.value('lr'):.1e} after {case.past.step} "
+            "steps",
+            "end the warm-up after a few hundred to a few thousand steps: at this rate of rise the "
+            f"updates need {_steps_to_go(case)} steps to reach {HEALTHY_UPDATE:g} of the weights",
+        )
+    return "", _raise(case)
+
+
+def _steps_to_go(case: Case) -> str:
+    return rounded(case.past.step * HEALTHY_UPDATE / case.model.peak_update)
 
 
 def _raise(case: Case) -> str:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
+from deadband_monitor.rules.causes.rate import BLOW_UP
+
+
+GROWS = 100.0
+"""Growth of the outputs from the first weight layer to the last, before anything was learnt. He's
+initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
+PyTorch's default lie below 30; thirty blocks that double give 1e9."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
-    """Constant initialisation, a bad scale, a signal lost with depth."""
+    """Constant initialisation, a bad scale, a signal lost or blown up with depth."""
     facts = case.facts
+    yield from _exploding(case)
     if facts.zero_weights or facts.twin_layers:
         yield Suspect(
             word="constant-initialisation",
@@ -86,6 +98,38 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "layers",
             layer=case.layer_of("vanishing-gradient"),
         )
+
+
+def _exploding(case: Case) -> Iterator[Suspect]:
+    """Each layer enlarges what it gets, and none is to blame alone."""
+    layout = case.layout
+    rows = layout.rows_of[[m.name for m in layout.models].index(case.model.name)]
+    matrices = rows[layout.matrix[rows]]
+    sizes = case.past.first[matrices, LAYER_COLUMN["out_rms"]]
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    # Weights that are each too wide for their fan-in are a scale; a product of fair ones is depth.
+    wide = len(case.facts.spreads) > 0 and np.median(case.facts.spreads) > LARGE_WEIGHTS
+    if len(sizes) < DEEP or wide:
+        return
+    grown = float(sizes[-2:].max() / sizes[0])
+    if not grown > GROWS:
+        return
+    each = grown ** (1 / (len(sizes) - 1))
+    typical = float(np.median(case.facts.spreads)) if case.facts.spreads else math.nan
+    yield Suspect(
+        word="depth-exploding",
+        belief=0.95,
+        onset=case.start,
+        explains=BLOW_UP,
+        evidence=[
+            f"first sample, before any step: outputs grow {grown:.2g}-fold from the first of "
+            f"{len(sizes)} weight layers to the last, {each:.2g}-fold a layer"
+        ],
+        advice=f"divide the spread of the weights by {each:.2g} (they have {typical:.2g} times "
+        "PyTorch's default; nn.init.kaiming_uniform_ has 2.45), or put nn.LayerNorm in front of "
+        "each block; scale the last layer of each residual block by 1 / sqrt(blocks); "
+        "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+    )
 
 
 def _draw(case: Case) -> str:

@@ -1,0 +1,153 @@
+"""Too little room for the task, too much of it, or stuck on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+
+TELLS = 0.5
+"""Agreement of nearest neighbours from which the inputs plainly tell the answer; noise gives 0."""
+NOISE = 0.1
+"""Agreement below which labels may as well be random."""
+LINEAR = (
+    "linear",
+    "conv",
+    "identity",
+    "flatten",
+    "dropout",
+    "batchnorm",
+    "avgpool",
+    "sequential",
+)
+"""Beginnings of the kinds of layers that two of make one again."""
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Insufficient capacity, overfitting, a local minimum."""
+    yield from _too_little(case)
+    if case.flag("overfitting") is not None:
+        yield _by_heart(case)
+    skill = case.past.skill(case.model.name)
+    if case.flag("loss-plateau") is not None and 0.05 <= skill < 0.9:
+        yield Suspect(
+            word="local-minimum",
+            tier=Tier.RESIDUAL,
+            belief=0.45,
+            onset=case.start,
+            explains=frozenset({"loss-plateau"}),
+            evidence=[
+                f"skill {skill:.2g} and no longer rising, nothing else found"
+                + _count(" classes are ever answered", case.model.value("distinct_predictions"))
+            ],
+            advice="train again with another seed; if that ends elsewhere: more width, Adam or "
+            "momentum 0.9, or a higher rate for a while",
+        )
+
+
+def _too_little(case: Case) -> Iterator[Suspect]:
+    linear, narrow = _is_linear(case), _narrowest(case)
+    if not linear and narrow is None:
+        return
+    agreement = case.model.value("neighbour_agreement")
+    belief = 0.65
+    evidence = []
+    if agreement >= TELLS:
+        belief = 0.9
+        evidence.append(
+            f"similar inputs have the same answer ({agreement:.2g}; 0 is chance, 1 always), so "
+            "there is something to learn"
+        )
+    elif agreement < NOISE:
+        belief = 0.3  # no better answer may exist
+    if linear:
+        evidence.insert(0, "no nonlinearity lies between the layers: the model is a linear one")
+        advice = "put a hidden layer in front: nn.Sequential(nn.Linear(inputs, 64), nn.ReLU(), ...)"
+        layer = ""
+    else:
+        assert narrow is not None
+        layer, units = narrow
+        belief -= 0.05
+        evidence.insert(0, f"everything passes through {units} unit{'s' * (units > 1)} of {layer}")
+        advice = f"widen {layer} from {units} to 32 or more units"
+    yield Suspect(
+        word="insufficient-capacity",
+        belief=belief,
+        onset=case.start,
+        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        evidence=evidence,
+        advice=f"{advice}; make sure that it can fit 32 samples to zero loss",
+        layer=layer,
+    )
+
+
+def _weighted(case: Case) -> list[int]:
+    """Rows of the model's weight layers; one with a single input has a weight too, unlike a gain
+    it is a layer of its own."""
+    layers = case.layout.layers
+    return [
+        row
+        for row, layer in enumerate(layers)
+        if layer.model == case.model.name
+        and (case.layout.matrix[row] or layer.kind.lower().startswith(("linear", "conv")))
+    ]
+
+
+def _is_linear(case: Case) -> bool:
+    """Nothing that bends lies before the last weight layer."""
+    layers, weighted = case.layout.layers, _weighted(case)
+    return bool(weighted) and all(
+        not layer.activation and layer.kind.lower().startswith(LINEAR)
+        for layer in layers[: weighted[-1]]
+        if layer.model == case.model.name
+    )
+
+
+def _narrowest(case: Case) -> tuple[str, int] | None:
+    """A hidden layer of one unit, or of two where more than four answers are told apart."""
+    layers, weighted = case.layout.layers, _weighted(case)
+    for row in weighted[:-1]:
+        units = layers[row].units
+        if units == 1 or (units == 2 and layers[weighted[-1]].units > 4):
+            return layers[row].name, units
+    return None
+
+
+def _by_heart(case: Case) -> Suspect:
+    flag = case.flag("overfitting")
+    assert flag is not None
+    kinds = {group.optimizer: group.weight_decay for group in case.layout.table.optimizers}
+    decay, dropout = max(kinds.values(), default=0.0), _dropout(case)
+    lines = []
+    distinct = case.model.value("in_distinct")
+    if distinct < 0.5:
+        lines.append(f"only {distinct:.0%} of the last 2000 training rows are different rows")
+    weights = sum(layer.parameters for layer in case.layout.layers)
+    if weights:
+        lines.append(f"{weights} weights; weight decay {decay:g}, dropout {dropout:g}")
+    best = flag.evidence.get("best_eval_loss", math.nan)
+    advice = [
+        f"keep the weights of step {flag.onset_step} (evaluation loss {best:.3g}) and stop there"
+    ]
+    if decay < 1e-4:
+        advice.append("weight_decay=1e-4" if "SGD" in kinds else "AdamW with weight_decay=1e-2")
+    if dropout < 0.1:
+        advice.append("nn.Dropout(0.3)")
+    advice.append("more data or augmentation")
+    return Suspect(
+        word="overfitting",
+        belief=0.9,
+        onset=flag.onset_step,
+        explains=frozenset({"overfitting"}),
+        evidence=lines,
+        advice="; ".join(advice),
+    )
+
+
+def _dropout(case: Case) -> float:
+    return next((m.dropout for m in case.layout.models if m.name == case.model.name), 0.0)
+
+
+def _count(what: str, number: float) -> str:
+    return f"; {number:.0f}{what}" if math.isfinite(number) else ""
