@@ -119,6 +119,7 @@ def test_layers_that_did_not_run_and_sparse_embeddings_and_frozen_ones_are_exemp
     assert same(net.has_grad(net.frame(no_grad="b", idle="b")), [1, NAN, 1])
     unused = Net(unseen="c")
     assert same(unused.has_grad(unused.frame(no_grad="c")), [1, 1, NAN])
+    assert same(unused.has_grad(unused.frame(no_grad="abc")), [0, 0, NAN])
     words = Net(("Embedding", "Linear", "Linear"))
     assert same(words.has_grad(words.frame(no_grad="a")), [NAN, 1, 1])
     frozen = net.bench.plan()

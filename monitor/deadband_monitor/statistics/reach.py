@@ -14,7 +14,7 @@ from deadband.wire import Plan, What
 from deadband_monitor.statistics import weights
 from deadband_monitor.statistics.layout import present
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import EMPTY, Mask, RawFrame
+from deadband_monitor.statistics.values import EMPTY, Ints, Mask, RawFrame
 
 
 class Reach:
@@ -73,9 +73,14 @@ class Reach:
             _put_share(models, "grad_share", index, got[:, own], none)
             _put_share(models, "moved_share", index, moved[:, own] & self._trainable[own], rest)
 
-    def _took_part(self, own: np.ndarray, ran: Mask, all_alike: Mask) -> Mask:
-        """Layers that ran; one that is never seen to run counts only where no other got any."""
-        return np.asarray(ran[:, own] | (~self._watched[own] & all_alike))
+    def _took_part(self, own: Ints, ran: Mask, all_alike: Mask) -> Mask:
+        """Layers that ran.
+
+        Of a model whose layers are never seen to run (a compiled one), all where all are alike.
+        """
+        if self._watched[own].any():
+            return np.asarray(ran[:, own])
+        return np.asarray(ran[:, own] | all_alike)
 
 
 _SHOWN = (What.ACTIVATION, What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD)
