@@ -63,6 +63,16 @@ def test_entropy_agrees_with_its_definition() -> None:
     assert of_rows(np.full((8, 4, 30), 1 / 30)) == pytest.approx(1.0)
 
 
+def test_of_long_sequences_the_first_keys_and_queries_are_compared() -> None:
+    length, held = 400, 128
+    logits = 2 * RNG.normal(size=(2, length, length))
+    whole = softmax(np.where(np.tril(np.ones((length, length))) > 0, logits, -np.inf))
+    places = range(16, 128, 32)
+    expected = slow_entropy([one[place, : place + 1] for one in whole for place in places])
+    found = of_rows(whole[:, places, :held], (2, length, length))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_keys_behind_a_causal_mask_are_no_choice(known: bool) -> None:
     length = 24

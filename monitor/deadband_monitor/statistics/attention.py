@@ -13,8 +13,10 @@ import numpy as np
 from deadband.wire import Plan, What
 from deadband_monitor.statistics.layout import gather, groups, present
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Doubles, Floats, Ints, Mask, RawFrame, Reals
+from deadband_monitor.statistics.values import Doubles, Floats, Mask, RawFrame, Reals
 
+_MOST_KEYS = 128
+"""Keys that the client copies at most."""
 _LEAST_MASS = 0.01
 """A row with less of its weight among the keys copied is about other keys."""
 
@@ -134,11 +136,12 @@ def entropy_of_rows(weight: Reals, may_see: Mask, causal: float) -> Doubles:
 
 
 def _sight(whole: tuple[int, ...], queries: int, keys: int) -> Mask:
-    """Which of the copied keys each copied query sees under a causal mask, (queries, keys)."""
-    return np.asarray(_places(whole[1], keys)[None] <= _places(whole[0], queries)[:, None])
+    """Which of the copied keys each copied query sees under a causal mask, (queries, keys).
 
-
-def _places(whole: int, held: int) -> Ints:
-    """Which positions of a sequence were copied: the client spreads them over it."""
-    stride = max(1, whole // max(1, held))
-    return np.arange(held, dtype=np.int64) * stride + stride // 2
+    Of (queries, keys) as a whole, the first keys were copied, and queries spread over the same part
+    of the sequence.
+    """
+    part = min(whole[0], keys if whole[0] == whole[1] else _MOST_KEYS)
+    stride = max(1, part // max(1, queries))
+    places = np.arange(queries) * stride + stride // 2
+    return np.asarray(np.arange(keys)[None] <= places[:, None])
