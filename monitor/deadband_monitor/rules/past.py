@@ -214,7 +214,9 @@ class Past:
         self.flow = Flow()
         self.standing: dict[tuple[str, str], tuple[str, int, int]] = {}
         """(kind, model) -> severity, onset step, raised step of the flags that stand."""
-        self.first: Floats = np.zeros((0, len(LAYER_METRICS)), np.float32)
+        self.newest: Floats = np.zeros((0, len(LAYER_METRICS)), np.float32)
+        """The layer statistics of the newest sample."""
+        self.first: Floats = self.newest.copy()
         """First finite value of each layer statistic."""
         self.highest: Floats = self.first.copy()
         self.lowest: Floats = self.first.copy()
@@ -246,7 +248,7 @@ class Past:
         self._sample_steps.append(seen.step)
         self.loss.add(seen.losses, seen.loss_steps)
         self._watch_loss(seen)
-        layers = seen.layers
+        layers = self.newest = seen.layers
         self.known_layers |= np.isfinite(layers).any(axis=0)
         self.known_models |= np.isfinite(seen.models).any(axis=0)
         self.first = np.where(np.isfinite(self.first), self.first, layers)

@@ -12,9 +12,14 @@ from itertools import chain
 
 from deadband.wire import Cause, Flag
 from deadband_monitor.rules.causes import (
+    architecture,
     capacity,
+    data,
+    generative,
     inputs,
     numerics,
+    objective,
+    plumbing,
     rate,
     regularisation,
     start,
@@ -26,12 +31,17 @@ from deadband_monitor.rules.causes.likelihood import odds
 from deadband_monitor.rules.past import ModelPast, Past
 
 FAMILIES: tuple[Family, ...] = (
+    plumbing.suspects,
+    objective.suspects,
+    data.suspects,
     inputs.suspects,
     start.suspects,
     rate.suspects,
     units.suspects,
     regularisation.suspects,
     capacity.suspects,
+    generative.suspects,
+    architecture.suspects,
     numerics.suspects,
 )
 

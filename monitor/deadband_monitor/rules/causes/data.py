@@ -1,0 +1,171 @@
+"""What the data themselves are like: uneven, mislabelled, too few, or bad from some step on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.feed import Change
+from deadband_monitor.rules.inputs import change_in_words
+from deadband_monitor.rules.majority import UNEVEN
+
+NO_NEIGHBOUR = 0.05
+"""Agreement of nearest neighbours that shuffled labels stay below; tasks that can be learnt from
+single features reach 0.2 and more."""
+FEW_NEIGHBOURS = 0.15
+HEAVY_TAILS = 20.0
+"""Kurtosis of targets (normal 3, Laplace 6) from which a few of them rule a squared loss."""
+FEW_ROWS = 0.1
+"""Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
+MANY_TWINS = 0.5
+STARVED = frozenset({"constant-predictor", "loss-plateau", "overfitting", "input-anomaly"})
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Bad data, sorted or few rows, class imbalance, label noise."""
+    yield from _bad(case)
+    yield from _sorted(case)
+    yield from _few(case)
+    yield from _uneven(case)
+    yield from _noise(case)
+
+
+def _bad(case: Case) -> Iterator[Suspect]:
+    feed = case.model.feed
+    everything = BLOW_UP | STARVED
+    if feed.broken_step is not None:
+        yield Suspect(
+            word="bad-data",
+            tier=Tier.EXACT,
+            belief=0.97,
+            onset=feed.broken_step,
+            explains=everything,
+            evidence=[f"step {feed.broken_step}: the inputs themselves hold NaN or infinity"],
+            advice=f"find the rows of step {feed.broken_step}: torch.isfinite(x).all(dim=1); drop "
+            "or impute them in the data set, assert it in the loader",
+        )
+    if feed.change is None:
+        return
+    where = f"the batches of step {feed.since} and the ones before"
+    yield Suspect(
+        word="bad-data",
+        tier=Tier.EXACT,
+        belief=0.97,
+        onset=feed.since,
+        explains=everything,
+        evidence=[f"since step {feed.since} {change_in_words(feed)}; it was not so before"],
+        advice={
+            Change.REPEATED: f"the loader gives one batch for ever since step {feed.since}: look "
+            "for a generator that ran dry, next(iter(loader)) inside the loop, a cached batch",
+            Change.CONSTANT: f"print {where}: an empty shard, a mask or augmentation that erases, "
+            "a buffer that is not filled",
+            Change.RESCALED: f"compare {where}: a scaling that is left out or applied twice, "
+            "another file or sensor",
+            Change.LABELS: f"compare the labels of {where}: an unshuffled part of the data, a "
+            "filter, a default label",
+            Change.TARGETS: f"compare the targets of {where}: other units, a scaling left out, "
+            "outliers",
+        }.get(feed.change, f"compare {where}"),
+    )
+
+
+def _sorted(case: Case) -> Iterator[Suspect]:
+    feed = case.model.feed
+    if feed.sorted_since is None:
+        return
+    yield Suspect(
+        word="low-data-diversity",
+        tier=Tier.EXACT,
+        belief=0.95,
+        onset=case.start,
+        explains=BLOW_UP | STARVED,
+        evidence=[
+            f"a batch holds {feed.sorted_ratio:.0%} of the variety of labels that a random one of "
+            "its size would: the data come sorted by label"
+        ],
+        advice="DataLoader(data, shuffle=True), or x, y = x[p], y[p], p = torch.randperm(len(x))",
+    )
+
+
+def _few(case: Case) -> Iterator[Suspect]:
+    distinct, twins = case.model.value("in_distinct"), case.model.value("in_duplicates")
+    if twins > MANY_TWINS and case.facts.input_kind != "constant":
+        yield Suspect(
+            word="low-data-diversity",
+            belief=0.6,
+            onset=case.start,
+            explains=STARVED | {"output-collapse"},
+            evidence=[f"{twins:.0%} of the rows of a batch repeat another row of it"],
+            advice="look at the sampler (replacement=True?), the file list and the augmentation: "
+            "the same rows come again and again",
+        )
+    elif distinct < FEW_ROWS:
+        yield Suspect(
+            word="low-data-diversity",
+            belief=0.5,
+            onset=case.start,
+            explains=frozenset({"overfitting"}),
+            evidence=[f"of the last 2000 rows only {2000 * distinct:.0f} are different ones"],
+            advice="more data or augmentation: so few rows are learnt by heart; fewer weights, "
+            "weight_decay 1e-2 or dropout 0.3 put it off",
+        )
+
+
+def _uneven(case: Case) -> Iterator[Suspect]:
+    model = case.model
+    share, said = model.value("majority_share"), model.value("majority_predicted")
+    if not share >= UNEVEN or not said >= 0.99 or not model.value("information") > 1e-4:
+        return
+    ratio = share / max(1e-6, 1 - share)
+    yield Suspect(
+        word="class-imbalance",
+        belief=0.85 if ratio >= 8 else 0.6,
+        onset=case.start,
+        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        evidence=[
+            f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions; outputs "
+            "still vary with the input"
+        ],
+        advice=f"weight the classes (pos_weight = {ratio:.2g} for two, weight = 1 / frequency for "
+        "more), or draw evenly with WeightedRandomSampler; report the recall of each class",
+    )
+
+
+def _noise(case: Case) -> Iterator[Suspect]:
+    model = case.model
+    agreement, skill = model.value("neighbour_agreement"), case.past.skill(model.name)
+    kurtosis = model.value("target_kurtosis")
+    if kurtosis > HEAVY_TAILS:
+        yield Suspect(
+            word="label-noise",
+            belief=0.8,
+            onset=case.start,
+            explains=BLOW_UP | STARVED,
+            evidence=[
+                f"a few targets are far out (kurtosis {kurtosis:.3g}, normal 3): they rule the loss"
+            ],
+            advice="nn.HuberLoss(delta=1.0) on standardised targets, gradients clipped at 1.0, "
+            "or winsorise the targets at the 1st and 99th percentile",
+        )
+    if not agreement < FEW_NEIGHBOURS or math.isnan(agreement):
+        return
+    heart = case.flag("overfitting") is not None
+    if skill >= 0.1 and not heart:
+        return
+    healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
+    none = agreement < NO_NEIGHBOUR
+    belief = 0.7 if none else 0.4
+    yield Suspect(
+        word="label-noise",
+        belief=belief if healthy else belief / 3,
+        onset=case.start,
+        explains=STARVED,
+        evidence=[
+            f"inputs that lie next to each other agree in their labels no more than chance has it "
+            f"({agreement:.2g} of 1)"
+        ],
+        advice="check that x[i] belongs to y[i] (shuffled apart? sorted differently?); train on 32 "
+        "samples to zero loss; feed zeros instead of x and compare the loss",
+    )

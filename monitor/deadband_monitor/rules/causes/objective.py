@@ -1,0 +1,216 @@
+"""A loss that does not fit what it is given: squashed twice, spread out, out of reach or scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.objective import BOUNDED, Clash, floor
+
+SLOW = frozenset({"loss-plateau", "constant-predictor", "vanishing-gradient", "frozen-weights"})
+"""What a loss with a floor or faint gradients looks like."""
+BLIND = SLOW | frozenset({"output-collapse"})
+RUNAWAY = frozenset({"loss-divergence", "weight-divergence", "exploding-gradient", "non-finite"})
+"""What a loss without a least value leads to."""
+
+FAR = 5.0
+"""Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
+has then 25 times the targets' variance to learn before anything else."""
+WIDE = (0.1, 10.0)
+"""Standard deviation of targets that usual weights and rates suit."""
+
+_EXPLAINS: dict[Clash, frozenset[str]] = {
+    Clash.SOFTMAX_CE: SLOW,
+    Clash.SIGMOID_CE: SLOW,
+    Clash.TANH_CE: SLOW,
+    Clash.SIGMOID_LOGITS: SLOW,
+    Clash.TANH_LOGITS: SLOW,
+    Clash.RELU_LOGITS: SLOW | {"output-collapse", "dead-units"},
+    Clash.ONE_LOGIT: BLIND,
+    Clash.ONE_SOFTMAX: BLIND,
+    Clash.NLL_LOGITS: BLIND | RUNAWAY | {"update-too-large", "saturation", "dead-units"},
+    Clash.NLL_PROBABILITIES: SLOW | RUNAWAY,
+    Clash.WRONG_AXIS: BLIND,
+    Clash.BROADCAST: BLIND,
+    Clash.COUPLED: BLIND,
+    Clash.BCE_TARGETS: BLIND | RUNAWAY | {"update-too-large", "saturation"},
+    Clash.RELU_TARGETS: BLIND | {"dead-units"},
+    Clash.SIGMOID_TARGETS: BLIND | {"saturation"},
+    Clash.TANH_TARGETS: BLIND | {"saturation"},
+    Clash.SOFTMAX_TARGETS: BLIND | {"saturation"},
+}
+
+_BELIEF = {Clash.COUPLED: 0.85}
+"""Of the tests that do not settle the matter by themselves."""
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Loss mismatch, output activation mismatch, unscaled targets."""
+    clash = case.model.objective.clash
+    if clash is not None:
+        exact = clash not in _BELIEF
+        yield Suspect(
+            word="output-activation-mismatch" if clash in BOUNDED else "loss-mismatch",
+            tier=Tier.EXACT if exact else Tier.PATTERN,
+            belief=0.99 if exact else _BELIEF[clash],
+            onset=case.model.objective.since,
+            phase=0,
+            explains=_EXPLAINS[clash],
+            evidence=_evidence(case, clash),
+            advice=_advice(case, clash),
+            layer=_last_layer(case),
+        )
+    if _softmax_into_bce(case):
+        yield Suspect(
+            word="loss-mismatch",
+            belief=0.35,
+            onset=case.start,
+            explains=SLOW,
+            evidence=["the output rows sum to 1, the loss judges each column by itself"],
+            advice="drop the softmax and use binary_cross_entropy_with_logits for yes/no labels, "
+            "or cross_entropy with class ids",
+        )
+    yield from _scale(case)
+
+
+def _scale(case: Case) -> Iterator[Suspect]:
+    model = case.model
+    index = [m.name for m in case.layout.models].index(model.name)
+    loss = case.layout.models[index].loss
+    mean, sd = model.start("target_mean"), model.start("target_sd")
+    if loss not in {"mse", "l1", "smooth_l1", "huber"} or not sd > 0 or not math.isfinite(mean):
+        return
+    far, odd = abs(mean) > FAR * sd, not WIDE[0] <= sd <= WIDE[1]
+    offset = abs(mean) > WIDE[1]
+    if not (far or odd or offset):
+        return
+    # Small targets are learnt slowly, if at all; large ones blow the first steps up.
+    slow = sd < WIDE[0] and not offset and not far
+    yield Suspect(
+        word="unscaled-targets",
+        belief=0.6 if slow else 0.95,
+        onset=case.start,
+        explains=frozenset({"constant-predictor", "loss-plateau"})
+        if slow
+        else BLOW_UP | {"loss-plateau"},
+        evidence=[
+            f"the targets have mean {mean:.3g} and standard deviation {sd:.3g}; weights and rates "
+            "are made for 0 and 1"
+        ],
+        advice=f"train on y = (y - {mean:.4g}) / {sd:.4g} and scale the predictions back, or begin "
+        f"the last bias at {mean:.4g} (nn.init.constant_(last.bias, {mean:.4g}))",
+        layer=_last_layer(case),
+    )
+
+
+def _softmax_into_bce(case: Case) -> bool:
+    index = [m.name for m in case.layout.models].index(case.model.name)
+    return (
+        case.layout.models[index].loss == "bce"
+        and case.model.objective.classes >= 2
+        and case.model.value("row_sum_error") <= 1e-3
+    )
+
+
+def _last_layer(case: Case) -> str:
+    index = [m.name for m in case.layout.models].index(case.model.name)
+    rows = case.layout.rows_of[index]
+    return case.layout.layers[rows[-1]].name if len(rows) else ""
+
+
+def _evidence(case: Case, clash: Clash) -> list[str]:
+    model = case.model
+    index = [m.name for m in case.layout.models].index(model.name)
+    shapes = case.layout.models[index]
+    low, high = model.value("out_min"), model.value("out_max")
+    if clash is Clash.BROADCAST:
+        return [
+            f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: "
+            f"spread against each other they hold more elements than either"
+        ]
+    if clash is Clash.COUPLED:
+        return [
+            f"the loss gradient is proportional to the output (correlation "
+            f"{model.value('coupling'):.5f}): no row is drawn to a target of its own"
+        ]
+    if clash is Clash.ONE_LOGIT:
+        return ["cross_entropy over one class is 0 whatever the logit, and so is its gradient"]
+    lines = [f"output in {low:.3g}..{high:.3g}"]
+    if clash in {Clash.SOFTMAX_CE, Clash.NLL_PROBABILITIES}:
+        lines[0] += f", rows sum to 1 within {model.value('row_sum_error'):.1g}"
+    if clash is Clash.WRONG_AXIS:
+        lines[0] += f", rows miss 1 by {model.value('row_sum_error'):.2g}"
+    if clash in BOUNDED or clash is Clash.BCE_TARGETS:
+        lines[0] += f", targets in {model.value('target_min'):.3g}..{model.value('target_max'):.3g}"
+    least = floor(clash, model.objective.classes, model.value("target_mean"))
+    if math.isfinite(least):
+        constant = model.value("loss_constant")
+        line = f"so squashed, the loss cannot fall below {least:.3f}"
+        if constant > 0:
+            line += f" (a constant answer gives {constant:.3f})"
+        lines.append(line)
+    if clash is Clash.NLL_LOGITS:
+        lines.append("the loss is negative, which minus a log-probability never is")
+    return lines
+
+
+def _advice(case: Case, clash: Clash) -> str:
+    last = _last_layer(case)
+    at = f" ({last})" if last else ""
+    if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE, Clash.TANH_CE}:
+        what = clash.value.split(" ", 1)[0]
+        return (
+            f"remove the {what} at the end of the model{at}: cross_entropy takes raw logits and "
+            "applies log_softmax itself"
+        )
+    if clash in {Clash.SIGMOID_LOGITS, Clash.TANH_LOGITS, Clash.RELU_LOGITS}:
+        what = clash.value.split(" ", 1)[0]
+        other = ", or keep it and use nn.BCELoss" if clash is Clash.SIGMOID_LOGITS else ""
+        return f"remove the {what} at the end of the model{at}: this loss takes raw logits{other}"
+    if clash is Clash.BROADCAST:
+        return _same_shape(case)
+    if clash in BOUNDED:
+        what = clash.value.split(" ", 1)[0]
+        low, high = case.model.value("target_min"), case.model.value("target_max")
+        return (
+            f"remove the {what} at the end of the model{at}, so that it can reach targets of "
+            f"{rounded_signed(low)}..{rounded_signed(high)}, or scale the targets into its range"
+        )
+    return {
+        Clash.COUPLED: "print(prediction.shape, target.shape) before the loss: one of them lacks "
+        "an axis; target.view_as(prediction) mends it",
+        Clash.ONE_LOGIT: "one logit: F.binary_cross_entropy_with_logits(out.squeeze(1), y.float()), "
+        "or two output units with cross_entropy",
+        Clash.ONE_SOFTMAX: f"remove the softmax over one unit{at}, which is always 1: use "
+        "binary_cross_entropy_with_logits on the logit, or two units with cross_entropy",
+        Clash.NLL_LOGITS: "put log_softmax(logits, dim=1) before nll_loss, or use cross_entropy",
+        Clash.NLL_PROBABILITIES: f"replace the softmax at the end{at} by log_softmax(dim=1), or "
+        "remove it and use cross_entropy",
+        Clash.WRONG_AXIS: f"softmax over the classes, dim=-1{at}, not over the batch; with "
+        "cross_entropy leave it out altogether",
+        Clash.BCE_TARGETS: f"binary cross entropy wants targets of 0..1, these are "
+        f"{case.model.value('target_min'):g}..{case.model.value('target_max'):g}: "
+        "y = (y - y.min()) / (y.max() - y.min()) for two classes, cross_entropy for more",
+    }[clash]
+
+
+def _same_shape(case: Case) -> str:
+    index = [m.name for m in case.layout.models].index(case.model.name)
+    given, wanted = case.layout.models[index].loss_input, case.layout.models[index].loss_target
+    if len(given) == len(wanted) + 1 and given[-1] == 1:
+        return "criterion(prediction.squeeze(-1), target): both " + _shape(wanted)
+    if len(wanted) == len(given) + 1 and wanted[-1] == 1:
+        return "criterion(prediction, target.squeeze(-1)): both " + _shape(given)
+    return f"criterion(prediction, target.view_as(prediction)): both {_shape(given)}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def rounded_signed(value: float) -> str:
+    """As `rounded`, for figures on either side of zero."""
+    return f"-{rounded(-value)}" if value < 0 else rounded(value)

@@ -1,0 +1,150 @@
+"""Between loss and weights: no gradient, the wrong parameters, gradients that are never cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.frozen import Block, Blockage, blockage
+
+STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
+"""What weights that do not move look like."""
+PILED = BLOW_UP | {"loss-plateau"}
+"""What gradients that pile up lead to: steps that grow with each step."""
+ROUNDING = 1e-7
+"""Relative size of a step below which float32 rounds it away."""
+
+_UPDATE, _GRAD, _RMS = (LAYER_COLUMN[n] for n in ("update_ratio", "grad_rms", "weight_rms"))
+_OUT_GRAD, _OUT = LAYER_COLUMN["out_grad_rms"], LAYER_COLUMN["out_rms"]
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Detached graph, missing zero_grad."""
+    found = blockage(case.past, case.model.name)
+    if found is not None:
+        yield _cut(case, found)
+    cleared = _cleared_since(case)
+    if cleared is not None and (found is None or found.block is Block.ZERO_GRADIENT):
+        yield Suspect(
+            word="detached-graph",
+            tier=Tier.EXACT,
+            belief=0.97,
+            onset=cleared,
+            explains=STILL,
+            evidence=[
+                "the loss gradient reaches the last layer, whose input is alive, and yet every "
+                "weight gradient is exactly zero at the step"
+            ],
+            advice="the gradients are cleared between backward and step: the order is "
+            "optimizer.zero_grad(); loss.backward(); optimizer.step()",
+        )
+    since = case.past.piling_since(case.model.name)
+    if since is not None:
+        yield Suspect(
+            word="missing-zero-grad",
+            tier=Tier.EXACT,
+            belief=0.97,
+            # The first gradient that is there twice is that of the second step.
+            onset=max(case.start, since - 1),
+            explains=PILED,
+            evidence=_piled(case),
+            advice="call optimizer.zero_grad() before each loss.backward(); to accumulate over k "
+            "batches on purpose, divide the loss by k and clear after each step",
+        )
+
+
+def _cut(case: Case, found: Blockage) -> Suspect:
+    layers = [case.layout.layers[row].name for row in found.rows]
+    names = ", ".join(layers[:4]) + (", ..." if len(layers) > 4 else "")
+    tier, belief = Tier.EXACT, 0.97
+    if found.block is Block.NO_STEP:
+        if _rounded_away(case, found):
+            return Suspect(
+                word="learning-rate-too-low",
+                belief=0.8,
+                onset=found.since,
+                explains=STILL,
+                evidence=["a step is smaller than float32 can add to the weights: none changes"],
+                advice=f"lr {case.model.value('lr'):g} -> 1e-3 (Adam) or 0.1 (SGD) to begin with",
+            )
+        tier, belief = Tier.PATTERN, 0.9
+    if found.block is Block.ZERO_GRADIENT:
+        tier, belief = Tier.PATTERN, 0.3  # dead units and a solved loss have it too
+    if found.block is Block.SIDE:
+        tier, belief = Tier.PATTERN, 0.5
+    return Suspect(
+        word="detached-graph",
+        tier=tier,
+        belief=belief,
+        onset=found.since,
+        explains=STILL,
+        evidence=[
+            f"{'no weight' if found.everything else names} moved since step {found.since}: "
+            f"{found.block.value}"
+            if found.everything
+            else f"{names} did not move since step {found.since}: {found.block.value}"
+        ],
+        advice=_mend(found.block, names),
+        layer="" if found.everything else layers[0],
+    )
+
+
+def _mend(block: Block, names: str) -> str:
+    return {
+        Block.NO_GRADIENT: "look between the model's output and loss.backward() for .detach(), "
+        ".item(), .data, .numpy(), argmax or torch.no_grad(), and for a zero_grad() between "
+        "backward and step",
+        Block.ZERO_GRADIENT: "optimizer.zero_grad(); loss.backward(); optimizer.step(), in this "
+        "order",
+        Block.NOT_HELD: f"build the optimiser after the last change of the model, with "
+        f"model.parameters(): it does not hold {names}; where that is meant, "
+        "layer.requires_grad_(False)",
+        Block.SCALER: "every step of the GradScaler is left out: find the layer whose gradient "
+        "overflows first, use bfloat16 autocast, or clip after scaler.unscale_(optimizer)",
+        Block.NO_STEP: "call optimizer.step() after loss.backward(), on an optimiser that was "
+        "built with this model's parameters, not with copies of them",
+        Block.CUT: f"{names} get no gradient though they ran: remove the .detach() or no_grad() "
+        "behind them, or say requires_grad_(False) where they are to stay as they are",
+        Block.SIDE: f"{names} ran but the loss does not depend on them: use their result in the "
+        "loss, or leave them out",
+    }[block]
+
+
+def _cleared_since(case: Case) -> int | None:
+    """Since when gradients vanish between backward and step, though the way is open.
+
+    The gradient of a layer's weight is its output's gradient times its input. Where both are there
+    and it is zero in every layer, it was cleared. A dead or saturated layer leaves the last one's.
+    """
+    flow, layout = case.past.flow, case.layout
+    index = [m.name for m in layout.models].index(case.model.name)
+    rows = flow.rows(layout, index)
+    if not len(rows) or not (flow.zero_since[rows] >= 0).all():
+        return None
+    seen = case.past.newest
+    head = rows[-1]
+    before = [row for row in layout.rows_of[index].tolist() if row < head]
+    feeding = seen[before[-1], _OUT] if before else case.model.value("in_rms")
+    reached = seen[head, _OUT_GRAD] > 0
+    return int(flow.zero_since[rows].min()) if reached and feeding > 0 else None
+
+
+def _rounded_away(case: Case, found: Blockage) -> bool:
+    rows = np.array(found.rows)
+    seen = case.past.newest
+    lr = case.model.value("lr")
+    adaptive = any("sgd" not in g.optimizer.lower() for g in case.layout.table.optimizers)
+    size = np.ones(len(rows)) if adaptive else seen[rows, _GRAD]
+    return bool((lr * size < ROUNDING * seen[rows, _RMS]).all())
+
+
+def _piled(case: Case) -> list[str]:
+    first, now = case.model.start("grad_norm"), case.model.value("grad_norm")
+    lines = ["at each step .grad still held the gradient of the step before when backward began"]
+    if now > first > 0:
+        lines.append(f"the gradient norm went from {first:.3g} to {now:.3g}")
+    return lines
