@@ -176,3 +176,27 @@ def test_the_columns_of_a_run_hold_the_agreement() -> None:
         found = [of_model(one, "neighbour_agreement") for one in statistician.measure(frames)]
         assert np.isnan(found[2])
         assert found[-1] > 0.85 if known else np.isnan(found[-1])
+
+
+def test_what_a_decoder_is_given_is_no_data_to_find_neighbours_in() -> None:
+    rng = np.random.default_rng(0)
+    bench = Bench([], "mse", models=2)
+    for index, width in enumerate((9, 2)):
+        bench.add(What.INPUT, index, (64, width), "nu")
+        bench.add(What.OUTPUT, index, (64, 1), "nu")
+        bench.add(What.TARGET, index, (64, 1), "nu")
+    frames = [
+        bench.frame(
+            step,
+            {
+                (slot.what, slot.index): rng.normal(size=slot.shape).astype(np.float32)
+                for slot in bench.slots
+            },
+        )
+        for step in range(1, 11)
+    ]
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    one = statistician.measure(frames)[-1]
+    assert np.isfinite(of_model(one, "neighbour_agreement", 0))
+    assert np.isnan(of_model(one, "neighbour_agreement", 1))

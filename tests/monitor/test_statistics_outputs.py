@@ -60,6 +60,7 @@ def test_directions_of_equal_few_and_missing_rows() -> None:
     assert of_model(equal, "cosine") == pytest.approx(1.0)
     assert np.isnan(of_model(equal, "participation"))
     assert np.isnan(of_model(of_output(np.zeros((16, 6))), "cosine"))
+    assert np.isnan(of_model(of_output(np.ones((16, 1))), "cosine"))
     few = of_output(RNG.normal(size=(7, 6)))
     assert np.isfinite(of_model(few, "cosine"))
     assert np.isnan(of_model(few, "effective_rank"))

@@ -380,3 +380,17 @@ def test_a_first_call_with_labels_of_one_kind_is_not_the_whole_step() -> None:
         (one,) = statistician.measure([bench.frame(1, values, [1.0])])
         expected = 1.0 if calls == 1 else np.nan
         assert of_model(one, "majority_share") == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_softmax_over_one_unit_is_far_worse_than_the_base_rate() -> None:
+    z = drawn(ROWS, 1)
+    y = (torch.arange(ROWS) % 2 == 0).float()[:, None]
+    p = z.softmax(1)
+    p.retain_grad()
+    loss = fn.binary_cross_entropy(p, y)
+    assert loss.item() == pytest.approx(50.0)
+    given = measured("bce", p, loss, y)
+    assert of_model(given, "loss_constant") == pytest.approx(np.log(2))
+    assert of_model(given, "skill") == pytest.approx(1 - 50 / np.log(2), rel=1e-5)
+    assert of_model(given, "row_sum_error") == 0.0
+    assert of_model(given, "prediction_entropy") == 0.0

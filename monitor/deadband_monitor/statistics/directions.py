@@ -17,7 +17,7 @@ class Directions:
     """Of b slices, (b,) each; NaN where the rows are equal, too few or not finite."""
 
     cosine: Doubles
-    """Mean cosine between two rows; rows of zeros are left out"""
+    """Mean cosine between two rows; rows of zeros are left out, NaN for one column: only a sign"""
     participation: Doubles
     """tr(K)^2 / |K|_F^2 of the centred Gram matrix"""
     effective_rank: Doubles
@@ -35,7 +35,7 @@ def directions(rows: Reals) -> Directions:
     known = np.isfinite(largest) & (largest > 0)
     wide = np.where(known[:, None, None], wide, 0.0)
     wide /= np.where(known, largest, 1.0)[:, None, None]
-    cosine = np.where(known, _mean_cosine(wide), np.nan)
+    cosine = np.where(known, _mean_cosine(wide), np.nan) if columns > 1 else unknown
     if count < FEWEST_ROWS:
         return Directions(cosine, unknown, unknown)
     wide -= wide[:, :1]

@@ -15,6 +15,8 @@ LEAST_ENTROPY = 1e-3
 _NEAR_ONE = (0.8, 1.25)
 """Scale of the gradient over that of a mean: masked rows and small last batches blur it."""
 _LEAST_PROBABILITY = 1e-300
+_LEAST_YES_NO = float(np.exp(-100.0))
+"""torch cuts the logarithms of its binary cross entropy at -100."""
 _AGREES = np.log(2.0)
 """Recorded loss and loss of the copied rows may differ by a factor of two: they are a part of the
 batch."""
@@ -49,8 +51,8 @@ def yes_no_factor(
     is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
     if is_mean and last == 1.0:
         return last
-    yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_PROBABILITY))
-    no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_PROBABILITY))
+    yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_YES_NO))
+    no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_YES_NO))
     candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
     return _closest(loss, -float((yes + no).mean()), candidates, last)
 

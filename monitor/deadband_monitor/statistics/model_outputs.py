@@ -133,6 +133,7 @@ class ModelOutputs:
         slot = taken.slot
         with_grad, grads = self._gradients(frames, slot, rows)
         targets = self._reader.take(frames, What.TARGET)
+        given = given if self._reader.takes_data else None
         elements = int(np.prod(slot.source or slot.shape))
         standings = _Standings([Standing()] * len(frames), np.ones(len(frames), dtype=np.bool_))
         coupled = self._loss in VALUE_LOSSES

@@ -39,6 +39,7 @@ class ModelReader:
         self.index = index
         self.model = plan.models[index]
         self.loss = _loss_of(plan, index)
+        self.takes_data = _takes_data(plan, index)
         self._subject = np.array([index], dtype=np.int64)
         self._number: dict[What, int] = {}
         for number, slot in enumerate(plan.slots):
@@ -72,6 +73,19 @@ class ModelReader:
     def put_nonfinite(self, table: Table, share: Reals, where: Mask) -> None:
         """Raise the share of non-finite elements."""
         table.worst_nonfinite(self._subject, share, where[:, None])
+
+
+def _takes_data(plan: Plan, index: int) -> bool:
+    """Whether data enters here: other models of the run are given nothing larger.
+
+    What a decoder is given comes from an encoder, and a generator's noise from nowhere.
+    """
+    sizes = {
+        slot.index: int(np.prod((slot.source or slot.shape)[1:], dtype=np.int64))
+        for slot in plan.slots
+        if slot.what is What.INPUT
+    }
+    return index in sizes and sizes[index] == max(sizes.values())
 
 
 def _loss_of(plan: Plan, index: int) -> str:
