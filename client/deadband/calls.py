@@ -6,6 +6,7 @@ its text kept for the hub.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -13,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deadband import layers
+from deadband import attention, layers
 from deadband.cells import Cell, make_cell
 from deadband.descriptions import function_layer, module_layer
 from deadband.norms import copy_input
@@ -81,6 +82,10 @@ class LayerCapture:
             self._copy_activation(root, entry, probe.module, tensor)
             if probe.is_norm and not call:
                 copy_input(entry, args)
+            elif isinstance(probe.module, nn.MultiheadAttention) and isinstance(output, tuple):
+                weights = output[1]
+                if isinstance(weights, Tensor):
+                    attention.copy_weights(entry, weights)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -90,13 +95,8 @@ class LayerCapture:
         start = perf_counter()
         try:
             root = self._stack[-1] if self._stack else None
-            if root is not None and not (name.endswith("softmax") and result.ndim > 2):
-                after = root.previous.name if root.previous is not None else "input"
-                key = (after, name)
-                count = root.function_calls.get(key, 0)
-                root.function_calls[key] = count + 1
-                if count:
-                    key = (after, f"{name}:{count + 1}")
+            if root is not None:
+                key = self._function_key(root, name)
                 if key not in root.by_function:
                     root.by_function[key] = self._new_function(root, key, name)
                 entry = root.by_function[key]
@@ -107,6 +107,45 @@ class LayerCapture:
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+    def _attended(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
+    ) -> None:
+        """A function that may be attention was applied in a root's forward."""
+        start = perf_counter()
+        try:
+            root = self._stack[-1] if self._stack else None
+            dotted = name == attention.NAME
+            if root is not None and (
+                len(args) > 1 if dotted else attention.is_attention(args, kwargs, result)
+            ):
+                key = self._function_key(root, "attention")
+                if key not in root.by_function:
+                    root.by_function[key] = self._new_function(root, key, name)
+                entry = root.by_function[key]
+                if entry is not None and dotted:
+                    self._describe_attention(entry, name, attention.options_of(args, kwargs))
+                    attention.copy_queries(entry, args[0], args[1])
+                elif entry is not None:
+                    self._describe_attention(entry, name, {})
+                    attention.copy_weights(entry, result)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _describe_attention(self, entry: Entry, kind: str, options: dict[str, float]) -> None:
+        if entry.order == math.inf:
+            self.recorder.executed(entry)
+            entry.describe = attention.AttentionLayer(entry, kind, options)
+
+    @staticmethod
+    def _function_key(root: Root, name: str) -> tuple[str, str]:
+        """The layer it follows, and its name there: numbered from the second on."""
+        after = root.previous.name if root.previous is not None else "input"
+        key = (after, name)
+        count = root.function_calls.get(key, 0)
+        root.function_calls[key] = count + 1
+        return (after, f"{name}:{count + 1}") if count else key
 
     def _new_call(self, probe: Probe, call: int) -> Entry:
         """A layer is called for the first time, or once more than ever before."""

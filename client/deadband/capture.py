@@ -211,7 +211,7 @@ class ModelCapture(UpdateCapture):
         if not self._knows_optimiser():
             copy_before(self._taps(None), gradients=False)
         if root.uses_mode:
-            root.mode = FunctionalActivations(self._function_called)
+            root.mode = FunctionalActivations(self._function_called, self._attended)
             root.mode.__enter__()  # type: ignore[no-untyped-call]
 
     def _put(self, root: Root) -> None:

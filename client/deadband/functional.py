@@ -14,6 +14,8 @@ import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from deadband.attention import NAME, SCALED_DOT_PRODUCT
+
 _NAMES = (
     "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish",
     "sigmoid", "logsigmoid", "tanh", "softplus", "softsign", "hardtanh", "hardsigmoid",
@@ -29,19 +31,32 @@ def _known() -> dict[Any, str]:
                 function = getattr(place, spelled, None)
                 if function is not None:
                     known[function] = name
+    known[SCALED_DOT_PRODUCT] = NAME
     return known
 
 
 FUNCTIONS = _known()
-"""Function -> name of the activation."""
+"""Function -> name of the activation, or of the attention."""
+_ATTENDING = frozenset({"softmax", NAME})
+
+
+Attended = Callable[[str, tuple[Any, ...], dict[str, Any], Tensor], None]
+"""Called with the function's name, its arguments and its result."""
 
 
 class FunctionalActivations(TorchFunctionMode):
-    """Tells `heard(name, result)` of every activation applied while it is entered."""
+    """Tells of every activation applied while it is entered.
 
-    def __init__(self, heard: Callable[[str, Tensor], None]) -> None:
+    Args:
+        heard: called with an activation's name and result.
+        attended: called where the function may be attention: a softmax of more than two axes, or
+            `scaled_dot_product_attention`.
+    """
+
+    def __init__(self, heard: Callable[[str, Tensor], None], attended: Attended) -> None:
         super().__init__()
         self._heard = heard
+        self._attended = attended
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -50,5 +65,10 @@ class FunctionalActivations(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         name = FUNCTIONS.get(func)
         if name is not None and isinstance(result, Tensor):
-            self._heard(name, result)
+            if result.ndim <= 2 and name != NAME:
+                self._heard(name, result)
+            elif name in _ATTENDING:
+                self._attended(name, args, kwargs or {}, result)
+            elif name != "log_softmax":
+                self._heard(name, result)
         return result

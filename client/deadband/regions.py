@@ -30,6 +30,7 @@ INPUT = Limits(rows=64, pixels=256)
 OUTPUT = Limits(rows=64, features=1024, channels=1024)
 WEIGHT = Limits(rows=64, features=64)
 BIAS = Limits(features=256)
+HEADS = Limits(rows=8, features=128)
 
 
 class Layout(Enum):
@@ -40,6 +41,8 @@ class Layout(Enum):
     TIME_FIRST = "time first"  # (positions, samples, units)
     SAMPLES = "samples"  # (samples,)
     UNITS = "units"  # (units,)
+    QUERIES = "queries"  # (samples, heads, queries, keys or features), or without heads
+    KEYS = "keys"  # the same: whole rows of keys instead of some queries
     LABELS = "labels"  # (samples, ..., positions): class ids of rows that have their units last
     LABEL_MAP = "label map"  # (samples, pixels...): class ids of rows that are channels
 
@@ -71,6 +74,8 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
         return None
     if layout is Layout.LABELS or layout is Layout.LABEL_MAP:
         return _labels(shape, layout, limits)
+    if layout is Layout.QUERIES or layout is Layout.KEYS:
+        return _heads(shape, layout, limits)
     if len(shape) == 1:
         return _vector(shape[0], layout, limits)
     if layout is Layout.CHANNELS and len(shape) > 2:
@@ -95,6 +100,29 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
     middles = tuple(size // 2 for size in shape[1:-2])
     picked = (rows, count, features)
     return Region((slice(rows), *middles, spread, slice(features)), picked, picked, "npu")
+
+
+def _heads(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region | None:
+    """Heads of the first samples are rows.
+
+    Queries come from among the first keys that are copied: in causal attention, where a query looks
+    back, their rows are whole.
+    """
+    if len(shape) not in (3, 4):
+        return None
+    heads = min(shape[1], limits.rows) if len(shape) == 4 else 1
+    samples = min(shape[0], max(1, limits.rows // heads))
+    features = min(shape[-1], limits.features)
+    first = min(shape[-2], limits.features)
+    places = slice(first) if layout is Layout.KEYS else _spread(first, limits.positions)
+    count = len(range(first)[places])
+    block = (slice(heads),) if len(shape) == 4 else ()
+    return Region(
+        (slice(samples), *block, places, slice(features)),
+        (samples, *([heads] if block else []), count, features),
+        (samples * heads, count, features),
+        "npu",
+    )
 
 
 def _labels(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region | None:

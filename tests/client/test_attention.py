@@ -1,0 +1,180 @@
+"""Attention that custom forwards compute: weights, queries and keys are in the frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from frames import Frames
+from torch import Tensor, nn
+
+import deadband
+from deadband.watching import Watch
+from deadband.wire import What
+
+FramesOf = Callable[[Watch], Frames]
+
+
+class Block(nn.Module):
+    """Causal self-attention as nanoGPT writes it, by `how`."""
+
+    def __init__(self, how: str, heads: int = 2, shared: int = 0) -> None:
+        super().__init__()
+        self.how, self.heads, self.shared = how, heads, shared
+        self.qkv = nn.Linear(8, 24)
+        self.out = nn.Linear(8, 8)
+        self.seen: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, width = x.shape
+        q, k, v = (
+            each.view(batch, time, self.heads, width // self.heads).transpose(1, 2)
+            for each in self.qkv(x).split(width, dim=2)
+        )
+        if self.shared:
+            k, v = k[:, : self.shared], v[:, : self.shared]
+        self.seen = {"q": q.detach().clone(), "k": k.detach().clone()}
+        if self.how == "dotted":
+            y = F.scaled_dot_product_attention(
+                q, k, v, is_causal=True, enable_gqa=bool(self.shared)
+            )
+        else:
+            logits = q @ k.transpose(-2, -1) / math.sqrt(k.shape[-1])
+            mask = torch.ones(time, time).tril() == 0
+            logits = logits.masked_fill(mask, -math.inf)
+            if self.how == "method":
+                weights = logits.softmax(-1)
+            elif self.how == "module":
+                weights = nn.Softmax(dim=-1)(logits)
+            else:
+                weights = F.softmax(logits, dim=-1)
+            self.seen["weights"] = weights.detach().clone()
+            y = weights @ v
+        result: Tensor = self.out(y.transpose(1, 2).reshape(batch, time, width))
+        return result
+
+
+def trained(model: nn.Module, time: int = 6, batch: int = 3, steps: int = 2) -> Watch:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    for _ in range(steps):
+        loss = model(torch.randn(batch, time, 8)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    return watch
+
+
+@pytest.mark.parametrize("how", ["function", "method", "module"])
+def test_an_explicit_softmax_shows_rows_of_its_weights(how: str, frames_of: FramesOf) -> None:
+    block = Block(how)
+    frames = frames_of(trained(block))
+    slot = frames.slot(What.ATTENTION, "qkv:attention")
+    assert (slot.axes, slot.shape, slot.source) == ("npu", (6, 4, 6), (3, 2, 6, 6))
+    expected = block.seen["weights"][:, :, [0, 1, 2, 3]].flatten(0, 1)
+    np.testing.assert_array_equal(frames.held(What.ATTENTION, "qkv:attention"), expected)
+    np.testing.assert_allclose(frames.held(What.ATTENTION, "qkv:attention").sum(-1), 1.0, rtol=1e-5)
+    layer = frames.plan.layers[frames.layers.index("qkv:attention")]
+    assert (layer.kind, layer.activation) == ("softmax", "")
+    assert frames.layers == ["qkv", "qkv:attention", "out"]
+    assert frames.of(What.ACTIVATION, "qkv:attention") is None
+
+
+def test_a_dotted_attention_shows_queries_and_keys(frames_of: FramesOf) -> None:
+    block = Block("dotted")
+    frames = frames_of(trained(block))
+    name = "qkv:attention"
+    np.testing.assert_array_equal(
+        frames.held(What.QUERY, name), block.seen["q"][:, :, :4].flatten(0, 1)
+    )
+    np.testing.assert_array_equal(frames.held(What.KEY, name), block.seen["k"].flatten(0, 1))
+    layer = frames.plan.layers[frames.layers.index(name)]
+    assert layer.kind == "scaled_dot_product_attention"
+    assert layer.options == {"scale": 0.5, "causal": 1.0}
+
+
+def test_long_sequences_and_many_heads_are_cut_alike(frames_of: FramesOf) -> None:
+    name = "qkv:attention"
+    block = Block("function", heads=4)
+    frames = frames_of(trained(block, time=200, batch=5))
+    shown = frames.held(What.ATTENTION, name)
+    assert shown.shape == (8, 4, 128)  # two samples of four heads
+    np.testing.assert_array_equal(
+        shown, block.seen["weights"][:2, :, 16:128:32, :128].flatten(0, 1)
+    )
+    np.testing.assert_allclose(shown.sum(-1), 1.0, rtol=1e-5)  # causal rows are whole
+    block = Block("dotted", heads=4)
+    frames = frames_of(trained(block, time=200, batch=5))
+    assert frames.held(What.QUERY, name).shape == (8, 4, 2)
+    assert frames.held(What.KEY, name).shape == (8, 128, 2)
+
+
+def test_heads_that_share_keys_show_a_pair_that_belongs_together(frames_of: FramesOf) -> None:
+    block = Block("dotted", heads=4, shared=2)
+    frames = frames_of(trained(block))
+    name = "qkv:attention"
+    np.testing.assert_array_equal(frames.held(What.QUERY, name), block.seen["q"][:, 0, :4])
+    np.testing.assert_array_equal(frames.held(What.KEY, name), block.seen["k"][:, 0])
+
+
+def test_several_blocks_have_their_own_layers(frames_of: FramesOf) -> None:
+    frames = frames_of(trained(nn.Sequential(Block("function"), Block("dotted"))))
+    assert frames.layers == [
+        "0.qkv", "0.qkv:attention", "0.out", "1.qkv", "1.qkv:attention", "1.out",
+    ]  # fmt: skip
+
+
+def test_softmaxes_over_experts_classes_and_pixels_are_no_attention(frames_of: FramesOf) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.mix = nn.Linear(8, 4), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            choice = F.softmax(self.gate(x), dim=-1)  # (samples, positions, experts)
+            pixels = F.softmax(self.mix(x)[:, None], dim=1)
+            return self.mix(x) * choice.sum(-1, keepdim=True) + pixels[:, 0]
+
+    frames = frames_of(trained(Net()))
+    assert not [slot for slot in frames.plan.slots if slot.what is What.ATTENTION]
+
+
+def test_multihead_attention_shows_the_weights_that_it_returns(frames_of: FramesOf) -> None:
+    class Net(nn.Module):
+        def __init__(self, *, weights: bool) -> None:
+            super().__init__()
+            self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.weights = weights
+            self.seen: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            y, weights = self.attend(x, x, x, need_weights=self.weights)
+            self.seen = weights
+            result: Tensor = y
+            return result
+
+    net = Net(weights=True)
+    frames = frames_of(trained(net))
+    assert net.seen is not None
+    np.testing.assert_array_equal(frames.held(What.ATTENTION, "attend"), net.seen.detach()[:, :4])
+    assert frames_of(trained(Net(weights=False))).layers == ["attend"]
+
+
+def test_half_precision_attention_is_shown_as_it_is(frames_of: FramesOf) -> None:
+    block = Block("function")
+    optimizer = torch.optim.SGD(block.parameters(), lr=0.1)
+    watch = deadband.watch(block, optimizer, every=1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = block(torch.randn(3, 6, 8)).square().mean()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    weights = block.seen["weights"][:, :, :4].flatten(0, 1).float()
+    np.testing.assert_array_equal(frames_of(watch).held(What.ATTENTION, "qkv:attention"), weights)
