@@ -1,164 +1,145 @@
-"""Runs the corpus: `python -m scoreboard [--half held] [WORD]`.
+"""Trains the scenarios, watched, and prints the board: `python -m scoreboard` in `tests`.
 
-Run it in `tests`. Two processes share the work.
+The half that is set apart is run for a final figure only: whatever is looked at is tuned to.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import pickle
+import json
 import sys
+import time
 import traceback
-import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from deadband_monitor.rules.base import Observation
-from scoreboard import failing, healthy, pairs
-from scoreboard.harness import CADENCES, Outcome, Scenario, judge, record
-
-FIVE = {
-    "learning-rate-too-high",
-    "saturating-activation",
-    "constant-initialisation",
-    "dying-relu",
-    "unnormalised-inputs",
-}
+from scoreboard import board, runs
+from scoreboard.cache import Cache
+from scoreboard.figures import Figures, Result, figures, proven
+from scoreboard.harness import CADENCES, Outcome, judge
+from scoreboard.scenario import Scenario
 
 
-def everything() -> list[Scenario]:
-    return [*healthy.RUNS, *failing.RUNS, *pairs.RUNS]
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of one run."""
+
+    outcomes: list[Outcome]
+    score: float
+    error: str = ""
 
 
-def work(job: tuple[str, Path | None]) -> tuple[str, list[Outcome], float, str]:
-    name, cache = job
-    scenario = next(s for s in everything() if s.name == name)
+def chosen(options: argparse.Namespace) -> dict[str, Scenario]:
+    """The scenarios asked for, each fault followed by its remedy."""
+    found: dict[str, Scenario] = {}
+    for scenario in runs.everything(options.pairs):
+        if options.word not in f"{scenario.name} {' '.join(scenario.causes)}":
+            continue
+        if options.half != "both" and scenario.held_out != (options.half == "held"):
+            continue
+        found[scenario.name] = scenario
+        if scenario.remedy is not None and options.remedies:
+            twin = scenario.mended()
+            found[twin.name] = twin
+    return found
+
+
+def work(name: str, scenarios: dict[str, Scenario], cache: Cache) -> Ran:
+    """Train one, or take it from the cache, and judge it at every cadence."""
     try:
-        lanes, score = recorded(scenario, cache)
-        return name, [judge(every, lanes[every]) for every in CADENCES], score, ""
+        lanes, score = cache.lanes(scenarios[name])
+        return Ran([judge(every, lanes[every]) for every in CADENCES], score)
     except Exception as error:
         traceback.print_exc()
-        return name, [], float("nan"), f"{type(error).__name__}: {error}"
+        return Ran([], float("nan"), f"{type(error).__name__}: {error}")
 
 
-def recorded(scenario: Scenario, cache: Path | None) -> tuple[dict[int, list[Observation]], float]:
-    """The observations of a scenario, from the cache where they are there."""
-    path = cache / f"{zlib.crc32(scenario.name.encode()):08x}.pickle" if cache else None
-    if path is not None and path.exists():
-        found: tuple[dict[int, list[Observation]], float] = pickle.loads(path.read_bytes())
-        return found
-    made = record(scenario)
-    if path is not None:
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(pickle.dumps(made))
-        part.replace(path)
-    return made
+def run(scenarios: dict[str, Scenario], cache: Cache, workers: int) -> Iterator[tuple[str, Ran]]:
+    """Each scenario's name and what came of it, in their order."""
+    # Forked, so that every worker has the scenarios: they are made of closures.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("fork"), initializer=_take, initargs=(scenarios, cache)
+    ) as pool:
+        yield from zip(scenarios, pool.map(_work, scenarios), strict=True)
 
 
-def right(scenario: Scenario, outcome: Outcome) -> bool:
-    top = outcome.causes[0].cause if outcome.causes else ""
-    if scenario.causes:
-        return top in scenario.causes
-    return top not in FIVE
+_given: list[tuple[dict[str, Scenario], Cache]] = []
 
 
-def line(scenario: Scenario, outcome: Outcome, score: float) -> str:
-    flags = " ".join(
-        f"{f.severity[0].upper()}:{f.kind}{'@' + f.layer if f.layer else ''}"
-        f"[{f.onset_step}/{f.raised_step}]"
-        for f in outcome.flags
-    )
-    causes = " ".join(f"{c.cause}={c.confidence:.2f}" for c in outcome.causes) or "-"
-    return (
-        f"{scenario.name:38} /{outcome.every:<3} {outcome.verdict:8} score {score:6.2f} "
-        f"top@{outcome.first_cause} {causes} | {flags}"
-    )
+def _take(scenarios: dict[str, Scenario], cache: Cache) -> None:
+    _given.append((scenarios, cache))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("word", nargs="?", default="")
+def _work(name: str) -> Ran:
+    return work(name, *_given[-1])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m scoreboard", description=__doc__)
+    parser.add_argument("word", nargs="?", default="", help="part of a name, or a cause")
     parser.add_argument("--half", choices=("tune", "held", "both"), default="tune")
-    parser.add_argument("--all-lines", action="store_true")
+    parser.add_argument("--all-lines", action="store_true", help="a line for every run")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--pairs", action="store_true", help="the random pairs too")
-    parser.add_argument("--cache", type=Path, help="folder of recorded runs, made where missing")
-    options = parser.parse_args()
-    if options.cache:
-        options.cache.mkdir(parents=True, exist_ok=True)
-    chosen = [
-        s
-        for s in everything()
-        if options.word in s.name
-        and (options.half == "both" or s.held_out == (options.half == "held"))
-        and (options.pairs or not s.name.startswith("pair"))
-    ]
-    results: dict[str, tuple[list[Outcome], float]] = {}
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("fork")) as pool:
-        for name, outcomes, score, error in pool.map(
-            work, [(s.name, options.cache) for s in chosen]
-        ):
-            if error:
-                print(f"BROKEN {name}: {error}")
-            results[name] = (outcomes, score)
-    report([s for s in chosen if results[s.name][0]], results, options.all_lines)
+    parser.add_argument("--no-remedies", dest="remedies", action="store_false")
+    parser.add_argument("--pairs", action="store_true", help="160 random pairs too")
+    parser.add_argument("--cache", type=Path, help="folder for recorded runs, made where missing")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    scenarios = chosen(options)
+    if not scenarios:
+        print(f"no scenario has {options.word!r} in its name in this half", file=sys.stderr)
+        return 2
+    results: dict[str, Ran] = {}
+    for name, ran in run(scenarios, Cache(options.cache), options.workers):
+        results[name] = ran
+        if sys.stderr.isatty():
+            print(f"\r\033[K{len(results)}/{len(scenarios)} {name}", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    boards = report(scenarios, results, options.all_lines)
+    spent = time.monotonic() - began
+    print(f"\n{len(results)} runs, {options.half} half, {spent:.0f} s")
+    if options.json:
+        found = {"half": options.half, "runs": len(results), "seconds": round(spent, 1)}
+        text = json.dumps({**found, "boards": [asdict(b) for b in boards]}, indent=1)
+        options.json.write_text(text.replace("NaN", "null"))
+    return 0
 
 
 def report(
-    chosen: list[Scenario], results: dict[str, tuple[list[Outcome], float]], all_lines: bool
-) -> None:
+    scenarios: dict[str, Scenario], results: dict[str, Ran], all_lines: bool
+) -> list[Figures]:
+    """Print the board; the figures that it shows."""
+    scores = {name: ran.score for name, ran in results.items() if not ran.error}
+    out: set[str] = set()
+    for name, ran in results.items():
+        if ran.error:
+            print(f"BROKEN       {name}: {ran.error}")
+            out.add(name)
+    for name, scenario in scenarios.items():
+        if scenario.fails and name not in out and proven(scores, scenario) is False:
+            mended = scores[f"{name} mended"]
+            print(f"DOES NOT HOLD  {name}: skill {scores[name]:.2f}, mended {mended:.2f}")
+            out |= {name, f"{name} mended"}  # the remedy of what is no fault proves nothing
+    boards: list[Figures] = []
     for index, every in enumerate(CADENCES):
-        fine: list[tuple[Scenario, Outcome, float]] = []
-        ill: list[tuple[Scenario, Outcome, float]] = []
-        for s in chosen:
-            outcomes, score = results[s.name]
-            (ill if s.fails else fine).append((s, outcomes[index], score))
-        critical = [x for x in fine if any(f.severity == "critical" for f in x[1].alarms)]
-        warned = [x for x in fine if x[1].alarms and x not in critical]
-        sick = [x for x in ill if not x[0].optional and not x[2] > 0.5]
-        benign = [x for x in ill if not x[0].optional and x[2] > 0.5]
-        seen = [x for x in sick if x[1].verdict == "failing"]
-        warned_only = [x for x in sick if x[1].verdict == "warning"]
-        named = [x for x in sick if x[1].verdict != "healthy" and right(x[0], x[1])]
-        wrong = [x for x in ill if not right(x[0], x[1])]
-        late = sorted(
-            (x[1].first_critical - x[0].onset) for x in seen if x[1].first_critical is not None
-        )
-        off = sorted(
-            abs(min(f.onset_step for f in x[1].flags if f.severity == "critical") - x[0].onset)
-            for x in seen
-        )
-        print(f"\n=== every {every} (first 10 steps dense)")
-        print(f"healthy {len(fine)}: ever critical {len(critical)}, ever warning {len(warned)}")
-        print(
-            f"failing {len(sick)} (+{len(benign)} benign): critical {len(seen)}, warning only "
-            f"{len(warned_only)}, missed {len(sick) - len(seen) - len(warned_only)}; "
-            f"cause right {len(named)}"
-        )
-        if late:
-            print(
-                f"steps to critical: median {late[len(late) // 2]}, "
-                f"90 % {late[int(0.9 * len(late))]}; onset error: median {off[len(off) // 2]}, "
-                f"90 % {off[int(0.9 * len(off))]}"
-            )
-        for title, group in (
-            ("HEALTHY CRITICAL", critical),
-            ("HEALTHY WARNED", warned),
-            ("WRONG CAUSE", wrong),
-            ("MISSED", [x for x in sick if x not in seen]),
-        ):
-            for s, outcome, score in group:
-                ever = " ".join(
-                    f"{f.severity[0]}:{f.kind}@{f.raised_step}" for f in outcome.alarms[:6]
-                )
-                print(f"  {title}: {line(s, outcome, score)} ever {ever}")
-        if all_lines and index == 0:
-            for s, outcome, score in fine + ill:
-                print(line(s, outcome, score))
-    sys.stdout.flush()
+        group = [
+            Result(scenario=s, score=results[name].score, outcome=results[name].outcomes[index])
+            for name, s in scenarios.items()
+            if name not in out
+        ]
+        boards.append(figures(every, group))
+        lines = [board.line(r) for r in group] if all_lines and not index else []
+        print(*lines, *board.wrongs(group), sep="\n", end="\n")
+    print("", *board.whole(boards), "", *board.by_cause(boards), sep="\n")
+    print("", *board.calibration(boards[0]), sep="\n")
+    return boards
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Trains a network under the real client, judges it by the real statistics and rules, in-process.
+"""Watches a scenario with the real client and judges it by the real statistics and rules.
 
 No hub process: frames go from the client's recorder straight into one lane per cadence. A lane
 sees the first ten steps and then every k-th, as the governor would give it, with the losses of all
@@ -7,9 +7,8 @@ steps.
 
 from __future__ import annotations
 
-import math
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,41 +28,14 @@ from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.engine import Engine
 from deadband_monitor.statistics.statistician import Statistician
 from deadband_monitor.statistics.values import RawFrame
+from scoreboard.scenario import Scenario, Training, Verdict, train
+
+__all__ = ["CADENCES", "Outcome", "Scenario", "Training", "judge", "record"]
 
 CADENCES = (1, 10, 50)
 
-
-@dataclass(slots=True)
-class Training:
-    """A loop ready to run."""
-
-    model: nn.Module | Mapping[str, nn.Module]
-    optimizer: Any
-    step: Callable[[int], torch.Tensor]
-    """Trains step k (from 1), returns its loss."""
-    score: Callable[[], float] | None = None
-    """Skill at the end on the training data, 1 = perfect, 0 = constant answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One way to train, and what should be said of it."""
-
-    name: str
-    build: Callable[[], Training]
-    causes: frozenset[str] = frozenset()
-    """Right answers; empty with `fails` where any of the five may not be named."""
-    fails: bool = False
-    onset: int = 1
-    """Step at which the fault is at work."""
-    steps: int = 400
-    optional: bool = False
-    """Failing in a way that these rules need not see (no collapse)."""
-
-    @property
-    def held_out(self) -> bool:
-        """Half of all scenarios, by name: not looked at while the rules were made."""
-        return zlib.crc32(self.name.encode()) % 2 == 1
+BATCH = 16
+"""Frames measured in one go: the statistics are batched, and the board has a hundred thousand."""
 
 
 @dataclass(slots=True)
@@ -73,17 +45,16 @@ class Outcome:
     every: int
     verdict: str
     flags: list[Flag]
+    """Those that stand at the end."""
     causes: list[Cause]
     alarms: list[Flag] = field(default_factory=list)
     """Every flag that was ever critical or warning, as it was then."""
     first_critical: int | None = None
+    first_alarm: int | None = None
+    """Step of the first warning or critical flag."""
     first_cause: int | None = None
-    """First step at which the cause that stands at the end was first."""
+    """First step from which on the cause that stands at the end was first."""
     samples: int = 0
-
-
-BATCH = 16
-"""Frames measured in one go: the statistics are batched, and a corpus has a hundred thousand."""
 
 
 class Lane:
@@ -94,6 +65,7 @@ class Lane:
         self.observations: list[Observation] = []
         self._statistician = Statistician()
         self._table: LayerTable | None = None
+        self._rates: dict[str, float] = {}
         self._loss_slot = 0
         self._losses: list[tuple[int, float]] = []
         self._scalars: dict[str, list[tuple[int, float]]] = {}
@@ -104,9 +76,16 @@ class Lane:
         self.measure()
         self._statistician.adopt(plan)
         self._loss_slot = next(s.offset for s in plan.slots if s.what is What.LOSS)
+        old = self._table
+        if old and (old.layers, old.models, old.optimizers) == (
+            plan.layers,
+            plan.models,
+            plan.optimizers,
+        ):
+            return
         self._table = LayerTable(
             seq=0,
-            id=plan.id,
+            id=old.id + 1 if old else 1,
             layers=plan.layers,
             models=plan.models,
             optimizers=plan.optimizers,
@@ -139,9 +118,12 @@ class Lane:
             self.measure()
 
     def measure(self) -> None:
-        """Turn what waits into observations."""
+        """Turn what waits into observations, as the hub does."""
         for measured in self._statistician.measure(self._waiting):
             assert self._table is not None
+            for name, (_, values) in measured.scalars.items():
+                if len(values) and (name == "lr" or name.startswith("lr/")):
+                    self._rates[name] = float(values[-1])
             steps, losses = measured.scalars.get(
                 "loss", (np.zeros(0, np.int64), np.zeros(0, np.float32))
             )
@@ -153,6 +135,7 @@ class Lane:
                     models=measured.models.copy(),
                     loss_steps=steps,
                     losses=losses,
+                    learning_rates=dict(self._rates),
                 )
             )
         self._waiting.clear()
@@ -166,7 +149,8 @@ def judge(every: int, observations: list[Observation]) -> Outcome:
     for seen in observations:
         for flag in engine.observe(seen):
             if flag.severity != "info" and flag.resolved_step is None:
-                out.alarms.append(flag)
+                out.alarms.append(own(flag))
+                out.first_alarm = out.first_alarm or seen.step
             if flag.severity == "critical" and flag.resolved_step is None:
                 out.first_critical = out.first_critical or seen.step
         causes = engine.causes()
@@ -175,14 +159,15 @@ def judge(every: int, observations: list[Observation]) -> Outcome:
             tops.append((seen.step, top))
         out.samples += 1
     out.verdict = engine.verdict()
-    out.flags = [replace_flag(f) for f in engine.flags if f.resolved_step is None]
+    out.flags = [own(f) for f in engine.flags if f.resolved_step is None]
     out.causes = list(engine.causes())
     if out.causes:
         out.first_cause = tops[-1][0]
     return out
 
 
-def replace_flag(flag: Flag) -> Flag:
+def own(flag: Flag) -> Flag:
+    """A copy: the engine writes on in its own."""
     return msgspec.structs.replace(flag)
 
 
@@ -224,33 +209,59 @@ class PlanTap:
         """Nothing to let go of."""
 
 
-def record(
-    scenario: Scenario, cadences: tuple[int, ...] = CADENCES
-) -> tuple[dict[int, list[Observation]], float]:
-    """Train the scenario once; its observations per cadence and its true skill at the end."""
-    torch.set_num_threads(1)
-    torch.manual_seed(zlib.crc32(scenario.name.encode()) % 10_000)
-    training = scenario.build()
-    lanes = [Lane(every) for every in cadences]
-    Tap.lanes = lanes
-    with mock.patch.object(client_recorder, "Arena", Tap):
-        models = training.model
-        named = {"model": models} if isinstance(models, nn.Module) else dict(models)
-        optimizers = training.optimizer
-        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        watch = watching.Watch(
-            named,
-            optimizers,
+class Recorder:
+    """deadband as a listener: everything is measured, and judged in the end."""
+
+    def __init__(self, cadences: tuple[int, ...] = CADENCES, judging: bool = True) -> None:
+        self.judging = judging
+        self.lanes = [Lane(every) for every in cadences]
+        self._watch: watching.Watch | None = None
+        self._open = ExitStack()
+
+    def on_start(self, model: nn.Module | Mapping[str, nn.Module], optimizer: Any) -> None:
+        Tap.lanes = self.lanes
+        self._open.enter_context(mock.patch.object(client_recorder, "Arena", Tap))
+        self._watch = watching.Watch(
+            {"model": model} if isinstance(model, nn.Module) else dict(model),
+            optimizer if isinstance(optimizer, list) else [optimizer],
             name="scoreboard",
             run="scoreboard",
             settings=Settings(every=1, budget=None, hub=False),
         )
-        watch._link = PlanTap()
-        for k in range(1, scenario.steps + 1):
-            loss = training.step(k)
-            watch.step(loss=loss)
-        watch.close()
-    for lane in lanes:
-        lane.measure()
-    score = training.score() if training.score else math.nan
-    return {lane.every: lane.observations for lane in lanes}, float(score)
+        self._watch._link = PlanTap()
+
+    def on_step(self, step: int, loss: torch.Tensor) -> None:
+        assert self._watch is not None
+        self._watch.step(loss=loss)
+
+    def close(self) -> None:
+        """End the watching."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        self._open.close()
+        for lane in self.lanes:
+            lane.measure()
+
+    def verdict(self) -> Verdict:
+        self.close()
+        if not self.judging:
+            return Verdict(verdict="healthy")
+        outcome = judge(self.lanes[0].every, self.lanes[0].observations)
+        return Verdict(
+            verdict=outcome.verdict,
+            causes=tuple(cause.cause for cause in outcome.causes),
+            first_alarm=outcome.first_alarm,
+        )
+
+
+def record(
+    scenario: Scenario, cadences: tuple[int, ...] = CADENCES
+) -> tuple[dict[int, list[Observation]], float]:
+    """Train the scenario once; its observations per cadence and its true skill at the end."""
+    recorder = Recorder(cadences, judging=False)
+    try:
+        _, score = train(scenario, recorder)
+    finally:
+        recorder.close()
+    return {lane.every: lane.observations for lane in recorder.lanes}, score

@@ -130,9 +130,9 @@ class Residual(nn.Module):
 class Recurrent(nn.Module):
     """Reads the digit row by row."""
 
-    def __init__(self, cell: str = "LSTM", width: int = 48) -> None:
+    def __init__(self, cell: str = "LSTM", width: int = 48, **settings: str) -> None:
         super().__init__()
-        self.rnn = getattr(nn, cell)(8, width, batch_first=True)
+        self.rnn = getattr(nn, cell)(8, width, batch_first=True, **settings)
         self.head = nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:

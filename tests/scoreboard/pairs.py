@@ -11,21 +11,12 @@ from collections.abc import Callable
 import torch
 
 from scoreboard.data import scaled, table
-from scoreboard.failing import (
-    CONSTANT,
-    DYING,
-    INPUTS,
-    LR,
-    SATURATED,
-    SCALE,
-    scale_weights,
-    set_bias,
-)
-from scoreboard.harness import Scenario, Training
+from scoreboard.faults import set_bias
 from scoreboard.loops import fit
 from scoreboard.nets import draw, mlp
+from scoreboard.scenario import Runs, Scenario, Training
 
-RUNS: list[Scenario] = []
+RUNS = Runs(__name__)
 
 SETS = {
     "digits": (64, 10),
@@ -84,21 +75,21 @@ def _add(number: int) -> None:
             source = (source[0] * 1e-5, source[1])
         return fit(net, source, opt=opt, lr=rate, batch=batch)
 
-    causes = {
-        "lr": LR,
-        "saturated": SATURATED,
-        "constant": CONSTANT,
-        "zero": CONSTANT,
-        "dying": DYING,
-        "inputs": INPUTS,
-        "tiny": INPUTS,
+    cause = {
+        "lr": "learning-rate-too-high",
+        "saturated": "saturating-activation",
+        "constant": "constant-initialisation",
+        "zero": "constant-initialisation",
+        "dying": "dying-relu",
+        "inputs": "unnormalised-inputs",
+        "tiny": "unnormalised-inputs",
     }[fault]
     label = f"{number} {fault} {data} {activation} {opt}"
-    RUNS.append(Scenario(f"pair healthy {label}", healthy, steps=500))
-    RUNS.append(Scenario(f"pair {label}", ill, causes, True, 1, 300))
+    RUNS.append(Scenario(name=f"pair healthy {label}", build=healthy, steps=500))
+    RUNS.append(
+        Scenario(name=f"pair {label}", build=ill, causes=(cause,), remedy=healthy, steps=300)
+    )
 
 
 for _number in range(160):
     _add(_number)
-
-__all__ = ["RUNS", "SCALE", "scale_weights"]

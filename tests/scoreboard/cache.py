@@ -1,0 +1,106 @@
+"""Recorded runs, kept by what they came from.
+
+A run that is kept is used again only while everything that made it is the same to the letter: the
+client, the statistics, torch, the scoreboard's own loops and the file that the scenario stands in.
+The rules are not among it: that they can be run again in no time is what the cache is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import pickle
+import zlib
+from dataclasses import dataclass, fields
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import deadband
+import deadband_monitor
+from deadband_monitor.rules.base import Observation
+from scoreboard.harness import record
+from scoreboard.scenario import Scenario
+
+Lanes = dict[int, list[Observation]]
+
+OWN = ("scenario", "harness", "data", "loops", "nets", "faults", "generative")
+
+
+def _root(package: Any) -> Path:
+    return Path(inspect.getfile(package)).parent
+
+
+@lru_cache
+def _sources() -> bytes:
+    here = Path(__file__).parent
+    files = [
+        *_root(deadband).glob("*.py"),
+        _root(deadband_monitor) / "metrics.py",
+        *(_root(deadband_monitor) / "statistics").glob("*.py"),
+        *(here / f"{name}.py" for name in OWN),
+    ]
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in sorted(files):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
+
+
+@cache
+def _family(name: str) -> bytes:
+    path = Path(__file__).parent / f"{name}.py"
+    return path.read_bytes() if path.exists() else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A folder of recorded runs; everything is trained anew where there is none."""
+
+    folder: Path | None = None
+
+    def lanes(self, scenario: Scenario) -> tuple[Lanes, float]:
+        """The observations of a scenario per cadence, and its skill."""
+        if self.folder is None:
+            return record(scenario)
+        stem = f"{zlib.crc32(scenario.name.encode()):08x}"
+        path = self.folder / f"{stem}-{self._digest(scenario)}.run"
+        if path.exists():
+            return _unpacked(path.read_bytes())
+        lanes, score = record(scenario)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for old in self.folder.glob(f"{stem}-*.run"):
+            old.unlink(missing_ok=True)
+        whole = path.with_suffix(f".{os.getpid()}")
+        whole.write_bytes(_packed(lanes, score))
+        whole.replace(path)
+        return lanes, score
+
+    @staticmethod
+    def _digest(scenario: Scenario) -> str:
+        made = hashlib.sha256(_sources())
+        made.update(_family(scenario.family))
+        made.update(f"{scenario.name} {scenario.steps}".encode())
+        return made.hexdigest()[:16]
+
+
+_FIELDS = tuple(field.name for field in fields(Observation))
+
+
+def _packed(lanes: Lanes, score: float) -> bytes:
+    # By field name, so that a field that joins later makes no kept run unreadable.
+    plain = {
+        every: [{name: getattr(seen, name) for name in _FIELDS} for seen in observations]
+        for every, observations in lanes.items()
+    }
+    return zlib.compress(pickle.dumps((plain, score)), 1)
+
+
+def _unpacked(data: bytes) -> tuple[Lanes, float]:
+    plain, score = pickle.loads(zlib.decompress(data))
+    return {
+        every: [Observation(**seen) for seen in observations]
+        for every, observations in plain.items()
+    }, score

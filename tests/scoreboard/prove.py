@@ -1,0 +1,29 @@
+"""Proves that faults fail and remedies cure, unwatched: `python -m scoreboard.prove FAMILY [WORD]`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib import import_module
+
+from scoreboard.scenario import holds, train
+
+
+def main() -> None:
+    family, word = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
+    for scenario in import_module(f"scoreboard.{family}").RUNS:
+        if word not in scenario.name:
+            continue
+        began = time.perf_counter()
+        _, fault = train(scenario)
+        mended = train(scenario.mended())[1] if scenario.remedy else float("nan")
+        word_ = "" if not scenario.fails or holds(fault, mended) else "DOES NOT HOLD"
+        print(
+            f"{scenario.name:40} {fault:12.3f} {mended:8.3f} "
+            f"{time.perf_counter() - began:5.1f} s {word_}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Every scenario there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+from scoreboard.scenario import Scenario
+
+FAILING = ("rate", "start", "data", "late", "objective", "wiring", "fit", "kinds")
+HEALTHY = ("usual", "settings", "heads", "kinds")
+
+
+def failing() -> list[Scenario]:
+    """Runs with a fault put in."""
+    return _of(f"failing_{family}" for family in FAILING)
+
+
+def healthy() -> list[Scenario]:
+    """Runs that learn."""
+    return _of(f"healthy_{family}" for family in HEALTHY)
+
+
+def everything(pairs: bool = False) -> list[Scenario]:
+    """Healthy and failing runs; the random pairs too where asked."""
+    found = [*healthy(), *failing()]
+    return [*found, *_of(["pairs"])] if pairs else found
+
+
+def _of(modules: Iterable[str]) -> list[Scenario]:
+    found: list[Scenario] = []
+    for module in modules:
+        found += import_module(f"scoreboard.{module}").RUNS
+    return found
