@@ -28,6 +28,8 @@ _DEEPEST = 32
 def loss_kind(loss: Any) -> str:
     """Name of the loss function that made this tensor; empty where it is not known."""
     nodes = [getattr(loss, "grad_fn", None)]
+    if _is_cosine(nodes[0]):
+        return "cosine"
     for position in range(_DEEPEST):
         if position >= len(nodes):
             break
@@ -46,6 +48,29 @@ def loss_kind(loss: Any) -> str:
             return "mse"
         nodes += [following for following, _ in node.next_functions]
     return ""
+
+
+_SCALAR_WORK = ("Neg", "Rsub", "Add", "Sub", "Mul", "Div", "Mean")
+
+
+def _is_cosine(node: Any) -> bool:
+    """Whether the loss is a cosine similarity, but for sign, scale and offset.
+
+    `F.cosine_similarity` and a product of normalised vectors leave a sum of products of quotients
+    by norms. Only scalar work may lie above it: a network may use cosines further inside.
+    """
+    for _ in range(8):
+        if node is None:
+            return False
+        name = type(node).__name__.split("Backward")[0]
+        if name == "Sum":
+            below = _below(node, 5)
+            if below[:1] != ["Sum"]:
+                return below[:2] == ["Mul", "Div"] and "LinalgVectorNorm" in below
+        elif name not in _SCALAR_WORK:
+            return False
+        node = next((each for each, _ in node.next_functions if each is not None), None)
+    return False
 
 
 def _below(node: Any, depth: int) -> list[str]:
