@@ -229,6 +229,12 @@ LAYER_METRICS: tuple[Metric, ...] = (
         doc="largest absolute attention logit",
         log=True, high=100.0, floor=1e-2, ceiling=1e4, worst="high",
     ),
+    Metric(
+        name="norm_values",
+        title="norm values",
+        doc="batch norm: values that a channel is normalised over, samples times positions",
+        log=True, low=3.0, floor=1.0, ceiling=1e4, worst="low",
+    ),
 )
 
 MODEL_METRICS: tuple[Metric, ...] = (

@@ -129,6 +129,24 @@ SYMPTOMS: tuple[Entry, ...] = (
         remedy="Standardise each feature with the training set's mean and standard deviation.",
         demo="unnormalised-inputs",
     ),
+    Entry(
+        word="representation-collapse",
+        title="Representation collapse",
+        meaning="What the layers carry is gone, alike for all inputs, or no longer used.",
+        remedy="Look at the layer named first: what feeds it, what its loss rewards.",
+    ),
+    Entry(
+        word="attention-collapse",
+        title="Attention collapse",
+        meaning="Heads fix on one key within a few steps, or the tokens of a sample become alike.",
+        remedy="Warm-up and a lower rate, QK-norm; residuals around every attention block.",
+    ),
+    Entry(
+        word="batchnorm-mismatch",
+        title="Batch norm mismatch",
+        meaning="The running figures that evaluation will use are not those of the batches.",
+        remedy="momentum=0.1, batches of 16 and more, shuffled; or GroupNorm / LayerNorm.",
+    ),
 )
 
 CAUSES: tuple[Entry, ...] = (
@@ -268,6 +286,42 @@ CAUSES: tuple[Entry, ...] = (
         title="Data went bad in mid-run",
         meaning="Inputs or targets turned constant, repeated, non-finite or out of range.",
         remedy="Look at the batch of that step: loader, shard, augmentation, cache.",
+    ),
+    Entry(
+        word="adversarial-mode-collapse",
+        title="GAN mode collapse",
+        meaning="The generator answers any noise with nearly the same sample.",
+        remedy="Discriminator rate four times the generator's, betas (0.5, 0.999), WGAN-GP.",
+    ),
+    Entry(
+        word="missing-stop-gradient",
+        title="Missing stop-gradient",
+        meaning="Two views are pulled together from both sides: a constant is the best answer.",
+        remedy="Detach the target branch, or average a teacher; keep the predictor.",
+    ),
+    Entry(
+        word="posterior-collapse",
+        title="Posterior collapse",
+        meaning="The latent equals its prior for every input: the decoder ignores it.",
+        remedy="Sum the reconstruction loss as the KL is summed; anneal the KL; free bits.",
+    ),
+    Entry(
+        word="router-collapse",
+        title="Router collapse",
+        meaning="A mixture of experts sends every input to the same expert.",
+        remedy="A load-balancing loss, a small start of the router, noise on its logits.",
+    ),
+    Entry(
+        word="attention-collapse",
+        title="Attention collapse",
+        meaning="Attention averages its tokens away, or fixes on one key and stops learning.",
+        remedy="Residual connections, warm-up, a lower rate, QK-norm, LayerNorm first.",
+    ),
+    Entry(
+        word="batchnorm-misuse",
+        title="Batch norm misuse",
+        meaning="Batches of one or two, or running figures that never arrive.",
+        remedy="momentum=0.1, larger batches, or GroupNorm / LayerNorm.",
     ),
     Entry(
         word="numerical-overflow",

@@ -15,6 +15,7 @@ import numpy as np
 
 from deadband.wire import Cause, Coverage, Flag, LayerTable
 from deadband_monitor.rules.activations import DeadUnits, Saturation
+from deadband_monitor.rules.attention import AttentionCollapse
 from deadband_monitor.rules.base import Finding, Observation, Rule
 from deadband_monitor.rules.causes.naming import name_causes
 from deadband_monitor.rules.coverage import cover
@@ -25,10 +26,12 @@ from deadband_monitor.rules.growth import WeightDivergence
 from deadband_monitor.rules.inputs import InputAnomaly
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.losses import LossDivergence
+from deadband_monitor.rules.normalisation import BatchNormMismatch
 from deadband_monitor.rules.numerics import NonFinite
 from deadband_monitor.rules.outputs import ConstantPredictor, OutputCollapse
 from deadband_monitor.rules.past import Past
 from deadband_monitor.rules.plateau import LossPlateau
+from deadband_monitor.rules.representation import RepresentationCollapse
 from deadband_monitor.rules.weights import DuplicateUnits, UpdateTooLarge, WeightCollapse
 
 SEVERITIES = ("info", "warning", "critical")
@@ -49,12 +52,23 @@ INHIBITS: dict[str, frozenset[str]] = {
             "loss-divergence",
             "input-anomaly",
             "overfitting",
+            "representation-collapse",
+            "attention-collapse",
+            "batchnorm-mismatch",
         }
     ),
     "output-collapse": frozenset(
-        {"constant-predictor", "loss-divergence", "weight-divergence", "overfitting"}
+        {
+            "constant-predictor",
+            "loss-divergence",
+            "weight-divergence",
+            "overfitting",
+            "batchnorm-mismatch",
+        }
     ),
-    "dead-units": frozenset({"vanishing-gradient", "constant-predictor"}),
+    "dead-units": frozenset(
+        {"vanishing-gradient", "constant-predictor", "representation-collapse"}
+    ),
     "vanishing-gradient": frozenset({"constant-predictor"}),
     "frozen-weights": frozenset({"constant-predictor", "loss-plateau"}),
 }
@@ -79,6 +93,9 @@ def default_rules() -> tuple[Rule, ...]:
         Saturation(),
         DeadUnits(),
         OutputCollapse(),
+        RepresentationCollapse(),
+        AttentionCollapse(),
+        BatchNormMismatch(),
         WeightCollapse(),
         VanishingGradient(),
         ExplodingGradient(),

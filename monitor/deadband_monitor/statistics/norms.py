@@ -60,7 +60,7 @@ class Norms:
         self._groups = list(kinds.values())
 
     def measure(self, frames: Sequence[RawFrame], table: Table) -> None:
-        """Fill `norm_shift` and `norm_ratio`."""
+        """Fill `norm_shift`, `norm_ratio` and `norm_values`."""
         for group in self._groups:
             subjects = np.array([own[0] for own in group], dtype=np.int64)
             columns = list(zip(*(own[1:] for own in group), strict=True))
@@ -68,6 +68,8 @@ class Norms:
             here = {what: present(self._plan, frames, slots[what]) for what in _SHOWN}
             known = np.logical_and.reduce([here[what] for what in _NEEDED])
             if known.any():
+                values = [_values(self._plan, own[0], own[1]) for own in group]
+                table.put("norm_values", subjects, np.tile(values, (len(frames), 1)), known)
                 self._measure(frames, subjects, slots, here, known, table)
 
     def _measure(
@@ -120,6 +122,12 @@ class Norms:
         away = np.maximum((told.mean - center) ** 2 - told.noise, 0.0) / scale
         table.put("norm_shift", subjects, _median(away), known)
         table.put("norm_ratio", subjects, _median((told.variance + eps) / scale), known)
+
+
+def _values(plan: Plan, layer: int, number: int) -> float:
+    """Values that a channel was normalised over, of the whole batch."""
+    whole = float(np.prod(plan.slots[number].source or plan.slots[number].shape))
+    return whole / max(1, plan.layers[layer].units)
 
 
 _NEEDED = (What.LAYER_INPUT, What.RUNNING_MEAN, What.RUNNING_VAR)

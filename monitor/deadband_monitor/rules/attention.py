@@ -1,0 +1,121 @@
+"""The rule on attention: heads that fix on one key within a few steps, tokens that grow alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.judges import LayerRule, LayerView, column
+from deadband_monitor.rules.layout import Layout, Mask
+from deadband_monitor.rules.past import Past, carried
+
+FALLEN = 0.5
+"""Share of its first entropy at which a head has lost its breadth. The level says nothing: a run
+whose attention began at 0.05 of the most reached a skill of 0.98."""
+CALM = 0.8
+SPAN_STEPS = 20
+"""A fall from `CALM` to `FALLEN` within so many steps is a collapse: in post-norm transformers at
+thirty times the usual rate it took 5 to 10 (Zhai et al., arXiv:2303.06296, name the pattern)."""
+ALIKE = 0.999
+"""Mean cosine between the tokens of a sample at which attention has averaged them away; healthy
+networks stay below 0.98 even untrained."""
+
+
+class AttentionCollapse(LayerRule):
+    """Attention fixed on few keys at once, or made all tokens alike, and nothing is learnt."""
+
+    kind = "attention-collapse"
+    needs = ("attention_entropy", "token_similarity")
+    grace_steps = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calm_at: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._fell: Mask = np.zeros(0, bool)
+        self._attends: Mask = np.zeros(0, bool)
+
+    def adopt(self, layout: Layout) -> None:
+        """See `LayerRule`."""
+        old = self._layout
+        carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
+        self._calm_at = carried(self._calm_at, carry, np.nan)
+        self._fell = carried(self._fell.astype(np.float32), carry, 0.0) > 0
+        named = ["attention" in layer.kind.lower() for layer in layout.layers]
+        self._attends = np.array(named, bool)
+        super().adopt(layout)
+
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """See `LayerRule`."""
+        entropy, similarity = column(seen, "attention_entropy"), column(seen, "token_similarity")
+        self._attends |= np.isfinite(entropy)
+        if not self._attends.any():
+            return None
+        first = past.first[:, LAYER_COLUMN["attention_entropy"]]
+        step = np.float32(seen.step)
+        low = entropy < FALLEN * first
+        sudden = low & (step - self._calm_at <= SPAN_STEPS)
+        self._calm_at[entropy > CALM * first] = step
+        self._fell = (self._fell & (entropy < CALM * first)) | sudden
+        alike = self._averaged(similarity, past, layout)
+        idle = np.zeros(len(entropy), bool)
+        for index, rows in enumerate(layout.rows_of):
+            idle[rows] = _learns_nothing(past, layout.models[index].name, seen.step)
+        shown = self._fell | alike
+        return LayerView(
+            active=shown & idle & (seen.step >= self.grace_steps),
+            clear=~shown | ~idle,
+            known=np.isfinite(entropy) | np.isfinite(similarity),
+        )
+
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """See `LayerRule`."""
+        model, layer = layout.keys[row]
+        entropy = float(column(seen, "attention_entropy")[row])
+        first = float(past.first[row, LAYER_COLUMN["attention_entropy"]])
+        similarity = float(column(seen, "token_similarity")[row])
+        logit = float(column(seen, "attention_logit")[row])
+        message = f"all tokens of a sample are alike here: mean cosine {similarity:.5f}"
+        if self._fell[row]:
+            message = (
+                f"a head fixed on few keys: entropy {entropy:.2g} of the most, at first {first:.2g}"
+            )
+        evidence = {
+            "attention_entropy": entropy,
+            "first_attention_entropy": first,
+            "attention_logit": logit,
+            "token_similarity": similarity,
+        }
+        return Finding(
+            kind=self.kind,
+            model=model,
+            layer=layer,
+            severity="warning",
+            message=message,
+            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+        )
+
+    def _averaged(self, similarity: NDArray[np.float32], past: Past, layout: Layout) -> Mask:
+        """Rows behind an attention whose tokens are alike, though the first layer's were not."""
+        alike = similarity > ALIKE
+        if not alike.any():
+            return alike
+        first = past.first[:, LAYER_COLUMN["token_similarity"]]
+        for rows in layout.rows_of:
+            attending = rows[self._attends[rows]]
+            known = rows[np.isfinite(first[rows])]
+            if not len(attending) or not len(known) or first[known[0]] > 0.99:
+                alike[rows] = False
+            else:
+                alike[rows[rows <= attending[0]]] = False
+        return alike
+
+
+def _learns_nothing(past: Past, model: str, step: int) -> bool:
+    """No skill, as far as it is known, and nothing that improves."""
+    if past.skill(model) > 0.2:
+        return False
+    return step >= 50 and not past.learning(model)

@@ -1,0 +1,176 @@
+"""Parts of networks that work against themselves: attention, routers, batch normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deadband.wire import Flag
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.normalisation import FEWEST_VALUES, SMALLEST_MOMENTUM
+
+HEALTHY_UPDATE = 0.01
+HOT_LOGIT = 50.0
+"""Attention logits above it leave e^-50 for all keys but a few; trained models stay near 10 to 20,
+and runs whose logits pass 1e4 diverge (Dehghani et al., arXiv:2302.05442)."""
+
+_STUCK = frozenset({"output-collapse", "constant-predictor", "loss-plateau"})
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Router collapse, attention collapse, misuse of batch normalisation."""
+    inside = case.flag("representation-collapse")
+    if inside is not None and "choice_entropy" in inside.evidence:
+        yield _router(inside)
+    attention = case.flag("attention-collapse")
+    if attention is not None:
+        yield _attention(case, attention)
+    norm = case.flag("batchnorm-mismatch")
+    if norm is not None:
+        yield from _norm(case, norm)
+
+
+def _router(flag: Flag) -> Suspect:
+    experts = flag.evidence["experts"]
+    gate = flag.layer.split(":", 1)[0]
+    return Suspect(
+        word="router-collapse",
+        belief=0.92,
+        onset=flag.onset_step,
+        explains=_STUCK | {"representation-collapse"},
+        evidence=[
+            f"the choices among {experts:.0f} experts have {flag.evidence['choice_entropy']:.2g} "
+            "of the entropy of an even load, for more than 100 steps"
+        ],
+        advice=(
+            "add 0.01 * E * (share * p.mean(0)).sum() to the loss, p the router's probabilities "
+            "and share the part of the inputs each expert got (Switch Transformer); start the "
+            f"router small and even: nn.init.normal_({gate}.weight, std=0.01), bias 0; add noise "
+            "to its logits while training"
+        ),
+        layer=flag.layer,
+    )
+
+
+def _attention(case: Case, flag: Flag) -> Suspect:
+    figures = flag.evidence
+    entropy = figures.get("attention_entropy", math.nan)
+    first = figures.get("first_attention_entropy", math.nan)
+    if entropy < 0.5 * first:
+        return _peaked(case, flag, entropy, first)
+    row = case.layout.row_of.get((case.model.name, flag.layer), -1)
+    began = float(case.past.first[row, LAYER_COLUMN["token_similarity"]]) if row >= 0 else math.nan
+    born = began > 0.99
+    lines = [f"tokens of {flag.layer}: mean cosine {figures.get('token_similarity', math.nan):.5f}"]
+    if born:
+        lines.append(f"at the first sample it was {began:.5f} already: the weights had not moved")
+    return Suspect(
+        word="attention-collapse",
+        belief=0.9 if born else 0.5,
+        onset=case.start if born else flag.onset_step,
+        explains=_STUCK | {"attention-collapse", "representation-collapse", "vanishing-gradient"},
+        evidence=lines,
+        advice=(
+            "attention without a way past it averages its tokens, doubly fast with depth: add the "
+            "residual, x = x + attention(norm(x)), around every attention and feed-forward block; "
+            "or take fewer blocks"
+        ),
+        layer=flag.layer,
+    )
+
+
+def _peaked(case: Case, flag: Flag, entropy: float, first: float) -> Suspect:
+    logit = flag.evidence.get("attention_logit", math.nan)
+    lines = [f"entropy of {flag.layer} fell from {first:.2g} to {entropy:.2g} of the most"]
+    if math.isfinite(logit):
+        lines.append(f"its largest logit is {logit:.3g}")
+    model = case.model
+    lr, update = model.value("lr"), model.peak_update
+    lower = "a lower rate"
+    if lr > 0 and update > 3 * HEALTHY_UPDATE:
+        lower = f"lr {lr:g} -> about {rounded(lr * HEALTHY_UPDATE / update)}"
+        lines.append(f"one update changed a weight by {update:.2g} of itself")
+    scale = ""
+    row = case.layout.row_of.get((model.name, flag.layer), -1)
+    hot = float(case.past.first[row, LAYER_COLUMN["attention_logit"]]) if row >= 0 else math.nan
+    if hot > HOT_LOGIT:
+        scale = "divide q @ k.T by sqrt(head size); "
+        lines.append(f"its largest logit began at {hot:.3g}: the scores are not scaled")
+    return Suspect(
+        word="attention-collapse",
+        # Inside a transformer this is mostly what a rate that is too high looks like; where a
+        # single update was ruinous, that is named with it, and the rate is the thing to mend.
+        belief=0.4 if model.large_update_step is not None else 0.75,
+        onset=flag.onset_step,
+        explains=_STUCK | {"attention-collapse", "representation-collapse"},
+        evidence=lines,
+        advice=(
+            f"{scale}{lower} with a warm-up over the first 500 steps; normalise queries and keys "
+            "before their product (QK-norm: q, k = norm_q(q), norm_k(k)); put the LayerNorm before "
+            "the attention, not after the sum"
+        ),
+        layer=flag.layer,
+    )
+
+
+def _norm(case: Case, flag: Flag) -> Iterator[Suspect]:
+    layer = next((x for x in case.layout.layers if x.name == flag.layer), None)
+    momentum = layer.options.get("momentum", math.nan) if layer is not None else math.nan
+    kind = layer.kind if layer is not None else "BatchNorm"
+    figures = flag.evidence
+    explains = _STUCK | {"batchnorm-mismatch", "overfitting"}
+    lines = []
+    if "norm_ratio" in figures:
+        lines.append(
+            f"{flag.layer}: batch variance {figures['norm_ratio']:.2g} times the running one"
+        )
+    train, held = case.past.loss.fresh, case.model.value("eval_loss")
+    if held > 2 * train > 0:
+        lines.append(f"the loss is {held:.3g} in evaluation, {train:.3g} in training")
+    if figures.get("norm_values", math.inf) <= FEWEST_VALUES:
+        yield Suspect(
+            word="batchnorm-misuse",
+            belief=0.93,
+            onset=flag.onset_step,
+            explains=explains,
+            evidence=[f"{flag.layer} normalises {figures['norm_values']:.0f} values at a time"],
+            advice=(
+                f"batches of 16 and more, or nn.LayerNorm / nn.GroupNorm in place of {kind}; "
+                "drop_last=True in the loader if only the last batch is so small"
+            ),
+            layer=flag.layer,
+        )
+    elif momentum < SMALLEST_MOMENTUM:
+        yield Suspect(
+            word="batchnorm-misuse",
+            belief=0.93,
+            onset=flag.onset_step,
+            explains=explains,
+            evidence=[
+                f"{flag.layer}: momentum {momentum:g}, its running figures need "
+                + (f"{3 / momentum:.0f} steps to arrive" if momentum > 0 else "for ever to arrive"),
+                *lines,
+            ],
+            advice=(
+                f"{kind}(..., momentum=0.1): it is the share of the new batch, what Keras and "
+                f"TensorFlow call 1 - momentum; for this run, set it and run a few hundred batches "
+                "in train() under torch.no_grad() before evaluating"
+            ),
+            layer=flag.layer,
+        )
+    elif case.model.large_update_step is None:
+        yield Suspect(
+            word="batchnorm-misuse",
+            belief=0.6,
+            onset=flag.onset_step,
+            explains=explains,
+            evidence=lines,
+            advice=(
+                "evaluation will not see what training saw: shuffle the batches, keep different "
+                "sources of data out of one normalisation, and recompute the running figures "
+                "(torch.optim.swa_utils.update_bn(loader, model)) before evaluating"
+            ),
+            layer=flag.layer,
+        )

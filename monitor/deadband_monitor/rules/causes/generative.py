@@ -1,0 +1,124 @@
+"""Models that make samples or teach themselves: what lets them fall to one answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deadband.wire import Flag
+from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.generative import ALIKE
+
+KIND = "representation-collapse"
+
+_OUTPUT = frozenset({KIND, "output-collapse", "constant-predictor", "dead-units", "saturation"})
+LOST_LOSS = 4.0
+"""Loss of a generator, nats: the discriminator gives its samples less than 2 %."""
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Mode collapse, a missing stop-gradient, a posterior that equals its prior."""
+    flag = case.flag(KIND)
+    diversity = case.model.value("diversity")
+    if math.isfinite(diversity):
+        collapsed = case.flag("output-collapse")
+        if flag is not None and "diversity" in flag.evidence:
+            yield _mode_collapse(case, flag, flag.evidence["diversity"])
+        elif collapsed is not None and diversity < ALIKE:
+            yield _mode_collapse(case, collapsed, diversity)
+    if flag is None:
+        return
+    if "participation_at_start" in flag.evidence:
+        yield _no_stop(case, flag)
+    if "nats_a_unit" in flag.evidence:
+        yield _empty_latent(case, flag)
+
+
+def _mode_collapse(case: Case, flag: Flag, diversity: float) -> Suspect:
+    most = flag.evidence.get("most_diverse", math.nan)
+    lines = [f"its samples lie {diversity:.2g} times as far apart as the real ones"]
+    if most > 3 * ALIKE:
+        lines.append(f"within 200 steps they were {most:.2g} times as far apart, and alike again")
+    beaten = case.past.loss.fresh > LOST_LOSS
+    if beaten:
+        lines.append(f"the loss stands at {case.past.loss.fresh:.3g}: the discriminator has won")
+    return Suspect(
+        word="adversarial-mode-collapse",
+        belief=0.9,
+        onset=flag.onset_step,
+        explains=_OUTPUT,
+        evidence=lines,
+        advice=_rebalance(case, beaten=beaten),
+        layer=flag.layer,
+    )
+
+
+def _rebalance(case: Case, *, beaten: bool) -> str:
+    own = case.model.value("lr")
+    rates = ""
+    if beaten:
+        rates = (
+            "the discriminator is too strong: one step of it for each of the generator's, a lower "
+            "rate, torch.nn.utils.spectral_norm on its layers, labels of 0.9 for real"
+        )
+    elif own > 0:
+        rates = (
+            f"generator lr {own:g} -> about {rounded(own / 4)}, the discriminator's four times as "
+            "high (two time scales, Heusel et al. 2017), Adam betas=(0.5, 0.999)"
+        )
+    else:
+        rates = "a generator rate of a quarter of the discriminator's, Adam betas=(0.5, 0.999)"
+    return (
+        f"{rates}; if it comes back: a Wasserstein loss with gradient penalty, or the standard "
+        "deviation over the minibatch as one more input of the discriminator's last layer"
+    )
+
+
+def _no_stop(case: Case, flag: Flag) -> Suspect:
+    figures = flag.evidence
+    lines = []
+    if figures["participation_at_start"] > figures.get("participation", math.nan):
+        lines.append(
+            f"the embeddings of {flag.layer} use {figures['participation']:.2g} directions, they "
+            f"began with {figures['participation_at_start']:.2g}"
+        )
+    if figures.get("cosine", 0.0) > 0.99:
+        lines.append(f"their mean cosine is {figures['cosine']:.4f}: one point for all inputs")
+    loss = case.past.loss
+    if math.isfinite(loss.fresh) and math.isfinite(loss.first):
+        lines.append(f"meanwhile the loss went from {loss.first:.3g} to {loss.fresh:.3g}")
+    return Suspect(
+        word="missing-stop-gradient",
+        belief=0.85,
+        onset=flag.onset_step,
+        explains=_OUTPUT,
+        evidence=lines,
+        advice=(
+            "detach the branch that is compared with: loss = -F.cosine_similarity(p, z.detach())"
+            ".mean(), with a predictor on the other; or take the target from an averaged copy of "
+            "the encoder under torch.no_grad(); or add VICReg's variance and covariance terms"
+        ),
+        layer=flag.layer,
+    )
+
+
+def _empty_latent(case: Case, flag: Flag) -> Suspect:
+    units, nats = flag.evidence["latents"], flag.evidence["nats_a_unit"]
+    return Suspect(
+        word="posterior-collapse",
+        belief=0.93,
+        onset=flag.onset_step,
+        explains=_OUTPUT | {"loss-plateau"},
+        evidence=[
+            f"none of the {units:.0f} units of {flag.layer} varies with the input by more than "
+            "0.01 (Burda et al. 2016)",
+            f"the posterior is the prior to {nats:.1g} nats a unit, and the decoder draws from it",
+        ],
+        advice=(
+            "sum the reconstruction loss over all elements, F.mse_loss(out, x, reduction='sum') / "
+            "len(x), as the KL is summed; weigh the KL by beta = min(1, step / 2000); or leave "
+            "each unit 0.1 nats free: kl.mean(0).clamp(min=0.1).sum()"
+        ),
+        layer=flag.layer,
+    )

@@ -1,0 +1,237 @@
+"""Parts of `representation-collapse`: generators, latents that decoders draw from, routers."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.structure import Latent, judges_others, latents, routers
+from deadband_monitor.rules.trend import History
+
+KIND = "representation-collapse"
+
+ALIKE = 0.3
+"""Mean distance of generated samples over that of real ones. Healthy GANs end at 0.95 to 1.0 and
+dip to 0.4 on the way; collapsed ones lie at 0.05 to 0.33 or swing from 0.1 to 1.9."""
+APART = 0.5
+"""From here on a generator is known to have made different samples."""
+NATS = 0.01
+"""Divergence of a latent from its prior, nats a unit: healthy latents hold 0.3 and more, the
+all-inactive ones of collapsed runs 1e-3 and less."""
+ONE = 0.3
+"""Entropy of the choices over ln of the experts: 0.29 is 95 : 5 between two, 0.24 is 90 : 10 among
+four."""
+
+
+class MadeAlike(ModelRule):
+    """A generator makes nearly the same sample from any noise, for long or again and again."""
+
+    kind = KIND
+    needs = ("diversity",)
+    grace_steps = 200
+
+    WINDOW_STEPS = 200
+    """Looked back so far: fakes are alike in more than half of it. At the start they always are."""
+    START_STEPS = 300
+    """Of a generator that never made different samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._recent: dict[str, deque[tuple[int, float]]] = {}
+        self._trend: dict[str, History] = {}
+        self._up_at: dict[str, int] = {}
+        self._first_low: dict[str, int] = {}
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        diversity = model.value("diversity")
+        layout = past.layout
+        assert layout is not None
+        others = [i for i, m in enumerate(layout.models) if m.name != model.name]
+        if math.isnan(diversity) or not any(judges_others(layout, i) for i in others):
+            return None
+        recent = self._recent.setdefault(model.name, deque())
+        recent.append((seen.step, diversity))
+        while recent and seen.step - recent[0][0] > self.WINDOW_STEPS:
+            recent.popleft()
+        trend = self._trend.setdefault(model.name, History())
+        trend.add(seen.step, diversity)
+        last = [value for _, value in list(recent)[-3:]]
+        if len(last) == 3 and min(last) >= APART:
+            self._up_at.setdefault(model.name, seen.step)
+        up = model.name in self._up_at
+        low = [step for step, value in recent if value < ALIKE]
+        share = len(low) / len(recent)
+        spanned = recent[-1][0] - recent[0][0] >= 0.9 * self.WINDOW_STEPS
+        mostly = share > 0.5 and spanned and len(recent) >= 4
+        if share == 0:
+            self._first_low.pop(model.name, None)
+        elif diversity < ALIKE:
+            self._first_low.setdefault(model.name, seen.step)
+        growing = not up and trend.rising(max(100, seen.step // 3), ALIKE) is True
+        grace = self.grace_steps if up else self.START_STEPS
+        values = [value for _, value in recent]
+        swings = max(values) > 3 * ALIKE
+        return Judgement(
+            active=mostly and seen.step >= grace and not growing,
+            clear=share < 0.1 and diversity >= ALIKE,
+            severity="critical" if max(values) < ALIKE else "warning",
+            message=(
+                f"what it makes swings between alike and wild: diversity {min(values):.2g} to "
+                f"{max(values):.2g} of the real samples'"
+                if swings
+                else f"its samples are nearly alike: {diversity:.2g} of the real ones' distance"
+            ),
+            evidence={"diversity": diversity, "alike_share": share, "most_diverse": max(values)},
+            onset_step=self._first_low.get(model.name, seen.step),
+        )
+
+
+class EmptyLatent(ModelRule):
+    """A latent that equals its prior for every input: the decoder draws pure noise.
+
+    That noise is drawn at all is read from the decoder's first layer: its outputs vary far more
+    than the means could make them.
+    """
+
+    kind = KIND
+    needs = ("active_units",)
+    grace_steps = 100
+
+    LASTING_STEPS = 50
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout: Layout | None = None
+        self._latents: list[list[Latent]] = []
+        self._empty_since: dict[str, int] = {}
+        self._trend: dict[str, History] = {}
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        layout = past.layout
+        assert layout is not None
+        if layout is not self._layout:
+            self._layout = layout
+            self._latents = [latents(layout, i) for i in range(len(layout.models))]
+        for latent in self._latents[[m.name for m in layout.models].index(model.name)]:
+            active = float(seen.layers[latent.mean, LAYER_COLUMN["active_units"]])
+            nats = _nats(seen, latent)
+            if math.isfinite(active) and math.isfinite(nats) and _draws(seen, latent):
+                return self._judged(seen, past, model, latent, active, nats)
+        return None
+
+    def _judged(
+        self,
+        seen: Observation,
+        past: Past,
+        model: ModelPast,
+        latent: Latent,
+        active: float,
+        nats: float,
+    ) -> Judgement:
+        layout = past.layout
+        assert layout is not None
+        empty = active == 0 and nats < NATS
+        trend = self._trend.setdefault(model.name, History())
+        trend.add(seen.step, nats)
+        if not empty:
+            self._empty_since.pop(model.name, None)
+        since = self._empty_since.setdefault(model.name, seen.step) if empty else seen.step
+        waking = trend.rising(max(100, seen.step // 3), NATS) is True
+        lasting = seen.step - since >= self.LASTING_STEPS
+        return Judgement(
+            active=empty and lasting and seen.step >= self.grace_steps and not waking,
+            clear=active > 0 or nats > 2 * NATS,
+            severity="warning",
+            layer=layout.layers[latent.mean].name,
+            message=(
+                f"none of the {latent.units} latent units depends on the input: about "
+                f"{nats * latent.units:.1g} nats in all"
+            ),
+            evidence={"active_units": active, "nats_a_unit": nats, "latents": float(latent.units)},
+            onset_step=since if empty else None,
+        )
+
+
+class OneExpert(ModelRule):
+    """A router sends every input to the same expert."""
+
+    kind = KIND
+    needs = ("choice_entropy",)
+    grace_steps = 100
+
+    LASTING_STEPS = 100
+    """Early on the experts are alike and a top-1 choice is arbitrary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout: Layout | None = None
+        self._routers: list[list[int]] = []
+        self._one_since: dict[int, int] = {}
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        layout = past.layout
+        assert layout is not None
+        if layout is not self._layout:
+            self._layout, self._one_since = layout, {}
+            self._routers = [routers(layout, i) for i in range(len(layout.models))]
+        rows = self._routers[[m.name for m in layout.models].index(model.name)]
+        if not rows:
+            return None
+        entropies = seen.layers[rows, LAYER_COLUMN["choice_entropy"]]
+        if not np.isfinite(entropies).any():
+            return None
+        for row, entropy in zip(rows, entropies.tolist(), strict=True):
+            if entropy >= ONE:
+                self._one_since.pop(row, None)
+            elif entropy < ONE:
+                self._one_since.setdefault(row, seen.step)
+        row = int(rows[int(np.nanargmin(entropies))])
+        entropy = float(np.nanmin(entropies))
+        since = self._one_since.get(row, seen.step)
+        lasting = seen.step - since >= self.LASTING_STEPS
+        units = layout.layers[row].units
+        return Judgement(
+            active=entropy < ONE and lasting and seen.step >= self.grace_steps,
+            clear=entropy > 1.2 * ONE,
+            severity="warning",
+            layer=layout.layers[row].name,
+            message=f"the router chooses nearly always the same of {units} experts",
+            evidence={"choice_entropy": entropy, "experts": float(units)},
+            onset_step=since,
+        )
+
+
+def _nats(seen: Observation, latent: Latent) -> float:
+    """Divergence from a standard normal, nats a unit: (m^2 + s^2 / 2) / 2 where both are small.
+
+    m and s are the root mean squares of means and log-variances; of one layer that gives both, the
+    mean over the two is known, and twice its square is an upper bound.
+    """
+    rms = seen.layers[:, LAYER_COLUMN["out_rms"]]
+    mean = float(rms[latent.mean]) ** 2
+    if latent.mean == latent.spread:
+        return mean
+    return (mean + float(rms[latent.spread]) ** 2 / 2) / 2
+
+
+def _draws(seen: Observation, latent: Latent) -> bool:
+    """Whether noise was added: the decoder's first outputs vary more than the means can make them.
+
+    With weights of rms w over k latents of mean square m^2 they vary by k w^2 m^2 without noise, by
+    k w^2 (m^2 + 1) with the noise of the prior; a quarter of that is asked for.
+    """
+    layers = seen.layers[latent.decoder]
+    rho, rms, weight = (
+        float(layers[LAYER_COLUMN[name]]) for name in ("out_variance", "out_rms", "weight_rms")
+    )
+    return rho * rms**2 > 0.25 * latent.units * weight**2

@@ -1,0 +1,103 @@
+"""The rule on batch normalisation: what evaluation will use against what training used."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.judges import LayerRule, LayerView, column
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.past import Past
+
+LOW, HIGH = 0.3, 4.0
+"""Batch variance over running variance, median of channels: near 1 in healthy runs, 0.07 to 0.27 or
+10 to 37 where the running figures never arrived or are stale."""
+SHIFT = 1.0
+"""Squared distance of the means in units of the running variance: below 0.05 in healthy runs."""
+SMALLEST_MOMENTUM = 0.003
+"""Below it the running figures need more than 1000 steps; 0.1 is PyTorch's, 0.01 the usual small
+one, and many mean 0.999 of the old, not of the new, when they write 0.001."""
+FEWEST_VALUES = 2
+"""Two values normalised together are +1 and -1 whatever they were: nothing but their order is left.
+"""
+
+
+class BatchNormMismatch(LayerRule):
+    """The running figures of a batch norm are not those of its batches, or these are tiny."""
+
+    kind = "batchnorm-mismatch"
+    needs = ("norm_shift", "norm_ratio")
+    samples_to_open = 5
+    grace_steps = 50
+
+    LASTING_STEPS = 20
+    LONG_ENOUGH_STEPS = 200
+    """Of momenta that need longer: from here on evaluation passes are usual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ready: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._apart_since: NDArray[np.float32] = np.zeros(0, np.float32)
+
+    def adopt(self, layout: Layout) -> None:
+        """See `LayerRule`."""
+        super().adopt(layout)
+        self._ready = np.array([_ready_at(layer.options) for layer in layout.layers], np.float32)
+        self._apart_since = np.full(len(layout.layers), np.nan, np.float32)
+
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """See `LayerRule`."""
+        ratio, shift = column(seen, "norm_ratio"), column(seen, "norm_shift")
+        values = column(seen, "norm_values")
+        known = np.isfinite(ratio) | np.isfinite(values)
+        if not known.any():
+            return None
+        step = np.float32(seen.step)
+        apart = (ratio < LOW) | (ratio > HIGH) | (shift > SHIFT)
+        few = values <= FEWEST_VALUES
+        # Rates that ruin the weights move what goes in faster than any running figure can follow.
+        apart &= step - past.first_step >= self._ready
+        self._apart_since = np.where(apart, np.fmin(self._apart_since, step), np.nan)
+        lasting = step - self._apart_since >= self.LASTING_STEPS
+        inside = ~(ratio < 1.3 * LOW) & ~(ratio > HIGH / 1.3) & ~(shift > SHIFT / 1.3)
+        return LayerView(
+            active=known & layout.learns & (few | lasting),
+            clear=(inside | ~(apart | lasting)) & ~few,
+            known=known,
+        )
+
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """See `LayerRule`."""
+        model, layer = layout.keys[row]
+        found = {name: float(seen.layers[row, LAYER_COLUMN[name]]) for name in _SHOWN}
+        if found["norm_values"] <= FEWEST_VALUES:
+            message = (
+                f"{found['norm_values']:.0f} values are normalised together: each becomes +1 or -1"
+            )
+        else:
+            message = (
+                "evaluation will normalise by figures that are not the batches': batch variance "
+                f"{found['norm_ratio']:.2g} times the running one, means "
+                f"{found['norm_shift'] ** 0.5:.2g} running sd apart"
+            )
+        return Finding(
+            kind=self.kind,
+            model=model,
+            layer=layer,
+            severity="warning",
+            message=message,
+            evidence={name: value for name, value in found.items() if np.isfinite(value)},
+        )
+
+
+_SHOWN = ("norm_values", "norm_ratio", "norm_shift")
+
+
+def _ready_at(options: dict[str, float]) -> float:
+    """Steps until the running figures have forgotten what they began as, to a twentieth."""
+    momentum = options.get("momentum", 0.0)
+    if momentum < SMALLEST_MOMENTUM:
+        return float(BatchNormMismatch.LONG_ENOUGH_STEPS)
+    return max(float(BatchNormMismatch.grace_steps), 3 / momentum)

@@ -1,0 +1,186 @@
+"""The rule on what is inside: lost signals, embeddings, latents and routers that collapse.
+
+One symptom with several faces; each is a part with its own test, and they share one flag a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.generative import EmptyLatent, MadeAlike, OneExpert
+from deadband_monitor.rules.judges import Judgement, LayerRule, LayerView, ModelRule, column
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.structure import WIDE_ENOUGH, embeddings
+from deadband_monitor.rules.trend import History
+
+KIND = "representation-collapse"
+
+LOST = 1e-6
+"""Share of variance below which a layer tells no two inputs apart; healthy hidden layers end at
+0.1 to 0.7, collapsed ones at 1e-9 and less."""
+ALIVE = 1e-3
+"""And above which it does."""
+POINT = 0.0025
+"""1 - mean cosine below which all embeddings are one point: the spread of unit embeddings times
+sqrt(d) is the root of it, 0.05 in collapsed SimSiam runs and 1 in healthy ones (Chen and He,
+arXiv:2011.10566, figure 2)."""
+DIRECTIONS = 0.3
+"""Share of the directions in use at the start. Over digits healthy SimSiam runs kept 0.4 to 0.6 of
+them, without stop-gradient 0.1 to 0.2."""
+
+
+class HiddenSignal(LayerRule):
+    """A hidden layer that told inputs apart tells them apart no more."""
+
+    kind = KIND
+    needs = ("out_variance",)
+    grace_steps = 5
+
+    def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
+        """See `LayerRule`."""
+        rho = column(seen, "out_variance")
+        # A branch that is switched off by a zero gain has no second moment, and may be meant so.
+        lost = (rho < LOST) & (column(seen, "out_rms") > 0)
+        had = past.highest[:, LAYER_COLUMN["out_variance"]] > ALIVE
+        fed = np.zeros(len(rho), bool)
+        for index, rows in enumerate(layout.rows_of):
+            arriving = past.models[layout.models[index].name].value("in_variance")
+            first = rho[rows[0]] if len(rows) else math.nan
+            fed[rows] = arriving > ALIVE or (math.isnan(arriving) and first > ALIVE)
+        judged = had & fed & ~layout.head & (seen.step >= self.grace_steps)
+        return LayerView(active=judged & lost, clear=~(rho < ALIVE / 10), known=np.isfinite(rho))
+
+    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+        """See `LayerRule`."""
+        model, layer = layout.keys[row]
+        rho = float(column(seen, "out_variance")[row])
+        before = float(past.highest[row, LAYER_COLUMN["out_variance"]])
+        # Beside a living path a lost layer is a branch out of use.
+        gone = past.output_gone(model)
+        return Finding(
+            kind=self.kind,
+            model=model,
+            layer=layer,
+            severity="warning" if gone else "info",
+            message=f"the signal is lost here: out variance {rho:.1g}, it has been {before:.2g}",
+            evidence={"out_variance": rho, "highest_out_variance": before},
+        )
+
+
+class OneDirection(ModelRule):
+    """Embeddings of two views shrink to a point, or to a few of the directions that they had."""
+
+    kind = KIND
+    needs = ("cosine", "participation")
+    grace_steps = 50
+
+    LASTING_STEPS = 50
+    """Healthy SimSiam runs dip to a third of their directions for some twenty steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout: Layout | None = None
+        self._rows: list[NDArray[np.int64]] = []
+        self._low_since: dict[str, int] = {}
+        self._apart: dict[str, History] = {}
+        self._rank: dict[str, float] = {}
+
+    def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """See `ModelRule`."""
+        layout = past.layout
+        assert layout is not None
+        if layout is not self._layout:
+            self._layout = layout
+            self._rows = [
+                np.array(embeddings(layout, i), np.int64) for i in range(len(layout.models))
+            ]
+        rows = self._rows[[m.name for m in layout.models].index(model.name)]
+        if not len(rows) or model.value("label_entropy") > 0 or model.value("diversity") >= 0:
+            return None
+        row, now, start = _narrowest(seen, past, rows)
+        apart, apart_first = _closest(seen, past, rows)
+        history = self._apart.setdefault(model.name, History())
+        history.add(seen.step, apart)
+        if seen.step <= 10:
+            self._rank[model.name] = model.value("effective_rank")
+        point = apart < POINT and apart < 0.25 * apart_first
+        line = now < DIRECTIONS * start and start > 2
+        low = point or line
+        if not low:
+            self._low_since.pop(model.name, None)
+        since = self._low_since.setdefault(model.name, seen.step) if low else seen.step
+        lasting = low and seen.step - since >= self.LASTING_STEPS
+        opening = history.rising(max(100, seen.step // 3), 0.05) is True
+        return Judgement(
+            active=lasting and seen.step >= self.grace_steps and not (point and opening),
+            clear=not (now < 1.3 * DIRECTIONS * start) and not apart < 2 * POINT,
+            severity="critical" if point else "warning",
+            layer=layout.layers[row].name,
+            message=_words(point, apart, now, start),
+            evidence={
+                name: value
+                for name, value in {
+                    "participation": now,
+                    "participation_at_start": start,
+                    "cosine": 1 - apart,
+                    "effective_rank": model.value("effective_rank"),
+                }.items()
+                if math.isfinite(value)
+            },
+            onset_step=since if low else None,
+        )
+
+
+class RepresentationCollapse:
+    """What the layers carry is gone, alike, or no longer used."""
+
+    kind = KIND
+    samples_to_open = 3
+    samples_to_close = 3
+    backward = False
+    needs = ("out_variance", "participation", "active_units", "diversity", "choice_entropy")
+    grace_steps = 5
+
+    def __init__(self) -> None:
+        self._parts = (HiddenSignal(), OneDirection(), EmptyLatent(), MadeAlike(), OneExpert())
+
+    def judge(self, seen: Observation, past: Past) -> Iterator[Finding]:
+        """See `Rule`."""
+        for part in self._parts:
+            yield from part.judge(seen, past)
+
+
+def _narrowest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[int, float, float]:
+    """The row that lost most of its directions, how many it has and had."""
+    now = column(seen, "participation")[rows]
+    start = past.early[rows, LAYER_COLUMN["participation"]]
+    share = np.where(np.isfinite(now) & (start > 2), now / start, np.inf)
+    place = int(np.argmin(share))
+    return int(rows[place]), float(now[place]), float(start[place])
+
+
+def _closest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[float, float]:
+    """How far apart the directions of the outputs of the last row lie, now and at first."""
+    now = column(seen, "cosine")[rows]
+    first = past.first[rows, LAYER_COLUMN["cosine"]]
+    known = np.flatnonzero(np.isfinite(now))
+    if not len(known):
+        return math.nan, math.nan
+    last = int(known[-1])
+    return 1 - float(now[last]), 1 - float(first[last])
+
+
+def _words(point: bool, apart: float, now: float, start: float) -> str:
+    if point:
+        return f"all embeddings point the same way: mean cosine {1 - apart:.4f}"
+    return f"the embeddings use {now:.2g} directions, they began with {start:.2g}"
+
+
+__all__ = ["WIDE_ENOUGH", "HiddenSignal", "OneDirection", "RepresentationCollapse"]

@@ -1,0 +1,131 @@
+"""What a layer table tells of a model's build: latents, routers, encoders that run twice.
+
+Read once a layer table, from shapes and order of execution; names only where shapes leave doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from deadband.wire import Layer
+from deadband_monitor.rules.layout import Layout
+
+_NUMBER = re.compile(r"\d+")
+_ROUTER = re.compile(r"gat(e|ing)|rout|switch|moe|expert", re.IGNORECASE)
+
+WIDE_ENOUGH = 8
+"""Units from which an output is an embedding, not a few scores: with fewer, the cosine of two
+outputs is near 1 or -1 by nature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """The mean (and log-variance) of a latent that a decoder draws noise around."""
+
+    mean: int
+    """Row of the layer that gives the mean; of both where one layer gives both."""
+    spread: int
+    """Row of the layer that gives the log-variance; the same row where one gives both."""
+    decoder: int
+    """Row of the first weight of the decoder."""
+    units: int
+
+
+def latents(layout: Layout, index: int) -> list[Latent]:
+    """Latents of one model.
+
+    Two linear layers of the same shape run one after the other, or one of twice the width, narrower
+    than what they are given, and the next weight takes exactly as many inputs as one of them gives.
+    Three of a shape are the query, key and value of an attention.
+    """
+    rows = [row for row in layout.rows_of[index].tolist() if _linear(layout.layers[row])]
+    found = []
+    for place, row in enumerate(rows[:-1]):
+        layer = layout.layers[row]
+        after = layout.layers[rows[place + 1]]
+        if _same(layer, after):
+            third = layout.layers[rows[place + 2]] if place + 2 < len(rows) else None
+            before = layout.layers[rows[place - 1]] if place else None
+            alone = not (third and _same(layer, third)) and not (before and _same(layer, before))
+            if alone and third and layer.units < layer.fan_in and _feeds(layer.units, third):
+                found.append(Latent(row, rows[place + 1], rows[place + 2], layer.units))
+        elif layer.units % 2 == 0 and after.fan_in == layer.units // 2 < layer.fan_in:
+            found.append(Latent(row, row, rows[place + 1], layer.units // 2))
+    return found
+
+
+def routers(layout: Layout, index: int) -> list[int]:
+    """Rows of softmax layers that choose among experts.
+
+    Either they are called so, or the model holds exactly as many layers of one shape as the softmax
+    has units, numbered one after the other in a list.
+    """
+    rows = layout.rows_of[index].tolist()
+    softmaxes = [row for row in rows if layout.layers[row].activation == "softmax"]
+    if not softmaxes:
+        return []
+    lists = _numbered_lists([layout.layers[row] for row in rows])
+    return [
+        row
+        for row in softmaxes
+        if layout.layers[row].units >= 2
+        and (_ROUTER.search(layout.layers[row].name) or layout.layers[row].units in lists)
+        and not layout.last_row[row]
+    ]
+
+
+def embeddings(layout: Layout, index: int) -> list[int]:
+    """Rows whose output may be the embedding of a model that runs several times in one step.
+
+    Two views go through one encoder: the model was called twice, or a weight in it was.
+    """
+    rows = [row for row in layout.rows_of[index].tolist() if layout.matrix[row]]
+    twice = {_base(layout.layers[row].name) for row in rows if "@" in layout.layers[row].name}
+    whole = layout.models[index].calls >= 2
+    return [
+        row
+        for row in rows
+        if layout.learns[row]
+        and layout.units[row] >= WIDE_ENOUGH
+        and "@" not in layout.layers[row].name
+        and (whole or layout.layers[row].name in twice)
+    ]
+
+
+def judges_others(layout: Layout, index: int) -> bool:
+    """Whether a model ends in one score or two, as a discriminator does."""
+    rows = [row for row in layout.rows_of[index].tolist() if layout.matrix[row]]
+    return bool(rows) and 1 <= layout.layers[rows[-1]].units <= 2
+
+
+def _linear(layer: Layer) -> bool:
+    return layer.fan_in >= 2 and layer.units >= 1 and "@" not in layer.name
+
+
+def _same(one: Layer, other: Layer) -> bool:
+    return (one.kind, one.fan_in, one.units) == (other.kind, other.fan_in, other.units)
+
+
+def _feeds(units: int, layer: Layer) -> bool:
+    """Whether a layer takes `units` inputs, at each of the positions of its kernel."""
+    if "Conv" in layer.kind:
+        return layer.fan_in % units == 0
+    return layer.fan_in == units
+
+
+def _base(name: str) -> str:
+    return name.split("@", 1)[0]
+
+
+def _numbered_lists(layers: list[Layer]) -> set[int]:
+    """Lengths of the lists of equal weights whose names differ in one number, 0, 1, 2, ..."""
+    groups: dict[tuple[str, str, int, int], set[int]] = defaultdict(set)
+    for layer in layers:
+        if layer.fan_in < 2 or "@" in layer.name:
+            continue
+        for number in _NUMBER.finditer(layer.name):
+            stem = f"{layer.name[: number.start()]}*{layer.name[number.end() :]}"
+            groups[stem, layer.kind, layer.fan_in, layer.units].add(int(number.group()))
+    return {len(found) for found in groups.values() if found == set(range(len(found)))}
