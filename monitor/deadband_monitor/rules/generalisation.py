@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
@@ -18,35 +18,37 @@ class _Passes:
 
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=5))
     steps: deque[int] = field(default_factory=lambda: deque(maxlen=5))
-    moves: deque[float] = field(default_factory=lambda: deque(maxlen=30))
-    """Differences of neighbouring passes: their size is the noise of one."""
+    rises: deque[float] = field(default_factory=lambda: deque(maxlen=30))
+    """How far each pass lay above the one before, 0 where it lay below."""
     seen: int = 0
     first: float = math.nan
     best: float = math.inf
-    """Lowest median of three passes in a row."""
+    """Lowest mean of three passes in a row."""
     best_step: int = 0
     train_at_best: float = math.nan
     judged: Judgement | None = None
 
     @property
     def now(self) -> float:
-        """Median of the last three."""
-        return median(list(self.recent)[-3:])
+        """Mean of the last three."""
+        return fmean(list(self.recent)[-3:])
 
     @property
     def noise(self) -> float:
-        """Standard error of a median of three passes."""
-        if len(self.moves) < 3:
+        """Standard error of a mean of three passes.
+
+        Rises alone: a loss that falls fast is no noise. Squares, not ranks: a dozen rows give a
+        tiny loss most of the time and a large one now and then.
+        """
+        if len(self.rises) < 3:
             return math.inf
-        # A difference of two passes has the spread of one times sqrt(2); a median of three has
-        # 0.67 of it (normal order statistics).
-        return 0.67 / math.sqrt(2) * 1.4826 * median(abs(move) for move in self.moves)
+        return math.sqrt(fmean(rise * rise for rise in self.rises) / 3)
 
 
 class Overfitting(ModelRule):
     """Better and better on the training data, worse and worse (or no good) on the other.
 
-    Judged at evaluation passes only and from five of them on, by medians of three: one noisy pass
+    Judged at evaluation passes only and from five of them on, by means of three: one noisy pass
     says nothing. A loss that rises a little while training goes on is everyday (confident answers
     that are wrong cost more than they did) and a note.
     """
@@ -74,7 +76,7 @@ class Overfitting(ModelRule):
             return None
         passes = self._passes.setdefault(model.name, _Passes())
         if passes.recent:
-            passes.moves.append(loss - passes.recent[-1])
+            passes.rises.append(max(0.0, loss - passes.recent[-1]))
         else:
             passes.first = loss
         passes.recent.append(loss)
@@ -92,14 +94,14 @@ class Overfitting(ModelRule):
         level = constant if math.isfinite(constant) and constant > 0 else passes.first
         gain = max(level - best, 0.0)
         rise = now - best
-        # Three standard errors: the best of many medians lies low by chance.
+        # Three standard errors: the best of many means lies low by chance.
         sure = rise > 3 * passes.noise
         falls = train < 0.9 * passes.train_at_best
         apart = now > 1.5 * max(train, 0.0)
         risen = sure and falls and apart and rise > 0.1 * abs(best)
         skill, learnt = 1 - now / level, 1 - train / level
         # Far behind, and for good: the last five passes do not show it catching up.
-        older = median(list(passes.recent)[:3])
+        older = fmean(list(passes.recent)[:3])
         catching_up = now < older - passes.noise
         behind = learnt > 0.3 and skill < self.HALF * learnt and apart and not catching_up
         behind = behind and (learnt - skill) * level > 3 * passes.noise

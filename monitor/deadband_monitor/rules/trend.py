@@ -69,6 +69,13 @@ class History:
         halves_to_go = math.log(goal / now) / math.log(now / before)
         return halves_to_go * window_steps / 2 <= max(2000, 5 * self._steps[-1])
 
+    def fading(self, window_steps: int) -> bool:
+        """Whether the newer half lies below the older by a tenth, and by more than its noise."""
+        older, newer = self.halves(window_steps)
+        if len(older) < MIN_POINTS // 2 or len(newer) < MIN_POINTS // 2:
+            return False
+        return median(newer) < 0.9 * median(older) and _shift(newer, older) > 0
+
     def climbing(self, window_steps: int) -> bool | None:
         """Whether the newer half lies above the older by more than its own noise."""
         older, newer = self.halves(window_steps)

@@ -84,7 +84,8 @@ def _too_little(case: Case) -> Iterator[Suspect]:
 
 def _weighted(case: Case) -> list[int]:
     """Rows of the model's weight layers; one with a single input has a weight too, unlike a gain
-    it is a layer of its own."""
+    it is a layer of its own.
+    """
     layers = case.layout.layers
     return [
         row
@@ -137,7 +138,7 @@ def _by_heart(case: Case) -> Suspect:
     advice.append("more data or augmentation")
     return Suspect(
         word="overfitting",
-        belief=0.9,
+        belief=0.95,
         onset=flag.onset_step,
         explains=frozenset({"overfitting"}),
         evidence=lines,

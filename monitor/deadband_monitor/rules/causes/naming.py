@@ -49,7 +49,7 @@ SUREST = {Tier.EXACT: 0.99, Tier.PATTERN: 0.95, Tier.RESIDUAL: 0.5}
 """No verdict is surer than how it was found: by a test of values, from statistics, for want of
 better."""
 NAMED_FROM = 0.4
-"""Share below which the best cause is not worth naming."""
+"""Share of all suspects together below which none is worth naming: something else is likelier."""
 ALSO_FROM = 0.05
 """Share from which another cause is named beside the best: several faults can be the right one to
 mend (Humbatova et al., Empirical Software Engineering 30:124, 2025)."""
@@ -79,10 +79,12 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
         return []
     shares = _shares(case, suspects)
     ranked = sorted(suspects, key=lambda suspect: -shares[id(suspect)])
+    if sum(shares.values()) < NAMED_FROM:
+        return []
     named: list[Cause] = []
     for suspect in ranked:
         share = shares[id(suspect)]
-        if share < (ALSO_FROM if named else NAMED_FROM) or len(named) == MOST:
+        if share < ALSO_FROM or len(named) == MOST:
             break
         if any(cause.cause == suspect.word for cause in named):
             continue

@@ -9,8 +9,8 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
-
 
 STARVED = frozenset(
     {
@@ -63,7 +63,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             word="over-regularisation",
             belief=0.9 if dropout >= 0.9 else 0.75,
             onset=case.start,
-            explains=frozenset({"constant-predictor", "loss-plateau"}),
+            # What is left is scaled up by as much: with one unit in twenty the steps are ruinous.
+            explains=STARVED | (BLOW_UP if dropout >= 0.9 else frozenset()),
             evidence=[
                 f"dropout {dropout:g}: of {1 / (1 - dropout):.0f} units one is left"
                 if dropout < 1
