@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deadband_monitor.statistics.moments import mean_square
 from deadband_monitor.statistics.values import Doubles, Floats, Ints, Mask, Reals
 
 _SMALLEST, _LARGEST = 1e-30, 1e30
@@ -87,9 +88,15 @@ def share_left(gradient: Floats, left: Floats) -> Doubles:
 
     0.0 where nothing but zeros had been left; NaN where either is not finite.
     """
-    wide, old = (each.reshape(len(each), -1).astype(np.float64) for each in (gradient, left))
+    gradient, left = gradient.reshape(len(gradient), -1), left.reshape(len(left), -1)
     with np.errstate(all="ignore"):
-        square = np.einsum("bm,bm->b", old, old)
-        dot = np.einsum("bm,bm->b", wide, old)
+        square = mean_square(left) * left.shape[1]
+        dot: Doubles = np.einsum("bm,bm->b", gradient, left).astype(np.float64)
+        again = (square != 0) & ~(
+            (square > _SMALLEST) & (square < _LARGEST) & (np.abs(dot) < np.inf)
+        )
+        if again.any():
+            wide = gradient[again].astype(np.float64), left[again].astype(np.float64)
+            dot[again] = np.einsum("bm,bm->b", *wide)
         share = np.where(square == 0, 0.0, dot / square)
-        return np.where(np.isfinite(dot) & np.isfinite(square), share, np.nan)
+        return np.where(np.isfinite(dot), share, np.nan)
