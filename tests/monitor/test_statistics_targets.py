@@ -394,3 +394,17 @@ def test_a_softmax_over_one_unit_is_far_worse_than_the_base_rate() -> None:
     assert of_model(given, "skill") == pytest.approx(1 - 50 / np.log(2), rel=1e-5)
     assert of_model(given, "row_sum_error") == 0.0
     assert of_model(given, "prediction_entropy") == 0.0
+
+
+def test_of_many_positions_and_classes_some_rows_are_read() -> None:
+    z, y = drawn(16, 30, 1000), torch.arange(480).reshape(16, 30) % 25
+    y[:, 7] = -100
+    loss = fn.cross_entropy(z.reshape(-1, 1000), y.reshape(-1))
+    both = measured("cross_entropy", z, loss, y, axes="npu", target_axes="np", times=4)
+    same(both, measured("cross_entropy", z, loss, None, axes="npu", times=4))
+    alone = measured(
+        "cross_entropy", z, loss, y, axes="npu", target_axes="np", times=4, gradient=False
+    )
+    same(alone, both)
+    assert of_model(both, "label_entropy") > 0.6 * np.log(25)
+    assert of_model(both, "distinct_predictions") <= 65

@@ -8,7 +8,7 @@ from deadband.wire import Slot
 from deadband_monitor.statistics import arrange
 from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.outputs import BINARY
-from deadband_monitor.statistics.values import Doubles, Reals
+from deadband_monitor.statistics.values import Doubles, Ints, Reals
 
 Found = Labels | YesNo | Targets
 
@@ -20,19 +20,23 @@ _SAME_LABELS = 0.9
 """Share of rows on which labels of gradient and loss must agree to be of the same loss."""
 
 
-def given_targets(kind: str, target: Reals, slot: Slot, shape: tuple[int, int]) -> Found | None:
+def given_targets(
+    kind: str, target: Reals, slot: Slot, shape: tuple[int, int], rows: Ints | None = None
+) -> Found | None:
     """What a TARGET slice says, or None where it does not fit the output.
 
     target: of `slot.shape`; shape: (rows, columns) of the output as the loss reads it: positions
-    are rows of classes, columns of values.
+    are rows of classes, columns of values; rows: which of them are looked at, for classes.
     """
     if kind in CLASS_LOSSES:
         if target.size == shape[0] and "u" not in slot.axes:
-            return _ids(target.reshape(-1).astype(np.float64), shape[1])
-        return _distributions(arrange.by_unit(target[None], slot.axes)[0], shape)
-    rows, columns = shape
+            ids = target.reshape(-1).astype(np.float64)
+            return _ids(ids if rows is None else ids[rows], shape[1])
+        found = _distributions(arrange.by_unit(target[None], slot.axes)[0], shape)
+        return found if rows is None or found is None else _of_rows(found, rows)
+    count, columns = shape
     values = arrange.by_sample(target[None], slot.axes)[0].astype(np.float64)
-    if values.size != rows * columns or len(values) != rows or not np.isfinite(values).all():
+    if values.size != count * columns or len(values) != count or not np.isfinite(values).all():
         return None
     if kind in BINARY:
         return YesNo(values, np.nan, np.nan)
@@ -77,3 +81,9 @@ def _distributions(target: Reals, shape: tuple[int, int]) -> Labels | None:
     wide /= sums[:, None]
     rows = np.ones(len(wide), dtype=np.bool_)
     return Labels(wide.argmax(axis=1), rows, np.ones(len(wide)), np.nan, wide)
+
+
+def _of_rows(found: Labels, rows: Ints) -> Labels:
+    """Distributions of some rows; all have one."""
+    targets = found.targets[rows] if found.targets is not None else None
+    return Labels(found.classes[rows], found.rows[rows], found.weights[rows], np.nan, targets)

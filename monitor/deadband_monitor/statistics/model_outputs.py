@@ -23,13 +23,16 @@ from deadband_monitor.statistics.predictions import PredictionMemory, measure_pr
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Doubles, Mask, RawFrame, Reals
+from deadband_monitor.statistics.values import Doubles, Ints, Mask, RawFrame, Reals
 
 _LARGE = 1 << 14
 """Elements of an output whose directions are counted at every eighth sample only, and so is ..."""
 _MANY = 32
 """... one of more rows and columns than this: 64 eigenvalues take 1 ms, 10 take 0.02."""
 _SELDOM = 8
+_MOST_READ = 1 << 16
+"""Elements that are read as predictions of classes: 64 rows of 1024. Of a sequence's or an image's
+positions, as many as that are drawn once; 64 tell the information to 3 %."""
 _FEWEST_COUPLED = 8
 """Elements that the loss gradient is correlated with the output over."""
 
@@ -113,7 +116,9 @@ class ModelOutputs:
         if by_class and cut:
             return
         read = by_unit if by_class else rows
-        standings = self._follow_labels(frames, taken, read, here, losses, given, table)
+        drawn = _drawn(read) if by_class else None
+        standings = self._follow_labels(frames, taken, read, drawn, here, losses, given, table)
+        read = read if drawn is None else read[:, drawn]
         if self._loss in CLASSIFYING:
             measure_predictions(
                 self._reader, self._memory.predictions, read, here & standings.trusted,
@@ -125,13 +130,17 @@ class ModelOutputs:
         frames: Sequence[RawFrame],
         taken: Taken,
         rows: Reals,
+        drawn: Ints | None,
         here: Mask,
         losses: Sequence[FrameLosses],
         given: InputRows | None,
         table: Table,
     ) -> _Standings:
         slot = taken.slot
+        shape = (rows.shape[1], rows.shape[2])
         with_grad, grads = self._gradients(frames, slot, rows)
+        if drawn is not None:
+            rows, grads = rows[:, drawn], grads[:, drawn]
         targets = self._reader.take(frames, What.TARGET)
         given = given if self._reader.takes_data else None
         elements = int(np.prod(slot.source or slot.shape))
@@ -143,7 +152,7 @@ class ModelOutputs:
             target: Found | None = None
             if targets is not None and targets.here[frame]:
                 target = given_targets(
-                    self._loss, targets.shaped[frame], targets.slot, rows.shape[1:]
+                    self._loss, targets.shaped[frame], targets.slot, shape, drawn
                 )
             shown = Shown(
                 rows[frame], gradient if known else None, elements, losses[frame].now, target
@@ -231,6 +240,15 @@ def _coupling(output: Reals, gradient: Reals) -> float:
     grad -= grad.mean(axis=0)
     sizes = float(np.sqrt((out * out).sum())) * float(np.sqrt((grad * grad).sum()))
     return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
+
+
+def _drawn(rows: Reals) -> Ints | None:
+    """Which rows are read where there are too many, the same ones every time; None for all."""
+    _, count, columns = rows.shape
+    kept = max(_MANY, _MOST_READ // max(columns, 1))
+    if count <= kept:
+        return None
+    return np.sort(np.random.default_rng(0).permutation(count)[:kept])
 
 
 def _cut(slot: Slot) -> bool:
