@@ -19,8 +19,8 @@ class Options:
     """Pause after each step, there only so that a person can watch."""
 
 
-def read_options(about: str | None) -> Options:
-    """Read the command line; `about` is the demo's docstring."""
+def read_options(about: str | None, pace_s: float = DEFAULT_PACE_S) -> Options:
+    """Read the command line; `about` is the demo's docstring, `pace_s` the pace if none is asked."""
     parser = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,7 +30,7 @@ def read_options(about: str | None) -> Options:
     parser.add_argument(
         "--pace",
         type=float,
-        default=float(os.environ.get("DEADBAND_DEMO_PACE") or DEFAULT_PACE_S),
+        default=float(os.environ.get("DEADBAND_DEMO_PACE") or pace_s),
         metavar="SECONDS",
         help="pause after each step so that a person can watch; 0 is full speed "
         "(default: $DEADBAND_DEMO_PACE, else %(default)s)",

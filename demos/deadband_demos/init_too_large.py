@@ -1,0 +1,69 @@
+"""Badly scaled initialisation: weights so large that every unit begins on a flat end.
+
+The weights are drawn with a standard deviation of 3 where 64 inputs want about 0.12. The sums are
+in the tens, so each tanh answers -1 or 1 from the first step, passes no gradient, and the layers
+keep the random code they were born with. What the head can read from that code is learnt by
+heart.
+
+The twin (`--healthy`) asks for Xavier's initialisation, which takes the number of inputs into
+account.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+
+import deadband
+from deadband_demos.digits import load_digits
+from deadband_demos.options import read_options
+
+STEPS = 800
+BATCH = 64
+LEARNING_RATE = 0.02
+HIDDEN = 64
+DEPTH = 4
+STD = 3.0  # the fault
+SEED = 0
+
+
+def main() -> None:
+    """Train, print the loss now and then, and the test accuracy at the end."""
+    options = read_options(__doc__)
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    digits = load_digits()
+
+    layers = [nn.Linear(64, HIDDEN), *(nn.Linear(HIDDEN, HIDDEN) for _ in range(DEPTH - 1))]
+    for layer in layers:
+        nn.init.zeros_(layer.bias)
+        if options.healthy:
+            nn.init.xavier_normal_(layer.weight)
+        else:
+            nn.init.normal_(layer.weight, std=STD)
+    model = nn.Sequential()
+    for number, layer in enumerate(layers, 1):
+        model.add_module(f"hidden{number}", layer)
+        model.add_module(f"tanh{number}", nn.Tanh())
+    model.add_module("head", nn.Linear(HIDDEN, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
+
+    watch = deadband.watch(model, optimizer)
+    for step in range(1, STEPS + 1):
+        x, y = digits.batch(BATCH)
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+        if step % 100 == 0:
+            print(f"step {step}: loss {loss.item():.4f}")
+        time.sleep(options.pace_s)
+    watch.close()
+    print(f"test accuracy {digits.accuracy(model):.3f}")
+
+
+if __name__ == "__main__":
+    main()
