@@ -3,6 +3,7 @@
 #   make demo    watch a network collapse in the terminal
 #   make test    the tests that take a few seconds each at most      (make test-all: every test)
 #   make check   format, lint, types
+#   make scoreboard   what deadband says of some hundred runs that fail and learn (a few minutes)
 #
 # Another Python: make test PYTHON=python3.12. Another folder: make test VENV=/tmp/venv.
 
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Each by itself: test files import their neighbours by bare name, as pytest lets them.
 TEST_FOLDERS := $(sort $(dir $(wildcard tests/*/*.py)))
 
-.PHONY: demo test test-all check format clean help
+.PHONY: demo test test-all scoreboard check format clean help
 
 help:
 	@sed -n 's/^#  *\(make .*\)/\1/p' Makefile
@@ -29,6 +30,10 @@ test: $(VENV)/.ready-dev
 
 test-all: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# build/runs keeps what was recorded for as long as client, statistics and scenarios are the same.
+scoreboard: $(VENV)/.ready-dev
+	@cd tests && $(abspath $(BIN)/python) -m scoreboard --cache ../build/runs $(ARGS)
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

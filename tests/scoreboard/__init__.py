@@ -1,1 +1,34 @@
-"""Real small networks, healthy and failing, for the rules to be judged on."""
+"""The scoreboard: real small networks, healthy and failing, and what is said of them.
+
+A scenario is a training run of one to four seconds. A failing one has one fault put in and carries
+its remedy: the same training from the same seed with the fault mended. It holds where the fault
+costs most of the skill and the remedy wins it back; the others are listed and left out. Healthy
+ones do what naive rules take for failures. Half of all scenarios, by a hash of their names, are set
+apart: they are run for a final figure only.
+
+    make scoreboard                                   (the half to tune on)
+    make scoreboard ARGS="--half held"                (the final figure)
+    cd tests && python -m scoreboard dying --all-lines
+    cd tests && python -m scoreboard --cache ../build/runs --json ../build/board.json
+
+`found`: the verdict at the end is not `healthy`. `right cause`: of all failing runs, also of those
+not found. Alarms are warnings and critical flags, whether they stood to the end or not.
+
+Where things are: `scenario` says what a scenario is and trains one; `runs` lists them all, from
+`failing_*` and `healthy_*`; `harness` watches with the real client, statistics and rules;
+`cache` keeps what was recorded; `figures` counts and `board` draws.
+
+Anything else can listen to the same runs. A listener has three methods:
+
+    class Mine:
+        def on_start(self, model, optimizer): ...     # a module, or a mapping of names to modules
+        def on_step(self, step, loss): ...            # after the optimiser's step, from 1
+        def verdict(self): return Verdict(verdict="warning", causes=(), first_alarm=120)
+
+    from scoreboard.runs import everything
+    from scoreboard.scenario import train
+    verdict, skill = train(everything()[0], Mine())
+
+`on_start` may put hooks on the model and takes them off again in `verdict`, since the model's skill
+is measured after that. `scenario.mended()` is the remedy as a healthy run.
+"""

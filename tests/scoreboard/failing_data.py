@@ -47,8 +47,8 @@ RUNS.broken(
     lambda raw: fit(
         mlp(30, 2, width=32, activation="sigmoid"),
         source("breast_cancer", raw),
-        opt="adam",
-        lr=3e-3,
+        opt="momentum",
+        lr=0.1,
     ),
     True,
     False,
@@ -70,7 +70,7 @@ RUNS.broken(
 RUNS.broken(
     "digits times thousand tanh",
     INPUTS,
-    lambda f: fit(mlp(64, 10, activation="tanh"), times("digits", f), lr=0.1),
+    lambda f: fit(mlp(64, 10, width=8, depth=3, activation="tanh"), times("digits", f), lr=0.3),
     1000.0,
     1.0,
 )

@@ -238,6 +238,7 @@ class Attentive(nn.Module):
         temperature: float = 1.0,
         letters: int = 0,
         width: int = 32,
+        classes: int = 10,
     ) -> None:
         super().__init__()
         self.embed: nn.Module = nn.Embedding(letters, width) if letters else nn.Linear(8, width)
@@ -245,11 +246,11 @@ class Attentive(nn.Module):
         self.blocks = nn.ModuleList(
             Head(width, skips, temperature, letters > 0) for _ in range(layers)
         )
-        self.head = nn.Linear(width, letters or 10)
+        self.head = nn.Linear(width, letters or classes)
         self.letters = letters
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.embed(x if self.letters else x.view(-1, 8, 8))
+        y = self.embed(x if self.letters else x.unflatten(1, (-1, 8)))
         y = y + self.place[: y.shape[1]]
         for block in self.blocks:
             y = block(y)
@@ -262,6 +263,7 @@ RUNS.broken(
     lambda skips: fit(Attentive(6, skips), "digits", opt="adam", lr=1e-3),
     False,
     True,
+    steps=200,
 )
 RUNS.broken(
     "attention without skips text",
@@ -271,17 +273,20 @@ RUNS.broken(
     True,
     steps=250,
 )
+
+
+def in_tokens(skips: bool) -> Training:
+    """Rows of a table as three tokens of eight features."""
+    x, y = scaled("blobs")
+    return fit(Attentive(6, skips, classes=4), (x[:, :24], y), opt="adamw", lr=2e-3)
+
+
+RUNS.broken("attention without skips blobs", (ATTENTION, "depth-vanishing"), in_tokens, False, True)
 RUNS.broken(
     "attention without temperature text",
     ATTENTION,
-    lambda t: text_fit(Attentive(2, True, t, letters=text()[1]), opt="adam", lr=3e-3),
-    400.0,
+    lambda t: text_fit(Attentive(3, True, t, letters=text()[1]), opt="adam", lr=1e-3),
+    3000.0,
     1.0,
-)
-RUNS.broken(
-    "attention that looks at all alike",
-    ATTENTION,
-    lambda t: text_fit(Attentive(2, True, t, letters=text()[1]), opt="adam", lr=3e-3),
-    1e-4,
-    1.0,
+    steps=250,
 )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scoreboard.data import Batch, sampler, scaled, text, text_sampler
+from scoreboard.faults import shuffled
 from scoreboard.loops import fit, text_fit
 from scoreboard.nets import CharRnn, CharTransformer, Cnn, mlp
 from scoreboard.scenario import Runs, Training
@@ -114,18 +115,18 @@ def unknown(batch: Batch) -> Batch:
 
 
 late(
-    "one batch from 1000 mlp",
+    "one batch from 1000 diabetes",
     repeat_one,
-    lambda draw: fit(mlp(64, 10), "digits", opt="momentum", lr=0.05, draw=draw),
-    rows("digits", 16),
+    lambda draw: fit(mlp(10, 1), "diabetes", opt="momentum", lr=0.02, draw=draw),
+    rows("diabetes", 8),
     1000,
     400,
 )
 late(
-    "one batch from 300 friedman",
+    "one batch from 300 noisy digits",
     repeat_one,
-    lambda draw: fit(mlp(10, 1), "friedman", opt="adam", lr=1e-2, draw=draw),
-    rows("friedman", 8),
+    lambda draw: fit(mlp(64, 10, activation="tanh"), "digits", opt="adam", lr=1e-2, draw=draw),
+    lambda: sampler(*shuffled("digits", 0.3), 16),
     300,
     400,
 )

@@ -67,35 +67,35 @@ RUNS.broken(
 RUNS.broken(
     "softmax before cross entropy deep tanh",
     LOSS,
-    lambda last: twice(mlp(64, 10, depth=4, activation="tanh"), last, opt="adam", lr=3e-4),
+    lambda last: twice(mlp(64, 10, depth=4, activation="tanh"), last, lr=0.05),
     lambda: nn.Softmax(dim=1),
     None,
 )
 RUNS.broken(
     "sigmoid before cross entropy",
     LOSS,
-    lambda last: twice(mlp(64, 10), last, opt="adam", lr=1e-3),
+    lambda last: twice(mlp(64, 10), last, lr=0.1),
     nn.Sigmoid,
     None,
 )
 RUNS.broken(
     "sigmoid before cross entropy lstm",
     LOSS,
-    lambda last: twice(Recurrent("LSTM"), last, opt="adam", lr=3e-3),
+    lambda last: twice(Recurrent("LSTM"), last, opt="momentum", lr=0.05),
     nn.Sigmoid,
     None,
 )
 RUNS.broken(
     "softmax over the batch",
     LOSS,
-    lambda last: twice(mlp(64, 10), last, opt="adam", lr=1e-3),
+    lambda last: twice(mlp(64, 10), last, lr=0.1),
     lambda: nn.Softmax(dim=0),
     None,
 )
 RUNS.broken(
     "softmax over the batch transformer",
     LOSS,
-    lambda last: twice(DigitTransformer(), last, opt="adam", lr=3e-3),
+    lambda last: twice(DigitTransformer(), last, opt="adam", lr=3e-3, batch=32),
     lambda: nn.Softmax(dim=0),
     None,
 )
@@ -206,7 +206,7 @@ RUNS.broken(
 RUNS.broken(
     "nll of probabilities",
     LOSS,
-    lambda last: likelihood(mlp(64, 10, activation="tanh"), last(), lr=0.1),
+    lambda last: likelihood(mlp(64, 10, activation="tanh"), last(), lr=0.04),
     lambda: nn.Softmax(dim=1),
     lambda: nn.LogSoftmax(dim=1),
 )

@@ -76,16 +76,21 @@ RUNS.broken(
     "saturated sigmoid weights 40",
     (SATURATED, SCALE),
     lambda w: fit(
-        scale_weights(mlp(64, 10, depth=3, activation="sigmoid"), w), "digits", opt="adam", lr=3e-3
+        scale_weights(mlp(64, 10, depth=3, width=16, activation="sigmoid"), w),
+        "digits",
+        opt="adam",
+        lr=5e-3,
     ),
-    40.0,
+    400.0,
     1.0,
 )
 RUNS.broken(
     "saturated tanh weights 60",
     (SATURATED, SCALE),
-    lambda w: fit(scale_weights(mlp(64, 10, depth=3, activation="tanh"), w), "digits", lr=0.1),
-    60.0,
+    lambda w: fit(
+        scale_weights(mlp(64, 10, depth=4, width=16, activation="tanh"), w), "digits", lr=0.1
+    ),
+    200.0,
     1.0,
 )
 RUNS.broken(
@@ -157,9 +162,9 @@ RUNS.broken(
     "",
 )
 RUNS.broken(
-    "constant init friedman",
+    "constant init blobs",
     CONSTANT,
-    lambda i: fit(mlp(10, 1, init=i, activation="tanh"), "friedman", opt="adam", lr=3e-3),
+    lambda i: fit(mlp(30, 4, init=i, activation="tanh"), "blobs", opt="adam", lr=3e-3),
     "const0.1",
     "",
 )
@@ -352,7 +357,7 @@ class Plain(nn.Module):
 RUNS.broken(
     "deep plain cnn 16",
     VANISHING,
-    lambda skips: fit(Plain(16, skips), "digits", opt="momentum", lr=0.02),
+    lambda skips: fit(Plain(16, skips), "digits", opt="momentum", lr=0.02, batch=32),
     False,
     True,
 )

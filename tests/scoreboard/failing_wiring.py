@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.data import Batch, sampler, scaled, text
+from scoreboard.data import Batch, sampler, scaled, table, text
 from scoreboard.loops import OPTIMIZERS, class_score, fit, text_fit, value_score
 from scoreboard.nets import CharTransformer, Cnn, Recurrent, Residual, linear, mlp
 from scoreboard.scenario import Runs, Training
@@ -238,8 +238,10 @@ RUNS.broken(
 
 
 # --- batch normalisation: judged in eval mode, as it will be used
-def normed(net: nn.Module, batch: int, **settings: Any) -> Training:
-    x, y = scaled("digits")
+def normed(
+    net: nn.Module, batch: int, data: tuple[Tensor, Tensor] | None = None, **settings: Any
+) -> Training:
+    x, y = data or scaled("digits")
     few = len(x) // 4
     return fit(net, (x[few:], y[few:]), batch=batch, held=(x[:few], y[:few]), **settings)
 
@@ -281,7 +283,13 @@ RUNS.broken(
 RUNS.broken(
     "batch norm that never averages cnn",
     NORM,
-    lambda m: normed(momentum(Cnn(norm=True), m), 64, opt="adam", lr=3e-3),
+    lambda m: normed(
+        momentum(nn.Sequential(nn.BatchNorm1d(64), Cnn(norm=True)), m),
+        64,
+        table("digits"),
+        opt="adam",
+        lr=3e-3,
+    ),
     1e-5,
     0.1,
     steps=400,
@@ -370,7 +378,7 @@ def norm_of(epsilon: float) -> Callable[[Tensor], Tensor]:
 
 def distances(epsilon: float) -> Training:
     x, y = scaled("friedman")
-    net = Through(mlp(10, 2, width=32), norm_of(epsilon))
+    net = Through(mlp(10, 1, width=32), norm_of(epsilon))
     return fit(net, (x, y - y.min()), opt="adam", lr=3e-3)
 
 
@@ -393,7 +401,7 @@ def poisoned(at: int) -> Training:
     return net
 
 
-RUNS.broken("a weight turns into nan at 120", OVERFLOW, poisoned, 120, NEVER, onset=120)
+RUNS.broken("a weight turns into nan at 120", OVERFLOW, poisoned, 120, NEVER, steps=180, onset=120)
 
 
 def half(size: float) -> Callable[[Tensor], Tensor]:

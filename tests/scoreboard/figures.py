@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from scoreboard.harness import Outcome
@@ -149,7 +150,7 @@ def figures(every: int, results: Sequence[Result]) -> Figures:
 
 
 def _bins(named: Sequence[Result]) -> Iterable[Bin]:
-    for least, most in zip(BINS, BINS[1:], strict=False):
+    for least, most in pairwise(BINS):
         group = [r for r in named if least <= r.outcome.causes[0].confidence < most]
         if group:
             yield Bin(

@@ -1,4 +1,4 @@
-"""Proves that faults fail and remedies cure, unwatched: `python -m scoreboard.prove FAMILY [WORD]`."""
+"""Trains faults and remedies, unwatched: `python -m scoreboard.prove FAMILY [WORD,WORD]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoreboard.scenario import holds, train
 def main() -> None:
     family, word = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     for scenario in import_module(f"scoreboard.{family}").RUNS:
-        if word not in scenario.name:
+        if not any(w in scenario.name for w in word.split(",")):
             continue
         began = time.perf_counter()
         _, fault = train(scenario)

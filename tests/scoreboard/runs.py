@@ -8,7 +8,7 @@ from importlib import import_module
 from scoreboard.scenario import Scenario
 
 FAILING = ("rate", "start", "data", "late", "objective", "wiring", "fit", "kinds")
-HEALTHY = ("usual", "settings", "heads", "kinds")
+HEALTHY = ("usual", "settings", "heads", "kinds", "edges")
 
 
 def failing() -> list[Scenario]:
