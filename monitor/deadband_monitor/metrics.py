@@ -289,7 +289,7 @@ MODEL_METRICS: tuple[Metric, ...] = (
     Metric(
         name="sigma_share",
         title="sigma share",
-        doc="regression: sd of the output over sd of the target, mean over columns",
+        doc="regression: sd of the output over sd of the target, median of columns",
         low=0.1, high=3.0, ceiling=2.0, worst="low",
     ),
     Metric(

@@ -1,9 +1,9 @@
 """Labels and targets, inferred from a model's output and the gradient of the loss at it.
 
-The client does not hook the loss's arguments. It does not need to: the gradient of each common loss
-is a simple function of output and target, and can be solved for the target. Every solution is
-checked for consistency and given up when it does not hold (an auxiliary loss, a custom scale), so
-what comes out can be trusted. Derivations, with s an unknown positive scale (reduction,
+Losses written by hand show no arguments, and where the arguments are seen, class weights and
+ignored rows are not. The gradient of each common loss is a simple function of output and target,
+and can be solved for the target. Every solution is checked for consistency and given up when it
+does not hold (an auxiliary loss, a custom scale), so what comes out can be trusted. Derivations, with s an unknown positive scale (reduction,
 accumulation, GradScaler):
 
 * cross entropy: dL/dz_i = s_i (softmax(z_i) - t_i); with one-hot t_i the label is the negative
