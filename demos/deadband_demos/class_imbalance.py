@@ -1,4 +1,4 @@
-"""Class imbalance: nineteen patients in twenty are of one kind, so "all are" is nearly always right.
+"""Class imbalance: nineteen patients in twenty are of one kind: "all are" is nearly always right.
 
 Who is among the twentieth whose diabetes develops fastest? The measurements give a hint, never
 certainty, and no hint outweighs odds of 19 to 1. The network says no to everyone, is right in 95
@@ -33,11 +33,10 @@ def main() -> None:
     torch.manual_seed(SEED)
     table = load_table("diabetes").standardised()
     limit = torch.cat([table.train_y, table.test_y]).quantile(1 - RARE)
-    table = replace(
-        table, train_y=(table.train_y > limit).long(), test_y=(table.test_y > limit).long()
-    )
-    shares = table.train_y.float().mean()
-    fair = torch.where(table.train_y == 1, 0.5 / shares, 0.5 / (1 - shares)).flatten()
+    train_y, test_y = (table.train_y > limit).long(), (table.test_y > limit).long()
+    table = replace(table, train_y=train_y[:, 0], test_y=test_y[:, 0])
+    share = table.train_y.float().mean()
+    fair = torch.where(table.train_y == 1, 0.5 / share, 0.5 / (1 - share))
     even = torch.ones(len(fair))  # the fault: every row as likely as any other
 
     model = nn.Sequential(nn.Linear(10, 8), nn.Tanh(), nn.Linear(8, 2))
@@ -46,7 +45,7 @@ def main() -> None:
     watch = deadband.watch(model, optimizer)
     for step in range(1, STEPS + 1):
         rows = torch.multinomial(fair if options.healthy else even, BATCH, replacement=True)
-        loss = nn.functional.cross_entropy(model(table.train_x[rows]), table.train_y[rows, 0])
+        loss = nn.functional.cross_entropy(model(table.train_x[rows]), table.train_y[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -57,7 +56,7 @@ def main() -> None:
     watch.close()
     model.eval()
     with torch.no_grad():
-        says, truth = model(table.test_x).argmax(1), table.test_y[:, 0]
+        says, truth = model(table.test_x).argmax(1), table.test_y
     found = [float((says[truth == kind] == kind).float().mean()) for kind in (0, 1)]
     print(f"test balanced accuracy {sum(found) / 2:.3f}")
 

@@ -20,7 +20,7 @@ class Options:
 
 
 def read_options(about: str | None, pace_s: float = DEFAULT_PACE_S) -> Options:
-    """Read the command line; `about` is the demo's docstring, `pace_s` the pace if none is asked."""
+    """Read the command line; `about` is the demo's docstring, `pace_s` its own pace."""
     parser = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -61,11 +61,9 @@ def main() -> None:
     model.eval()
     truth = (digits.test_y[:, None] == POSITIVE).float()
     score = nn.functional.binary_cross_entropy_with_logits
-    constant = score(
-        truth.mean().logit().expand_as(truth), truth
-    )  # who always answers the base rate
+    base_rate = truth.mean().logit().expand_as(truth)  # what who knows nothing would answer
     with torch.no_grad():
-        print(f"test skill {1 - score(model(digits.test_x), truth) / constant:.3f}")
+        print(f"test skill {1 - score(model(digits.test_x), truth) / score(base_rate, truth):.3f}")
 
 
 if __name__ == "__main__":

@@ -35,9 +35,8 @@ def main() -> None:
     table = load_table("diabetes").standardised()
     mean, std = table.train_y.mean(), table.train_y.std()
     if options.healthy:
-        table = replace(
-            table, train_y=(table.train_y - mean) / std, test_y=(table.test_y - mean) / std
-        )
+        train_y, test_y = (table.train_y - mean) / std, (table.test_y - mean) / std
+        table = replace(table, train_y=train_y, test_y=test_y)
 
     model = nn.Sequential(
         OrderedDict(
