@@ -3,8 +3,8 @@
 Losses written by hand show no arguments, and where the arguments are seen, class weights and
 ignored rows are not. The gradient of each common loss is a simple function of output and target,
 and can be solved for the target. Every solution is checked for consistency and given up when it
-does not hold (an auxiliary loss, a custom scale), so what comes out can be trusted. Derivations, with s an unknown positive scale (reduction,
-accumulation, GradScaler):
+does not hold (an auxiliary loss, a custom scale), so what comes out can
+be trusted. Derivations, with s an unknown positive scale (reduction, accumulation, GradScaler):
 
 * cross entropy: dL/dz_i = s_i (softmax(z_i) - t_i); with one-hot t_i the label is the negative
   entry
