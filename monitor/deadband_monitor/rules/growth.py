@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 import numpy as np
 
@@ -47,21 +48,18 @@ class WeightDivergence(ModelRule):
         rows = layout.rows_of[[m.name for m in layout.models].index(model.name)]
         rows = rows[(layout.matrix & layout.learns)[rows]]
         growth = seen.layers[rows, _GROWTH]
-        if not np.isfinite(growth).any():
+        largest = float(np.fmax.reduce(growth, initial=np.float32(np.nan)))
+        if math.isnan(largest):
             return None
-        worst = int(np.nanargmax(growth))
-        largest, spread = float(growth[worst]), float(seen.layers[rows[worst], _SPREAD])
         history = self._grown.setdefault(model.name, History())
         history.add(seen.step, largest)
-        if seen.step < self.grace_steps:
-            return Judgement(active=False, clear=largest < self.GROWN)
-        large = largest > self.GROWN and not spread <= self.WIDE
+        if largest <= self.GROWN or seen.step < self.grace_steps:
+            return Judgement(active=False, clear=largest <= self.GROWN)
+        worst = rows[int(np.nanargmax(growth))]
+        spread = float(seen.layers[worst, _SPREAD])
+        large = not spread <= self.WIDE
         older, newer = history.halves(max(40, seen.step // 2))
-        rising = (
-            len(older) >= 3
-            and len(newer) >= 3
-            and float(np.median(newer)) > self.STILL * float(np.median(older))
-        )
+        rising = len(older) >= 3 and len(newer) >= 3 and median(newer) > self.STILL * median(older)
         fresh, best = past.loss.fresh, past.loss.best
         worse = not math.isfinite(fresh) or fresh > max(1.5 * best, best + 0.1 * past.loss.first)
         skill = past.skill(model.name)
@@ -71,7 +69,7 @@ class WeightDivergence(ModelRule):
             active=large and rising and not helps,
             clear=not large or helps,
             severity="critical" if broken else "warning",
-            message=f"the weights of {layout.layers[rows[worst]].name} have grown {largest:.3g}-fold "
+            message=f"the weights of {layout.layers[worst].name} have grown {largest:.3g}-fold "
             "and go on growing",
             evidence={"weight_growth": largest, "weight_spread": spread},
         )

@@ -1,0 +1,126 @@
+"""Learning by heart, too little room, stuck on the way: scenes made by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from rules_scene import Scene, SceneSample
+
+
+def evaluated(loss: Callable[[int], float], every: int = 20) -> Callable[[SceneSample], None]:
+    """An evaluation pass each `every` steps."""
+
+    def bend(sample: SceneSample) -> None:
+        if sample.step % every == 0:
+            sample.model(eval_loss=loss(sample.step))
+
+    return bend
+
+
+def healthy(step: int) -> float:
+    return 2.3 * math.exp(-step / 60) + 0.2
+
+
+def test_a_loss_that_rises_where_it_is_not_trained_is_overfitting() -> None:
+    scene = Scene().run(500, evaluated(lambda step: healthy(min(step, 120)) + step / 400))
+    flag = scene.standing["overfitting"]
+    assert flag.severity == "warning"
+    assert 60 <= flag.onset_step <= 160
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "overfitting"
+    assert f"step {flag.onset_step}" in cause.advice
+
+
+def test_answers_that_are_wrong_on_new_data_from_the_start_are_overfitting() -> None:
+    scene = Scene().run(300, evaluated(lambda step: 2.1))
+    assert scene.standing["overfitting"].severity == "warning"
+
+
+def test_four_evaluations_say_nothing() -> None:
+    assert not Scene().run(99, evaluated(lambda step: 2.1)).standing
+
+
+def test_one_wild_evaluation_says_nothing() -> None:
+    scene = Scene().run(1000, evaluated(lambda step: 30.0 if step == 600 else healthy(step)))
+    assert not scene.engine.flags
+
+
+def test_evaluations_of_a_dozen_rows_are_noisy_and_no_alarm() -> None:
+    random = np.random.default_rng(1)
+    scene = Scene().run(
+        800, evaluated(lambda step: healthy(step) * float(random.exponential() ** 2), every=10)
+    )
+    assert all(flag.severity == "info" for flag in scene.engine.flags)
+
+
+def test_a_slight_rise_at_the_end_is_a_note() -> None:
+    scene = Scene().run(1000, evaluated(lambda step: healthy(min(step, 400)) + step / 8000))
+    assert scene.engine.verdict() == "healthy"
+
+
+def test_new_data_that_lag_behind_but_catch_up_are_fine() -> None:
+    scene = Scene().run(260, evaluated(lambda step: 2.3 * math.exp(-step / 300) + 0.2))
+    assert all(flag.severity == "info" for flag in scene.engine.flags)
+
+
+def without_activations(scene: Scene, units: int = 32) -> Scene:
+    layers = tuple(
+        msgspec.structs.replace(layer, units=units if layer.name == "fc2" else 32)
+        for layer in scene.table.layers
+        if layer.kind == "Linear"
+    )
+    scene.table = msgspec.structs.replace(scene.table, layers=layers)
+    return scene
+
+
+def neighbours_know(sample: SceneSample) -> None:
+    sample.no_better_than_constant()
+    sample.model(neighbour_agreement=0.95)
+
+
+def test_a_linear_model_that_learns_nothing_of_a_plain_task_lacks_capacity() -> None:
+    scene = without_activations(Scene(("fc1", "fc2", "fc3"))).run(300, neighbours_know)
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "insufficient-capacity"
+    assert cause.confidence > 0.8
+    assert "ReLU" in cause.advice
+
+
+def test_a_linear_model_of_random_labels_is_less_sure_to_lack_capacity() -> None:
+    def random_labels(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(neighbour_agreement=0.0)
+
+    scene = without_activations(Scene(("fc1", "fc2", "fc3"))).run(300, random_labels)
+    found = [c.confidence for c in scene.engine.causes() if c.cause == "insufficient-capacity"]
+    assert not found or found[0] < 0.5
+
+
+def test_everything_through_one_unit_is_too_narrow() -> None:
+    scene = Scene()
+    layers = tuple(
+        msgspec.structs.replace(layer, units=1 if layer.name == "fc2" else layer.units)
+        for layer in scene.table.layers
+    )
+    scene.table = msgspec.structs.replace(scene.table, layers=layers)
+    cause = scene.run(300, neighbours_know).engine.causes()[0]
+    assert (cause.cause, cause.layer) == ("insufficient-capacity", "fc2")
+
+
+def test_a_network_with_room_is_not_said_to_lack_it() -> None:
+    assert "insufficient-capacity" not in Scene().run(300, neighbours_know).causes
+
+
+def test_stuck_on_the_way_with_nothing_else_found_is_a_guess() -> None:
+    def stuck(sample: SceneSample) -> None:
+        sample.loss = 1.6
+        sample.model(loss=1.6, skill=0.3, information=0.3, neighbour_agreement=0.95)
+
+    scene = Scene().run(900, stuck)
+    assert "loss-plateau" in scene.standing
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "local-minimum"
+    assert cause.confidence <= 0.5

@@ -1,0 +1,192 @@
+"""Losses that jump, weights that grow, rates that are too low and why: scenes made by hand."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import OptimizerGroup
+
+
+def optimised_by(scene: Scene, optimizer: str = "SGD", **settings: float) -> Scene:
+    betas = (0.9, 0.999) if optimizer.startswith("Adam") else (0.0, 0.0)
+    group = OptimizerGroup(optimizer=optimizer, lr=0.1, betas=betas, **settings)
+    scene.table = msgspec.structs.replace(scene.table, optimizers=(group,))
+    return scene
+
+
+def back_to_the_start(sample: SceneSample) -> None:
+    sample.loss = 2.2
+    sample.model(loss=2.2, skill=0.04)
+
+
+def test_a_loss_that_jumps_back_to_its_start_is_flagged_within_twenty_steps() -> None:
+    scene = Scene().run(600)
+    assert not scene.standing
+    scene.run(25, back_to_the_start)
+    flag = scene.standing["loss-divergence"]
+    assert flag.severity == "warning"
+    assert flag.raised_step <= 620
+    assert abs(flag.onset_step - 601) <= 2
+    scene.run(60, back_to_the_start)
+    assert scene.standing["loss-divergence"].severity == "critical"
+
+
+def test_a_loss_that_comes_back_within_ten_steps_is_a_note_at_most() -> None:
+    scene = Scene().run(500)
+    scene.run(10, back_to_the_start).run(200)
+    assert all(flag.severity == "info" for flag in scene.engine.flags)
+    assert scene.engine.verdict() == "healthy"
+
+
+def test_a_solved_loss_may_rise_tenfold() -> None:
+    def solved(sample: SceneSample) -> None:
+        sample.loss = 1e-3
+        sample.model(loss=1e-3, skill=0.999)
+
+    def less_solved(sample: SceneSample) -> None:
+        sample.loss = 2e-2
+        sample.model(loss=2e-2, skill=0.99)
+
+    scene = Scene().run(400, solved).run(100, less_solved)
+    assert all(flag.severity == "info" for flag in scene.engine.flags)
+
+
+def test_batches_of_one_are_no_divergence() -> None:
+    random = np.random.default_rng(0)
+
+    def single(sample: SceneSample) -> None:
+        sample.loss = float(sample.loss * random.exponential() ** 3 / 6)
+        sample.model(loss=sample.loss)
+
+    scene = Scene().run(800, single)
+    assert all(flag.severity == "info" for flag in scene.engine.flags)
+
+
+def test_a_likelihood_loss_below_zero_is_flagged_and_ruinous_below_minus_one() -> None:
+    def below(level: float, sample: SceneSample) -> None:
+        sample.loss = level
+        sample.model(loss=level, skill=float("nan"))
+
+    scene = Scene().run(20, lambda sample: below(-0.3, sample))
+    assert scene.standing["loss-divergence"].severity == "warning"
+    assert scene.standing["loss-divergence"].onset_step == 1
+    scene.run(20, lambda sample: below(-40.0, sample))
+    assert scene.standing["loss-divergence"].severity == "critical"
+
+
+def test_other_losses_may_be_negative() -> None:
+    scene = Scene()
+    models = tuple(msgspec.structs.replace(m, loss="sub") for m in scene.table.models)
+    scene.table = msgspec.structs.replace(scene.table, models=models)
+
+    def negative(sample: SceneSample) -> None:
+        sample.loss = -40.0
+        sample.model(loss=-40, skill=float("nan"), loss_constant=float("nan"))
+
+    assert "loss-divergence" not in scene.run(100, negative).standing
+
+
+def grown(sample: SceneSample, factor: float) -> None:
+    for name in ("fc1", "fc2", "fc3"):
+        sample.layer(name, weight_growth=factor, weight_spread=factor, weight_drift=factor)
+
+
+def test_weights_that_grow_for_ever_while_nothing_is_learnt_are_flagged() -> None:
+    def growing(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        grown(sample, 1 + sample.step / 2)
+
+    flag = Scene().run(200, growing).standing["weight-divergence"]
+    assert flag.severity in {"warning", "critical"}
+    assert flag.raised_step < 120
+
+
+def test_weights_that_grow_with_the_skill_are_fine() -> None:
+    scene = Scene().run(300, lambda sample: grown(sample, 1 + sample.step / 2))
+    assert "weight-divergence" not in scene.standing
+
+
+def test_weights_that_were_blown_up_once_do_not_diverge() -> None:
+    def blown(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        grown(sample, 80.0)
+
+    assert "weight-divergence" not in Scene().run(300, blown).standing
+
+
+def crawling(sample: SceneSample) -> None:
+    sample.no_better_than_constant()
+    sample.model(update_ratio=1e-6)
+    for name in ("fc1", "fc2", "fc3"):
+        sample.layer(name, update_ratio=1e-6, weight_growth=1)
+
+
+def advice_for(scene: Scene) -> str:
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "learning-rate-too-low"
+    return cause.advice
+
+
+def test_a_rate_that_is_too_low_comes_with_a_rate_that_is_not() -> None:
+    assert "lr 0.1 -> about 1000" in advice_for(Scene().run(200, crawling))
+
+
+def test_an_epsilon_that_swamps_the_gradients_is_told_from_a_low_rate() -> None:
+    scene = optimised_by(Scene(), "Adam", eps=10.0)
+    assert "eps 10 -> 1e-8" in advice_for(scene.run(200, crawling))
+
+
+def test_a_gradient_that_is_clipped_to_nothing_is_told_from_a_low_rate() -> None:
+    def clipped(sample: SceneSample) -> None:
+        crawling(sample)
+        sample.model(grad_norm=1e-4)
+
+    assert "max_norm 0.0001" in advice_for(optimised_by(Scene()).run(200, clipped))
+
+
+def test_a_warm_up_without_end_is_told_from_a_low_rate() -> None:
+    def warming(sample: SceneSample) -> None:
+        crawling(sample)
+        sample.model(lr=1e-6 * sample.step)
+
+    scene = Scene().run(299, warming)
+    assert not scene.standing
+    assert "end the warm-up" in advice_for(scene.run(100, warming))
+
+
+def test_a_schedule_that_ran_out_is_named_with_the_step() -> None:
+    def ran_out(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        rate = 0.1 * 0.8**sample.step
+        sample.model(lr=rate)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=0.1 * rate)
+
+    cause = Scene().run(200, ran_out).engine.causes()[0]
+    assert cause.cause == "learning-rate-too-low"
+    assert 20 <= cause.onset_step <= 22
+    assert "schedule" in cause.advice
+
+
+def test_a_signal_that_doubles_from_layer_to_layer_is_named_before_the_rate() -> None:
+    names = [f"fc{i}" for i in range(12)]
+    scene = Scene(names)
+
+    def doubling(sample: SceneSample) -> None:
+        sample.loss = 1e4
+        sample.model(loss=1e4, skill=-4e3, information=1e-4, grad_norm=1e6)
+        for place, name in enumerate(names):
+            sample.layer(
+                name,
+                out_rms=2.0**place,
+                out_grad_rms=10 * 2.0 ** (12 - place),
+                weight_spread=3.6,
+                update_ratio=3 if sample.step < 10 else 0.01,
+            )
+
+    scene.run(60, doubling)
+    assert scene.standing["exploding-gradient"].severity in {"warning", "critical"}
+    assert scene.causes[0] == "depth-exploding"
+    assert "1.0" in scene.engine.causes()[0].advice

@@ -1,0 +1,77 @@
+"""Regularisation that is stronger than the data: scenes made by hand."""
+
+from __future__ import annotations
+
+import msgspec
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import OptimizerGroup
+
+MATRICES = ("fc1", "fc2", "fc3")
+
+
+def decayed(scene: Scene, optimizer: str, lr: float, decay: float) -> Scene:
+    group = OptimizerGroup(optimizer=optimizer, lr=lr, weight_decay=decay)
+    scene.table = msgspec.structs.replace(scene.table, optimizers=(group,))
+    return scene
+
+
+def shrinking(sample: SceneSample) -> None:
+    sample.no_better_than_constant()
+    for name in MATRICES:
+        sample.layer(name, weight_growth=0.9**sample.step, pull_to_zero=0.95)
+
+
+def test_decay_that_rules_the_run_is_named_with_the_half_life_of_a_weight() -> None:
+    scene = decayed(Scene(), "SGD", 0.1, 1.0).run(60, shrinking)
+    assert "weight-collapse" in scene.standing
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "over-regularisation"
+    assert "weight_decay 1 -> 0.1 or less: half-life of a weight is 6.9 steps" in cause.advice
+
+
+def test_a_penalty_in_the_loss_is_told_from_weight_decay() -> None:
+    cause = decayed(Scene(), "SGD", 0.1, 0.0).run(60, shrinking).engine.causes()[0]
+    assert cause.cause == "over-regularisation"
+    assert "L1/L2 penalty" in cause.advice
+
+
+def test_steps_that_only_shrink_are_named_before_half_the_weights_are_gone() -> None:
+    def pulled(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        for name in MATRICES:
+            sample.layer(name, weight_growth=0.7, pull_to_zero=0.8)
+
+    scene = Scene().run(200, pulled)
+    assert "weight-collapse" not in scene.standing
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "over-regularisation"
+    assert any("towards zero" in line for line in cause.evidence)
+
+
+def test_dropout_that_leaves_nothing_is_named_with_its_figure() -> None:
+    scene = Scene()
+    models = tuple(msgspec.structs.replace(m, dropout=0.95) for m in scene.table.models)
+    scene.table = msgspec.structs.replace(scene.table, models=models)
+    scene.run(200, lambda sample: sample.no_better_than_constant())
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "over-regularisation"
+    assert "dropout 0.95 -> 0.5 or less" in cause.advice
+
+
+def test_usual_dropout_and_decay_are_not_blamed() -> None:
+    scene = decayed(Scene(), "AdamW", 1e-3, 0.1)
+    models = tuple(msgspec.structs.replace(m, dropout=0.5) for m in scene.table.models)
+    scene.table = msgspec.structs.replace(scene.table, models=models)
+    scene.run(200, lambda sample: sample.no_better_than_constant())
+    assert "over-regularisation" not in scene.causes
+
+
+def test_answers_that_say_less_and_less_are_not_learning() -> None:
+    # Behind dropout of 0.9 the loss falls from 2.9 to that of a constant answer, and no further.
+    def unlearning(sample: SceneSample) -> None:
+        sample.loss = 2.32 + 0.6 * 0.99**sample.step
+        skill = 1 - sample.loss / 2.3
+        sample.model(loss=sample.loss, skill=skill, information=0.2 * 0.99**sample.step)
+
+    assert "constant-predictor" in Scene().run(400, unlearning).standing
