@@ -77,7 +77,7 @@ class LayerRule(ABC):
         entering = view.known & ~view.clear & (self._out_since < 0)
         self._out_since[entering] = seen.step
         self._out_since[view.known & view.clear] = -1
-        telling = view.active | ((self._echo > 0) & view.known)
+        telling = (view.active | ((self._echo > 0) & view.known)) & layout.judged
         for row in np.flatnonzero(telling).tolist():
             model, layer = layout.keys[row]
             if view.active[row]:

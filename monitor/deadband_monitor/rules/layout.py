@@ -45,15 +45,27 @@ class Layout:
                 self.head[rows[rows >= start]] = True
         self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)
         self.units = np.array([layer.units for layer in layers], np.int64)
-        self.model_learns = [model.trainable > 0 for model in table.models]
+        self.model_learns = [
+            model.trainable > 0 and (len(table.models) == 1 or self._held(rows))
+            for model, rows in zip(table.models, self.rows_of, strict=True)
+        ]
+        """A frozen teacher, or an averaged one that no optimiser holds, is not judged."""
+        self.judged: Mask = np.zeros(len(layers), bool)
+        for rows, learns in zip(self.rows_of, self.model_learns, strict=True):
+            self.judged[rows] = learns
         self.takes_ids = [
             bool(len(rows)) and bool(self.embedding[rows[0]]) for rows in self.rows_of
         ]
 
     @property
     def several_models(self) -> bool:
-        """More than one model, so a loss is nobody's in particular."""
-        return len(self.models) > 1
+        """More than one model learns, so a loss is nobody's in particular."""
+        return sum(self.model_learns) > 1
+
+    def _held(self, rows: NDArray[np.int64]) -> bool:
+        """Whether an optimiser holds anything of a model."""
+        own = [row for row in rows.tolist() if self.layers[row].parameters]
+        return not own or bool(self.learns[own].any())
 
     def carry(self, old: Layout) -> NDArray[np.int64]:
         """For each row the row it had in `old`; -1 for a new one."""

@@ -137,7 +137,7 @@ class ConstantPredictor(ModelRule):
         information, sigma = model.value("information"), model.value("sigma_share")
         skill = past.skill(model.name)
         if math.isnan(information) and math.isnan(sigma) and math.isnan(skill):
-            return None
+            return self._coupled(seen, past, model)
         says_nothing = information < 0.01 or sigma < 0.1
         # What hardly varies cannot explain anything: skill above zero is then noise of the loss.
         flat = information < 1e-4 or sigma < 0.01
@@ -162,7 +162,7 @@ class ConstantPredictor(ModelRule):
         stalled = self._stalled[model.name] > 10 - self.samples_to_open
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
-        if past.layout.several_models:
+        if past.layout.several_models and not _ruined(past, model):
             severity = "info"  # a discriminator at its equilibrium knows nothing either
         elif since and (
             since[0] == "critical"
@@ -195,6 +195,17 @@ class ConstantPredictor(ModelRule):
             evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
         )
 
+    def _coupled(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """A hand-written loss that compares all with all tells no targets, but stands still."""
+        assert past.layout is not None
+        if model.objective.clash is not Clash.COUPLED or seen.step < self.grace_steps:
+            return None
+        # Targets that are all the same are learnt, and the loss is gone.
+        stands = past.loss.falling is False and past.loss.fresh > 0.1 * past.loss.first
+        if past.layout.several_models or not stands:
+            return None
+        return _blind(seen, model)
+
     def _majority(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
         """Since when only the most frequent class is named."""
         assert past.layout is not None
@@ -225,6 +236,22 @@ def _blind(seen: Observation, model: ModelPast) -> Judgement:
         evidence={name: value for name, value in shown.items() if math.isfinite(value)},
         onset_step=model.objective.since,
     )
+
+
+RUIN = (
+    "update-too-large",
+    "dead-units",
+    "saturation",
+    "vanishing-gradient",
+    "weight-collapse",
+    "weight-divergence",
+    "duplicate-units",
+)
+
+
+def _ruined(past: Past, model: ModelPast) -> bool:
+    """Whether one of several models is broken by itself, whichever loss is its own."""
+    return any(past.stands(kind, model.name) for kind in RUIN)
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:

@@ -291,7 +291,8 @@ class Past:
         assert self.layout is not None
         if self.layout.several_models or self.loss_was_high or not len(seen.models):
             return
-        constant = float(seen.models[0, MODEL_COLUMN["loss_constant"]])
+        learner = self.layout.model_learns.index(True) if any(self.layout.model_learns) else 0
+        constant = float(seen.models[learner, MODEL_COLUMN["loss_constant"]])
         level = float(np.fmax(constant, self.loss.first))
         self.loss_was_high = level > 0 and self.loss.above(1.5 * level, 5, 8)
 
