@@ -532,6 +532,12 @@ MODEL_METRICS: tuple[Metric, ...] = (
         doc="share of the last 20 sampled steps whose update a GradScaler left out",
         high=0.2, worst="high",
     ),
+    Metric(
+        name="squashed",
+        title="squashed twice",
+        doc="1 where the gradient is that of logits squashed again before the loss, 0 where not",
+        high=0.0, worst="high",
+    ),
 )
 
 # fmt: on

@@ -20,8 +20,9 @@ CLASS_LOSSES = frozenset({"cross_entropy", "nll"})
 
 SUMS = 5e-3
 """Rows of a softmax sum to 1 within 1e-6 in float32 and within 4e-3 in bfloat16."""
-SAME = 2e-3
-"""Relative difference between the rms of two slices of one tensor that were cut differently."""
+SAME = 0.3
+"""Difference in the logarithm of the rms of two slices of one tensor, of half the rows and of all:
+a tanh that is scaled afterwards (soft caps at 30 or 50) differs by 3 and more."""
 COUPLED = 0.9999
 """A loss that compares all with all has a gradient that is exactly proportional to the output less
 a constant; with targets of its own, each row bends it."""
@@ -94,6 +95,8 @@ class Reading:
     rows: float
     """Largest |row sum - 1|."""
     columns: float
+    squashed: bool
+    """The gradient is that of logits which were squashed on their way to the loss."""
     negative: bool
     """Some loss was below zero."""
     target_low: float
@@ -101,6 +104,8 @@ class Reading:
     target_mean: float
     target_sd: float
     out_sd: float
+    value: float
+    """Of the loss."""
     coupling: float
     prediction: tuple[int, ...]
     target: tuple[int, ...]
@@ -121,19 +126,26 @@ class Objective:
         self.since = 0
         self.samples = 0
         self.classes = 0
+        self.behind = False
+        """It was done between the model and the loss, not in the model."""
         self.always_positive = 0
         """Samples, from the first on, in which the output never fell below zero."""
         self._candidate: Clash | None = None
         self._negative = False
+        self._squashed = False
+        """As far as was told last: a gradient does not tell at every sample."""
 
     def absorb(self, step: int, now: Floats, layers: Floats, layout: Layout, index: int) -> None:
         """Fold one sample in; `now` is the model's row of it."""
         loss = float(now[_LOSS])
         self._negative = self._negative or loss < 0
-        read = _read(now, layers, layout, index, negative=self._negative)
-        if read is None:
-            return
+        told = float(now[_M["squashed"]])
+        self._squashed = told == 1.0 if math.isfinite(told) else self._squashed
+        read = _read(now, layers, layout, index, negative=self._negative, squashed=self._squashed)
+        if read is None or math.isnan(read.low):
+            return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
+        self.behind = read.squashed and not read.unit_range
         if self.always_positive >= 0 and math.isfinite(read.low):
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = _clash(read, self.always_positive)
@@ -182,19 +194,20 @@ _M = {
         "target_mean",
         "target_sd",
         "coupling",
+        "squashed",
     )
 }
 
 
 def _read(
-    now: Floats, layers: Floats, layout: Layout, index: int, *, negative: bool
+    now: Floats, layers: Floats, layout: Layout, index: int, *, negative: bool, squashed: bool
 ) -> Reading | None:
     model, rows = layout.models[index], layout.rows_of[index]
     if not model.loss or not len(rows):
         return None
     last = int(rows[-1])
     rms, whole = float(layers[last, _OUT_RMS]), float(now[_M["out_rms"]])
-    ends = abs(rms - whole) <= SAME * whole
+    ends = rms == whole or (rms > 0 and whole > 0 and abs(math.log(rms / whole)) <= SAME)
     units = layout.layers[last].units
     if len(model.loss_input) >= 2:
         units = model.loss_input[1 if model.loss in CLASS_LOSSES else -1]
@@ -208,12 +221,14 @@ def _read(
         high=value["out_max"],
         rows=value["row_sum_error"],
         columns=value["column_sum_error"],
+        squashed=squashed,
         negative=negative,
         target_low=value["target_min"],
         target_high=value["target_max"],
         target_mean=value["target_mean"],
         target_sd=value["target_sd"],
         out_sd=value["out_sd"],
+        value=float(now[_LOSS]),
         coupling=value["coupling"],
         prediction=model.loss_input,
         target=model.loss_target,
@@ -246,7 +261,7 @@ def _classes_clash(read: Reading) -> Clash | None:
         return Clash.NLL_LOGITS if read.negative and read.high > SUMS else None
     if not read.labelled:
         return None
-    if simplex:
+    if simplex or read.squashed:
         return Clash.SOFTMAX_CE
     if read.last in {"sigmoid", "hardsigmoid"} and read.unit_range:
         return Clash.SIGMOID_CE
@@ -259,7 +274,7 @@ def _binary_clash(read: Reading) -> Clash | None:
     if read.loss == "bce":
         return None
     squashed = read.last in {"sigmoid", "hardsigmoid", "softmax"}
-    if read.unit_range and squashed:
+    if (read.unit_range and squashed) or read.squashed:
         return Clash.SIGMOID_LOGITS
     if read.last == "tanh":
         return Clash.TANH_LOGITS
@@ -269,8 +284,9 @@ def _binary_clash(read: Reading) -> Clash | None:
 def _values_clash(read: Reading, always_positive: int) -> Clash | None:
     if crosses(read.prediction, read.target):
         return Clash.BROADCAST
-    # Before anything is learnt an output may dwarf the targets, and then it rules the gradient too.
-    if read.loss == "mse" and read.coupling >= COUPLED and read.out_sd <= read.target_sd:
+    # Before anything is learnt an output may dwarf the targets, and then it rules the gradient too;
+    # it does not where it makes up less than half of the squared error.
+    if read.loss == "mse" and read.coupling >= COUPLED and 2 * read.out_sd**2 < read.value:
         return Clash.COUPLED
     below, above = read.target_low, read.target_high
     mean, sd = read.target_mean, read.target_sd

@@ -22,6 +22,7 @@ from deadband_monitor.statistics.outputs import CLASSIFYING
 from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
+from deadband_monitor.statistics.squash import squashed
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, RawFrame, Reals
 
@@ -170,6 +171,9 @@ class ModelOutputs:
                 self._reader.put_one(table, metric, frame, getattr(standing, metric))
             if known and (coupled or (target is not None and not self._loss)):
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
+            if known and self._loss in ("cross_entropy", "bce_logits"):
+                twice = squashed(rows[frame], gradient, target)
+                self._reader.put_one(table, "squashed", frame, twice)
             if given is not None and given.usable[frame] and standing.found is not None:
                 agreement = self._memory.neighbours.observe(
                     given.rows[frame], given.keys[frame], standing.found

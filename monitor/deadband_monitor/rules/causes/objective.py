@@ -139,7 +139,9 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
     if clash is Clash.ONE_LOGIT:
         return ["cross_entropy over one class is 0 whatever the logit, and so is its gradient"]
     lines = [f"output in {low:.3g}..{high:.3g}"]
-    if clash in {Clash.SOFTMAX_CE, Clash.NLL_PROBABILITIES}:
+    if model.objective.behind:
+        lines[0] += ", and the loss gradient is that of logits squashed once more"
+    elif clash in {Clash.SOFTMAX_CE, Clash.NLL_PROBABILITIES}:
         lines[0] += f", rows sum to 1 within {model.value('row_sum_error'):.1g}"
     if clash is Clash.WRONG_AXIS:
         lines[0] += f", rows miss 1 by {model.value('row_sum_error'):.2g}"
@@ -159,35 +161,36 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
 
 def _advice(case: Case, clash: Clash) -> str:
     last = _last_layer(case)
-    at = f" ({last})" if last else ""
+    at = f" at the end of the model ({last})" if last else " at the end of the model"
+    if case.model.objective.behind:
+        at = " between the model and the loss"
     if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE, Clash.TANH_CE}:
         what = clash.value.split(" ", 1)[0]
         return (
-            f"remove the {what} at the end of the model{at}: cross_entropy takes raw logits and "
-            "applies log_softmax itself"
+            f"remove the {what}{at}: cross_entropy takes raw logits and applies log_softmax itself"
         )
     if clash in {Clash.SIGMOID_LOGITS, Clash.TANH_LOGITS, Clash.RELU_LOGITS}:
         what = clash.value.split(" ", 1)[0]
         other = ", or keep it and use nn.BCELoss" if clash is Clash.SIGMOID_LOGITS else ""
-        return f"remove the {what} at the end of the model{at}: this loss takes raw logits{other}"
+        return f"remove the {what}{at}: this loss takes raw logits{other}"
     if clash is Clash.BROADCAST:
         return _same_shape(case)
     if clash in BOUNDED:
         what = clash.value.split(" ", 1)[0]
         low, high = case.model.value("target_min"), case.model.value("target_max")
         return (
-            f"remove the {what} at the end of the model{at}, so that it can reach targets of "
+            f"remove the {what}{at}, so that it can reach targets of "
             f"{rounded_signed(low)}..{rounded_signed(high)}, or scale the targets into its range"
         )
     return {
         Clash.COUPLED: "print(prediction.shape, target.shape) before the loss: one of them lacks "
         "an axis; target.view_as(prediction) mends it",
-        Clash.ONE_LOGIT: "one logit: F.binary_cross_entropy_with_logits(out.squeeze(1), y.float()), "
+        Clash.ONE_LOGIT: "one logit: F.binary_cross_entropy_with_logits(o.squeeze(1), y.float()), "
         "or two output units with cross_entropy",
         Clash.ONE_SOFTMAX: f"remove the softmax over one unit{at}, which is always 1: use "
         "binary_cross_entropy_with_logits on the logit, or two units with cross_entropy",
         Clash.NLL_LOGITS: "put log_softmax(logits, dim=1) before nll_loss, or use cross_entropy",
-        Clash.NLL_PROBABILITIES: f"replace the softmax at the end{at} by log_softmax(dim=1), or "
+        Clash.NLL_PROBABILITIES: f"replace the softmax{at} by log_softmax(dim=1), or "
         "remove it and use cross_entropy",
         Clash.WRONG_AXIS: f"softmax over the classes, dim=-1{at}, not over the batch; with "
         "cross_entropy leave it out altogether",

@@ -1,0 +1,56 @@
+"""Whether logits were squashed once more on their way from the model to a loss that squashes.
+
+A softmax inside the model shows in its output. One that is applied behind it, `cross_entropy(
+softmax(model(x)), y)`, leaves the output as it is and bends the gradient: with s = softmax(z) the
+loss is that of s, and dL/dz = J_s (softmax(s) - t), where it should be softmax(z) - t. For yes/no
+likewise, dL/dz = s (1 - s) (sigmoid(s) - y).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deadband_monitor.statistics.given import Found
+from deadband_monitor.statistics.labels import Labels, YesNo
+from deadband_monitor.statistics.outputs import sigmoid, softmax
+from deadband_monitor.statistics.values import Doubles, Reals
+
+_FITS = 1e-3
+"""1 - cosine below which a gradient is what a formula gives; bfloat16 leaves 1e-4."""
+_APART = 3e-3
+"""1 - cosine of the plain formula from which the two can be told apart: before anything is learnt
+they point the same way."""
+
+
+def squashed(output: Reals, gradient: Reals, found: Found | None) -> float:
+    """1.0 where the gradient is that of logits squashed twice, 0.0 where not; NaN: cannot tell.
+
+    output, gradient: (r rows, c columns), finite; found: the labels of these rows.
+    """
+    if isinstance(found, Labels):
+        if found.targets is not None or output.shape[1] < 2:
+            return np.nan
+        z, g = (each[found.rows].astype(np.float64) for each in (output, gradient))
+        once = softmax(z.astype(np.float32)).astype(np.float64)
+        plain = once.copy()
+        plain[np.arange(len(z)), found.classes] -= 1.0
+        inner = softmax(once.astype(np.float32)).astype(np.float64)
+        inner[np.arange(len(z)), found.classes] -= 1.0
+        twice = once * (inner - (once * inner).sum(axis=1, keepdims=True))
+    elif isinstance(found, YesNo):
+        z, g = output.astype(np.float64), gradient.astype(np.float64)
+        once = sigmoid(z)
+        plain = once - found.values
+        twice = once * (1.0 - once) * (sigmoid(once) - found.values)
+    else:
+        return np.nan
+    off, fit = _distance(g, plain), _distance(g, twice)
+    if off < _FITS:
+        return 0.0 if fit > _APART else np.nan
+    return float(fit < _FITS) if off > _APART else np.nan
+
+
+def _distance(a: Doubles, b: Doubles) -> float:
+    """1 - cosine of two arrays as one vector each; NaN where one is zero."""
+    sizes = float(np.sqrt((a * a).sum())) * float(np.sqrt((b * b).sum()))
+    return 1.0 - float((a * b).sum()) / sizes if sizes > 0 else np.nan
