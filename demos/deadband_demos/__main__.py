@@ -17,7 +17,7 @@ def main() -> None:
         print(json.dumps([asdict(demo) | {"script": str(demo.script)} for demo in CATALOG]))
         return
     for demo in CATALOG:
-        print(f"{demo.name:20}  {demo.summary}")
+        print(f"{demo.name:24}  {demo.summary}")
 
 
 if __name__ == "__main__":

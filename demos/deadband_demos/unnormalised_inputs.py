@@ -37,7 +37,7 @@ def main() -> None:
     pixels, labels = load_pixels()
     clock = FIRST_SCAN_S + SCAN_EVERY_S * torch.arange(len(pixels))
     rows = torch.cat([pixels, clock[:, None]], dim=1)
-    digits = split(standardise(rows) if options.healthy else rows, labels)
+    digits = split(standardise(rows) if options.healthy else rows, labels)  # the fault: raw rows
 
     model = nn.Sequential(
         OrderedDict(

@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from difflib import get_close_matches
 from importlib.util import find_spec
+from itertools import groupby
 
 import msgspec
 
@@ -44,7 +45,7 @@ def _prepare(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     demos = catalogue()
     if arguments.list:
-        return _list(demos)
+        return _list(demos, twins=arguments.healthy)
     demo = _named(arguments.name, demos)
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -82,12 +83,18 @@ def catalogue() -> list[DemoEntry]:
     return msgspec.json.decode(asked.stdout, type=list[DemoEntry])
 
 
-def _list(demos: list[DemoEntry]) -> int:
+def _list(demos: list[DemoEntry], *, twins: bool) -> int:
+    """A line each under the cause that it shows; what the twins do differently if asked."""
     width = max(len(demo.name) for demo in demos)
-    for demo in demos:
-        say(f"{demo.name:{width}}  {demo.summary}")
-        if demo.remedy:
-            say(f"{'':{width}}  --healthy: {demo.remedy}")
+    for cause, group in groupby(demos, key=lambda demo: demo.cause):
+        say(f"{cause or 'nothing wrong'}")
+        for demo in group:
+            line = demo.remedy if twins and demo.remedy else demo.summary
+            say(f"  {demo.name:{width}}  {line}")
+    say()
+    say("deadband demo NAME shows one live; with --healthy its twin, which has the remedy.")
+    if not twins:
+        say("What each twin does differently: deadband demo --list --healthy")
     return 0
 
 
