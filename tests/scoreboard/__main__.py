@@ -38,6 +38,8 @@ def chosen(options: argparse.Namespace) -> dict[str, Scenario]:
     for scenario in runs.everything(options.pairs):
         if options.word not in f"{scenario.name} {' '.join(scenario.causes)}":
             continue
+        if options.only and scenario.fails != (options.only == "failing"):
+            continue
         if options.half != "both" and scenario.held_out != (options.half == "held"):
             continue
         found[scenario.name] = scenario
@@ -82,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scoreboard", description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="part of a name, or a cause")
     parser.add_argument("--half", choices=("tune", "held", "both"), default="tune")
+    parser.add_argument("--only", choices=("failing", "healthy"), help="of the two")
     parser.add_argument("--all-lines", action="store_true", help="a line for every run")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--no-remedies", dest="remedies", action="store_false")

@@ -301,7 +301,7 @@ def textbook(width: int, seed: int) -> Training:
     return fit(net, data, opt="adam", lr=0.05, batch=64, score=class_score(net, *data))
 
 
-for _seed in (1, 4, 6):
+for _seed in (4, 6, 9):
     RUNS.broken(
         f"xor with two units seed {_seed}",
         (MINIMUM, CAPACITY),

@@ -164,7 +164,7 @@ RUNS.broken(
 RUNS.broken(
     "constant init blobs",
     CONSTANT,
-    lambda i: fit(mlp(30, 4, init=i, activation="tanh"), "blobs", opt="adam", lr=3e-3),
+    lambda i: fit(mlp(30, 4, depth=3, init=i, activation="tanh"), "blobs", lr=0.1),
     "const0.1",
     "",
 )
