@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any
 
@@ -62,6 +63,14 @@ def kept(value: Any) -> Any:
         return value  # a number, or None
     except RuntimeError:
         return value.detach()  # not one element: it becomes NaN later, not an error here
+
+
+def is_given(value: Any) -> bool:
+    """Whether a step gave a loss: a number, or a tensor or array of one element."""
+    if isinstance(value, int | float):
+        return True
+    shape = getattr(value, "shape", None)
+    return shape is not None and math.prod(shape) == 1
 
 
 def figure(value: Any) -> float:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deadband import wire
 from deadband.arena import MOST_PAYLOAD_BYTES, Arena, shared_folder
 from deadband.cells import Cell
-from deadband.ledger import Ledger, figure
+from deadband.ledger import Ledger, figure, is_given
 from deadband.regions import Layout, Limits
 from deadband.sender import Link
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
@@ -150,6 +150,7 @@ class Recorder:
             present=present,
             loss_first_step=first,
             loss_count=len(losses),
+            loss_given=bytes([is_given(loss) for loss in losses]),
             skipped=skipped,
             cost_s=cost_s,
         )

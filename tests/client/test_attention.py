@@ -138,7 +138,8 @@ def test_softmaxes_over_experts_classes_and_pixels_are_no_attention(frames_of: F
         def forward(self, x: Tensor) -> Tensor:
             choice = F.softmax(self.gate(x), dim=-1)  # (samples, positions, experts)
             pixels = F.softmax(self.mix(x)[:, None], dim=1)
-            return self.mix(x) * choice.sum(-1, keepdim=True) + pixels[:, 0]
+            mixed: Tensor = self.mix(x) * choice.sum(-1, keepdim=True) + pixels[:, 0]
+            return mixed
 
     frames = frames_of(trained(Net()))
     assert not [slot for slot in frames.plan.slots if slot.what is What.ATTENTION]

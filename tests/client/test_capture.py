@@ -582,3 +582,11 @@ def test_parts_called_without_their_root_are_seen(frames_of: FramesOf) -> None:
     frames = frames_of(watch)
     assert frames.layers == ["encoder", "decoder"]
     assert all(frames.of(What.ACTIVATION, name) is not None for name in ("encoder", "decoder"))
+
+
+def test_a_loss_that_is_missing_differs_from_one_that_is_nan(frames_of: FramesOf) -> None:
+    watch = deadband.watch(None, every=4)
+    for loss in (np.float32(1.0), float("nan"), None, torch.ones(2), torch.tensor(2.0)):
+        watch.step(loss=loss)
+    frames = frames_of(watch)
+    assert b"".join(header.loss_given for header in frames.headers) == bytes([1, 1, 0, 0, 1])

@@ -51,13 +51,19 @@ if how == "function":
     def forward(x):
         return model(x)
     forward = torch.compile(forward, backend=backend, fullgraph=True)
+def compute(x, y):
+    return F.cross_entropy(forward(x), y)
+
+
+if how == "loss":
+    compute = torch.compile(compute, backend=backend, fullgraph=True)
 if watched == "watched":
     import deadband
     watch = deadband.watch(model, optimizer, every=2)
 
 for step in range(6):
     x = torch.randn(5, 4)
-    loss = F.cross_entropy(forward(x), torch.randint(0, 2, (5,)))
+    loss = compute(x, torch.randint(0, 2, (5,)))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -95,7 +101,7 @@ def run(folder: Path, *arguments: str, launched: bool = False) -> tuple[str, int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["wrapper", "module", "part", "function"])
+@pytest.mark.parametrize("how", ["wrapper", "module", "part", "function", "loss"])
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_compiled_model_trains_as_without_deadband(
     how: str, backend: str, tmp_path: Path
@@ -105,7 +111,7 @@ def test_a_compiled_model_trains_as_without_deadband(
     late = run(tmp_path, how, backend, "late")
     # A compiled function around a model that is watched already: dynamo guards on the model's hook
     # table, and the one entry that waits there between steps costs one more graph, once.
-    more = 1 if how == "function" else 0
+    more = 1 if how in ("function", "loss") else 0
     assert (late[0], late[2]) == (bare[0], bare[2])
     assert bare[1] <= late[1] <= bare[1] + more
 
@@ -113,6 +119,11 @@ def test_a_compiled_model_trains_as_without_deadband(
 def test_a_zero_code_run_of_a_compiled_module_breaks_no_graph(tmp_path: Path) -> None:
     bare = run(tmp_path, "module", "eager", "bare")
     assert run(tmp_path, "module", "eager", "bare", launched=True) == bare
+
+
+def test_a_compiled_loss_is_one_graph_though_its_function_is_listened_to(tmp_path: Path) -> None:
+    bare = run(tmp_path, "loss", "eager", "bare")
+    assert run(tmp_path, "loss", "eager", "bare", launched=True) == bare
 
 
 @pytest.mark.slow

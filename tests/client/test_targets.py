@@ -257,7 +257,7 @@ def test_a_closure_is_called_many_times_and_the_first_counts(frames_of: FramesOf
     firsts = []
     for _ in range(3):
         firsts.append(len(used))
-        loss = optimizer.step(closure)  # type: ignore[arg-type]
+        loss = optimizer.step(closure)
         watch.step(loss=loss)
     frames = frames_of(watch)
     for frame, first in enumerate(firsts):
@@ -372,7 +372,8 @@ def test_an_evaluation_after_the_last_step_is_in_the_last_frame(frames_of: Frame
     frames = frames_of(watch)
     assert frames.steps == [1, 6, 6]
     [(step, loss)] = frames.headers[-1].scalars["eval_loss"]
-    assert (step, loss) == (6, pytest.approx(value.item()))
+    assert step == 6
+    assert loss == pytest.approx(value.item())
 
 
 # --- The functions themselves -------------------------------------------------------------------
