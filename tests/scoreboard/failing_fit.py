@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,27 +131,27 @@ def xor(count: int = 512) -> tuple[Tensor, Tensor]:
 RUNS.broken(
     "linear on circles",
     CAPACITY,
-    lambda net: fit(net(), "circles", opt="momentum", lr=0.1),
-    lambda: nn.Linear(2, 2),
-    lambda: mlp(2, 2),
+    lambda plain: fit(nn.Linear(2, 2) if plain else mlp(2, 2), "circles", opt="momentum", lr=0.1),
+    True,
+    False,
     steps=500,
     sudden=False,
 )
 RUNS.broken(
     "linear on xor",
     CAPACITY,
-    lambda net: fit(net(), xor(), opt="adam", lr=1e-2),
-    lambda: nn.Linear(2, 2),
-    lambda: mlp(2, 2),
+    lambda plain: fit(nn.Linear(2, 2) if plain else mlp(2, 2), xor(), opt="adam", lr=1e-2),
+    True,
+    False,
     steps=500,
     sudden=False,
 )
 RUNS.broken(
     "linear on a product",
     CAPACITY,
-    lambda net: fit(net(), product(), opt="adam", lr=3e-3),
-    lambda: nn.Linear(6, 1),
-    lambda: mlp(6, 1),
+    lambda plain: fit(nn.Linear(6, 1) if plain else mlp(6, 1), product(), opt="adam", lr=3e-3),
+    True,
+    False,
     steps=600,
     sudden=False,
 )
@@ -305,7 +306,7 @@ for _seed in (4, 6, 9):
     RUNS.broken(
         f"xor with two units seed {_seed}",
         (MINIMUM, CAPACITY),
-        lambda width, seed=_seed: textbook(width, seed),
+        partial(textbook, seed=_seed),
         2,
         8,
         steps=800,

@@ -20,6 +20,12 @@ RUNS = Runs(__name__)
 LOSS = "loss-mismatch"
 OUTPUT = "output-activation-mismatch"
 
+Last = Callable[[], nn.Module]
+IDENTITY: Last = nn.Identity
+SIGMOID: Last = nn.Sigmoid
+SOFTMAX: Last = lambda: nn.Softmax(dim=-1)  # noqa: E731
+LOG_SOFTMAX: Last = lambda: nn.LogSoftmax(dim=-1)  # noqa: E731
+
 
 class Squashed(nn.Module):
     """A network whose outputs go through one more function, where asked."""
@@ -134,15 +140,15 @@ RUNS.broken(
     "softmax of one unit",
     LOSS,
     lambda last: binary("breast_cancer", 0, last(), nn.BCELoss, opt="adam", lr=3e-3),
-    lambda: nn.Softmax(dim=1),
-    nn.Sigmoid,
+    SOFTMAX,
+    SIGMOID,
 )
 RUNS.broken(
     "softmax of one unit moons",
     LOSS,
     lambda last: binary("moons", 0, last(), nn.BCELoss, opt="adam", lr=1e-2),
-    lambda: nn.Softmax(dim=-1),
-    nn.Sigmoid,
+    SOFTMAX,
+    SIGMOID,
 )
 RUNS.broken(
     "cross entropy of one logit",
@@ -193,22 +199,22 @@ RUNS.broken(
     "nll of logits",
     LOSS,
     lambda last: likelihood(mlp(64, 10), last(), lr=0.1),
-    nn.Identity,
-    lambda: nn.LogSoftmax(dim=1),
+    IDENTITY,
+    LOG_SOFTMAX,
 )
 RUNS.broken(
     "nll of logits cnn adam",
     LOSS,
     lambda last: likelihood(Cnn(), last(), opt="adam", lr=1e-3),
-    nn.Identity,
-    lambda: nn.LogSoftmax(dim=1),
+    IDENTITY,
+    LOG_SOFTMAX,
 )
 RUNS.broken(
     "nll of probabilities",
     LOSS,
     lambda last: likelihood(mlp(64, 10, activation="tanh"), last(), lr=0.04),
-    lambda: nn.Softmax(dim=1),
-    lambda: nn.LogSoftmax(dim=1),
+    SOFTMAX,
+    LOG_SOFTMAX,
 )
 
 
@@ -221,7 +227,7 @@ def shaped(net: nn.Module, name: str, wrong: bool, **settings: object) -> Traini
     def loss(out: Tensor, target: Tensor) -> Tensor:
         with warnings.catch_warnings():  # torch warns once; it is often overlooked
             warnings.simplefilter("ignore")
-            return inner(out, target)  # type: ignore[no-any-return]
+            return inner(out, target)
 
     return fit(
         net,

@@ -59,8 +59,9 @@ def positive(net: nn.Module, factor: float) -> nn.Module:
 def constant(net: nn.Module, value: float | None, *names: str) -> nn.Module:
     """Constant weights in the layers named, in all linear and convolutional ones without names."""
     for name, module in net.named_modules():
-        wanted = value is not None and (not names or name in names)
-        if wanted and isinstance(module, nn.Linear | nn.Conv2d):
+        if value is None or (names and name not in names):
+            continue
+        if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.constant_(module.weight, value)
     return net
 

@@ -99,7 +99,7 @@ def vae(net: Vae, x: Tensor, beta: float, *, opt: str = "adam", lr: float = 3e-3
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return loss.detach()  # type: ignore[no-any-return]
+        return loss.detach()
 
     def score() -> float:
         net.eval()

@@ -135,7 +135,7 @@ def _closure() -> Training:
         return loss
 
     def step(_: int) -> Tensor:
-        loss = optimizer.step(closure)  # type: ignore[no-untyped-call]
+        loss = optimizer.step(closure)
         return torch.as_tensor(loss).detach()
 
     return Training(net, optimizer, step, class_score(net, x, y))

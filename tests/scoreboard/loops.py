@@ -120,7 +120,7 @@ def fit(
     def measure(out: Tensor, b: Tensor) -> Tensor:
         if out.dim() == 3 and not values:
             out, b = out.flatten(0, 1), b.flatten()
-        return criterion(out, b)  # type: ignore[no-any-return]
+        return criterion(out, b)
 
     def step(k: int) -> Tensor:
         if before is not None:

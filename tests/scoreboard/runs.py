@@ -7,7 +7,19 @@ from importlib import import_module
 
 from scoreboard.scenario import Scenario
 
-FAILING = ("rate", "start", "data", "late", "objective", "wiring", "fit", "kinds")
+FAILING = (
+    "rate",
+    "start",
+    "depth",
+    "data",
+    "labels",
+    "late",
+    "objective",
+    "wiring",
+    "numbers",
+    "fit",
+    "kinds",
+)
 HEALTHY = ("usual", "settings", "heads", "kinds", "edges")
 
 
