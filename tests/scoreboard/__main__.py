@@ -20,6 +20,7 @@ from scoreboard import board, runs
 from scoreboard.cache import Cache
 from scoreboard.figures import Figures, Result, figures, proven
 from scoreboard.harness import CADENCES, Outcome, judge
+from scoreboard.peers import comparison
 from scoreboard.scenario import Scenario
 
 
@@ -91,12 +92,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", action="store_true", help="160 random pairs too")
     parser.add_argument("--cache", type=Path, help="folder for recorded runs, made where missing")
     parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--peers", action="store_true", help="other tools on the same runs instead")
+    parser.add_argument("--peers-sample", type=int, default=12, metavar="N", help="N of each kind")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     scenarios = chosen(options)
     if not scenarios:
         print(f"no scenario has {options.word!r} in its name in this half", file=sys.stderr)
         return 2
+    if options.peers:
+        picked = [s for s in scenarios.values() if not s.twin_of]
+        comparison.compare(
+            picked, options.peers_sample, options.workers, all_lines=options.all_lines
+        )
+        print(f"\n{options.half} half, {time.monotonic() - began:.0f} s")
+        return 0
     results: dict[str, Ran] = {}
     for name, ran in run(scenarios, Cache(options.cache), options.workers):
         results[name] = ran

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from scoreboard.data import Batch, sampler, scaled, text, text_sampler
-from scoreboard.faults import shuffled
+from scoreboard.faults import shuffled, targets
 from scoreboard.loops import fit, text_fit
-from scoreboard.nets import CharRnn, CharTransformer, Cnn, mlp
+from scoreboard.nets import CharTransformer, Cnn, mlp
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__)
@@ -49,6 +49,11 @@ def repeat_one() -> Callable[[Batch], Batch]:
 def blank(batch: Batch) -> Batch:
     """Inputs all zero."""
     return torch.zeros_like(batch[0]), batch[1]
+
+
+def one_row(batch: Batch) -> Batch:
+    """The first input for all targets."""
+    return batch[0][:1].expand_as(batch[0]), batch[1]
 
 
 def not_finite(batch: Batch) -> Batch:
@@ -103,9 +108,8 @@ def rows(name: str, batch: int = 64) -> Callable[[], Callable[[], Batch]]:
     return lambda: sampler(*scaled(name), batch)
 
 
-def letters(draw: Callable[[], Batch], cell: bool) -> Training:
-    net = CharRnn(text()[1]) if cell else CharTransformer(text()[1])
-    return text_fit(net, draw=draw, opt="adam", lr=3e-3)
+def letters(draw: Callable[[], Batch]) -> Training:
+    return text_fit(CharTransformer(text()[1]), draw=draw, opt="adam", lr=3e-3)
 
 
 def unknown(batch: Batch) -> Batch:
@@ -131,35 +135,37 @@ late(
     400,
 )
 late(
-    "one batch from 250 text gru",
+    "one batch from 250 noisy friedman",
     repeat_one,
-    lambda draw: letters(draw, True),
-    lambda: text_sampler(4, 32),
+    lambda draw: fit(mlp(10, 1), "friedman", opt="adam", lr=1e-2, draw=draw),
+    lambda: sampler(*shuffled("friedman", 0.3), 8),
     250,
-    250,
+    400,
 )
 late(
-    "blank inputs from 200 cnn",
-    lambda: blank,
+    "one image for all from 200 cnn",
+    lambda: one_row,
     lambda draw: fit(Cnn(), "digits", opt="adam", lr=3e-3, draw=draw),
     rows("digits"),
     200,
 )
 late(
-    "blank inputs from 1000 tanh",
+    "blank inputs from 1000 diabetes",
     lambda: blank,
-    lambda draw: fit(mlp(64, 10, activation="tanh"), "digits", lr=0.3, draw=draw),
-    rows("digits"),
+    lambda draw: fit(
+        mlp(10, 1, activation="tanh"), targets("diabetes", 1, 2), opt="adam", lr=1e-2, draw=draw
+    ),
+    lambda: sampler(*targets("diabetes", 1, 2), 16),
     1000,
     300,
 )
 late(
     "unknown ids from 250",
     lambda: unknown,
-    lambda draw: letters(draw, False),
+    letters,
     lambda: text_sampler(32, 32),
     250,
-    150,
+    100,
 )
 late(
     "nan in a batch at 100",
@@ -185,10 +191,10 @@ late(
     200,
 )
 late(
-    "inputs in other units from 300 cancer",
+    "inputs in other units from 300 diabetes",
     lambda: in_other_units(300.0),
-    lambda draw: fit(mlp(30, 2), "breast_cancer", opt="adam", lr=1e-2, draw=draw),
-    rows("breast_cancer"),
+    lambda draw: fit(mlp(10, 1), "diabetes", opt="adam", lr=3e-3, draw=draw),
+    rows("diabetes"),
     300,
 )
 late(
