@@ -21,14 +21,25 @@ class Saturation(LayerRule):
     kind = "saturation"
     needs = ("saturated_units",)
 
+    FLAT = 0.85
+    """Share of saturated elements; three tanh layers drawn 40 times too wide begin at 0.93."""
+    IDLE_STEPS = 50
+
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
         stuck = column(seen, "saturated_units")
         # A sure answer saturates the output by right, and one or two units are no layer.
         judged = ~layout.head & ~layout.last_row & ~((layout.units > 0) & (layout.units < 4))
+        # Units that swing from end to end carry a bit each, and pass no gradient. That is how sure
+        # networks end, and how weights drawn far too wide begin: it counts while nothing is learnt.
+        flat = column(seen, "saturation")
+        idle = np.zeros(len(flat), bool)
+        for index, model in enumerate(layout.models):
+            if seen.step >= self.IDLE_STEPS and past.skill(model.name) < 0.05:
+                idle[layout.rows_of[index]] = True
         return LayerView(
-            active=judged & (stuck >= 0.75),
-            clear=~judged | (stuck < 0.5),
+            active=judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT))),
+            clear=~judged | ((stuck < 0.5) & ~(idle & (flat >= 0.7))),
             known=np.isfinite(stuck),
         )
 
@@ -43,12 +54,16 @@ class Saturation(LayerRule):
         elif skill > 0.5:
             severity = "info"
         activation = layout.layers[row].activation or layout.layers[row].kind
+        message = f"{stuck:.0%} of the units are stuck on a flat end of {activation}"
+        if stuck < 0.75:
+            flat = float(column(seen, "saturation")[row])
+            message = f"{flat:.0%} of the outputs lie on a flat end of {activation}"
         return Finding(
             kind=self.kind,
             model=model,
             layer=layer,
             severity=severity,
-            message=f"{stuck:.0%} of the units are stuck on a flat end of {activation}",
+            message=message,
             evidence={
                 "saturated_units": stuck,
                 "saturation": float(column(seen, "saturation")[row]),

@@ -160,6 +160,8 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
         if found.block is Block.ZERO_GRADIENT:
             return ""  # a vanished gradient, which has its own rule
         if found.block is Block.NO_STEP:
+            if past.solved(model.name) or past.skill(model.name) > 0.5:
+                return "info"  # converged: LBFGS leaves the weights alone below its tolerance
             left = seen.layers[list(found.rows), LAYER_COLUMN["grad_left"]]
             if (left > 0).any() and lasted < PILING_STEPS:
                 return ""

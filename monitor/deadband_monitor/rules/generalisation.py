@@ -1,4 +1,4 @@
-"""The rule on what is learnt by heart: the loss on data that is not trained on, against the other."""
+"""The rule on what is learnt by heart: the loss of evaluation passes against that of training."""
 
 from __future__ import annotations
 

@@ -9,11 +9,13 @@ the answer while the model does not.
 from __future__ import annotations
 
 import math
+from statistics import median
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.objective import BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.room import bottleneck, is_linear
 from deadband_monitor.rules.trend import History
 
 NEIGHBOURS_KNOW = 0.7
@@ -25,6 +27,11 @@ BELOW_NEIGHBOURS = 0.4
 PATIENCE_STEPS = 250
 """Steps without progress, at least, and half of the run: staircases of deep sigmoid networks have
 steps of 100 to 300."""
+
+
+FAR = 3
+"""Progress counts as none where, at the present pace, half of the gap takes as many times the steps
+so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
 
 
 class LossPlateau(ModelRule):
@@ -78,21 +85,37 @@ class LossPlateau(ModelRule):
     def _stuck(self, seen: Observation, past: Past, model: ModelPast, gains: History) -> Judgement:
         """The loss stopped falling far above what the inputs tell."""
         agreement, skill = model.value("neighbour_agreement"), past.skill(model.name)
-        window = max(2 * PATIENCE_STEPS, seen.step)
-        rests = (
-            seen.step >= 2 * PATIENCE_STEPS
-            and not model.lr_rising
-            and gains.climbing(window) is False
-            and past.loss.falling is not True
-            and not past.learning(model.name)
-        )
         behind = agreement >= NEIGHBOURS_KNOW and agreement - skill >= BELOW_NEIGHBOURS
+        if not behind:
+            return Judgement(active=False, clear=True)
+        rests = not model.lr_rising and self._rests(seen, past, model, gains)
         return Judgement(
             # Below 0.05 it is a constant predictor, and that rule speaks of it.
-            active=rests and behind and skill >= 0.05,
-            clear=not behind,
+            active=rests and skill >= 0.05,
+            clear=False,
             severity="warning",
             message=f"the loss stands at {past.loss.fresh:.3g} (skill {skill:.2g}), though similar "
             f"inputs have the same answer ({agreement:.2g})",
             evidence={"loss": past.loss.fresh, "skill": skill, "neighbour_agreement": agreement},
         )
+
+    def _rests(self, seen: Observation, past: Past, model: ModelPast, gains: History) -> bool:
+        """No progress, or so little that the way is several times what lies behind."""
+        assert past.layout is not None
+        # A reason that lies in the shape of the network is known: half the patience will do.
+        cramped = is_linear(past.layout, model.name) or bottleneck(past.layout, model.name)
+        patience = PATIENCE_STEPS // 2 if cramped else PATIENCE_STEPS
+        if seen.step < 2 * patience:
+            return False
+        window = max(2 * patience, seen.step)
+        older, newer = gains.halves(window)
+        if len(older) < 3 or len(newer) < 3:
+            return False
+        pace = (median(newer) - median(older)) / (window / 2)
+        wanted = (model.value("neighbour_agreement") - past.skill(model.name)) / 2
+        wanted *= model.value("loss_constant")
+        far = (1 if cramped else FAR) * seen.step
+        if wanted > pace * far:
+            return True
+        stands = gains.climbing(window) is False and past.loss.falling is not True
+        return stands and not past.learning(model.name)

@@ -78,6 +78,8 @@ class _Spell:
     """Layer -> its largest update ratio."""
     confirmed: bool = False
     calm: int = 0
+    rough: int = 0
+    """The last step at which it had not recovered."""
 
 
 class UpdateTooLarge:
@@ -92,6 +94,8 @@ class UpdateTooLarge:
 
     WATCH_STEPS = 300
     """Harm shows within 31 steps in per-step traces; the rest is room for a coarse cadence."""
+    CALM_STEPS = 20
+    """A run that was ruined has recovered when it learns for so long."""
     PLAIN = 1.0
     """18 of 19 ruinous rates began above it, no healthy run at a usual rate came near."""
 
@@ -124,7 +128,15 @@ class UpdateTooLarge:
         if not spell.confirmed and not recovered:
             spell.confirmed = _harmed(model, spell, past, layout)
         quiet = seen.step - spell.last > (self.WATCH_STEPS if not recovered else 5)
+        if spell.confirmed and math.isfinite(past.models[model].value("skill")):
+            # One good batch is no recovery: a rate that is still too high swings about the level of
+            # a constant answer.
+            recovered = past.models[model].value("skill") > 0.2
         over = recovered if spell.confirmed else quiet
+        if not over:
+            spell.rough = seen.step
+        elif spell.confirmed:
+            over = seen.step - spell.rough >= self.CALM_STEPS
         spell.calm = spell.calm + 1 if over and spell.last < seen.step else 0
         peak = max(spell.rows.values())
         for layer, ratio in spell.rows.items():

@@ -6,22 +6,12 @@ import math
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.room import bottleneck, is_linear
 
 TELLS = 0.5
 """Agreement of nearest neighbours from which the inputs plainly tell the answer; noise gives 0."""
 NOISE = 0.1
 """Agreement below which labels may as well be random."""
-LINEAR = (
-    "linear",
-    "conv",
-    "identity",
-    "flatten",
-    "dropout",
-    "batchnorm",
-    "avgpool",
-    "sequential",
-)
-"""Beginnings of the kinds of layers that two of make one again."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -47,7 +37,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 
 def _too_little(case: Case) -> Iterator[Suspect]:
-    linear, narrow = _is_linear(case), _narrowest(case)
+    name = case.model.name
+    linear, narrow = is_linear(case.layout, name), bottleneck(case.layout, name)
     if not linear and narrow is None:
         return
     agreement = case.model.value("neighbour_agreement")
@@ -68,7 +59,8 @@ def _too_little(case: Case) -> Iterator[Suspect]:
     else:
         assert narrow is not None
         layer, units = narrow
-        belief -= 0.05
+        # Two units are few, and enough for two classes if they find the right places.
+        belief -= 0.05 if units == 1 else 0.2
         evidence.insert(0, f"everything passes through {units} unit{'s' * (units > 1)} of {layer}")
         advice = f"widen {layer} from {units} to 32 or more units"
     yield Suspect(
@@ -80,39 +72,6 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         advice=f"{advice}; make sure that it can fit 32 samples to zero loss",
         layer=layer,
     )
-
-
-def _weighted(case: Case) -> list[int]:
-    """Rows of the model's weight layers; one with a single input has a weight too, unlike a gain
-    it is a layer of its own.
-    """
-    layers = case.layout.layers
-    return [
-        row
-        for row, layer in enumerate(layers)
-        if layer.model == case.model.name
-        and (case.layout.matrix[row] or layer.kind.lower().startswith(("linear", "conv")))
-    ]
-
-
-def _is_linear(case: Case) -> bool:
-    """Nothing that bends lies before the last weight layer."""
-    layers, weighted = case.layout.layers, _weighted(case)
-    return bool(weighted) and all(
-        not layer.activation and layer.kind.lower().startswith(LINEAR)
-        for layer in layers[: weighted[-1]]
-        if layer.model == case.model.name
-    )
-
-
-def _narrowest(case: Case) -> tuple[str, int] | None:
-    """A hidden layer of one unit, or of two where more than four answers are told apart."""
-    layers, weighted = case.layout.layers, _weighted(case)
-    for row in weighted[:-1]:
-        units = layers[row].units
-        if units == 1 or (units == 2 and layers[weighted[-1]].units > 4):
-            return layers[row].name, units
-    return None
 
 
 def _by_heart(case: Case) -> Suspect:
