@@ -50,9 +50,9 @@ CATALOG = (
     ),
     Demo(
         name="lr-spike",
-        summary="a thousand good steps, then a warm restart at 50 for 0.05",
+        summary="a thousand good steps, then a warm restart at 2 for 0.02",
         cause="learning-rate-too-high",
-        remedy="the restart is at 0.05",
+        remedy="the restart is at 0.02",
         from_step=1001,
     ),
     Demo(

@@ -2,8 +2,8 @@
 
 The weights are drawn with a standard deviation of 3 where 64 inputs want about 0.12. The sums are
 in the tens, so each tanh answers -1 or 1 from the first step, passes no gradient, and the layers
-keep the random code they were born with. What the head can read from that code is learnt by
-heart.
+keep the random code they were born with. The head begins sure of wrong answers, and its steps are
+small beside its weights.
 
 The twin (`--healthy`) asks for Xavier's initialisation, which takes the number of inputs into
 account.
@@ -37,7 +37,8 @@ def main() -> None:
     digits = load_digits()
 
     layers = [nn.Linear(64, HIDDEN), *(nn.Linear(HIDDEN, HIDDEN) for _ in range(DEPTH - 1))]
-    for layer in layers:
+    head = nn.Linear(HIDDEN, 10)
+    for layer in (*layers, head):
         nn.init.zeros_(layer.bias)
         if options.healthy:
             nn.init.xavier_normal_(layer.weight)
@@ -47,7 +48,7 @@ def main() -> None:
     for number, layer in enumerate(layers, 1):
         model.add_module(f"hidden{number}", layer)
         model.add_module(f"tanh{number}", nn.Tanh())
-    model.add_module("head", nn.Linear(HIDDEN, 10))
+    model.add_module("head", head)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
 
     watch = deadband.watch(model, optimizer)

@@ -36,7 +36,8 @@ def main() -> None:
     digits = load_digits()
 
     layers = [nn.Linear(64, HIDDEN), *(nn.Linear(HIDDEN, HIDDEN) for _ in range(DEPTH - 1))]
-    for layer in layers:
+    head = nn.Linear(HIDDEN, 10)
+    for layer in (*layers, head):
         nn.init.zeros_(layer.bias)
         if options.healthy:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -46,7 +47,7 @@ def main() -> None:
     for number, layer in enumerate(layers, 1):
         model.add_module(f"hidden{number}", layer)
         model.add_module(f"relu{number}", nn.ReLU())
-    model.add_module("head", nn.Linear(HIDDEN, 10))
+    model.add_module("head", head)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
 
     watch = deadband.watch(model, optimizer)

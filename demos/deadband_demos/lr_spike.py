@@ -1,11 +1,11 @@
 """Learning rate too high, late: a thousand good steps, then a warm restart that is far too warm.
 
 The learning rate falls along a cosine for a thousand steps, and the network reads digits well.
-Then the schedule starts over, as it is meant to, but at 50 (5e1 was typed for 5e-2). One step is
-enough: the weights are thrown away, most units never fire again, and the second fall of the
-cosine saves nothing.
+Then the schedule starts over, as it is meant to, but at 2 instead of 0.02. Some ten steps are
+enough: the weights are thrown away, the units never fire again, and the second fall of the cosine
+saves nothing.
 
-The twin (`--healthy`) starts over at 0.05.
+The twin (`--healthy`) starts over at 0.02.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from deadband_demos.options import read_options
 
 STEPS = 1600
 BATCH = 64
-RATE = 0.05
+RATE = 0.02
 CYCLE = 1000  # steps from the top of the cosine to its foot
-RESTART = 5e1  # the fault
-HEALTHY_RESTART = 5e-2
+RESTART = 2.0  # the fault
+HEALTHY_RESTART = 0.02
 HIDDEN = 64
 SEED = 0
 

@@ -25,6 +25,22 @@ WIDTH = 64
 SEED = 0
 
 
+class Siamese(nn.Module):
+    """One encoder for both views, and a predictor from either view's embedding to the other's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            *(nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU()), nn.Linear(128, WIDTH)
+        )
+        self.predictor = nn.Sequential(nn.Linear(WIDTH, 16), nn.ReLU(), nn.Linear(16, WIDTH))
+
+    def forward(self, one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """For each of the views its embedding, and what that predicts of the other's."""
+        one, other = self.encoder(one), self.encoder(other)
+        return one, self.predictor(one), other, self.predictor(other)
+
+
 def view(images: torch.Tensor) -> torch.Tensor:
     """The images, shifted by a pixel in some direction, with noise."""
     down, right = torch.randint(-1, 2, (2,)).tolist()
@@ -39,21 +55,13 @@ def main() -> None:
     torch.manual_seed(SEED)
     pixels, _ = load_pixels()
 
-    encoder = nn.Sequential(
-        nn.Linear(64, 128),
-        nn.BatchNorm1d(128),
-        nn.ReLU(),
-        nn.Linear(128, WIDTH),
-    )
-    predictor = nn.Sequential(nn.Linear(WIDTH, 16), nn.ReLU(), nn.Linear(16, WIDTH))
-    model = nn.ModuleDict({"encoder": encoder, "predictor": predictor})
+    model = Siamese()
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
 
     watch = deadband.watch(model, optimizer)
     for step in range(1, STEPS + 1):
         images = pixels[torch.randint(len(pixels), (BATCH,))]
-        one, other = encoder(view(images)), encoder(view(images))
-        to_other, to_one = predictor(one), predictor(other)
+        one, to_other, other, to_one = model(view(images), view(images))
         if options.healthy:
             one, other = one.detach(), other.detach()  # the fault: it is missing
         alike = nn.functional.cosine_similarity
@@ -66,9 +74,9 @@ def main() -> None:
             print(f"step {step}: loss {loss.item():.4f}")
         time.sleep(options.pace_s)
     watch.close()
-    encoder.eval()
+    model.eval()
     with torch.no_grad():
-        directions = nn.functional.normalize(encoder(pixels), dim=1)
+        directions = nn.functional.normalize(model.encoder(pixels), dim=1)
     print(f"spread of the embeddings {directions.std(0).mean() * WIDTH**0.5:.3f}")
 
 
