@@ -4,6 +4,7 @@
 #   make test    the tests that take a few seconds each at most      (make test-all: every test)
 #   make check   format, lint, types
 #   make scoreboard   what deadband says of some hundred runs that fail and learn (a few minutes)
+#   make scoreboard PEERS=1   and other tools, where installed, on some of the same runs
 #
 # Another Python: make test PYTHON=python3.12. Another folder: make test VENV=/tmp/venv.
 
@@ -33,7 +34,8 @@ test-all: $(VENV)/.ready-dev
 
 # build/runs keeps what was recorded for as long as client, statistics and scenarios are the same.
 scoreboard: $(VENV)/.ready-dev
-	@cd tests && $(abspath $(BIN)/python) -m scoreboard --cache ../build/runs $(ARGS)
+	@cd tests && $(abspath $(BIN)/python) -m scoreboard --cache ../build/runs \
+	    $(if $(PEERS),--peers) $(ARGS)
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
