@@ -249,11 +249,12 @@ class Past:
         self.loss.add(seen.losses, seen.loss_steps)
         self._watch_loss(seen)
         layers = self.newest = seen.layers
-        self.known_layers |= np.isfinite(layers).any(axis=0)
+        if self.samples < 50 or self.samples % 10 == 0:
+            self.known_layers |= np.isfinite(layers).any(axis=0)
         self.known_models |= np.isfinite(seen.models).any(axis=0)
-        self.first = np.where(np.isfinite(self.first), self.first, layers)
-        self.highest = np.fmax(self.highest, layers)
-        self.lowest = np.fmin(self.lowest, layers)
+        np.copyto(self.first, layers, where=~np.isfinite(self.first))
+        np.fmax(self.highest, layers, out=self.highest)
+        np.fmin(self.lowest, layers, out=self.lowest)
         if seen.step <= EARLY_STEPS or self.samples == 1:
             self.early = np.where(np.isfinite(layers), layers, self.early)
         self.flow.absorb(seen, layout)
@@ -317,15 +318,16 @@ class Past:
         """Since when gradients of former steps lie in those of later ones; None where they do not.
 
         Three samples in a row whose step moved the weight. A loop that gives a sample for each of
-        several accumulated batches shows steps that do not move, and is not judged.
+        several accumulated batches shows steps that do not move, and is not judged; nor are several
+        models, of which one's backward leaves gradients in the other.
         """
         layout, flow = self.layout, self.flow
         assert layout is not None
+        if layout.several_models:
+            return None
         rows = flow.rows(layout, [m.name for m in layout.models].index(model))
         kept = rows[flow.kept_samples[rows] >= 3]
         if not len(kept) or bool((flow.rests[kept] >= 2).any()):
-            return None
-        if layout.several_models and (len(kept) < min(len(rows), 8) or self.samples < 10):
             return None
         return int(flow.kept_since[kept].min())
 

@@ -228,6 +228,7 @@ class LevelShift:
         self._warm_up = warm_up
         self._seen = 0
         self._spread: deque[float] = deque(maxlen=50)
+        self._noise = 0.0
         self.level = math.nan
         """The baseline, in decades."""
         self.sum = 0.0
@@ -239,8 +240,9 @@ class LevelShift:
             self.level = value
         residual = value - self.level
         if self._seen > self._warm_up:
-            mad = 1.4826 * median(abs(value) for value in self._spread) if self._spread else 0.0
-            score = min(self.CLIP, residual / max(mad, self.FLOOR)) - self.SLACK
+            if self._spread and (self._noise == 0.0 or self._seen % 5 == 0):
+                self._noise = 1.4826 * median(map(abs, self._spread))
+            score = min(self.CLIP, residual / max(self._noise, self.FLOOR)) - self.SLACK
             self.sum = min(5 * self.LIMIT, max(0.0, self.sum + score))
         if self.sum <= self.LIMIT / 2:
             self._spread.append(residual)
