@@ -61,9 +61,9 @@ RUNS.broken(
     sudden=False,
 )
 RUNS.broken(
-    "imbalance 3 percent sgd tanh",
+    "imbalance 2 percent sgd tanh",
     IMBALANCE,
-    lambda even: skewed(mlp(4, 2, activation="tanh"), rare(0.03), even, lr=0.1),
+    lambda even: skewed(mlp(4, 2, activation="tanh"), rare(0.02, 2, 4, 0.9), even, lr=0.1),
     False,
     True,
     steps=500,
@@ -72,7 +72,7 @@ RUNS.broken(
 RUNS.broken(
     "imbalance four classes",
     IMBALANCE,
-    lambda even: skewed(mlp(8, 4), rare(0.05, 4, 8), even, opt="momentum", lr=0.02),
+    lambda even: skewed(mlp(8, 4), rare(0.03, 4, 8, 0.7), even, opt="momentum", lr=0.02),
     False,
     True,
     steps=500,
