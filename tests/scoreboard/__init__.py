@@ -10,6 +10,7 @@ apart: they are run for a final figure only.
     make scoreboard ARGS="--half held"                (the final figure)
     cd tests && python -m scoreboard dying --all-lines
     cd tests && python -m scoreboard --cache ../build/runs --json ../build/board.json
+    make scoreboard PEERS=1                           (other tools beside us on some of the runs)
 
 `found`: the verdict at the end is not `healthy`. `right cause`: of all failing runs, also of those
 not found. Alarms are warnings and critical flags, whether they stood to the end or not.

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from multiprocessing import get_context
 
 from scoreboard.board import number, percent, table
@@ -52,6 +53,7 @@ class Heard:
     alarmed: bool = False
     """It warned, at the end or before."""
     seconds: float = math.nan
+    """Of the processor: other work on the machine does not count."""
     error: str = ""
 
     @property
@@ -96,7 +98,7 @@ def sample(scenarios: Iterable[Scenario], count: int) -> list[Scenario]:
 def listen(tool: str, scenario: Scenario, peers: Mapping[str, Peer]) -> Heard:
     """Train the scenario with one tool listening."""
     heard = Heard(tool=tool, run=scenario.name, wanted=scenario.causes)
-    began = time.perf_counter()
+    began = time.process_time()
     if tool == ALONE:
         train(scenario, Nobody())
     elif tool == OURS:
@@ -115,8 +117,7 @@ def listen(tool: str, scenario: Scenario, peers: Mapping[str, Peer]) -> Heard:
     else:
         listening = Listening(peers[tool])
         try:
-            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what a tool warns Python of is its own affair
+            with contextlib.redirect_stdout(io.StringIO()):
                 verdict, _ = train(scenario, listening)
         except Exception as error:
             text = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -126,7 +127,7 @@ def listen(tool: str, scenario: Scenario, peers: Mapping[str, Peer]) -> Heard:
                 listening.close()
         findings = tuple(listening.findings)
         heard = replace(heard, verdict=verdict, findings=findings, alarmed=bool(findings))
-    return replace(heard, seconds=time.perf_counter() - began)
+    return replace(heard, seconds=time.process_time() - began)
 
 
 def line(tool: str, heard: Sequence[Heard], peer: Peer | None) -> Line:
@@ -164,7 +165,7 @@ def lines(tool: str, heard: Sequence[Heard], peer: Peer | None) -> Iterator[Line
 def drawn(rows: Sequence[Line]) -> list[str]:
     """The table."""
     cells: list[tuple[str, ...]] = [
-        ("tool", "found", "right cause first", "named at all", "healthy with alarm", "s a run")
+        ("tool", "found", "right cause first", "named at all", "healthy with alarm", "cpu s a run")
     ]
     for row in rows:
         causes = ("names none", "-")
@@ -215,26 +216,40 @@ def compare(
     tools = [OURS, *there, ALONE]
     tasks = [(tool, scenario.name) for scenario in picked for tool in tools]
     heard: dict[str, list[Heard]] = {tool: [] for tool in tools}
-    # Forked, so that every worker has the scenarios: they are made of closures.
-    with ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("fork"),
-        initializer=_take,
-        initargs=({s.name: s for s in picked}, there),
-    ) as pool:
-        for one in pool.map(_work, tasks):
-            heard[one.tool].append(one)
-            if one.error or all_lines:
-                print(("BROKEN  " if one.error else "") + detail(one))
+    for one in _all(tasks, {s.name: s for s in picked}, there, workers):
+        heard[one.tool].append(one)
+        if one.error or all_lines:
+            print(("BROKEN  " if one.error else "") + detail(one), flush=True)
     rows = [row for tool in tools for row in lines(tool, heard[tool], there.get(tool))]
     ill = sum(s.fails for s in picked)
     print(f"{ill} failing and {len(picked) - ill} healthy runs, deadband at every={EVERY}")
     print("", *drawn(rows), "", sep="\n")
+    print("deadband's time is that of measuring every step; what is judged is thinned after that.")
     print("findings, on failing/healthy runs:")
     for name, peer in there.items():
         if peer.judges:
             print(f"  {name}: {said(heard[name])}")
     return rows
+
+
+def _all(
+    tasks: Sequence[tuple[str, str]],
+    scenarios: dict[str, Scenario],
+    peers: dict[str, Peer],
+    workers: int,
+) -> Iterator[Heard]:
+    for peer in peers.values():
+        if peer.module:
+            import_module(peer.module)  # now, so that it is not on the first run's clock
+    if workers <= 1:
+        _take(scenarios, peers)
+        yield from map(_work, tasks)
+        return
+    # Forked, so that every worker has the scenarios: they are made of closures.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("fork"), initializer=_take, initargs=(scenarios, peers)
+    ) as pool:
+        yield from pool.map(_work, tasks)
 
 
 _given: list[tuple[dict[str, Scenario], dict[str, Peer]]] = []
@@ -246,4 +261,6 @@ def _take(scenarios: dict[str, Scenario], peers: dict[str, Peer]) -> None:
 
 def _work(task: tuple[str, str]) -> Heard:
     scenarios, peers = _given[-1]
-    return listen(task[0], scenarios[task[1]], peers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what others warn Python of is their own affair
+        return listen(task[0], scenarios[task[1]], peers)
