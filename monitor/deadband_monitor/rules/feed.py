@@ -43,6 +43,7 @@ MIXED_LABELS = 0.3
 """Nats. With less the labels are so uneven that a batch often has one class only."""
 FEWEST_ROWS = 8
 """Rows of a batch from which its mixture of labels says something of the loader."""
+FEWEST_OTHERS = 5.0
 SIGMAS = 6.0
 """Deviations by which the labels of batches must be more alike than chance makes them."""
 
@@ -69,6 +70,7 @@ _COLUMNS = {
         "nonfinite",
         "label_entropy",
         "batch_label_entropy",
+        "majority_share",
         "target_sd",
     )
 }
@@ -233,6 +235,8 @@ class Feed:
             return
         rows = min(64, shape[0]) if math.prod(shape) == shape[0] else 0
         classes = layout.models[index].loss_input[-1] if layout.models[index].loss_input else 2
+        if whole < MIXED_LABELS and self._one_label.samples >= LASTING:
+            return  # by now the data themselves seem to be of one class: it goes on
         if rows < FEWEST_ROWS or whole < MIXED_LABELS:
             self._one_label.follow(False, step)
             return
@@ -241,19 +245,22 @@ class Feed:
         reach = min(whole, math.log(rows))
         share = ratio * whole / reach
         wanted = max(1, min(max(classes, 2), rows) - 1) / 2
-        if rows * reach < 4 * wanted:
-            return  # so small a batch says nothing of the order
+        # Where fewer than five rows of a batch are due to other classes than the largest, its
+        # mixture is a matter of luck (Cochran 1954, on the least counts of a chi-square test).
+        if rows * (1 - value["majority_share"]) < FEWEST_OTHERS:
+            return
         short = rows * reach * (1 - share)
         if share > 2 * SORTED:
             self._mixed += 1
-        odd = share < 0.05 and short > wanted + SIGMAS * math.sqrt(wanted / LASTING)
-        self._one_label.follow(odd and self._mixed >= HEALTHY_START, step)
+        odd = share < SORTED and short > wanted + SIGMAS * math.sqrt(wanted / LASTING)
+        began_mixed = self._mixed >= HEALTHY_START
+        self._one_label.follow(odd and began_mixed, step)
         self._entropies.append((step, share, short))
         known = len(self._entropies)
         self.sorted_ratio = sum(entry[1] for entry in self._entropies) / known
         short = sum(entry[2] for entry in self._entropies) / known
         limit = wanted + SIGMAS * math.sqrt(wanted / known)
-        if self.sorted_ratio < SORTED and short > limit:
+        if self.sorted_ratio < SORTED and short > limit and not began_mixed:
             if self._suspected is None:
                 self._suspected = self._entropies[0][0]
             if known >= 4:

@@ -40,6 +40,14 @@ class InputAnomaly(ModelRule):
 
     kind = "input-anomaly"
     needs = ("in_variance", "in_rms", "in_repeat", "batch_label_entropy")
+    samples_to_open = 1
+    """What changes in mid-run was seen three times by `Feed`."""
+    SAMPLES = 3
+    """Samples in a row that are odd from the start on: one can be an outlier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._odd: dict[str, int] = {}
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -56,7 +64,14 @@ class InputAnomaly(ModelRule):
                 evidence={"batch_label_entropy": ratio},
                 onset_step=model.feed.sorted_since,
             )
-        return _from_the_start(past, model)
+        judged = _from_the_start(past, model)
+        if judged is None or not judged.active:
+            self._odd[model.name] = 0
+            return judged
+        self._odd[model.name] = self._odd.get(model.name, 0) + 1
+        if self._odd[model.name] < self.SAMPLES:
+            return Judgement(active=False, clear=False)
+        return judged
 
 
 def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
@@ -66,7 +81,8 @@ def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | Non
         return None
     lasted = seen.step - feed.since
     gone = past.output_gone(model.name) or model.value("out_variance") < CONSTANT
-    lost = feed.change in {Change.REPEATED, Change.CONSTANT} and lasted >= LASTING_STEPS
+    useless = {Change.REPEATED, Change.CONSTANT, Change.LABELS}
+    lost = feed.change in useless and lasted >= LASTING_STEPS
     names = ("in_repeat", "in_variance", "in_rms", "in_constant", "batch_label_entropy")
     evidence = {name: model.value(name) for name in names}
     return Judgement(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.majority import Majority
 from deadband_monitor.rules.objective import Clash
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.trend import MIN_POINTS
 
 EXACT = 1e-9
 """Below this share of variance an output is exactly constant in float32. Of 189 healthy runs none
@@ -67,7 +69,10 @@ class OutputCollapse(ModelRule):
         evidence = {"out_variance": rho, "information": model.value("information")}
         if exact:
             message = "the output is the same for every input"
-            if math.isnan(skill) and past.loss.fresh < 0.5 * past.loss.first:
+            # Of several models the loss that halved may be another's; what varied before collapsed.
+            several = past.layout is not None and past.layout.several_models
+            fell = several and len(model.variance) >= MIN_POINTS
+            if not fell and math.isnan(skill) and past.loss.fresh < 0.5 * past.loss.first:
                 # No labels to judge by, and the loss halved: a constant first output may be meant.
                 return Judgement(active=True, clear=False, message=message, evidence=evidence)
         else:
@@ -121,6 +126,12 @@ class ConstantPredictor(ModelRule):
     """With nothing else wrong it may be a slow start: three sigmoid layers under SGD stay flat for
     more than 500 steps."""
 
+    MAJORITY_STEPS = 200
+    """Networks learn the frequency of the classes first; 2 to 5 % of separable rare ones are named
+    from step 50 to 100 on."""
+    LEARNT = 0.25
+    """Skill that a classifier which never names the rare classes may have by its probabilities."""
+
     def __init__(self) -> None:
         super().__init__()
         self._stalled: dict[str, int] = {}
@@ -144,6 +155,7 @@ class ConstantPredictor(ModelRule):
         useless = math.isnan(skill) or skill < (0.2 if flat else 0.02)
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
         clear = (clear or skill > 0.2) and not skill < 0.1
+        self._count(seen, past, model)
         if seen.step < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
@@ -175,18 +187,10 @@ class ConstantPredictor(ModelRule):
             "skill": skill,
             "top_share": model.value("top_share"),
         }
-        majority = self._majority(seen, past, model)
-        if majority is not None and skill < 0.2 and not (lasting or stalled):
-            share = model.value("majority_share")
-            return Judgement(
-                active=not past.learning(model.name),
-                clear=False,
-                severity="info" if past.layout.several_models else "warning",
-                message=f"every input is said to be of the class that holds {share:.0%} of the "
-                "labels, though the outputs still vary",
-                evidence={"majority_share": share, "skill": skill, "information": information},
-                onset_step=majority,
-            )
+        if not (lasting or stalled):
+            named = self._majority(seen, past, model)
+            if named is not None:
+                return named
         return Judgement(
             active=lasting or stalled,
             clear=clear,
@@ -206,14 +210,36 @@ class ConstantPredictor(ModelRule):
             return None
         return _blind(seen, model)
 
-    def _majority(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
-        """Since when only the most frequent class is named."""
+    def _majority(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """Only the most frequent class is ever named, and little was learnt by it."""
+        assert past.layout is not None
+        since = self._majorities[model.name].only_since(model)
+        # The loss of a batch with two rare rows is twice that of one with one: the middle counts.
+        _, recent = model.skill.halves(max(200, seen.step // 2))
+        if since is None or not recent or median(recent) >= self.LEARNT:
+            return None
+        lasted = seen.step - since >= self.MAJORITY_STEPS
+        share = model.value("majority_share")
+        return Judgement(
+            active=lasted or not past.learning(model.name),
+            clear=False,
+            severity="info" if past.layout.several_models else "warning",
+            message=f"every input is said to be of the class that holds {share:.0%} of the "
+            "labels, though the outputs still vary",
+            evidence={
+                "majority_share": share,
+                "majority_predicted": model.value("majority_predicted"),
+                "skill": median(recent),
+            },
+            onset_step=since,
+        )
+
+    def _count(self, seen: Observation, past: Past, model: ModelPast) -> None:
         assert past.layout is not None
         index = [m.name for m in past.layout.models].index(model.name)
         shape = past.layout.models[index].loss_target
         majority = self._majorities.setdefault(model.name, Majority())
         majority.add(seen.step, model, min(64, shape[0]) if shape else 0)
-        return majority.only_since(model)
 
     def _patience(self, past: Past, model: ModelPast) -> int:
         """Steps until a warning becomes a failure."""
