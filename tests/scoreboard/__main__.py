@@ -148,7 +148,8 @@ def report(
         ]
         boards.append(figures(every, group))
         lines = [board.line(r) for r in group] if all_lines and not index else []
-        print(*lines, *board.wrongs(group), sep="\n", end="\n")
+        for said in (*lines, *board.wrongs(group)):
+            print(said)
     print("", *board.whole(boards), "", *board.by_cause(boards), sep="\n")
     print("", *board.calibration(boards[0]), sep="\n")
     return boards
