@@ -24,6 +24,10 @@ ALIKE = 0.999
 """Mean cosine between the tokens of a sample at which attention has averaged them away; healthy
 networks stay below 0.98 even untrained."""
 
+POOR, POOR_STEPS = 0.5, 200
+"""Skill that a network whose tokens are alike from some layer on has not reached, and the step from
+which it is asked for it."""
+
 
 class AttentionCollapse(LayerRule):
     """Attention fixed on few keys at once, or made all tokens alike, and nothing is learnt."""
@@ -64,10 +68,14 @@ class AttentionCollapse(LayerRule):
         idle = np.zeros(len(entropy), bool)
         for index, rows in enumerate(layout.rows_of):
             idle[rows] = _learns_nothing(past, layout.models[index].name, seen.step)
-        shown = self._fell | alike
+        # Whatever is learnt nevertheless is learnt from what the tokens have in common.
+        poor = alike & (seen.step >= POOR_STEPS)
+        for index, rows in enumerate(layout.rows_of):
+            poor[rows] &= past.skill(layout.models[index].name) < POOR
+        active = ((self._fell | alike) & idle) | poor
         return LayerView(
-            active=shown & idle & (seen.step >= self.grace_steps),
-            clear=~shown | ~idle,
+            active=active & (seen.step >= self.grace_steps),
+            clear=~active,
             known=np.isfinite(entropy) | np.isfinite(similarity),
         )
 
@@ -99,18 +107,22 @@ class AttentionCollapse(LayerRule):
         )
 
     def _averaged(self, similarity: NDArray[np.float32], past: Past, layout: Layout) -> Mask:
-        """Rows behind an attention whose tokens are alike, though the first layer's were not."""
-        alike = similarity > ALIKE
-        if not alike.any():
+        """Rows from which on all tokens are alike, though the first layer's were not.
+
+        What an attention adds to a residual stream may be the same for all tokens (cosine 0.999 in
+        healthy blocks); then what follows tells them apart again.
+        """
+        alike = np.zeros(len(similarity), bool)
+        if not (similarity > ALIKE).any():
             return alike
-        first = past.first[:, LAYER_COLUMN["token_similarity"]]
         for rows in layout.rows_of:
-            attending = rows[self._attends[rows]]
-            known = rows[np.isfinite(first[rows])]
-            if not len(attending) or not len(known) or first[known[0]] > 0.99:
-                alike[rows] = False
-            else:
-                alike[rows[rows <= attending[0]]] = False
+            known = rows[np.isfinite(similarity[rows])]
+            apart = np.flatnonzero(~(similarity[known] > ALIKE))
+            if not len(apart) or not self._attends[rows].any():
+                continue
+            tail = known[apart[-1] + 1 :]
+            if layout.matrix[tail].sum() >= 2 and similarity[known[0]] < 0.99:
+                alike[tail] = True
         return alike
 
 

@@ -64,9 +64,11 @@ class MadeAlike(ModelRule):
         trend = self._trend.setdefault(model.name, History())
         trend.add(seen.step, diversity)
         last = [value for _, value in list(recent)[-3:]]
-        if len(last) == 3 and min(last) >= APART:
-            self._up_at.setdefault(model.name, seen.step)
         up = model.name in self._up_at
+        if not up and len(last) == 3 and min(last) >= APART:
+            self._up_at[model.name], up = seen.step, True
+            recent.clear()  # how it began is no collapse
+            recent.append((seen.step, diversity))
         low = [step for step, value in recent if value < ALIKE]
         share = len(low) / len(recent)
         spanned = recent[-1][0] - recent[0][0] >= 0.9 * self.WINDOW_STEPS

@@ -1,0 +1,155 @@
+"""Attention and batch normalisation: what breaks them, and what they look like in good health."""
+
+from __future__ import annotations
+
+import math
+
+from rules_builds import layer, linear, scene_of
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Layer
+
+
+def _transformer(depth: int = 4) -> list[Layer]:
+    blocks: list[Layer] = [linear("emb", 8, 32)]
+    for i in range(depth):
+        blocks += [
+            linear(f"b{i}.qkv", 32, 96),
+            layer(f"b{i}.attention", "scaled_dot_product_attention"),
+            linear(f"b{i}.proj", 32, 32),
+            linear(f"b{i}.up", 32, 64),
+        ]
+    return [*blocks, linear("head", 32, 10)]
+
+
+def _attend(
+    sample: SceneSample, *, entropy: float = 0.95, alike_from: int = 99, alike: float = 1.0
+) -> None:
+    depth = sum(each.name.endswith(".attention") for each in sample_layers(sample))
+    sample.layer("emb", token_similarity=0.2)
+    for i in range(depth):
+        cosine = alike if i >= alike_from else 0.5
+        sample.layer(f"b{i}.attention", attention_entropy=entropy, attention_logit=3)
+        for part in ("qkv", "proj", "up"):
+            sample.layer(f"b{i}.{part}", token_similarity=cosine)
+
+
+def sample_layers(sample: SceneSample) -> tuple[Layer, ...]:
+    return sample._scene.table.layers
+
+
+def test_a_head_that_fixes_on_one_key_at_once_while_nothing_is_learnt_is_flagged() -> None:
+    scene = scene_of(_transformer())
+
+    def fixes(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(
+            sample, entropy=0.95 if sample.step < 30 else max(0.1, 0.95 - (sample.step - 30) / 9)
+        )
+
+    scene.run(300, fixes)
+    flag = scene.standing["attention-collapse"]
+    assert flag.layer == "b0.attention"
+    assert scene.causes[0] == "attention-collapse"
+    assert "QK-norm" in scene.engine.causes()[0].advice
+
+
+def test_low_attention_entropy_that_learns_is_healthy() -> None:
+    scene = scene_of(_transformer())
+    scene.run(300, lambda s: _attend(s, entropy=0.05))
+    assert "attention-collapse" not in scene.standing
+
+
+def test_attention_that_sharpens_while_it_learns_is_healthy() -> None:
+    scene = scene_of(_transformer())
+    scene.run(300, lambda s: _attend(s, entropy=0.95 if s.step < 30 else 0.2))
+    assert "attention-collapse" not in scene.standing
+
+
+def test_tokens_that_are_alike_from_the_start_ask_for_residuals() -> None:
+    scene = scene_of(_transformer())
+
+    def averaged(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(sample, entropy=1.0, alike_from=2, alike=0.99999)
+
+    scene.run(300, averaged)
+    flag = scene.standing["attention-collapse"]
+    assert flag.layer == "b2.qkv"
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "attention-collapse"
+    assert "x = x + attention(norm(x))" in cause.advice
+
+
+def test_a_branch_that_adds_the_same_to_all_tokens_is_healthy() -> None:
+    scene = scene_of(_transformer())
+
+    def branch(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(sample)
+        for i in range(4):
+            sample.layer(f"b{i}.proj", token_similarity=0.9999)
+
+    scene.run(300, branch)
+    assert "attention-collapse" not in scene.standing
+
+
+def _normed(momentum: float | None) -> Scene:
+    norm = layer("bn", "BatchNorm1d", fan_in=1, parameters=64)
+    options = {} if momentum is None else {"momentum": momentum}
+    return scene_of(
+        [
+            linear("fc1", 64, 32),
+            Layer(
+                name=norm.name,
+                model="model",
+                kind=norm.kind,
+                fan_in=1,
+                units=32,
+                parameters=64,
+                options=options,
+            ),
+            linear("fc2", 32, 10),
+        ]
+    )
+
+
+def _norm(sample: SceneSample, ratio: float = 1.0, shift: float = 0.02, values: float = 64) -> None:
+    sample.layer("bn", norm_ratio=ratio, norm_shift=shift, norm_values=values)
+
+
+def test_running_figures_that_never_arrive_are_flagged_with_the_momentum() -> None:
+    scene = _normed(1e-4)
+    scene.run(300, lambda s: _norm(s, ratio=0.1, shift=0.4))
+    assert scene.standing["batchnorm-mismatch"].layer == "bn"
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "batchnorm-misuse"
+    assert "momentum=0.1" in cause.advice
+
+
+def test_two_values_normalised_together_are_flagged_at_once() -> None:
+    scene = _normed(0.1)
+    scene.run(20, lambda s: _norm(s, ratio=math.nan, shift=math.nan, values=2))
+    assert scene.standing["batchnorm-mismatch"].raised_step <= 10
+    assert scene.causes[0] == "batchnorm-misuse"
+
+
+def test_a_small_last_batch_is_no_misuse() -> None:
+    scene = _normed(0.1)
+    scene.run(200, lambda s: _norm(s, values=2 if s.step % 10 == 0 else 64))
+    assert "batchnorm-mismatch" not in {flag.kind for flag in scene.changes}
+
+
+def test_running_figures_get_the_time_that_their_momentum_needs() -> None:
+    scene = _normed(0.01)
+    scene.run(400, lambda s: _norm(s, ratio=1 / (1 - 0.99**s.step), shift=2 * 0.99**s.step))
+    assert "batchnorm-mismatch" not in {flag.kind for flag in scene.changes}
+
+
+def test_batches_that_are_not_what_the_running_figures_hold_are_flagged_after_a_while() -> None:
+    scene = _normed(0.1)
+    scene.run(100, _norm)
+    scene.run(100, lambda s: _norm(s, ratio=12.0, shift=3.0))
+    flag = scene.standing["batchnorm-mismatch"]
+    assert 100 <= flag.onset_step <= 102
+    assert scene.causes[0] == "batchnorm-misuse"

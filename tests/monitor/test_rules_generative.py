@@ -1,0 +1,154 @@
+"""Generators, routers and several models in a run: what fails, and what only looks like it."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+from rules_builds import label_free, layer, linear, scene_of
+from rules_scene import Scene, SceneSample
+
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.structure import routers
+
+GAN = [
+    linear("g1", 16, 64, "generator"),
+    linear("g2", 64, 64, "generator"),
+    linear("d1", 64, 64, "discriminator"),
+    linear("d2", 64, 1, "discriminator"),
+]
+MOE = [
+    linear("stem", 64, 32),
+    linear("gate", 32, 4),
+    layer("gate:softmax", "softmax", "softmax", units=4),
+    *(linear(f"experts.{i}", 32, 32) for i in range(4)),
+    linear("head", 32, 10),
+]
+
+
+def _gan(sample: SceneSample, diversity: float) -> None:
+    for row in (0, 1):
+        sample.model(row, information=1e-3, skill=math.nan, label_entropy=math.nan)
+    sample.model(0, diversity=diversity)
+    sample.loss = 0.7
+
+
+def test_a_generator_that_answers_alike_for_long_is_named() -> None:
+    scene = scene_of(GAN)
+    scene.run(200, lambda s: _gan(s, 0.8))
+    scene.run(300, lambda s: _gan(s, 0.1))
+    flag = scene.standing["representation-collapse"]
+    assert flag.model == "generator"
+    assert 200 <= flag.onset_step <= 202
+    assert scene.causes[0] == "adversarial-mode-collapse"
+
+
+def test_a_generator_that_swings_between_alike_and_wild_is_named() -> None:
+    scene = scene_of(GAN)
+    scene.run(500, lambda s: _gan(s, 0.1 if s.step % 100 < 60 else 1.8))
+    assert scene.standing["representation-collapse"].severity == "warning"
+    assert scene.causes[0] == "adversarial-mode-collapse"
+
+
+def test_fakes_that_start_alike_and_spread_are_healthy() -> None:
+    scene = scene_of(GAN)
+    scene.run(600, lambda s: _gan(s, min(1.0, 0.03 * 1.01**s.step)))
+    assert [flag.kind for flag in scene.changes if flag.severity != "info"] == []
+
+
+def test_a_discriminator_at_its_equilibrium_is_healthy() -> None:
+    scene = scene_of(GAN)
+    scene.run(600, lambda s: _gan(s, 0.9))
+    assert scene.engine.verdict() == "healthy"
+
+
+def test_an_autoencoder_in_two_parts_is_no_adversary() -> None:
+    parts = [
+        linear("e", 64, 16, "encoder"),
+        linear("d", 16, 64, "decoder"),
+    ]
+    scene = scene_of(parts)
+    scene.run(600, lambda s: s.model(1, diversity=0.1))
+    assert "representation-collapse" not in scene.standing
+
+
+def _routed(sample: SceneSample, entropy: float) -> None:
+    sample.layer("gate:softmax", choice_entropy=entropy)
+
+
+def test_a_router_with_one_expert_for_all_is_named() -> None:
+    scene = scene_of(MOE)
+    scene.run(20, lambda s: _routed(s, 0.9))
+    scene.run(200, lambda s: _routed(s, 0.05))
+    flag = scene.standing["representation-collapse"]
+    assert flag.layer == "gate:softmax"
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "router-collapse"
+    assert "gate.weight" in cause.advice
+
+
+def test_a_router_that_spreads_its_choices_after_a_while_is_healthy() -> None:
+    scene = scene_of(MOE)
+    scene.run(80, lambda s: _routed(s, 0.1))
+    scene.run(200, lambda s: _routed(s, 0.6))
+    assert "representation-collapse" not in {flag.kind for flag in scene.changes}
+
+
+def test_a_policy_that_settles_on_one_action_is_no_router() -> None:
+    policy = [
+        linear("body.0", 8, 64),
+        linear("body.2", 64, 64),
+        linear("pi", 64, 2),
+        layer("policy:softmax", "softmax", "softmax", units=2),
+        linear("value", 64, 1),
+    ]
+    layout = Layout(scene_of(policy).table)
+    assert routers(layout, 0) == []
+
+
+def test_experts_in_a_numbered_list_make_a_router_whatever_its_name() -> None:
+    named_otherwise = [
+        msgspec.structs.replace(each, name=each.name.replace("gate", "choose")) for each in MOE
+    ]
+    layout = Layout(scene_of(named_otherwise).table)
+    assert [layout.layers[row].name for row in routers(layout, 0)] == ["choose:softmax"]
+
+
+def test_one_of_two_models_that_dies_is_a_failure_of_that_one() -> None:
+    scene = Scene(models=("good", "bad"))
+    scene.run(50)
+
+    def dead(sample: SceneSample) -> None:
+        sample.model(1, out_variance=0.0, out_sd=0.0, information=0.0, skill=math.nan)
+
+    scene.run(60, dead)
+    failed = {flag.model for flag in scene.standing.values() if flag.severity == "critical"}
+    assert failed == {"bad"}
+
+
+def test_an_averaged_teacher_that_no_optimiser_holds_is_not_judged() -> None:
+    layers = [
+        linear("fc1", 64, 32, "student"),
+        linear("fc1", 64, 32, "teacher", optimised=False),
+    ]
+    scene = scene_of(layers)
+    scene.run(200, lambda s: s.model(1, out_variance=0.0, out_sd=0.0, information=0.0))
+    assert scene.standing == {}
+    assert not Layout(scene.table).several_models
+
+
+def test_the_loss_of_a_lone_learner_beside_its_teacher_is_its_own() -> None:
+    layers = [
+        linear("fc1", 64, 32, "teacher", trainable=False),
+        linear("fc1", 64, 32, "student"),
+    ]
+    scene = scene_of(layers, teacher={"trainable": 0})
+
+    def diverging(sample: SceneSample) -> None:
+        label_free(sample)
+        sample.model(1, information=1e-3, skill=-9.0)
+        sample.loss = 50.0 + sample.step
+
+    scene.run(60)
+    scene.run(100, diverging)
+    assert "loss-divergence" in {flag.kind for flag in scene.changes}

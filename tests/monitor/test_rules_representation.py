@@ -1,0 +1,167 @@
+"""Embeddings, hidden layers and latents that lose what they carried, and some that only look so."""
+
+from __future__ import annotations
+
+import math
+
+from rules_builds import label_free, linear, scene_of
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Layer
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.structure import embeddings, latents
+
+ENCODER = [linear("enc.0", 64, 128), linear("enc.1", 128, 32), linear("pred", 32, 32)]
+VAE = [
+    linear("enc", 64, 64),
+    linear("mu", 64, 8),
+    linear("logvar", 64, 8),
+    linear("dec.0", 8, 64),
+    linear("dec.1", 64, 64),
+]
+
+
+def _views() -> Scene:
+    return scene_of(ENCODER, model={"calls": 2})
+
+
+def _ssl(sample: SceneSample, *, directions: float, apart: float, rank: float) -> None:
+    label_free(sample)
+    for name in ("enc.0", "enc.1", "pred"):
+        sample.layer(name, participation=12.0, cosine=0.3)
+    sample.layer("pred", cosine=1 - apart)
+    sample.layer("enc.1", participation=directions)
+    sample.model(effective_rank=rank)
+
+
+def test_embeddings_of_two_views_that_become_one_point_are_a_failure() -> None:
+    scene = _views()
+    scene.run(20, lambda s: _ssl(s, directions=12, apart=0.5, rank=14))
+    scene.run(150, lambda s: _ssl(s, directions=11, apart=3e-4, rank=12))
+    flag = scene.standing["representation-collapse"]
+    assert flag.severity == "critical"
+    assert 15 <= flag.onset_step <= 25
+    assert scene.causes[0] == "missing-stop-gradient"
+
+
+def test_embeddings_that_keep_a_sixth_of_their_directions_are_flagged_at_the_encoder() -> None:
+    scene = _views()
+    scene.run(20, lambda s: _ssl(s, directions=12, apart=1.0, rank=14))
+    scene.run(150, lambda s: _ssl(s, directions=2, apart=1.0, rank=5))
+    flag = scene.standing["representation-collapse"]
+    assert (flag.layer, flag.severity) == ("enc.1", "warning")
+    assert scene.causes[0] == "missing-stop-gradient"
+    assert "detach" in scene.engine.causes()[0].advice
+
+
+def test_a_dip_in_the_directions_that_passes_is_no_collapse() -> None:
+    scene = _views()
+    scene.run(30, lambda s: _ssl(s, directions=12, apart=1.0, rank=14))
+    scene.run(30, lambda s: _ssl(s, directions=3, apart=1.0, rank=6))
+    scene.run(100, lambda s: _ssl(s, directions=6, apart=1.0, rank=9))
+    assert "representation-collapse" not in {flag.kind for flag in scene.changes}
+
+
+def test_fewer_directions_at_a_kept_rank_are_clusters_and_no_collapse() -> None:
+    scene = _views()
+    scene.run(20, lambda s: _ssl(s, directions=12, apart=1.0, rank=14))
+    scene.run(150, lambda s: _ssl(s, directions=3.4, apart=1.0, rank=9))
+    assert "representation-collapse" not in scene.standing
+
+
+def test_a_classifier_that_is_called_twice_may_have_few_directions() -> None:
+    scene = _views()
+
+    def two_batches(sample: SceneSample) -> None:
+        sample.layer("enc.1", participation=12 if sample.step < 20 else 1.5, cosine=0.9999)
+
+    scene.run(200, two_batches)
+    assert "representation-collapse" not in scene.standing
+
+
+def test_a_weight_that_ran_twice_is_known_by_its_second_call() -> None:
+    twice = [*ENCODER[:2], linear("enc.1@pred", 128, 32)]
+    layout = Layout(scene_of(twice).table)
+    assert [layout.layers[row].name for row in embeddings(layout, 0)] == ["enc.1"]
+
+
+def _vae(sample: SceneSample, *, means: float, active: float, noise: float = 1.0) -> None:
+    label_free(sample)
+    sample.layer("mu", out_rms=means, out_variance=0.5, active_units=active)
+    sample.layer("logvar", out_rms=means, out_variance=0.5, active_units=0)
+    sample.layer("dec.0", out_variance=0.9, weight_rms=0.3)
+    # 8 latents of mean square m^2, and the noise of the prior.
+    spread = 8 * 0.3**2 * (means**2 + noise**2)
+    sample.layer("dec.0", out_rms=math.sqrt(spread / 0.9))
+
+
+def test_a_latent_that_equals_its_prior_is_flagged_and_named() -> None:
+    scene = scene_of(VAE)
+    scene.run(200, lambda s: _vae(s, means=0.02, active=0))
+    flag = scene.standing["representation-collapse"]
+    assert (flag.layer, flag.severity) == ("mu", "warning")
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "posterior-collapse"
+    assert "reduction='sum'" in cause.advice
+
+
+def test_a_latent_with_one_unit_in_use_is_healthy() -> None:
+    scene = scene_of(VAE)
+    scene.run(300, lambda s: _vae(s, means=0.05, active=1 / 8))
+    assert "representation-collapse" not in scene.standing
+
+
+def test_a_latent_that_wakes_slowly_is_waited_for() -> None:
+    scene = scene_of(VAE)
+    scene.run(150, lambda s: _vae(s, means=0.02 * 1.02**s.step, active=0))
+    scene.run(200, lambda s: _vae(s, means=0.6, active=0.75))
+    assert "representation-collapse" not in {flag.kind for flag in scene.changes}
+
+
+def test_two_small_heads_without_noise_are_no_variational_latent() -> None:
+    scene = scene_of(VAE)
+    scene.run(300, lambda s: _vae(s, means=0.02, active=0, noise=0.0))
+    assert "representation-collapse" not in scene.standing
+
+
+def _latents(*layers: Layer) -> list[tuple[str, str]]:
+    layout = Layout(scene_of(list(layers)).table)
+    return [
+        (layout.layers[each.mean].name, layout.layers[each.spread].name)
+        for each in latents(layout, 0)
+    ]
+
+
+def test_latents_are_recognised_by_shape_and_order_alone() -> None:
+    assert _latents(*VAE) == [("mu", "logvar")]
+    chunked = linear("fc", 64, 16)
+    assert _latents(linear("enc", 64, 64), chunked, linear("dec", 8, 64)) == [("fc", "fc")]
+
+
+def test_query_key_and_value_are_no_latent() -> None:
+    attention = [linear(name, 64, 16) for name in ("q", "k", "v")]
+    assert _latents(linear("emb", 8, 64), *attention, linear("out", 16, 64)) == []
+
+
+def test_a_hidden_layer_that_lost_its_signal_is_located() -> None:
+    scene = Scene()
+    scene.run(60)
+
+    def lost(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(out_variance=1e-12, in_variance=0.5)
+        for name in ("fc2", "act2", "fc3"):
+            sample.layer(name, out_variance=1e-12)
+
+    scene.run(60, lost)
+    flag = scene.standing["representation-collapse"]
+    assert (flag.layer, flag.followers) == ("fc2", ["act2"])
+    assert scene.standing["output-collapse"].severity == "critical"
+
+
+def test_a_branch_without_signal_beside_a_living_path_is_a_note() -> None:
+    scene = Scene()
+    scene.run(60)
+    scene.run(60, lambda s: s.layer("fc2", out_variance=1e-12))
+    assert scene.standing["representation-collapse"].severity == "info"
+    assert scene.engine.verdict() == "healthy"
