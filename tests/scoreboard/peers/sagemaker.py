@@ -16,7 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from scoreboard.peers.peer import Finding, Moment, Peer, Watcher
-from scoreboard.peers.sagemaker_rules import RULES, PoorWeightInitialization, Saved, Tensors
+from scoreboard.peers.sagemaker_rules import (
+    RULES,
+    LossNotDecreasing,
+    PoorWeightInitialization,
+    Saved,
+    Tensors,
+)
 
 EVERY = 10
 
@@ -55,12 +61,16 @@ class _Watcher:
         self._sigmoid_inputs: dict[str, Tensor] = {}
         self._images: Tensor | None = None
         self._previous: Tensors = {}
+        self._evaluates = False
         self._saves = True
         self._hooks = [model.register_forward_pre_hook(self._on_input)]
         for name, module in model.named_modules():
             self._listen(name, module)
 
     def before_update(self, moment: Moment) -> None:
+        if moment.eval_loss is not None and not self._evaluates:
+            self._evaluates = True
+            self._ask_again(LossNotDecreasing.__name__)
         step = moment.step
         full = step % EVERY == 1
         if full or step <= 10 or moment.eval_loss is not None:
@@ -83,6 +93,11 @@ class _Watcher:
             if (full or early or compares) and rule.fires(saved):
                 self._found.append(Finding(what=name, step=saved.step))
                 del self._rules[name]  # it has said what it has to say
+
+    def _ask_again(self, name: str) -> None:
+        """Where there are evaluation losses, the rule is asked of those from the start."""
+        self._found = [found for found in self._found if found.what != name]
+        self._rules[name] = RULES[name]()
 
     def _saved(self, moment: Moment) -> Saved:
         return Saved(

@@ -184,6 +184,7 @@ class LossNotDecreasing:
     def __init__(self) -> None:
         self._then: tuple[int, float] | None = None
         self._evaluates = False
+        """From the first such loss on, only those are compared."""
 
     def fires(self, saved: Saved) -> bool:
         if saved.eval_loss is not None and not self._evaluates:

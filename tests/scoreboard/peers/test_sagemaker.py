@@ -144,6 +144,22 @@ def test_images_are_judged_by_channel_after_500() -> None:
     assert not fires("CheckInputImages", images=image - 0.05)
 
 
+@pytest.mark.parametrize("evaluates", [True, False])
+def test_training_losses_are_asked_only_where_nothing_is_evaluated(evaluates: bool) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(90, 4), torch.randint(3, (90,))
+    x[:, 0] += 3.0 * y
+    held = (x, y) if evaluates else None
+    run = Scenario(
+        name="held",
+        build=lambda: fit(mlp(4, 3), (x, y), batch=4, held=held, each=20),
+        steps=60,
+    )
+    listening = Listening(sagemaker.PEER)
+    train(run, listening)
+    assert any(f.what == "LossNotDecreasing" for f in listening.findings) is not evaluates
+
+
 def test_a_run_at_a_rate_of_zero_is_found_by_its_updates() -> None:
     listening = Listening(sagemaker.PEER)
     torch.manual_seed(0)
