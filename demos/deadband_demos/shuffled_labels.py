@@ -23,7 +23,7 @@ from deadband_demos.options import read_options
 
 STEPS = 900
 BATCH = 64
-LEARNING_RATE = 0.001
+LEARNING_RATE = 0.05
 HIDDEN = 64
 SEED = 0
 
@@ -48,7 +48,7 @@ def main() -> None:
         )
     )
 
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
 
     watch = deadband.watch(model, optimizer)
     for step in range(1, STEPS + 1):
