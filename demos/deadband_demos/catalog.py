@@ -313,11 +313,11 @@ CATALOG = (
     ),
     Demo(
         name="router-collapse",
-        summary="of eight experts, two get all the work",
+        summary="of twelve experts, two get all the work",
         cause="router-collapse",
         remedy="an uneven load costs something",
         fails_below=0.6,
-        learns_above=0.8,
+        learns_above=0.75,
     ),
     Demo(
         name="attention-collapse",

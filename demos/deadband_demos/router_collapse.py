@@ -1,4 +1,4 @@
-"""Router collapse: of eight experts, two get all the work.
+"""Router collapse: of twelve experts, two get all the work.
 
 A router sends each digit to the expert that it trusts most. Experts that are sent nothing learn
 nothing, so those that are ahead by chance stay ahead and are trusted with everything. An expert
@@ -21,7 +21,7 @@ from deadband_demos.options import read_options
 STEPS = 1000
 BATCH = 64
 LEARNING_RATE = 0.02
-EXPERTS = 8
+EXPERTS = 12
 HIDDEN = 2  # of one expert
 BALANCE = 0.0  # the fault
 HEALTHY_BALANCE = 1.0
