@@ -29,6 +29,8 @@ PATIENCE_STEPS = 250
 steps of 100 to 300."""
 
 
+FEW = 0.008
+"""Different rows among the last 2000 as a share: up to 16, an exclusive or and the like."""
 FAR = 3
 """Progress counts as none where, at the present pace, half of the gap takes as many times the steps
 so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
@@ -85,10 +87,12 @@ class LossPlateau(ModelRule):
     def _stuck(self, seen: Observation, past: Past, model: ModelPast, gains: History) -> Judgement:
         """The loss stopped falling far above what the inputs tell."""
         agreement, skill = model.value("neighbour_agreement"), past.skill(model.name)
+        if math.isnan(agreement) and model.value("in_distinct") < FEW:
+            agreement = 1.0  # so few different inputs can all be told apart
         behind = agreement >= NEIGHBOURS_KNOW and agreement - skill >= BELOW_NEIGHBOURS
         if not behind:
             return Judgement(active=False, clear=True)
-        rests = not model.lr_rising and self._rests(seen, past, model, gains)
+        rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)
         return Judgement(
             # Below 0.05 it is a constant predictor, and that rule speaks of it.
             active=rests and skill >= 0.05,
@@ -99,7 +103,14 @@ class LossPlateau(ModelRule):
             evidence={"loss": past.loss.fresh, "skill": skill, "neighbour_agreement": agreement},
         )
 
-    def _rests(self, seen: Observation, past: Past, model: ModelPast, gains: History) -> bool:
+    def _rests(
+        self,
+        seen: Observation,
+        past: Past,
+        model: ModelPast,
+        gains: History,
+        agreement: float,
+    ) -> bool:
         """No progress, or so little that the way is several times what lies behind."""
         assert past.layout is not None
         # A reason that lies in the shape of the network is known: half the patience will do.
@@ -112,7 +123,7 @@ class LossPlateau(ModelRule):
         if len(older) < 3 or len(newer) < 3:
             return False
         pace = (median(newer) - median(older)) / (window / 2)
-        wanted = (model.value("neighbour_agreement") - past.skill(model.name)) / 2
+        wanted = (agreement - past.skill(model.name)) / 2
         wanted *= model.value("loss_constant")
         far = (1 if cramped else FAR) * seen.step
         if wanted > pace * far:

@@ -20,7 +20,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if case.flag("overfitting") is not None:
         yield _by_heart(case)
     skill = case.past.skill(case.model.name)
-    if case.flag("loss-plateau") is not None and 0.05 <= skill < 0.9:
+    # A floor under the loss is the objective's doing, not a place to be stuck in.
+    floor = case.model.objective.clash is not None
+    if case.flag("loss-plateau") is not None and 0.05 <= skill < 0.9 and not floor:
         yield Suspect(
             word="local-minimum",
             tier=Tier.RESIDUAL,
@@ -97,7 +99,8 @@ def _by_heart(case: Case) -> Suspect:
     advice.append("more data or augmentation")
     return Suspect(
         word="overfitting",
-        belief=0.95,
+        # What running averages make of the weights in evaluation says nothing of the weights.
+        belief=0.95 if case.flag("batchnorm-mismatch") is None else 0.1,
         onset=flag.onset_step,
         explains=frozenset({"overfitting"}),
         evidence=lines,

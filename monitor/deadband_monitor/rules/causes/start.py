@@ -12,7 +12,6 @@ from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
 from deadband_monitor.rules.causes.rate import BLOW_UP
 
-
 GROWS = 100.0
 """Growth of the outputs from the first weight layer to the last, before anything was learnt. He's
 initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
@@ -79,6 +78,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
             word="depth-vanishing",
             row="depth-vanishing",
             onset=case.start,
+            # Weights drawn far too small pass nothing on at any depth.
+            phase=1 if "small_weights" in facts.seen else 0,
+            root="small_weights" not in facts.seen,
             explains=frozenset(
                 {
                     "vanishing-gradient",
