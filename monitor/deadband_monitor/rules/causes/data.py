@@ -10,11 +10,10 @@ from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import change_in_words
 from deadband_monitor.rules.majority import UNEVEN
+from deadband_monitor.rules.unrelated import CHANCE, LITTLE
 
-NO_NEIGHBOUR = 0.05
-"""Agreement of nearest neighbours that shuffled labels stay below; tasks that can be learnt from
-single features reach 0.2 and more."""
 FEW_NEIGHBOURS = 0.15
+"""Agreement of nearest neighbours, beyond chance, from which labels are plainly not random."""
 HEAVY_TAILS = 20.0
 """Kurtosis of targets (normal 3, Laplace 6) from which a few of them rule a squared loss."""
 FEW_ROWS = 0.1
@@ -96,7 +95,8 @@ def _few(case: Case) -> Iterator[Suspect]:
             word="low-data-diversity",
             belief=0.6,
             onset=case.start,
-            explains=STARVED | {"output-collapse"},
+            # Repeated rows are the easier to fit: they do not keep a training loss up.
+            explains=(STARVED | {"output-collapse"}) - {"loss-plateau"},
             evidence=[f"{twins:.0%} of the rows of a batch repeat another row of it"],
             advice="look at the sampler (replacement=True?), the file list and the augmentation: "
             "the same rows come again and again",
@@ -152,11 +152,10 @@ def _noise(case: Case) -> Iterator[Suspect]:
     if not agreement < FEW_NEIGHBOURS or math.isnan(agreement):
         return
     heart = case.flag("overfitting") is not None
-    if skill >= 0.1 and not heart:
+    if skill >= 2 * LITTLE and not heart:
         return
     healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
-    none = agreement < NO_NEIGHBOUR
-    belief = 0.7 if none else 0.4
+    belief = 0.8 if agreement < CHANCE else 0.4
     yield Suspect(
         word="label-noise",
         belief=belief if healthy else belief / 3,
