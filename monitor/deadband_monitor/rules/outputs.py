@@ -11,6 +11,7 @@ from deadband_monitor.rules.majority import Majority
 from deadband_monitor.rules.objective import Clash
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
+from deadband_monitor.rules.unrelated import unrelated
 
 EXACT = 1e-9
 """Below this share of variance an output is exactly constant in float32. Of 189 healthy runs none
@@ -188,9 +189,9 @@ class ConstantPredictor(ModelRule):
             "top_share": model.value("top_share"),
         }
         if not (lasting or stalled):
-            named = self._majority(seen, past, model)
-            if named is not None:
-                return named
+            special = _unrelated(past, model) or self._majority(seen, past, model)
+            if special is not None:
+                return special
         return Judgement(
             active=lasting or stalled,
             clear=clear,
@@ -248,6 +249,20 @@ class ConstantPredictor(ModelRule):
             return self.ESCALATE_STEPS
         ruined = model.peak_update > 1.0
         return self.ESCALATE_STEPS if ruined else self.ESCALATE_ALONE_STEPS
+
+
+def _unrelated(past: Past, model: ModelPast) -> Judgement | None:
+    assert past.layout is not None
+    if past.layout.several_models or not unrelated(past, model):
+        return None
+    agreement, skill = model.value("neighbour_agreement"), past.skill(model.name)
+    return Judgement(
+        active=True,
+        clear=False,
+        message=f"inputs that lie close together bear unrelated labels ({agreement:.2g} of 1 "
+        f"above chance): the skill of {skill:.2g} is learnt by heart",
+        evidence={"neighbour_agreement": agreement, "skill": skill},
+    )
 
 
 def _blind(seen: Observation, model: ModelPast) -> Judgement:

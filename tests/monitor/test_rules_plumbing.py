@@ -1,0 +1,344 @@
+"""Between loss and weights: what is cut, what stands still, what is never cleared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Cause, LayerTable, OptimizerGroup
+
+MATRICES = ("fc1", "fc2", "fc3")
+
+
+def with_layers(scene: Scene, **changes: dict[str, object]) -> Scene:
+    """The same scene with some fields of its layers changed."""
+    layers = tuple(
+        msgspec.structs.replace(layer, **changes.get(layer.name, {}))
+        for layer in scene.table.layers
+    )
+    scene.table = msgspec.structs.replace(scene.table, layers=layers)
+    return scene
+
+
+def arrives(sample: SceneSample) -> None:
+    """The signs of a step that reached every weight."""
+    for name in MATRICES:
+        sample.layer(name, has_grad=1, weight_drift=sample.step / 400, grad_cosine=0.3)
+    sample.model(grad_share=1, moved_share=1, skipped=0)
+
+
+def still(sample: SceneSample, *names: str, **values: float) -> None:
+    arrives(sample)
+    for name in names:
+        sample.layer(
+            name, update_ratio=0, weight_rms=0.1, weight_growth=1, weight_drift=0, **values
+        )
+
+
+def top(scene: Scene) -> Cause:
+    return scene.engine.causes()[0]
+
+
+def no_gradient(sample: SceneSample) -> None:
+    still(sample, *MATRICES, has_grad=0, grad_rms=np.nan, duplicate_grads=np.nan)
+    sample.no_better_than_constant()
+    sample.model(grad_share=0, moved_share=0, grad_norm=np.nan, update_ratio=0)
+
+
+def test_weights_without_any_gradient_are_called_within_ten_steps() -> None:
+    scene = Scene().run(10, no_gradient)
+    flag = scene.standing["frozen-weights"]
+    assert flag.severity == "critical"
+    assert flag.onset_step == 1
+    assert top(scene).cause == "detached-graph"
+    assert top(scene).confidence >= 0.8
+    assert ".detach()" in top(scene).advice
+
+
+def test_a_graph_that_is_cut_in_mid_run_has_its_onset_there() -> None:
+    def cut(sample: SceneSample) -> None:
+        no_gradient(sample)
+        for name in MATRICES:
+            sample.layer(name, weight_drift=40 / 400)
+
+    scene = Scene().run(40, arrives).run(20, cut)
+    assert scene.standing["frozen-weights"].onset_step == 41
+
+
+def test_weights_that_no_optimiser_holds_are_told_by_name() -> None:
+    def strangers(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1)
+        sample.no_better_than_constant()
+        sample.model(grad_share=1, moved_share=0, update_ratio=0)
+
+    held = {name: {"optimised": False} for name in MATRICES}
+    scene = with_layers(Scene(), **held).run(12, strangers)
+    assert scene.standing["frozen-weights"].severity == "critical"
+    assert "does not hold fc1, fc2, fc3" in top(scene).advice
+
+
+def test_steps_that_change_nothing_are_called_though_gradients_arrive() -> None:
+    def elsewhere(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1)
+        sample.no_better_than_constant()
+
+    scene = Scene().run(15, elsewhere)
+    assert scene.standing["frozen-weights"].severity == "critical"
+    assert top(scene).cause == "detached-graph"
+    assert "optimizer.step()" in top(scene).advice
+
+
+def test_a_rate_that_float32_rounds_away_is_too_low_not_detached() -> None:
+    def rounded(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1)
+        sample.no_better_than_constant()
+        sample.model(lr=1e-12)
+
+    scene = Scene().run(15, rounded)
+    assert top(scene).cause == "learning-rate-too-low"
+
+
+def test_a_front_that_is_cut_off_is_a_warning_with_its_layers() -> None:
+    def cut(sample: SceneSample) -> None:
+        still(sample, "fc1", has_grad=0, grad_rms=np.nan)
+
+    scene = Scene().run(60, cut)
+    flag = scene.standing["frozen-weights"]
+    assert (flag.severity, flag.layer) == ("warning", "fc1")
+    assert top(scene).cause == "detached-graph"
+    assert "requires_grad_(False)" in top(scene).advice
+
+
+def test_a_branch_that_the_loss_does_not_use_is_a_note() -> None:
+    def aside(sample: SceneSample) -> None:
+        still(sample, "fc2", has_grad=0, grad_rms=np.nan)
+
+    scene = Scene().run(100, aside)
+    assert scene.standing["frozen-weights"].severity == "info"
+    assert scene.causes == []
+
+
+def test_a_new_head_that_the_optimiser_lacks_is_a_warning() -> None:
+    scene = with_layers(Scene(), fc3={"optimised": False})
+    scene.run(60, lambda sample: still(sample, "fc3", has_grad=1))
+    assert scene.standing["frozen-weights"].severity == "warning"
+    assert "does not hold fc3" in top(scene).advice
+
+
+def test_a_backbone_left_out_of_the_optimiser_is_a_note() -> None:
+    scene = with_layers(Scene(), fc1={"optimised": False}, fc2={"optimised": False})
+    scene.run(200, lambda sample: still(sample, "fc1", "fc2", has_grad=1))
+    assert {flag.severity for flag in scene.engine.flags} == {"info"}
+
+
+FROZEN: dict[str, dict[str, dict[str, object]]] = {
+    "neither trained nor held": {"fc1": {"trainable": False, "optimised": False}},
+    "not trained, in the optimiser": {"fc1": {"trainable": False}},
+}
+
+
+@pytest.mark.parametrize("how", FROZEN)
+def test_a_frozen_backbone_is_silent(how: str) -> None:
+    scene = with_layers(Scene(), **FROZEN[how])
+    scene.run(200, lambda sample: still(sample, "fc1"))
+    assert scene.engine.flags == []
+
+
+def test_a_backbone_under_no_grad_that_no_optimiser_holds_is_silent() -> None:
+    scene = with_layers(Scene(), fc1={"optimised": False})
+    scene.run(200, lambda sample: still(sample, "fc1", has_grad=0, grad_rms=np.nan))
+    assert scene.engine.flags == []
+
+
+def test_a_warm_up_from_zero_is_silent() -> None:
+    def warming(sample: SceneSample) -> None:
+        arrives(sample)
+        rate = 1e-3 * (sample.step - 1) / 60
+        sample.model(lr=rate, update_ratio=rate)
+        for name in MATRICES:
+            sample.layer(name, update_ratio=rate)
+            if sample.step == 1:
+                sample.layer(name, weight_drift=0)
+
+    assert Scene().run(60, warming).engine.flags == []
+
+
+def test_a_rate_of_zero_is_no_fault_of_the_graph() -> None:
+    def resting(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1)
+        sample.model(lr=0)
+
+    assert "frozen-weights" not in Scene().run(30, arrives).run(40, resting).standing
+
+
+def test_steps_that_a_scaler_leaves_out_at_the_start_are_silent() -> None:
+    def settling(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1)
+        sample.model(skipped=12 / 20)
+
+    assert Scene().run(12, settling).run(40, arrives).engine.flags == []
+
+
+def test_a_scaler_that_leaves_out_every_step_is_called() -> None:
+    def for_ever(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1)
+        sample.no_better_than_constant()
+        sample.model(skipped=min(1.0, sample.step / 20))
+
+    scene = Scene().run(45, for_ever)
+    assert scene.standing["frozen-weights"].severity == "critical"
+    assert "GradScaler" in top(scene).advice
+
+
+def test_a_model_that_waits_for_its_turn_is_silent() -> None:
+    def turns(sample: SceneSample) -> None:
+        arrives(sample)
+        if sample.step < 150:
+            for row in range(5):
+                sample.layers[row, :] = np.where(
+                    np.isfinite(sample.layers[row]), sample.layers[row], np.nan
+                )
+            still(sample, *MATRICES, has_grad=1)
+
+    scene = Scene(models=("critic", "generator")).run(140, turns)
+    assert "frozen-weights" not in scene.standing
+
+
+def test_a_layer_that_only_moves_between_the_samples_is_not_still() -> None:
+    def between(sample: SceneSample) -> None:
+        arrives(sample)
+        for name in MATRICES:
+            sample.layer(name, update_ratio=np.nan, weight_drift=sample.step / 400)
+
+    assert Scene().run(300, between, every=10).engine.flags == []
+
+
+def test_gradients_cleared_before_the_step_are_told_from_a_dead_network() -> None:
+    def cleared(sample: SceneSample) -> None:
+        arrives(sample)
+        sample.no_better_than_constant()
+        for name in MATRICES:
+            sample.layer(name, grad_rms=0, has_grad=1, duplicate_grads=np.nan)
+        sample.model(grad_norm=0)
+
+    scene = Scene().run(40, cleared)
+    assert "vanishing-gradient" in scene.standing
+    assert top(scene).cause == "detached-graph"
+    assert "optimizer.zero_grad(); loss.backward(); optimizer.step()" in top(scene).advice
+
+    def dead(sample: SceneSample) -> None:
+        cleared(sample)
+        sample.layer("act2", dead_units=1, out_rms=0, out_variance=0, zero_share=1)
+
+    assert "detached-graph" not in Scene().run(40, dead).causes
+
+
+def piling(sample: SceneSample) -> None:
+    arrives(sample)
+    if sample.step > 1:
+        for name in MATRICES:
+            sample.layer(name, grad_left=1.0, grad_cosine=0.99)
+
+
+def test_gradients_that_are_never_cleared_are_called_before_they_explode() -> None:
+    scene = Scene().run(10, piling)
+    assert scene.standing["exploding-gradient"].severity == "warning"
+    assert top(scene).cause == "missing-zero-grad"
+    assert "optimizer.zero_grad()" in top(scene).advice
+
+
+def test_the_learning_rate_is_not_blamed_for_gradients_that_pile_up() -> None:
+    def explodes(sample: SceneSample) -> None:
+        piling(sample)
+        if sample.step > 70:
+            sample.loss = 40.0
+            sample.model(loss=40, skill=-16, information=1e-4, grad_norm=90)
+            for name in MATRICES:
+                sample.layer(name, update_ratio=0.6, weight_growth=9)
+
+    scene = Scene().run(160, explodes)
+    assert scene.causes[0] == "missing-zero-grad"
+    assert "learning-rate-too-high" not in scene.causes[:1]
+
+
+def accumulated(sample: SceneSample) -> None:
+    """A sample for each of four batches whose gradients are added up on purpose."""
+    arrives(sample)
+    for name in MATRICES:
+        sample.layer(name, weight_drift=(sample.step // 4) / 100)
+        if sample.step % 4:
+            sample.layer(name, update_ratio=0, weight_growth=1, weight_rms=0.1)
+        if sample.step % 4 != 1:
+            sample.layer(name, grad_left=1.0)
+
+
+def cleared_to_zeros(sample: SceneSample) -> None:
+    arrives(sample)
+    for name in MATRICES:
+        sample.layer(name, grad_left=0.0)
+
+
+@pytest.mark.parametrize("bend", [accumulated, cleared_to_zeros])
+@pytest.mark.parametrize("every", [1, 4])
+def test_accumulation_and_cleared_gradients_are_silent(
+    bend: Callable[[SceneSample], None], every: int
+) -> None:
+    scene = Scene().run(200, bend, every=every)
+    assert scene.engine.flags == []
+
+
+def test_gradients_that_another_model_left_are_silent() -> None:
+    scene = Scene(models=("generator", "discriminator")).run(100, piling)
+    assert "exploding-gradient" not in scene.standing
+
+
+def test_tiny_updates_are_called_and_named() -> None:
+    def tiny(sample: SceneSample) -> None:
+        arrives(sample)
+        sample.no_better_than_constant()
+        for name in MATRICES:
+            sample.layer(name, update_ratio=1e-6, weight_drift=1e-6 * sample.step)
+        sample.model(update_ratio=1e-6, lr=1e-7)
+
+    scene = Scene().run(45, tiny)
+    assert scene.standing["frozen-weights"].severity == "warning"
+    assert scene.causes == ["learning-rate-too-low"]
+
+
+def test_the_end_of_a_schedule_is_silent() -> None:
+    def ends(sample: SceneSample) -> None:
+        arrives(sample)
+        for name in MATRICES:
+            sample.layer(name, update_ratio=2e-6)
+        sample.model(update_ratio=2e-6, lr=1e-7)
+
+    assert "frozen-weights" not in Scene().run(300, arrives).run(200, ends).standing
+
+
+def test_a_solved_margin_may_rest() -> None:
+    def solved(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1, grad_rms=0)
+        sample.loss = 0.0
+        sample.model(loss=0, skill=np.nan, loss_constant=np.nan, grad_norm=0)
+
+    scene = Scene().run(60, arrives).run(100, solved)
+    assert not {"frozen-weights", "vanishing-gradient"} & set(scene.standing)
+
+
+def test_optimisers_are_named_in_tables_made_for_these_tests() -> None:
+    """The rounding test reads the optimiser's class: an SGD step is as small as its gradient."""
+
+    def rounded(sample: SceneSample) -> None:
+        still(sample, *MATRICES, has_grad=1, grad_rms=1e-9)
+        sample.no_better_than_constant()
+        sample.model(lr=0.1)
+
+    scene = Scene()
+    group = OptimizerGroup(optimizer="SGD", lr=0.1)
+    table: LayerTable = msgspec.structs.replace(scene.table, optimizers=(group,))
+    scene.table = table
+    assert top(scene.run(15, rounded)).cause == "learning-rate-too-low"
