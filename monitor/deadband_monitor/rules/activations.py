@@ -24,6 +24,7 @@ class Saturation(LayerRule):
     FLAT = 0.85
     """Share of saturated elements; three tanh layers drawn 40 times too wide begin at 0.93."""
     IDLE_STEPS = 50
+    IDLE_SKILL = 0.2
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
@@ -35,7 +36,7 @@ class Saturation(LayerRule):
         flat = column(seen, "saturation")
         idle = np.zeros(len(flat), bool)
         for index, model in enumerate(layout.models):
-            if seen.step >= self.IDLE_STEPS and past.skill(model.name) < 0.05:
+            if seen.step >= self.IDLE_STEPS and past.skill(model.name) < self.IDLE_SKILL:
                 idle[layout.rows_of[index]] = True
         return LayerView(
             active=judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT))),
