@@ -14,10 +14,11 @@ from deadband_monitor.rules import catalog
 from scoreboard import runs
 from scoreboard.loops import fit
 from scoreboard.nets import mlp
-from scoreboard.peers import comparison
+from scoreboard.peers import comparison, ormas
 from scoreboard.peers.comparison import PEERS, compare, drawn, lines, sample
 from scoreboard.peers.gradsnitch import word
 from scoreboard.peers.peer import Finding, Listening, Moment, Peer, pairs
+from scoreboard.peers.sagemaker_rules import RULES
 from scoreboard.scenario import Scenario, Training, train
 
 
@@ -78,6 +79,19 @@ def test_the_update_ratio_is_read_with_its_direction() -> None:
     assert word("GS008", "LR too high (update/weight ratio)") == "GS008 high"
     assert word("GS008", "LR too low (update/weight ratio)") == "GS008 low"
     assert word("GS001", "Loss became NaN/Inf") == "GS001"
+
+
+def test_channels_are_read_with_whether_there_is_proof() -> None:
+    silent = {"event": "channels", "n_certified": 0, "n_flat": 0, "n_decayed": 0}
+    assert ormas.word(silent) == "channels silent"
+    assert ormas.word({**silent, "n_decayed": 1}) == "channels stuck"
+    assert ormas.word({"event": "alarm", "diagnosis": "vanishing"}) == "alarm vanishing"
+
+
+def test_what_lines_leave_out_are_words_that_the_tool_has() -> None:
+    left_out = {peer.name: set().union(*peer.without.values()) for peer in PEERS}
+    assert left_out["SageMaker Debugger's rules"] <= set(RULES)
+    assert left_out["ormas-monitor"] <= set(ormas.CAUSES)
 
 
 def test_a_tool_stands_between_backward_and_the_update() -> None:

@@ -1,6 +1,7 @@
 """trainpulse 0.4: `Monitor().log` of loss, gradient norm and learning rate at each step.
 
-Its alerts are warnings or critical; both are alarms. Step times are not given to it: how busy the
+Its alerts are warnings or critical; both are alarms. Its own `is_healthy` looks at critical ones
+only, so a second line of the table does the same. Step times are not given to it: how busy the
 machine is says nothing of the run. It names symptoms (spike, plateau, explosion, vanishing), but
 for the one alert that is about the learning rate itself.
 """
@@ -47,6 +48,8 @@ class _Watcher:
         ]
 
     def _word(self, alert: Any) -> str:
+        if alert.detector == "gradient":
+            return "exploding" if alert.severity.value == "critical" else "vanishing"
         if alert.detector != "learning_rate":
             return str(alert.detector)
         before = self._rates.get(alert.step - 1, alert.metric_value)
@@ -57,4 +60,12 @@ def _watch(model: nn.Module, optimizer: Any) -> Watcher:
     return _Watcher(model, optimizer)
 
 
-PEER = Peer(name="trainpulse", module="trainpulse", watch=_watch, causes=CAUSES)
+WARNINGS = frozenset({"loss_spike", "plateau", "vanishing", *CAUSES})
+
+PEER = Peer(
+    name="trainpulse",
+    module="trainpulse",
+    watch=_watch,
+    causes=CAUSES,
+    without={"  critical alerts only": WARNINGS},
+)

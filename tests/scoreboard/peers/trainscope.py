@@ -61,5 +61,5 @@ PEER = Peer(
     name="trainscope",
     module="trainscope",
     watch=_watch,
-    without={"trainscope, rises only": frozenset({"spike down"})},
+    without={"  rising losses only": frozenset({"spike down"})},
 )
