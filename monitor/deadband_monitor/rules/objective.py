@@ -30,6 +30,8 @@ BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
 SAMPLES = 3
 """Values can meet a condition by chance once; exact ones do not three times in a row."""
+DOUBTS = 20
+"""Samples in a row without it, after which what was believed is given up."""
 LONG = 20
 """Where only the range of the values tells: outputs of a fresh network can all be positive for a
 few steps."""
@@ -52,7 +54,7 @@ class Clash(Enum):
     BROADCAST = "prediction and target of different shapes"
     COUPLED = "a gradient that ignores the single targets"
     BCE_TARGETS = "targets outside 0..1 under a binary cross entropy"
-    RELU_TARGETS = "ReLU output, negative targets"
+    RELU_TARGETS = "output that is never negative, negative targets"
     SIGMOID_TARGETS = "sigmoid output, targets outside 0..1"
     TANH_TARGETS = "tanh output, targets outside -1..1"
     SOFTMAX_TARGETS = "softmax output, targets outside 0..1"
@@ -116,6 +118,11 @@ class Reading:
         """All values within 0..1."""
         return self.low >= 0 and self.high <= 1
 
+    @property
+    def tanh_range(self) -> bool:
+        """All values within -1..1: not scaled afterwards."""
+        return self.low >= -1 and self.high <= 1
+
 
 class Objective:
     """Since when the loss of one model does not fit what it is given."""
@@ -132,6 +139,7 @@ class Objective:
         """Samples, from the first on, in which the output never fell below zero."""
         self._candidate: Clash | None = None
         self._negative = False
+        self._doubts = 0
         self._squashed = False
         """As far as was told last: a gradient does not tell at every sample."""
 
@@ -149,6 +157,11 @@ class Objective:
         if self.always_positive >= 0 and math.isfinite(read.low):
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = _clash(read, self.always_positive)
+        if found is None and self.clash is not None and self._doubts < DOUBTS:
+            # A program does not change in mid-run; slices of an output that hardly varies may.
+            self._doubts += 1
+            return
+        self._doubts = 0
         if found is not self._candidate:
             self._candidate, self.since, self.samples = found, step, 0
         if found is None:
@@ -177,6 +190,7 @@ def floor(clash: Clash, classes: int, rate: float) -> float:
     return math.nan
 
 
+_POSITIVE = frozenset({"relu", "relu6", "softplus"})
 _LOSS = MODEL_COLUMN["loss"]
 _OUT_RMS = LAYER_COLUMN["out_rms"]
 _M = {
@@ -265,7 +279,7 @@ def _classes_clash(read: Reading) -> Clash | None:
         return Clash.SOFTMAX_CE
     if read.last in {"sigmoid", "hardsigmoid"} and read.unit_range:
         return Clash.SIGMOID_CE
-    return Clash.TANH_CE if read.last == "tanh" else None
+    return Clash.TANH_CE if read.last == "tanh" and read.tanh_range else None
 
 
 def _binary_clash(read: Reading) -> Clash | None:
@@ -276,7 +290,7 @@ def _binary_clash(read: Reading) -> Clash | None:
     squashed = read.last in {"sigmoid", "hardsigmoid", "softmax"}
     if (read.unit_range and squashed) or read.squashed:
         return Clash.SIGMOID_LOGITS
-    if read.last == "tanh":
+    if read.last == "tanh" and read.tanh_range:
         return Clash.TANH_LOGITS
     return Clash.RELU_LOGITS if read.last in {"relu", "relu6"} else None
 
@@ -296,7 +310,7 @@ def _values_clash(read: Reading, always_positive: int) -> Clash | None:
     # the targets must reach beyond the bound as well.
     under = below < -BEYOND * sd and mean - sd < 0
     over = above > 1 + BEYOND * sd and mean + sd > 1
-    if under and (read.last in {"relu", "relu6"} or (always_positive >= LONG and read.low == 0)):
+    if under and (read.last in _POSITIVE or (always_positive >= LONG and read.low == 0)):
         return Clash.RELU_TARGETS
     if (under or over) and read.unit_range and read.last in {"sigmoid", "hardsigmoid"}:
         return Clash.SIGMOID_TARGETS

@@ -176,10 +176,9 @@ def _advice(case: Case, clash: Clash) -> str:
     if clash is Clash.BROADCAST:
         return _same_shape(case)
     if clash in BOUNDED:
-        what = clash.value.split(" ", 1)[0]
         low, high = case.model.value("target_min"), case.model.value("target_max")
         return (
-            f"remove the {what}{at}, so that it can reach targets of "
+            f"remove the activation{at}, so that it can reach targets of "
             f"{rounded_signed(low)}..{rounded_signed(high)}, or scale the targets into its range"
         )
     return {

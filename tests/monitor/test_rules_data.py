@@ -1,0 +1,311 @@
+"""What a network is fed: sorted, repeated, uneven, mislabelled, or bad from some step on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Cause
+from deadband_monitor.metrics import MODEL_COLUMN
+from deadband_monitor.rules.feed import Change, Feed
+from deadband_monitor.rules.layout import Layout
+
+Bend = Callable[[SceneSample], None]
+
+
+def scene(rows: int = 64, classes: int = 10, loss: str = "cross_entropy", models: int = 1) -> Scene:
+    made = Scene(models=("model", "other")[:models])
+    model = msgspec.structs.replace(
+        made.table.models[0],
+        loss=loss,
+        loss_input=(rows, classes),
+        loss_target=(rows,) if loss == "cross_entropy" else (rows, classes),
+    )
+    made.table = msgspec.structs.replace(made.table, models=(model, *made.table.models[1:]))
+    return made
+
+
+def fed(**values: float) -> Bend:
+    """A healthy feed, bent."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.model(
+            in_repeat=0.04, in_distinct=0.6, in_constant=0.1, majority_share=0.12,
+            neighbour_agreement=0.95, majority_predicted=0.12,
+        )  # fmt: skip
+        sample.model(**values)
+
+    return bend
+
+
+def top(made: Scene) -> Cause:
+    return made.engine.causes()[0]
+
+
+# --- changes in mid-run ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_one_batch_for_ever_is_called_soon_and_dated(every: int) -> None:
+    def learnt_by_heart(sample: SceneSample) -> None:
+        fed(in_repeat=1.0 if sample.step > 300 else 0.05)(sample)
+        sample.loss = 0.5 * math.exp(-(sample.step - 300) / 30)
+
+    made = scene().run(300, fed(), every=every).run(60, learnt_by_heart, every=every)
+    flag = made.standing["input-anomaly"]
+    assert 300 <= flag.onset_step <= 301 + every
+    assert flag.raised_step <= 300 + 3 * every + 4
+    assert top(made).cause == "bad-data"
+    assert "next(iter(loader))" in top(made).advice
+    made.run(60, learnt_by_heart, every=every)
+    assert made.standing["input-anomaly"].severity == "critical"
+
+
+def fed_every_tenth(loss_at: Callable[[int], float]) -> Change | None:
+    """What is made of a loader whose round of ten batches fits the cadence of the samples."""
+    feed, layout = Feed(), Layout(scene().table)
+    for step in [*range(1, 11), *range(20, 400, 10)]:
+        sample = SceneSample(scene(), step)
+        fed(in_repeat=1.0 if step > 10 else 0.0)(sample)
+        since = step - 9 if step > 10 else step
+        losses = np.array([loss_at(k) for k in range(since, step + 1)], np.float32)
+        feed.absorb(step, sample.models[0], losses, layout, 0)
+    return feed.change
+
+
+def test_a_loader_whose_round_fits_the_cadence_repeats_nothing() -> None:
+    assert fed_every_tenth(lambda step: 0.5 + 0.1 * math.sin(2 * math.pi * step / 10)) is None
+    assert fed_every_tenth(lambda step: math.exp(-step / 50)) is Change.REPEATED
+
+
+def test_full_batches_from_the_start_on_are_silent() -> None:
+    assert scene().run(300, fed(in_repeat=1.0, in_distinct=0.07)).engine.flags == []
+
+
+CHANGES = {
+    "constant": ({"in_variance": 0.0}, "erases"),
+    "all zeros": ({"in_rms": 0.0, "in_variance": np.nan, "in_max": 0.0}, "erases"),
+    "blank features": ({"in_constant": 0.97}, "erases"),
+    "255 times": ({"in_rms": 255.0, "in_max": 900.0}, "applied twice"),
+    "a 255th": ({"in_rms": 1 / 255, "in_max": 0.02}, "applied twice"),
+    "one label": ({"batch_label_entropy": 0.0}, "labels"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_feed_that_turns_bad_in_mid_run_is_called_within_five_samples(what: str) -> None:
+    values, words = CHANGES[what]
+    made = scene().run(200, fed()).run(6, fed(**values))
+    flag = made.standing["input-anomaly"]
+    assert flag.severity in {"warning", "critical"}
+    assert flag.onset_step == 201
+    assert flag.raised_step <= 205
+    assert top(made).cause == "bad-data"
+    assert top(made).confidence > 0.8
+    assert words in top(made).advice
+
+
+def test_a_feed_that_mends_itself_closes_the_flag() -> None:
+    made = scene().run(100, fed()).run(10, fed(in_rms=255.0, in_max=900)).run(20, fed())
+    assert "input-anomaly" not in made.standing
+
+
+def test_one_odd_batch_is_no_change() -> None:
+    made = scene().run(100, fed()).run(1, fed(in_rms=255.0, in_max=900)).run(60, fed())
+    assert made.engine.flags == []
+
+
+def test_inputs_that_grow_little_by_little_are_no_change() -> None:
+    def grows(sample: SceneSample) -> None:
+        fed(in_rms=10 ** (sample.step / 200), in_max=4 * 10 ** (sample.step / 200))(sample)
+
+    assert scene().run(250, grows).engine.flags == []
+
+
+def test_a_discriminators_inputs_may_jump() -> None:
+    made = scene(models=2).run(60, fed(in_rms=0.01, in_max=0.05)).run(60, fed(in_rms=1.0))
+    assert "input-anomaly" not in made.standing
+
+
+def test_targets_in_other_units_are_bad_data() -> None:
+    def values(sample: SceneSample, sd: float) -> None:
+        fed(
+            information=np.nan, label_entropy=np.nan, batch_label_entropy=np.nan, top_share=np.nan,
+            target_sd=sd, target_mean=0.0, majority_share=np.nan, majority_predicted=np.nan,
+        )(sample)  # fmt: skip
+
+    made = scene(classes=1, loss="mse").run(100, lambda sample: values(sample, 1.0))
+    made.run(10, lambda sample: values(sample, 60.0))
+    assert top(made).cause == "bad-data"
+    assert "targets" in top(made).evidence[0]
+
+
+def broken_inputs(sample: SceneSample) -> None:
+    fed(in_rms=np.nan, in_variance=np.nan, in_max=np.nan, nonfinite=0.01, out_rms=np.nan)(sample)
+    sample.model(out_variance=np.nan, information=np.nan, skill=np.nan)
+    sample.loss = math.nan
+    sample.layer("fc1", nonfinite=1)
+
+
+def test_nan_in_the_inputs_is_the_cause_of_nan_everywhere() -> None:
+    made = scene().run(50, fed()).run(4, broken_inputs)
+    assert "non-finite" in made.standing
+    assert top(made).cause == "bad-data"
+    assert top(made).onset_step == 51
+    assert "torch.isfinite(x)" in top(made).advice
+
+
+def test_nan_with_finite_inputs_is_not_the_datas_fault() -> None:
+    def overflow(sample: SceneSample) -> None:
+        fed(nonfinite=1.0, out_rms=np.nan, out_variance=np.nan)(sample)
+        sample.layer("fc2", nonfinite=1)
+
+    assert "bad-data" not in scene().run(50, fed()).run(4, overflow).causes
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def test_batches_that_are_sorted_by_label_are_called_within_ten_steps() -> None:
+    made = scene().run(10, fed(batch_label_entropy=0.05))
+    assert made.standing["input-anomaly"].severity == "warning"
+    assert top(made).cause == "low-data-diversity"
+    assert "shuffle=True" in top(made).advice
+
+
+def drawn(rows: int, shares: tuple[float, ...]) -> Bend:
+    """Batches of `rows` labels drawn at random."""
+    random = np.random.default_rng(rows)
+    whole = -sum(p * math.log(p) for p in shares)
+
+    def bend(sample: SceneSample) -> None:
+        counts = random.multinomial(rows, shares) / rows
+        own = -sum(p * math.log(p) for p in counts if p > 0)
+        fed(
+            label_entropy=whole, batch_label_entropy=own / whole, majority_share=max(shares),
+            majority_predicted=max(shares),
+        )(sample)  # fmt: skip
+
+    return bend
+
+
+@pytest.mark.parametrize("rows", [2, 4, 8, 16, 64])
+@pytest.mark.parametrize("shares", [(0.1,) * 10, (0.9, 0.1), (0.98, 0.02), (0.5, 0.5)])
+def test_small_and_uneven_batches_that_are_shuffled_are_silent(
+    rows: int, shares: tuple[float, ...]
+) -> None:
+    made = scene(rows, len(shares)).run(1500, drawn(rows, shares), every=3)
+    assert "input-anomaly" not in {flag.kind for flag in made.engine.flags}
+
+
+def uneven(said: float, skill: float, information: float, share: float = 0.95) -> Bend:
+    def bend(sample: SceneSample) -> None:
+        fed(
+            majority_share=share, majority_predicted=said, information=information,
+            label_entropy=0.2, loss_constant=0.2, neighbour_agreement=np.nan, top_share=said,
+        )(sample)  # fmt: skip
+        sample.loss = 0.2 * (1 - skill) * (1 + 0.3 * math.sin(5 * sample.step))
+        sample.model(loss=sample.loss, skill=skill)
+
+    return bend
+
+
+def test_a_classifier_that_only_names_the_majority_is_called() -> None:
+    made = scene(classes=2).run(260, uneven(said=1.0, skill=0.05, information=0.03))
+    assert made.standing["constant-predictor"].severity == "warning"
+    assert top(made).cause == "class-imbalance"
+    assert "pos_weight = 19" in top(made).advice
+
+
+@pytest.mark.parametrize(("said", "skill"), [(0.95, 0.7), (0.97, 0.15), (1.0, 0.45)])
+def test_uneven_classes_that_are_told_apart_are_silent(said: float, skill: float) -> None:
+    made = scene(classes=2).run(600, uneven(said, skill, information=0.1), every=2)
+    assert "constant-predictor" not in made.standing
+
+
+def test_even_classes_are_no_imbalance() -> None:
+    bend = uneven(said=1.0, skill=0.01, information=1e-3, share=0.55)
+    assert "class-imbalance" not in scene(classes=2).run(260, bend).causes
+
+
+def creeping(agreement: float, goal: float = 0.12, distinct: float = 0.3) -> Bend:
+    """Skill that grows slowly, as of labels learnt by heart."""
+
+    def bend(sample: SceneSample) -> None:
+        skill = goal * (1 - math.exp(-sample.step / 300))
+        fed(neighbour_agreement=agreement, in_distinct=distinct)(sample)
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, information=0.2 * skill)
+
+    return bend
+
+
+def test_labels_that_have_nothing_to_do_with_the_inputs_are_called_while_learnt_by_heart() -> None:
+    made = scene().run(200, creeping(0.01))
+    assert made.standing["constant-predictor"].severity == "warning"
+    assert top(made).cause == "label-noise"
+    assert "x[i] belongs to y[i]" in top(made).advice
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [creeping(0.35), creeping(0.01, goal=0.9), creeping(0.01, distinct=1.0), creeping(np.nan)],
+)
+def test_slow_learning_of_sound_labels_is_silent(bend: Bend) -> None:
+    assert scene().run(400, bend, every=2).engine.flags == []
+
+
+def test_a_few_targets_far_out_are_label_noise() -> None:
+    def ruled(sample: SceneSample) -> None:
+        fed(
+            information=np.nan, label_entropy=np.nan, batch_label_entropy=np.nan, top_share=np.nan,
+            majority_share=np.nan, majority_predicted=np.nan, target_kurtosis=300.0,
+            target_sd=1.0, target_mean=0.0, sigma_share=0.02,
+        )(sample)  # fmt: skip
+        sample.loss = 1.0 if sample.step % 7 else 90.0
+        sample.model(loss=sample.loss, skill=0.0, loss_constant=1.0)
+
+    made = scene(classes=1, loss="mse").run(200, ruled)
+    assert top(made).cause == "label-noise"
+    assert "HuberLoss" in top(made).advice
+
+
+# --- few rows -------------------------------------------------------------------------------------
+
+
+def test_doubled_rows_are_a_note_until_something_goes_wrong() -> None:
+    made = scene().run(150, fed(in_duplicates=0.9))
+    assert made.standing["input-anomaly"].severity == "info"
+    assert made.causes == []
+
+    def stuck(sample: SceneSample) -> None:
+        fed(in_duplicates=0.9)(sample)
+        sample.no_better_than_constant()
+
+    made = scene().run(200, stuck)
+    assert made.standing["input-anomaly"].severity == "warning"
+    assert "low-data-diversity" in made.causes
+
+
+def test_token_ids_have_no_scale_to_judge() -> None:
+    made = scene()
+    first = msgspec.structs.replace(made.table.layers[0], kind="Embedding")
+    made.table = msgspec.structs.replace(made.table, layers=(first, *made.table.layers[1:]))
+    ids = fed(in_rms=np.nan, in_variance=np.nan, in_max=np.nan, in_duplicates=0.9)
+    assert made.run(100, ids).engine.flags == []
+
+
+def test_every_statistic_that_these_rules_read_is_declared() -> None:
+    for name in (
+        "in_repeat",
+        "in_constant",
+        "majority_predicted",
+        "neighbour_agreement",
+        "squashed",
+    ):
+        assert name in MODEL_COLUMN

@@ -1,0 +1,337 @@
+"""A loss that does not fit what it is given: found by values and shapes, said within ten steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Cause, Layer
+from deadband_monitor.rules.objective import Clash, crosses, floor
+
+Bend = Callable[[SceneSample], None]
+
+
+def scene(
+    loss: str = "cross_entropy",
+    last: str = "",
+    prediction: tuple[int, ...] = (64, 10),
+    target: tuple[int, ...] = (64,),
+) -> Scene:
+    """The usual network with another loss, and an activation at its end where asked."""
+    made = Scene()
+    layers = made.table.layers
+    if last:
+        end = Layer(name="out", model="model", kind=last.title(), activation=last, units=10)
+        layers = (*layers, end)
+    model = msgspec.structs.replace(
+        made.table.models[0], loss=loss, loss_input=prediction, loss_target=target
+    )
+    made.table = msgspec.structs.replace(made.table, layers=layers, models=(model,))
+    return made
+
+
+def shows(**values: float) -> Bend:
+    """A run whose output statistics are these; the last layer is the output."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.model(
+            row_sum_error=3.0, column_sum_error=3.0, out_min=-2, out_max=2, target_mean=0.4
+        )
+        sample.model(**values)
+        sample.layer("out", out_rms=float(sample.models[0, 1]), out_variance=0.4)
+
+    return bend
+
+
+def regression(**values: float) -> Bend:
+    usual = {
+        "information": np.nan, "top_share": np.nan, "label_entropy": np.nan,
+        "batch_label_entropy": np.nan, "target_mean": 0.0, "target_sd": 1.0, "target_min": -2.5,
+        "target_max": 2.5, "target_kurtosis": 3.0, "sigma_share": 0.8, "coupling": 0.2,
+    }  # fmt: skip
+    return shows(**(usual | values))
+
+
+def top(made: Scene) -> Cause:
+    return made.engine.causes()[0]
+
+
+PROBABILITIES = {"out_min": 0.0, "out_max": 0.9, "row_sum_error": 1e-7, "out_rms": 0.3}
+BINARY = {"prediction": (64, 1), "target": (64, 1)}
+
+FLOORED = {
+    "softmax, cross entropy": (scene(last="softmax"), shows(**PROBABILITIES), 1.461),
+    "sigmoid, cross entropy": (
+        scene(last="sigmoid"), shows(out_min=0.1, out_max=0.9, row_sum_error=4.0), 1.461,
+    ),
+    "tanh, cross entropy": (
+        scene(last="tanh"), shows(out_min=-0.9, out_max=0.9, row_sum_error=2.0),
+        math.log(1 + 9 * math.exp(-2)),
+    ),
+    "sigmoid, logits": (
+        scene("bce_logits", "sigmoid", **BINARY), shows(out_min=0.1, out_max=0.9, target_mean=0.5),
+        0.503,
+    ),
+    "sigmoid, logits, nine in ten": (
+        scene("bce_logits", "sigmoid", **BINARY), shows(out_min=0.1, out_max=0.9, target_mean=0.9),
+        0.351,
+    ),
+    "softmax behind the model": (scene(), shows(squashed=1.0), 1.461),
+    "sigmoid behind the model": (
+        scene("bce_logits", **BINARY), shows(squashed=1.0, target_mean=0.5), 0.503,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FLOORED)
+def test_a_loss_that_squashes_again_has_a_floor(case: str) -> None:
+    made, bend, least = FLOORED[case]
+    made.run(10, bend)
+    flag = made.standing["loss-plateau"]
+    assert flag.severity == "warning"
+    assert flag.onset_step == 1
+    assert flag.evidence["floor"] == pytest.approx(least, abs=1e-3)
+    assert top(made).cause == "loss-mismatch"
+    assert top(made).confidence > 0.9
+    where = (
+        "between the model and the loss" if "behind" in case else "at the end of the model (out)"
+    )
+    assert where in top(made).advice
+
+
+def test_the_floors_are_those_of_plain_arithmetic() -> None:
+    assert floor(Clash.SOFTMAX_CE, 2, math.nan) == pytest.approx(0.3133, abs=1e-4)
+    assert floor(Clash.SOFTMAX_CE, 1000, math.nan) == pytest.approx(5.91, abs=1e-2)
+    assert floor(Clash.RELU_LOGITS, 1, 0.5) == pytest.approx(0.5 * math.log(2))
+    assert math.isnan(floor(Clash.BROADCAST, 1, 0.5))
+
+
+def test_a_relu_can_never_say_no() -> None:
+    made = scene("bce_logits", "relu", **BINARY).run(8, shows(out_min=0, out_max=3))
+    assert top(made).cause == "loss-mismatch"
+    assert "remove the ReLU" in top(made).advice
+
+
+def test_probabilities_and_logits_under_nll_are_told_apart() -> None:
+    given = scene("nll", "softmax").run(8, shows(**PROBABILITIES))
+    assert "log_softmax(dim=1)" in top(given).advice
+
+    def logits(sample: SceneSample) -> None:
+        shows(out_max=4.0)(sample)
+        sample.loss = -0.5 * sample.step
+        sample.model(loss=sample.loss)
+
+    raw = scene("nll").run(10, logits)
+    assert raw.standing["loss-divergence"].severity == "critical"
+    assert top(raw).cause == "loss-mismatch"
+
+
+def test_what_ruined_a_run_is_still_named_when_nothing_is_finite_any_more() -> None:
+    def logits(sample: SceneSample) -> None:
+        shows(out_max=4.0)(sample)
+        sample.loss = -10.0 * sample.step
+        sample.model(loss=sample.loss)
+        if sample.step > 20:
+            sample.model(out_min=np.nan, out_max=np.nan, out_rms=np.nan, nonfinite=1)
+            sample.layer("fc3", nonfinite=1)
+
+    assert top(scene("nll").run(30, logits)).cause == "loss-mismatch"
+
+
+@pytest.mark.parametrize("columns", [1e-6, np.nan])
+def test_a_softmax_over_the_batch_is_seen_with_and_without_the_whole_batch(columns: float) -> None:
+    bend = shows(
+        out_min=0.0, out_max=0.1, row_sum_error=0.9, column_sum_error=columns, out_rms=0.02
+    )
+    made = scene(last="softmax").run(8, bend)
+    assert top(made).cause == "loss-mismatch"
+    assert "dim=-1" in top(made).advice
+
+
+def test_a_softmax_over_one_unit_and_a_single_logit_learn_nothing() -> None:
+    def constant(sample: SceneSample) -> None:
+        shows(out_min=1.0, out_max=1.0, out_rms=1.0, row_sum_error=0.0, out_variance=0, out_sd=0)(
+            sample
+        )
+        sample.no_better_than_constant()
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, grad_rms=0)
+
+    made = scene("bce", "softmax", **BINARY).run(30, constant)
+    assert {"output-collapse", "vanishing-gradient"} <= set(made.standing)
+    assert "binary_cross_entropy_with_logits" in top(made).advice
+
+    def nothing(sample: SceneSample) -> None:
+        shows()(sample)
+        sample.loss = 0.0
+        sample.model(loss=0, skill=np.nan, loss_constant=np.nan, label_entropy=np.nan)
+        sample.model(information=np.nan)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, grad_rms=0)
+
+    made = scene(prediction=(64, 1)).run(20, nothing)
+    assert made.standing["vanishing-gradient"].severity == "critical"
+    assert top(made).cause == "loss-mismatch"
+
+
+@pytest.mark.parametrize("loss", ["mse", "l1", "smooth_l1"])
+def test_shapes_that_cross_are_called_at_once(loss: str) -> None:
+    made = scene(loss, prediction=(64, 1), target=(64,)).run(10, regression(sigma_share=0.05))
+    assert "constant-predictor" in made.standing
+    assert top(made).cause == "loss-mismatch"
+    assert "prediction.squeeze(-1)" in top(made).advice
+    assert "(64, 1) and (64,)" in top(made).evidence[0]
+    made.run(20, regression(sigma_share=0.03))
+    assert made.standing["constant-predictor"].severity == "critical"
+
+
+def test_shapes_cross_only_where_more_comes_out() -> None:
+    assert crosses((64, 1), (64,))
+    assert crosses((64,), (64, 1))
+    assert not crosses((64, 1), (64, 1))
+    assert not crosses((64, 1), (1,))
+    assert not crosses((64, 3), (3,))
+    assert not crosses((), (64,))
+    assert not crosses((1, 1), (1,))
+
+
+def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands() -> None:
+    def coupled(sample: SceneSample) -> None:
+        regression(
+            sigma_share=np.nan, target_sd=np.nan, target_mean=np.nan, target_min=np.nan,
+            target_max=np.nan, target_kurtosis=np.nan, skill=np.nan, loss_constant=np.nan,
+            coupling=1.0, out_sd=0.05,
+        )(sample)  # fmt: skip
+        sample.loss = 1.0 + 0.05 * math.sin(7 * sample.step)
+        sample.model(loss=sample.loss)
+
+    made = scene("mse", prediction=(), target=()).run(130, coupled)
+    assert "constant-predictor" in made.standing
+    assert top(made).cause == "loss-mismatch"
+
+    def one_target(sample: SceneSample) -> None:
+        coupled(sample)
+        sample.loss = math.exp(-sample.step / 20)
+        sample.model(loss=sample.loss)
+
+    learnt = scene("mse", prediction=(), target=()).run(300, one_target)
+    assert "constant-predictor" not in learnt.standing
+
+
+REACH = {
+    "relu": {"out_min": 0, "out_max": 2},
+    "sigmoid": {"out_min": 0.1, "out_max": 0.9},
+    "tanh": {"out_min": -0.9, "out_max": 0.9},
+    "softmax": {"out_min": 0, "out_max": 0.9, "row_sum_error": 1e-7},
+}
+
+
+@pytest.mark.parametrize("last", REACH)
+def test_targets_out_of_reach_are_called_within_ten_steps(last: str) -> None:
+    spread = {"target_sd": 2.0, "target_min": -5.0, "target_max": 5.0}
+    made = scene("mse", last, (64, 1), (64, 1)).run(10, regression(**REACH[last], **spread))
+    assert made.standing["loss-plateau"].severity == "warning"
+    assert top(made).cause == "output-activation-mismatch"
+    assert "-5..5" in top(made).advice
+
+
+HEALTHY = {
+    "cross entropy": (scene(), shows()),
+    "squashing not yet to be told": (scene(), shows(squashed=np.nan)),
+    "log-probabilities": (
+        scene("nll", "log_softmax"), shows(out_max=-0.01, out_min=-5),
+    ),
+    "log-probabilities into cross entropy": (
+        scene(last="log_softmax"), shows(out_max=-0.01, out_min=-5),
+    ),
+    "sigmoid and bce": (scene("bce", "sigmoid", **BINARY), shows(out_min=0.1, out_max=0.9)),
+    "positive logits": (
+        scene("bce_logits", **BINARY), shows(out_min=0.2, out_max=0.8, target_mean=0.65),
+    ),
+    "soft cap": (scene(last="tanh"), shows(out_min=-25, out_max=25, out_rms=9)),
+    "relu, positive targets": (
+        scene("mse", "relu", (64, 1), (64, 1)),
+        regression(out_min=0, target_min=0.1, target_mean=2.0),
+    ),
+    "relu, one odd target": (
+        scene("mse", "relu", (64, 1), (64, 1)),
+        regression(out_min=0, target_min=-3, target_mean=4.0),
+    ),
+    "sigmoid, yes and no as numbers": (
+        scene("mse", "sigmoid", (64, 1), (64, 1)),
+        regression(out_min=0.1, out_max=0.9, target_min=0, target_max=1, target_mean=0.5,
+                   target_sd=0.5),
+    ),
+    "brier score": (
+        scene("mse", "softmax", (64, 10), (64, 10)),
+        regression(**PROBABILITIES, target_min=0, target_max=1, target_mean=0.1, target_sd=0.3),
+    ),
+    "one scalar target": (scene("mse", "", (64, 1), (1,)), regression()),
+    "output that dwarfs the targets": (
+        scene("mse", "", (64, 1), (64, 1)), regression(coupling=1.0, out_sd=1.5),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HEALTHY)
+def test_a_loss_that_fits_is_silent(case: str) -> None:
+    made, bend = HEALTHY[case]
+    made.run(150, bend)
+    assert [(flag.kind, flag.severity) for flag in made.engine.flags] == []
+
+
+def blown_up(sample: SceneSample) -> None:
+    regression(target_mean=152, target_sd=77, target_min=25, target_max=346)(sample)
+    if sample.step <= 2:
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=8.0, weight_growth=8)
+    if sample.step > 2:
+        sample.loss = math.nan
+        sample.model(nonfinite=1, loss=np.nan)
+        sample.layer("fc1", nonfinite=1)
+
+
+def test_targets_far_from_zero_come_before_the_rate() -> None:
+    made = scene("mse", "", (64, 1), (64, 1)).run(20, blown_up)
+    assert top(made).cause == "unscaled-targets"
+    assert "(y - 152) / 77" in top(made).advice
+    assert "152" in top(made).evidence[0]
+
+
+def test_targets_far_from_zero_that_are_learnt_are_silent() -> None:
+    bend = regression(target_mean=152, target_sd=77, target_min=25, target_max=346)
+    assert scene("mse", "", (64, 1), (64, 1)).run(150, bend).engine.flags == []
+
+
+def stands(sample: SceneSample, skill: float, agreement: float) -> None:
+    shows()(sample)
+    sample.loss = 2.3 * (1 - skill) * (1 + 0.03 * math.sin(11 * sample.step))
+    sample.model(loss=sample.loss, skill=skill, information=skill, neighbour_agreement=agreement)
+
+
+def test_a_loss_that_rests_far_above_what_neighbours_know_is_a_plateau() -> None:
+    made = scene().run(600, lambda sample: stands(sample, 0.25, 0.95), every=5)
+    assert made.standing["loss-plateau"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    ("skill", "agreement"), [(0.9, 0.95), (0.55, 0.9), (0.25, 0.4), (0.25, np.nan), (0.35, 0.7)]
+)
+def test_a_loss_that_rests_where_the_data_leave_it_is_silent(
+    skill: float, agreement: float
+) -> None:
+    made = scene().run(1000, lambda sample: stands(sample, skill, agreement), every=5)
+    assert "loss-plateau" not in made.standing
+
+
+def test_a_step_of_a_staircase_is_silent() -> None:
+    def stairs(sample: SceneSample) -> None:
+        stands(sample, min(0.95, 0.15 * (1 + sample.step // 180)), 0.97)
+
+    made = scene().run(1200, stairs, every=5)
+    assert "loss-plateau" not in {flag.kind for flag in made.engine.flags}
