@@ -190,3 +190,15 @@ def test_a_signal_that_doubles_from_layer_to_layer_is_named_before_the_rate() ->
     assert scene.standing["exploding-gradient"].severity in {"warning", "critical"}
     assert scene.causes[0] == "depth-exploding"
     assert "1.0" in scene.engine.causes()[0].advice
+
+
+def test_answers_that_are_sure_and_wrong_are_flagged_while_the_loss_still_falls() -> None:
+    def overconfident(spread: float, sample: SceneSample) -> None:
+        sample.loss = 4 + 30 * 0.98**sample.step
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=0.8, out_sd=spread)
+
+    scene = Scene().run(160, lambda sample: overconfident(50.0, sample))
+    assert scene.standing["loss-divergence"].severity == "warning"
+    # A penalty on the weights lifts the loss as well, and is nobody's fault.
+    scene = Scene().run(160, lambda sample: overconfident(0.7, sample))
+    assert "loss-divergence" not in scene.standing

@@ -32,6 +32,11 @@ class LossDivergence(ModelRule):
     """Share that makes it a failure, once it has lasted forty steps: warm restarts and catapults
     are back within twenty."""
 
+    SURE = 5.0
+    """Spread of the first outputs over the samples; usual initialisations give 0.1 to 1, weights
+    drawn 40 times too wide 50."""
+    SURE_STEPS = 100
+
     def __init__(self) -> None:
         super().__init__()
         self._shifts: dict[str, LevelShift] = {}
@@ -84,13 +89,40 @@ class LossDivergence(ModelRule):
         if math.isfinite(constant) and past.loss.above(2 * factor * level, 15, 20):
             severity = "critical"
         above = (above or spikes) and past.loss.falling is not True
+        if not above and self._sure_and_wrong(seen, past, model, constant):
+            return Judgement(
+                active=True,
+                clear=False,
+                message=f"the loss is {fresh:.3g}, a constant answer's {constant:.3g}: the answers "
+                "were sure and wrong from the start",
+                evidence={
+                    "loss": fresh,
+                    "loss_constant": constant,
+                    "out_sd": model.start("out_sd"),
+                },
+                onset_step=past.first_step,
+            )
         return Judgement(
             active=above,
-            clear=fresh < 1.1 * level,
+            clear=fresh < 1.1 * (constant if model.start("out_sd") > self.SURE else level),
             severity=severity,
             message=f"the loss stands at {fresh:.3g}, {fresh / level:.2g} times its start",
             evidence={"loss": fresh, "loss_constant": constant if constant == constant else first},
             onset_step=past.loss.above_since(factor * level),
+        )
+
+    def _sure_and_wrong(
+        self, seen: Observation, past: Past, model: ModelPast, constant: float
+    ) -> bool:
+        """Classes were answered with confidence before anything was learnt; it has not worn off.
+
+        It is on its way down, so the trend of the loss does not tell.
+        """
+        return (
+            seen.step >= self.SURE_STEPS
+            and math.isfinite(model.value("information"))
+            and model.start("out_sd") > self.SURE
+            and past.loss.above(1.5 * constant, 36, 40)
         )
 
     def _set_back(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:
