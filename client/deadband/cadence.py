@@ -18,6 +18,10 @@ RATE_LIMIT = 20.0
 """Samples a second once the credit is spent: more than that no terminal shows."""
 RENEWAL_PAUSE_S = 30.0
 """A renewed credit comes at most this often, so that a flag that flaps cannot slow training."""
+STARTLED_STEPS = 10
+"""Steps that are sampled when the loss jumps."""
+CALM_INTERVALS = 100
+"""Intervals until it may do so again: ten samples more in a hundred, a tenth of the budget."""
 HISTORY = 9
 """Medians of so many values: one preemption or one evaluation pause does not count."""
 
@@ -45,6 +49,8 @@ class Cadence:
         self._credit_s = credit_s
         self._left_s = credit_s
         self._renewed_at = -math.inf
+        self._startled_until = 0
+        self._calm_until = 0
         self._costs: deque[float] = deque(maxlen=HISTORY)
         self._steps: deque[float] = deque(maxlen=HISTORY)
 
@@ -84,10 +90,18 @@ class Cadence:
         if self._every is None and self._left_s > 0:
             self.next_step = min(self.next_step, step + 1)
 
+    def startled(self, step: int) -> None:
+        """The loss jumped at `step`: sample the next steps, unless that was done just before."""
+        if self._every is not None or self.interval == 1 or step < self._calm_until:
+            return
+        self._startled_until = step + STARTLED_STEPS
+        self._calm_until = self._startled_until + CALM_INTERVALS * self.interval
+        self.next_step = min(self.next_step, step + 1)
+
     def _next_interval(self, step: int, keeps_up: bool) -> int:
         if self._every is not None:
             return self._every
-        if step < ALWAYS_STEPS or (self._left_s > 0 and keeps_up):
+        if step < max(ALWAYS_STEPS, self._startled_until) or (self._left_s > 0 and keeps_up):
             return 1
         return self._governed()
 

@@ -26,9 +26,11 @@ def in_play() -> bool:
     """Whether something in this process is compiled, or about to be."""
     global _seen
     if not _seen:
-        # Compiled before anybody listened: dynamo keeps the backends that were asked for.
+        # Compiled before anybody listened: dynamo keeps the backends that were asked for. None is
+        # asked for by whoever wants not to be compiled, as torch's own optimisers do.
         frames = sys.modules.get("torch._dynamo.eval_frame")
-        _seen = bool(getattr(frames, "cached_backends", None))
+        backends = getattr(frames, "cached_backends", None) or {}
+        _seen = any(backend is not None for backend in backends.values())
     return _seen
 
 

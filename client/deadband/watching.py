@@ -23,6 +23,7 @@ from deadband.opinions import OnFlag, Opinions
 from deadband.recorder import Entry, Recorder
 from deadband.sender import Link, NoLink, Sender
 from deadband.settings import Settings
+from deadband.startle import Startle
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,6 +59,7 @@ class Watch:
         self._faults = 0
         self._fault = ""
         self._ledger = Ledger()
+        self._startle = Startle()
         self._opinions = Opinions(settings.stop_on)
         self._link: Link = NoLink()
         self._torch: TorchSide | None = None
@@ -214,6 +216,8 @@ class Watch:
     def _end_step(self, loss: Any, may_raise: bool) -> None:
         self._step += 1
         self._ledger.losses.append(loss)
+        if type(loss) is float and self._startle.by(loss):
+            self._cadence.startled(self._step)
         now = perf_counter()
         if self._armed:
             self._sample(now)

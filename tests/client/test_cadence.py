@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from deadband.cadence import Cadence
+from deadband.startle import Startle
 from deadband.wire import LOSS_CAPACITY
 
 
@@ -109,3 +111,38 @@ def test_a_dropped_sample_keeps_the_named_interval(every: int) -> None:
     cadence = Cadence(every=every, budget=None, credit_s=0.0)
     cadence.skipped(11)
     assert cadence.next_step == 11 + every
+
+
+def test_a_jump_of_the_loss_is_looked_at_at_once_and_only_so_often() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    sampled = drive(cadence, steps=95, step_s=0.1, cost_s=0.1)  # one step in a hundred
+    assert sampled[-1] == 10
+    cadence.startled(95)
+    assert drive(cadence, steps=20, step_s=0.1, cost_s=0.1, first=96) == list(range(96, 106))
+    cadence.startled(115)
+    assert drive(cadence, steps=50, step_s=0.1, cost_s=0.1, first=116) == []
+
+
+def test_a_fixed_cadence_is_not_startled() -> None:
+    cadence = Cadence(every=50, budget=None, credit_s=0.0)
+    drive(cadence, steps=60, step_s=0.1, cost_s=0.1)
+    cadence.startled(60)
+    assert drive(cadence, steps=30, step_s=0.1, cost_s=0.1, first=61) == []
+
+
+def test_losses_that_go_their_usual_way_startle_nobody() -> None:
+    random = np.random.default_rng(0)
+    startle = Startle()
+    steps = np.arange(4000)
+    losses = 2.3 * np.exp(-steps / 500) * np.exp(0.3 * random.standard_normal(4000)) + 0.01
+    jumps = [step for step, loss in enumerate(losses) if startle.by(float(loss)) and step > 50]
+    assert len(jumps) <= 4
+
+
+@pytest.mark.parametrize("jump", [3.0, 1e9, float("inf"), float("nan")])
+def test_a_loss_that_leaves_its_course_startles(jump: float) -> None:
+    random = np.random.default_rng(1)
+    startle = Startle()
+    for _ in range(300):
+        startle.by(float(0.5 + 0.1 * random.standard_normal()))
+    assert startle.by(jump)
