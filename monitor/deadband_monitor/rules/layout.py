@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from deadband.wire import Layer, LayerTable
+from deadband.wire import Layer, LayerTable, Model
 
 Mask = NDArray[np.bool_]
 
@@ -24,7 +25,7 @@ class Layout:
         self.layers: tuple[Layer, ...] = layers
         self.keys: list[Key] = [(layer.model, layer.name) for layer in layers]
         self.row_of: dict[Key, int] = {key: row for row, key in enumerate(self.keys)}
-        self.models = table.models
+        self.models = _with_own_losses(table.models)
         index = {model.name: i for i, model in enumerate(table.models)}
         self.model_of = np.array([index.get(layer.model, -1) for layer in layers], np.int64)
         self.rows_of: list[NDArray[np.int64]] = [
@@ -70,6 +71,19 @@ class Layout:
     def carry(self, old: Layout) -> NDArray[np.int64]:
         """For each row the row it had in `old`; -1 for a new one."""
         return np.array([old.row_of.get(key, -1) for key in self.keys], np.int64)
+
+
+def _with_own_losses(models: tuple[Model, ...]) -> tuple[Model, ...]:
+    """Of several models only those whose output a loss was seen to take keep its name.
+
+    A generator's gradient comes through its discriminator's loss, which says nothing of what the
+    generator's output should be.
+    """
+    if len(models) < 2 or not any(model.loss_input for model in models):
+        return models
+    return tuple(
+        model if model.loss_input else msgspec.structs.replace(model, loss="") for model in models
+    )
 
 
 def _mask(values: Iterable[bool]) -> Mask:

@@ -90,8 +90,10 @@ def _no_stop(case: Case, flag: Flag) -> Suspect:
         lines.append(f"meanwhile the loss went from {loss.first:.3g} to {loss.fresh:.3g}")
     return Suspect(
         word="missing-stop-gradient",
-        belief=0.85,
-        onset=flag.onset_step,
+        # One point for every input is what pulling two views together alone must lead to; fewer
+        # directions can have other reasons.
+        belief=0.93 if flag.severity == "critical" else 0.85,
+        onset=case.start,  # the loss was so from the first step, whenever it showed
         explains=_OUTPUT,
         evidence=lines,
         advice=(
@@ -108,7 +110,7 @@ def _empty_latent(case: Case, flag: Flag) -> Suspect:
     return Suspect(
         word="posterior-collapse",
         belief=0.93,
-        onset=flag.onset_step,
+        onset=case.start,  # so was the weight of the prior
         explains=_OUTPUT | {"loss-plateau"},
         evidence=[
             f"none of the {units:.0f} units of {flag.layer} varies with the input by more than "
