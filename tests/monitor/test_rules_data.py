@@ -38,7 +38,7 @@ def fed(**values: float) -> Bend:
             in_repeat=0.04, in_distinct=0.6, in_constant=0.1, majority_share=0.12,
             neighbour_agreement=0.95, majority_predicted=0.12,
         )  # fmt: skip
-        sample.model(**values)
+        sample.model(0, **values)
 
     return bend
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -42,7 +43,7 @@ def shows(**values: float) -> Bend:
         sample.model(
             row_sum_error=3.0, column_sum_error=3.0, out_min=-2, out_max=2, target_mean=0.4
         )
-        sample.model(**values)
+        sample.model(0, **values)
         sample.layer("out", out_rms=float(sample.models[0, 1]), out_variance=0.4)
 
     return bend
@@ -62,7 +63,7 @@ def top(made: Scene) -> Cause:
 
 
 PROBABILITIES = {"out_min": 0.0, "out_max": 0.9, "row_sum_error": 1e-7, "out_rms": 0.3}
-BINARY = {"prediction": (64, 1), "target": (64, 1)}
+BINARY: dict[str, Any] = {"prediction": (64, 1), "target": (64, 1)}
 
 FLOORED = {
     "softmax, cross entropy": (scene(last="softmax"), shows(**PROBABILITIES), 1.461),
@@ -223,7 +224,7 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
     assert "constant-predictor" not in learnt.standing
 
 
-REACH = {
+REACH: dict[str, dict[str, float]] = {
     "relu": {"out_min": 0, "out_max": 2},
     "sigmoid": {"out_min": 0.1, "out_max": 0.9},
     "tanh": {"out_min": -0.9, "out_max": 0.9},

@@ -75,7 +75,7 @@ def test_weights_that_no_optimiser_holds_are_told_by_name() -> None:
         sample.no_better_than_constant()
         sample.model(grad_share=1, moved_share=0, update_ratio=0)
 
-    held = {name: {"optimised": False} for name in MATRICES}
+    held: dict[str, dict[str, object]] = {name: {"optimised": False} for name in MATRICES}
     scene = with_layers(Scene(), **held).run(12, strangers)
     assert scene.standing["frozen-weights"].severity == "critical"
     assert "does not hold fc1, fc2, fc3" in top(scene).advice
