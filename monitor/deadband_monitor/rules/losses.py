@@ -85,6 +85,7 @@ class LossDivergence(ModelRule):
         above = past.loss.above(factor * level, 15, 20)
         # Spikes that come again and again count too, once they are a quarter of the steps.
         spikes = math.isfinite(constant) and past.loss.above(factor * level, 10, 40)
+        sure = math.isfinite(constant) and model.start("out_sd") > self.SURE
         severity = "warning"
         if math.isfinite(constant) and past.loss.above(2 * factor * level, 15, 20):
             severity = "critical"
@@ -104,7 +105,7 @@ class LossDivergence(ModelRule):
             )
         return Judgement(
             active=above,
-            clear=fresh < 1.1 * (constant if model.start("out_sd") > self.SURE else level),
+            clear=fresh < 1.1 * (constant if sure else level),
             severity=severity,
             message=f"the loss stands at {fresh:.3g}, {fresh / level:.2g} times its start",
             evidence={"loss": fresh, "loss_constant": constant if constant == constant else first},
