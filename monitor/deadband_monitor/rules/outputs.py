@@ -11,7 +11,7 @@ from deadband_monitor.rules.majority import Majority
 from deadband_monitor.rules.objective import Clash
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
-from deadband_monitor.rules.unrelated import unrelated
+from deadband_monitor.rules.unrelated import CHANCE, unrelated
 
 EXACT = 1e-9
 """Below this share of variance an output is exactly constant in float32. Of 189 healthy runs none
@@ -138,6 +138,8 @@ class ConstantPredictor(ModelRule):
         self._stalled: dict[str, int] = {}
         self._empty_since: dict[str, int] = {}
         self._majorities: dict[str, Majority] = {}
+        self._random: set[str] = set()
+        """Models whose labels were found to be random."""
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -189,7 +191,7 @@ class ConstantPredictor(ModelRule):
             "top_share": model.value("top_share"),
         }
         if not (lasting or stalled):
-            special = _unrelated(past, model) or self._majority(seen, past, model)
+            special = self._unrelated(past, model) or self._majority(seen, past, model)
             if special is not None:
                 return special
         return Judgement(
@@ -242,6 +244,17 @@ class ConstantPredictor(ModelRule):
         majority = self._majorities.setdefault(model.name, Majority())
         majority.add(seen.step, model, min(64, shape[0]) if shape else 0)
 
+    def _unrelated(self, past: Past, model: ModelPast) -> Judgement | None:
+        """Random labels; learning more of them by heart does not mend them."""
+        assert past.layout is not None
+        if past.layout.several_models:
+            return None
+        if unrelated(past, model):
+            self._random.add(model.name)
+        elif not model.value("neighbour_agreement") < 2 * CHANCE:
+            self._random.discard(model.name)
+        return _random_labels(past, model) if model.name in self._random else None
+
     def _patience(self, past: Past, model: ModelPast) -> int:
         """Steps until a warning becomes a failure."""
         others = (kind for kind, owner in past.standing if owner == model.name)
@@ -251,10 +264,7 @@ class ConstantPredictor(ModelRule):
         return self.ESCALATE_STEPS if ruined else self.ESCALATE_ALONE_STEPS
 
 
-def _unrelated(past: Past, model: ModelPast) -> Judgement | None:
-    assert past.layout is not None
-    if past.layout.several_models or not unrelated(past, model):
-        return None
+def _random_labels(past: Past, model: ModelPast) -> Judgement:
     agreement, skill = model.value("neighbour_agreement"), past.skill(model.name)
     return Judgement(
         active=True,

@@ -152,7 +152,7 @@ def _noise(case: Case) -> Iterator[Suspect]:
     if not agreement < FEW_NEIGHBOURS or math.isnan(agreement):
         return
     heart = case.flag("overfitting") is not None
-    if skill >= 2 * LITTLE and not heart:
+    if skill >= 2 * LITTLE and not heart and case.flag("constant-predictor") is None:
         return
     healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
     belief = 0.8 if agreement < CHANCE else 0.4
