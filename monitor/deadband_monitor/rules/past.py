@@ -353,7 +353,8 @@ class Past:
         # A loss that sinks from above to that of a constant answer, while the answers say less and
         # less of the labels, unlearns its own noise (dropout of 0.9: 2.9 -> 2.3, information 0.19
         # -> 0.008).
-        if -0.1 < past.best_of_now < 0.02 and past.information.fading(window):
+        fades = past.information.fading(window) or past.sigma_share.fading(window)
+        if -0.1 < past.best_of_now < 0.02 and fades:
             return False
         return any(verdict is True for verdict in verdicts)
 
