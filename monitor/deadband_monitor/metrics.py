@@ -469,7 +469,7 @@ MODEL_METRICS: tuple[Metric, ...] = (
     Metric(
         name="row_sum_error",
         title="row sums",
-        doc="largest |sum of an output row - 1|: 0 where a softmax was applied",
+        doc="largest |sum of an output row - 1|: 0 where a softmax (or its log) was applied",
         log=True, floor=1e-7, ceiling=1e3, worst="both",
     ),
     Metric(

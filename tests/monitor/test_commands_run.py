@@ -181,20 +181,24 @@ def test_a_termination_is_passed_on_and_the_end_waited_for(tmp_path: Path, repor
     script = written(
         tmp_path,
         [
-            "import signal, sys",
+            "import signal, sys, time",
             "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))",
             WATCHED,
             "print('trained', flush=True)",
-            "signal.pause()",
+            # Not signal.pause(): a signal that comes just before it would be slept through.
+            "while True: time.sleep(0.05)",
         ],
     )
     command = [sys.executable, "-m", "deadband_monitor", "run", "--report", str(report)]
     process = subprocess.Popen([*command, str(script)], stdout=subprocess.PIPE, text=True)
-    with process:
+    try:
         assert process.stdout is not None
         assert process.stdout.readline() == "trained\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait() == 9
+        assert process.wait(15) == 9
+    finally:
+        process.kill()
+        process.communicate()
     assert read(report)["run"]["status"] == "failed"
 
 

@@ -38,10 +38,12 @@ class Saturation(LayerRule):
         for index, model in enumerate(layout.models):
             if seen.step >= self.IDLE_STEPS and past.skill(model.name) < self.IDLE_SKILL:
                 idle[layout.rows_of[index]] = True
+        # A softmax has no units that can be stuck: that it is sure is a choice.
+        known = np.isfinite(stuck)
         return LayerView(
-            active=judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT))),
+            active=known & judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT))),
             clear=~judged | ((stuck < 0.5) & ~(idle & (flat >= 0.7))),
-            known=np.isfinite(stuck),
+            known=known,
         )
 
     def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:

@@ -99,6 +99,7 @@ class Flow:
         kept = (layers[:, _LEFT] > KEPT) & (update > 0)
         # At the first sample nothing can be left over: it says nothing either way.
         told = (np.isfinite(layers[:, _LEFT]) | (has == 1)) & (self._last_step > 0)
+        told &= np.isfinite(layers[:, _GRAD])  # once it overflows, what was seen before stands
         _follow(self.kept_since, kept, told, seen.step)
         self.kept_samples[kept] += 1
         self.kept_samples[self.kept_since < 0] = 0

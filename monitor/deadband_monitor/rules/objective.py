@@ -254,7 +254,9 @@ def _clash(read: Reading, always_positive: int) -> Clash | None:
         return _values_clash(read, always_positive)
     if read.last == "softmax" and read.unit_range and read.rows > 10 * SUMS and read.units >= 2:
         return Clash.WRONG_AXIS
-    if read.columns <= SUMS < read.rows and read.unit_range:
+    # Log-probabilities are none of them above 0; the sums are those of the probabilities.
+    logs = read.loss in CLASS_LOSSES and read.high <= 0
+    if read.columns <= SUMS < read.rows and (read.unit_range or logs):
         return Clash.WRONG_AXIS
     if read.low == read.high == 1.0 and read.rows <= SUMS:
         return Clash.ONE_SOFTMAX

@@ -121,6 +121,9 @@ class ConstantPredictor(ModelRule):
 
     SPAN_STEPS = 20
     """It must have lasted so long: at every step, two samples are no time."""
+    STALLED_STEPS = 60
+    """The same where only the skill says so: smoothed over ten losses of 48 rows it swings by 0.07,
+    and a regression that can explain 8 % takes some hundred steps to show it."""
     ESCALATE_STEPS = 300
     """Standing this long without any trend beside another symptom, it is a failure."""
     ESCALATE_ALONE_STEPS = 1000
@@ -135,7 +138,8 @@ class ConstantPredictor(ModelRule):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stalled: dict[str, int] = {}
+        self._stalled: dict[str, tuple[int, int]] = {}
+        """Samples in a row without skill, and the step of the first."""
         self._empty_since: dict[str, int] = {}
         self._majorities: dict[str, Majority] = {}
         self._random: set[str] = set()
@@ -157,7 +161,11 @@ class ConstantPredictor(ModelRule):
         flat = information < 1e-4 or sigma < 0.01
         useless = math.isnan(skill) or skill < (0.2 if flat else 0.02)
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
-        clear = (clear or skill > 0.2) and not skill < 0.1
+        if clear and skill < 0.1:
+            # The little there is to learn may be learnt: it counts where it lasts.
+            _, recent = model.skill.halves(max(100, seen.step // 3))
+            clear = bool(recent) and median(recent) >= 0.05
+        clear = clear or skill > 0.2
         self._count(seen, past, model)
         if seen.step < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
@@ -166,15 +174,19 @@ class ConstantPredictor(ModelRule):
         learning = not suspect or past.learning(model.name)
         empty = says_nothing and useless and not learning
         if skill < 0.05 and not learning:
-            self._stalled[model.name] = self._stalled.get(model.name, 0) + 1
+            count, since_stalled = self._stalled.get(model.name, (0, seen.step))
+            self._stalled[model.name] = (count + 1, since_stalled)
         else:
-            self._stalled[model.name] = 0
+            self._stalled.pop(model.name, None)
         if not empty:
             self._empty_since.pop(model.name, None)
         since_step = self._empty_since.setdefault(model.name, seen.step) if empty else seen.step
         lasting = empty and seen.step - since_step >= self.SPAN_STEPS
         # Skill alone swings more than information does: ten samples and no fewer.
-        stalled = self._stalled[model.name] > 10 - self.samples_to_open
+        count, since_stalled = self._stalled.get(model.name, (0, seen.step))
+        stalled = (
+            count > 10 - self.samples_to_open and seen.step - since_stalled >= self.STALLED_STEPS
+        )
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
         if past.layout.several_models and not _ruined(past, model):

@@ -108,12 +108,12 @@ class ModelOutputs:
         self._measure_directions(rows, here, table)
         by_unit = arrange.by_unit(taken.shaped, slot.axes)
         cut = _cut(slot)
+        by_class = self._loss in CLASS_LOSSES
         if not cut:
-            put(table, "row_sum_error", _sum_error(by_unit, axis=2), here)
+            put(table, "row_sum_error", _sum_error(by_unit, axis=2, logs=by_class), here)
             put(table, "bias_distance", self._head.distances(frames, by_unit), here)
         if slot.source and slot.shape[0] == slot.source[0]:
-            put(table, "column_sum_error", _sum_error(rows, axis=1), here)
-        by_class = self._loss in CLASS_LOSSES
+            put(table, "column_sum_error", _sum_error(rows, axis=1, logs=by_class), here)
         if by_class and cut:
             return
         read = by_unit if by_class else rows
@@ -227,8 +227,13 @@ def _directions(rows: Reals) -> Doubles:
     return np.stack([found.cosine, found.participation, found.effective_rank])
 
 
-def _sum_error(rows: Reals, axis: int) -> Doubles:
-    """Largest |sum over an axis - 1|, (b, r, c) -> (b,)."""
+def _sum_error(rows: Reals, axis: int, *, logs: bool) -> Doubles:
+    """Largest |sum over an axis - 1|, (b, r, c) -> (b,).
+
+    logs: outputs of which none is above 0 are read as logarithms of probabilities.
+    """
+    if logs and rows.max() <= 0:
+        rows = np.exp(rows)
     sums = rows.sum(axis=axis, dtype=np.float64)
     return np.asarray(np.abs(sums - 1.0).max(axis=1))
 

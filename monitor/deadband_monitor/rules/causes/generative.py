@@ -21,12 +21,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
     """Mode collapse, a missing stop-gradient, a posterior that equals its prior."""
     flag = case.flag(KIND)
     diversity = case.model.value("diversity")
-    if math.isfinite(diversity):
-        collapsed = case.flag("output-collapse")
-        if flag is not None and "diversity" in flag.evidence:
-            yield _mode_collapse(case, flag, flag.evidence["diversity"])
-        elif collapsed is not None and diversity < ALIKE:
-            yield _mode_collapse(case, collapsed, diversity)
+    collapsed = case.flag("output-collapse")
+    # With optimisers that take turns, not every sample holds both models.
+    if flag is not None and "diversity" in flag.evidence:
+        yield _mode_collapse(case, flag, flag.evidence["diversity"])
+    elif collapsed is not None and diversity < ALIKE:
+        yield _mode_collapse(case, collapsed, diversity)
     if flag is None:
         return
     if "participation_at_start" in flag.evidence:
