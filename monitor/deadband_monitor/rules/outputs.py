@@ -11,7 +11,7 @@ from deadband_monitor.rules.majority import Majority
 from deadband_monitor.rules.objective import Clash
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
-from deadband_monitor.rules.unrelated import CHANCE, unrelated
+from deadband_monitor.rules.unrelated import chance, unrelated
 
 EXACT = 1e-9
 """Below this share of variance an output is exactly constant in float32. Of 189 healthy runs none
@@ -163,8 +163,7 @@ class ConstantPredictor(ModelRule):
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
         if clear and skill < 0.1:
             # The little there is to learn may be learnt: it counts where it lasts.
-            _, recent = model.skill.halves(max(100, seen.step // 3))
-            clear = bool(recent) and median(recent) >= 0.05
+            clear = _steady(seen, model) >= 0.05
         clear = clear or skill > 0.2
         self._count(seen, past, model)
         if seen.step < self.grace_steps or model.lr_rising:
@@ -185,7 +184,9 @@ class ConstantPredictor(ModelRule):
         # Skill alone swings more than information does: ten samples and no fewer.
         count, since_stalled = self._stalled.get(model.name, (0, seen.step))
         stalled = (
-            count > 10 - self.samples_to_open and seen.step - since_stalled >= self.STALLED_STEPS
+            count > 10 - self.samples_to_open
+            and seen.step - since_stalled >= self.STALLED_STEPS
+            and not _steady(seen, model) >= 0.05
         )
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
@@ -263,7 +264,7 @@ class ConstantPredictor(ModelRule):
             return None
         if unrelated(past, model):
             self._random.add(model.name)
-        elif not model.value("neighbour_agreement") < 2 * CHANCE:
+        elif not model.value("neighbour_agreement") < chance(model) + 0.03:  # it swings by that
             self._random.discard(model.name)
         return _random_labels(past, model) if model.name in self._random else None
 
@@ -315,6 +316,12 @@ RUIN = (
 def _ruined(past: Past, model: ModelPast) -> bool:
     """Whether one of several models is broken by itself, whichever loss is its own."""
     return any(past.stands(kind, model.name) for kind in RUIN)
+
+
+def _steady(seen: Observation, model: ModelPast) -> float:
+    """The skill in the middle of the last stretch: single losses swing more."""
+    _, recent = model.skill.halves(max(100, seen.step // 3))
+    return median(recent) if recent else math.nan
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:

@@ -7,6 +7,7 @@ what is learnt of rows that come again and again stays little.
 
 from __future__ import annotations
 
+import math
 from statistics import median
 
 from deadband_monitor.rules.past import ModelPast, Past
@@ -15,6 +16,9 @@ CHANCE = 0.05
 """Agreement of nearest neighbours below which it is chance: digits, tumours and blood sugar with
 shuffled labels stay within 0.04 of 0 over 600 steps; with 40 % of them wrong it is 0.36, in a noisy
 regression 0.48."""
+CHANCE_OF_VALUES = 0.01
+"""The same for the correlation of values: that of shuffled blood sugar lies within 0.03 of 0, a
+regression of which noise is 92 % holds 0.02 to 0.07."""
 LITTLE = 0.15
 """Skill that learning by heart has reached when it is called; healthy runs are past it."""
 EVEN = 0.8
@@ -25,9 +29,14 @@ of new rows is learnt for good."""
 STEPS = 150
 
 
+def chance(model: ModelPast) -> float:
+    """Agreement below which neighbours agree by chance."""
+    return CHANCE_OF_VALUES if math.isfinite(model.value("sigma_share")) else CHANCE
+
+
 def unrelated(past: Past, model: ModelPast) -> bool:
     """Whether the labels look random, and what little skill there is learnt by heart."""
-    if not model.value("neighbour_agreement") < CHANCE or past.step < STEPS:
+    if not model.value("neighbour_agreement") < chance(model) or past.step < STEPS:
         return False
     if model.value("majority_share") > EVEN:
         return False

@@ -10,7 +10,7 @@ from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import change_in_words
 from deadband_monitor.rules.majority import UNEVEN
-from deadband_monitor.rules.unrelated import CHANCE, LITTLE
+from deadband_monitor.rules.unrelated import LITTLE, chance
 
 FEW_NEIGHBOURS = 0.15
 """Agreement of nearest neighbours, beyond chance, from which labels are plainly not random."""
@@ -155,7 +155,7 @@ def _noise(case: Case) -> Iterator[Suspect]:
     if skill >= 2 * LITTLE and not heart and case.flag("constant-predictor") is None:
         return
     healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
-    belief = 0.8 if agreement < CHANCE else 0.4
+    belief = 0.8 if agreement < chance(model) else 0.4
     yield Suspect(
         word="label-noise",
         belief=belief if healthy else belief / 3,
