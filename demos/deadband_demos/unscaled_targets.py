@@ -22,7 +22,7 @@ from deadband_demos.tables import load_table
 
 STEPS = 800
 BATCH = 64
-LEARNING_RATE = 0.001
+LEARNING_RATE = 0.0003
 HIDDEN = 64
 SEED = 0
 

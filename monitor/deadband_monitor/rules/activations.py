@@ -114,7 +114,7 @@ class DeadUnits(LayerRule):
             severity = "warning"
             rho = past.models[model].value("out_variance")
             skill = past.skill(model)
-            if skill > 0.5:
+            if skill > 0.5 or (skill > 0.1 and rho > 1e-3):
                 severity = "info"  # a dead branch beside a living path
             elif rho < 1e-6 or past.models[model].value("out_sd") == 0 or past.output_gone(model):
                 severity = "critical"

@@ -138,6 +138,8 @@ class Objective:
         self.always_positive = 0
         """Samples, from the first on, in which the output never fell below zero."""
         self._candidate: Clash | None = None
+        self._first: dict[Clash, int] = {}
+        """When each was seen first: one that comes back was there all the time."""
         self._negative = False
         self._doubts = 0
         self._squashed = False
@@ -163,7 +165,8 @@ class Objective:
             return
         self._doubts = 0
         if found is not self._candidate:
-            self._candidate, self.since, self.samples = found, step, 0
+            self._candidate, self.samples = found, 0
+            self.since = step if found is None else self._first.setdefault(found, step)
         if found is None:
             self.clash = None
             return

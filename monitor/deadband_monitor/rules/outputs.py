@@ -183,9 +183,11 @@ class ConstantPredictor(ModelRule):
         lasting = empty and seen.step - since_step >= self.SPAN_STEPS
         # Skill alone swings more than information does: ten samples and no fewer.
         count, since_stalled = self._stalled.get(model.name, (0, seen.step))
+        # Far below zero it is no matter of noise.
+        span = self.STALLED_STEPS if skill > -0.2 else 0
         stalled = (
             count > 10 - self.samples_to_open
-            and seen.step - since_stalled >= self.STALLED_STEPS
+            and seen.step - since_stalled >= span
             and not _steady(seen, model) >= 0.05
         )
         since = past.standing.get((self.kind, model.name))
@@ -203,6 +205,7 @@ class ConstantPredictor(ModelRule):
             "skill": skill,
             "top_share": model.value("top_share"),
         }
+        stalled = stalled or _crawls(seen, model, skill)
         if not (lasting or stalled):
             special = self._unrelated(past, model) or self._majority(seen, past, model)
             if special is not None:
@@ -316,6 +319,26 @@ RUIN = (
 def _ruined(past: Past, model: ModelPast) -> bool:
     """Whether one of several models is broken by itself, whichever loss is its own."""
     return any(past.stands(kind, model.name) for kind in RUIN)
+
+
+CRAWL_STEPS = 250
+"""A loss may begin far above a constant answer's, where the targets lie far from zero."""
+CRAWL = 3
+"""Times the steps so far that the way to a constant answer's loss still takes."""
+
+
+def _crawls(seen: Observation, model: ModelPast, skill: float) -> bool:
+    """Far worse than a constant answer, and getting there would take several times as long.
+
+    The way left is put too short: a quadratic loss falls the slower the nearer it comes.
+    """
+    if not skill < -0.5 or seen.step < CRAWL_STEPS:
+        return False
+    older, newer = model.skill.halves(seen.step)
+    if len(older) < 3 or len(newer) < 3:
+        return False
+    pace = (median(newer) - median(older)) / (seen.step / 2)
+    return -median(newer) > CRAWL * seen.step * max(pace, 0.0)
 
 
 def _steady(seen: Observation, model: ModelPast) -> float:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from statistics import median
 
+import numpy as np
+
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.objective import BOUNDED, SQUASHED, floor
@@ -89,7 +91,9 @@ class LossPlateau(ModelRule):
         agreement, skill = model.value("neighbour_agreement"), past.skill(model.name)
         if math.isnan(agreement) and model.value("in_distinct") < FEW:
             agreement = 1.0  # so few different inputs can all be told apart
-        behind = agreement >= NEIGHBOURS_KNOW and agreement - skill >= BELOW_NEIGHBOURS
+        # A loss with further terms (a load to balance, a penalty) hides what is known.
+        known = float(np.fmax(skill, model.value("information")))
+        behind = agreement >= NEIGHBOURS_KNOW and agreement - known >= BELOW_NEIGHBOURS
         if not behind:
             return Judgement(active=False, clear=True)
         rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)

@@ -19,6 +19,9 @@ regression 0.48."""
 CHANCE_OF_VALUES = 0.01
 """The same for the correlation of values: that of shuffled blood sugar lies within 0.03 of 0, a
 regression of which noise is 92 % holds 0.02 to 0.07."""
+CONTRARY = -0.1
+"""Agreement below which neighbours differ by design: a sampler that draws a few rare rows again and
+again leaves each of them none but rows of the other class beside it."""
 LITTLE = 0.15
 """Skill that learning by heart has reached when it is called; healthy runs are past it."""
 EVEN = 0.8
@@ -36,7 +39,8 @@ def chance(model: ModelPast) -> float:
 
 def unrelated(past: Past, model: ModelPast) -> bool:
     """Whether the labels look random, and what little skill there is learnt by heart."""
-    if not model.value("neighbour_agreement") < chance(model) or past.step < STEPS:
+    agreement = model.value("neighbour_agreement")
+    if not CONTRARY < agreement < chance(model) or past.step < STEPS:
         return False
     if model.value("majority_share") > EVEN:
         return False
