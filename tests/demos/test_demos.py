@@ -144,7 +144,8 @@ def test_a_failing_demo_fails_and_deadband_names_the_cause(demo: Demo, home: Pat
     assert demo.cause in [cause["cause"] for cause in told.report["causes"][:2]]
     if demo.from_step > 1:
         onset = min(flag["onset_step"] for flag in told.flags)
-        assert demo.from_step <= onset <= demo.from_step + ONSET_SLACK_STEPS
+        # The step before may be the last that is known to have been right.
+        assert demo.from_step - 1 <= onset <= demo.from_step + ONSET_SLACK_STEPS
 
 
 @pytest.mark.slow
