@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Finding, Observation
-from deadband_monitor.rules.judges import LayerRule, LayerView, column
+from deadband_monitor.rules.judges import LayerRule, LayerView, column, measured
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past, carried
 
@@ -103,7 +101,7 @@ class AttentionCollapse(LayerRule):
             layer=layer,
             severity="warning",
             message=message,
-            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+            evidence=measured(evidence),
         )
 
     def _averaged(self, similarity: NDArray[np.float32], past: Past, layout: Layout) -> Mask:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.flow import STUCK_SCALER
-from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.past import ModelPast, Past
 
 STILL_STEPS = 10
@@ -58,7 +58,7 @@ def blockage(past: Past, model: str) -> Blockage | None:
     """What keeps weights of a model from moving; None where all move, or are meant to rest."""
     layout, flow = past.layout, past.flow
     assert layout is not None
-    index = [m.name for m in layout.models].index(model)
+    index = layout.index_of[model]
     rows = flow.rows(layout, index)
     # Neither in the optimiser nor reached by a gradient: a frozen teacher, backbone or target.
     meant = ~layout.learns[rows] & (flow.bare_since[rows] >= 0)
@@ -112,7 +112,7 @@ class FrozenWeights(ModelRule):
         assert layout is not None
         if model.lr_rising:
             return None  # a warm-up: slow, or at rest, is as planned
-        index = [m.name for m in layout.models].index(model.name)
+        index = layout.index_of[model.name]
         ran = seen.layers[layout.rows_of[index], LAYER_COLUMN["out_rms"]]
         if not np.isfinite(ran).any() and not math.isfinite(model.value("out_rms")):
             return None  # a model that did not run is not asked to move
@@ -177,7 +177,7 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
 
 def _known(model: ModelPast, *names: str) -> dict[str, float]:
     values = {name: model.value(name) for name in names}
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+    return measured(values)
 
 
 def _listed(names: list[str]) -> str:

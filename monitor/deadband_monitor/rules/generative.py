@@ -123,7 +123,7 @@ class EmptyLatent(ModelRule):
         if layout is not self._layout:
             self._layout = layout
             self._latents = [latents(layout, i) for i in range(len(layout.models))]
-        for latent in self._latents[[m.name for m in layout.models].index(model.name)]:
+        for latent in self._latents[layout.index_of[model.name]]:
             active = float(seen.layers[latent.mean, LAYER_COLUMN["active_units"]])
             nats = _nats(seen, latent)
             if math.isfinite(active) and math.isfinite(nats) and _draws(seen, latent):
@@ -186,7 +186,7 @@ class OneExpert(ModelRule):
         if layout is not self._layout:
             self._layout, self._one_since = layout, {}
             self._routers = [routers(layout, i) for i in range(len(layout.models))]
-        rows = self._routers[[m.name for m in layout.models].index(model.name)]
+        rows = self._routers[layout.index_of[model.name]]
         if not rows:
             return None
         entropies = seen.layers[rows, LAYER_COLUMN["choice_entropy"]]

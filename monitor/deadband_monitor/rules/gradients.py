@@ -199,7 +199,7 @@ def _steepest(seen: Observation, past: Past, model: ModelPast) -> tuple[str, flo
     """The layer with the largest output gradient, and its size over the last layer's."""
     layout = past.layout
     assert layout is not None
-    rows = layout.rows_of[[m.name for m in layout.models].index(model.name)]
+    rows = layout.rows(model.name)
     values = seen.layers[rows, LAYER_COLUMN["out_grad_rms"]]
     known = np.isfinite(values) & (values > 0)
     if known.sum() < 3:

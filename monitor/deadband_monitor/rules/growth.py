@@ -45,7 +45,7 @@ class WeightDivergence(ModelRule):
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        rows = layout.rows_of[[m.name for m in layout.models].index(model.name)]
+        rows = layout.rows(model.name)
         rows = rows[(layout.matrix & layout.learns)[rows]]
         growth = seen.layers[rows, _GROWTH]
         largest = float(np.fmax.reduce(growth, initial=np.float32(np.nan)))

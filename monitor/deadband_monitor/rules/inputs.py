@@ -9,7 +9,7 @@ import math
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.feed import CONSTANT, Change, Feed
-from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.past import ModelPast, Past
 
 OFFSET = 0.02
@@ -90,7 +90,7 @@ def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | Non
         clear=False,
         severity="critical" if gone or lost else "warning",
         message=f"since step {feed.since} {change_in_words(feed)}",
-        evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+        evidence=measured(evidence),
         onset_step=feed.since,
     )
 
@@ -112,7 +112,7 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
     """What the inputs look like, whatever they were before."""
     layout = past.layout
     assert layout is not None
-    index = [m.name for m in layout.models].index(model.name)
+    index = layout.index_of[model.name]
     rho, rms = model.value("in_variance"), model.value("in_rms")
     largest, twins = model.value("in_max"), model.value("in_duplicates")
     if layout.takes_ids[index]:
@@ -149,7 +149,7 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         clear=not constant and not odd and not twins > 0.8 * DUPLICATES,
         severity=severity,
         message=message,
-        evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+        evidence=measured(evidence),
     )
 
 

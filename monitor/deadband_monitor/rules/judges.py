@@ -5,6 +5,7 @@ Both remember since when a subject has been out of its healthy band, which is th
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ def column(seen: Observation, name: str) -> Floats:
     """One statistic of all layers."""
     values: Floats = seen.layers[:, LAYER_COLUMN[name]]
     return values
+
+
+def measured(evidence: dict[str, float]) -> dict[str, float]:
+    """The figures that were measured: evidence never shows a NaN."""
+    return {name: value for name, value in evidence.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,8 @@ class Layout:
         self.keys: list[Key] = [(layer.model, layer.name) for layer in layers]
         self.row_of: dict[Key, int] = {key: row for row, key in enumerate(self.keys)}
         self.models = _with_own_losses(table.models)
-        index = {model.name: i for i, model in enumerate(table.models)}
-        self.model_of = np.array([index.get(layer.model, -1) for layer in layers], np.int64)
+        self.index_of: dict[str, int] = {model.name: i for i, model in enumerate(table.models)}
+        self.model_of = np.array([self.index_of.get(layer.model, -1) for layer in layers], np.int64)
         self.rows_of: list[NDArray[np.int64]] = [
             np.flatnonzero(self.model_of == i) for i in range(len(table.models))
         ]
@@ -67,6 +67,10 @@ class Layout:
         """Whether an optimiser holds anything of a model."""
         own = [row for row in rows.tolist() if self.layers[row].parameters]
         return not own or bool(self.learns[own].any())
+
+    def rows(self, model: str) -> NDArray[np.int64]:
+        """Rows of one model's layers, in order of execution."""
+        return self.rows_of[self.index_of[model]]
 
     def carry(self, old: Layout) -> NDArray[np.int64]:
         """For each row the row it had in `old`; -1 for a new one."""

@@ -47,7 +47,7 @@ class LossDivergence(ModelRule):
         assert layout is not None
         if layout.several_models or not math.isfinite(past.loss.fresh):
             return None
-        index = [m.name for m in layout.models].index(model.name)
+        index = layout.index_of[model.name]
         if layout.models[index].loss in NEVER_NEGATIVE and past.loss.fresh < 0:
             return self._negative(past)
         if not past.loss.first > 0:

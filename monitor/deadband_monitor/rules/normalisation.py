@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Finding, Observation
-from deadband_monitor.rules.judges import LayerRule, LayerView, column
+from deadband_monitor.rules.judges import LayerRule, LayerView, column, measured
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import Past
 
@@ -88,7 +88,7 @@ class BatchNormMismatch(LayerRule):
             layer=layer,
             severity="warning",
             message=message,
-            evidence={name: value for name, value in found.items() if np.isfinite(value)},
+            evidence=measured(found),
         )
 
 

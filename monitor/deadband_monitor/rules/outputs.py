@@ -6,7 +6,7 @@ import math
 from statistics import median
 
 from deadband_monitor.rules.base import Observation
-from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import Majority
 from deadband_monitor.rules.objective import Clash
 from deadband_monitor.rules.past import ModelPast, Past
@@ -89,7 +89,7 @@ class OutputCollapse(ModelRule):
             if exact and not dust and self._waking(seen, model, rho)
             else "critical",
             message=message,
-            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+            evidence=measured(evidence),
         )
 
 
@@ -215,7 +215,7 @@ class ConstantPredictor(ModelRule):
             clear=clear,
             severity=severity,
             message=_words(model, says_nothing, skill),
-            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+            evidence=measured(evidence),
         )
 
     def _coupled(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
@@ -255,7 +255,7 @@ class ConstantPredictor(ModelRule):
 
     def _count(self, seen: Observation, past: Past, model: ModelPast) -> None:
         assert past.layout is not None
-        index = [m.name for m in past.layout.models].index(model.name)
+        index = past.layout.index_of[model.name]
         shape = past.layout.models[index].loss_target
         majority = self._majorities.setdefault(model.name, Majority())
         majority.add(seen.step, model, min(64, shape[0]) if shape else 0)
@@ -300,7 +300,7 @@ def _blind(seen: Observation, model: ModelPast) -> Judgement:
         severity="critical" if seen.step - model.objective.since >= 20 else "warning",
         message="each prediction is compared with the targets of all rows: the best answer to that "
         "is one constant",
-        evidence={name: value for name, value in shown.items() if math.isfinite(value)},
+        evidence=measured(shown),
         onset_step=model.objective.since,
     )
 

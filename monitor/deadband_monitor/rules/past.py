@@ -71,7 +71,6 @@ class ModelPast:
         self.peak_update = 0.0
         self.large_update_step: int | None = None
         """First step at which some matrix changed by more than `LARGE_UPDATE`."""
-        self.last_large_update: int | None = None
         self.large_update = 0.0
         """The first update ratio above `LARGE_UPDATE`, and the learning rate that made it."""
         self.large_update_lr = math.nan
@@ -187,12 +186,10 @@ class ModelPast:
         before, self._last_lr = self._last_lr, self.value("lr")
         self._last_update = largest
         self.peak_update = max(self.peak_update, largest)
-        if largest > LARGE_UPDATE:
-            if self.large_update_step is None:
-                self.large_update_step = step
-                self.large_update, self.large_update_lr = largest, self.value("lr")
-                self.usual_lr = before
-            self.last_large_update = step
+        if largest > LARGE_UPDATE and self.large_update_step is None:
+            self.large_update_step = step
+            self.large_update, self.large_update_lr = largest, self.value("lr")
+            self.usual_lr = before
 
 
 def _least(values: tuple[float, ...]) -> float:
@@ -325,7 +322,7 @@ class Past:
         assert layout is not None
         if layout.several_models:
             return None
-        rows = flow.rows(layout, [m.name for m in layout.models].index(model))
+        rows = flow.rows(layout, layout.index_of[model])
         kept = rows[flow.kept_samples[rows] >= 3]
         if not len(kept) or bool((flow.rests[kept] >= 2).any()):
             return None

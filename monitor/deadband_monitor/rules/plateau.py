@@ -14,7 +14,7 @@ from statistics import median
 import numpy as np
 
 from deadband_monitor.rules.base import Observation
-from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.objective import BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear
@@ -82,7 +82,7 @@ class LossPlateau(ModelRule):
             clear=False,
             severity="warning",
             message=message,
-            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+            evidence=measured(evidence),
             onset_step=model.objective.since,
         )
 

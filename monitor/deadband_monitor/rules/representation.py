@@ -17,7 +17,7 @@ from deadband_monitor.rules.generative import EmptyLatent, MadeAlike, OneExpert
 from deadband_monitor.rules.judges import Judgement, LayerRule, LayerView, ModelRule, column
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.structure import WIDE_ENOUGH, embeddings
+from deadband_monitor.rules.structure import embeddings
 from deadband_monitor.rules.trend import History
 
 KIND = "representation-collapse"
@@ -109,7 +109,7 @@ class OneDirection(ModelRule):
             self._rows = [
                 np.array(embeddings(layout, i), np.int64) for i in range(len(layout.models))
             ]
-        rows = self._rows[[m.name for m in layout.models].index(model.name)]
+        rows = self._rows[layout.index_of[model.name]]
         if not len(rows) or model.value("label_entropy") > 0 or model.value("diversity") >= 0:
             return None
         if model.value("target_sd") >= 0.5 * model.start("target_sd"):
@@ -192,6 +192,3 @@ def _words(point: bool, apart: float, now: float, start: float) -> str:
     if point:
         return f"all embeddings point the same way: mean cosine {1 - apart:.4f}"
     return f"the embeddings use {now:.2g} directions, they began with {start:.2g}"
-
-
-__all__ = ["WIDE_ENOUGH", "HiddenSignal", "OneDirection", "RepresentationCollapse"]

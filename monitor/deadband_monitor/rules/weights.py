@@ -10,7 +10,14 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Finding, Observation
-from deadband_monitor.rules.judges import Judgement, LayerRule, LayerView, ModelRule, column
+from deadband_monitor.rules.judges import (
+    Judgement,
+    LayerRule,
+    LayerView,
+    ModelRule,
+    column,
+    measured,
+)
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import LARGE_UPDATE, ModelPast, Past
 
@@ -64,7 +71,7 @@ class DuplicateUnits(LayerRule):
             layer=layer,
             severity=severity,
             message=f"{twins:.0%} of the units are twins: the layer is as wide as one unit",
-            evidence={name: value for name, value in evidence.items() if math.isfinite(value)},
+            evidence=measured(evidence),
         )
 
 
@@ -185,7 +192,7 @@ class WeightCollapse(ModelRule):
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        index = [m.name for m in layout.models].index(model.name)
+        index = layout.index_of[model.name]
         rows = layout.rows_of[index]
         rows = rows[(layout.matrix & layout.learns)[rows]]
         growth = seen.layers[rows, LAYER_COLUMN["weight_growth"]]

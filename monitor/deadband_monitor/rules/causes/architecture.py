@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from deadband.wire import Flag
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.rate import HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.normalisation import FEWEST_VALUES, SMALLEST_MOMENTUM
 
-HEALTHY_UPDATE = 0.01
 HOT_LOGIT = 50.0
 """Attention logits above it leave e^-50 for all keys but a few; trained models stay near 10 to 20,
 and runs whose logits pass 1e4 diverge (Dehghani et al., arXiv:2302.05442)."""

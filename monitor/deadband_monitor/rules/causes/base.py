@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from deadband.wire import Flag
+from deadband.wire import Flag, Model
 from deadband_monitor.rules.causes.facts import Facts
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
@@ -44,6 +44,11 @@ class Case:
         layout = self.past.layout
         assert layout is not None
         return layout
+
+    @property
+    def build(self) -> Model:
+        """How the model was built, as the client told it: its loss, shapes and dropout."""
+        return self.layout.models[self.layout.index_of[self.model.name]]
 
     @property
     def start(self) -> int:

@@ -80,7 +80,7 @@ def _by_heart(case: Case) -> Suspect:
     flag = case.flag("overfitting")
     assert flag is not None
     kinds = {group.optimizer: group.weight_decay for group in case.layout.table.optimizers}
-    decay, dropout = max(kinds.values(), default=0.0), _dropout(case)
+    decay, dropout = max(kinds.values(), default=0.0), case.build.dropout
     lines = []
     distinct = case.model.value("in_distinct")
     if distinct < 0.5:
@@ -106,10 +106,6 @@ def _by_heart(case: Case) -> Suspect:
         evidence=lines,
         advice="; ".join(advice),
     )
-
-
-def _dropout(case: Case) -> float:
-    return next((m.dropout for m in case.layout.models if m.name == case.model.name), 0.0)
 
 
 def _count(what: str, number: float) -> str:

@@ -47,7 +47,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
     """Read the evidence about `model` from the memory."""
     layout = past.layout
     assert layout is not None
-    rows = layout.rows_of[[m.name for m in layout.models].index(model.name)]
+    rows = layout.rows(model.name)
     matrices = rows[(layout.matrix & layout.learns)[rows]]
     hidden = matrices[~layout.head[matrices]]
     # The first sample shows the weights after the first step; growth leads back to before it, and

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
-from deadband_monitor.rules.objective import BOUNDED, Clash, floor
+from deadband_monitor.rules.objective import BOUNDED, VALUE_LOSSES, Clash, floor
 
 SLOW = frozenset({"loss-plateau", "constant-predictor", "vanishing-gradient", "frozen-weights"})
 """What a loss with a floor or faint gradients looks like."""
@@ -78,10 +78,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 def _scale(case: Case) -> Iterator[Suspect]:
     model = case.model
-    index = [m.name for m in case.layout.models].index(model.name)
-    loss = case.layout.models[index].loss
     mean, sd = model.start("target_mean"), model.start("target_sd")
-    if loss not in {"mse", "l1", "smooth_l1", "huber"} or not sd > 0 or not math.isfinite(mean):
+    if case.build.loss not in VALUE_LOSSES or not sd > 0 or not math.isfinite(mean):
         return
     far, odd = abs(mean) > FAR * sd, not WIDE[0] <= sd <= WIDE[1]
     offset = abs(mean) > WIDE[1]
@@ -107,24 +105,21 @@ def _scale(case: Case) -> Iterator[Suspect]:
 
 
 def _softmax_into_bce(case: Case) -> bool:
-    index = [m.name for m in case.layout.models].index(case.model.name)
     return (
-        case.layout.models[index].loss == "bce"
+        case.build.loss == "bce"
         and case.model.objective.classes >= 2
         and case.model.value("row_sum_error") <= 1e-3
     )
 
 
 def _last_layer(case: Case) -> str:
-    index = [m.name for m in case.layout.models].index(case.model.name)
-    rows = case.layout.rows_of[index]
+    rows = case.layout.rows(case.model.name)
     return case.layout.layers[rows[-1]].name if len(rows) else ""
 
 
 def _evidence(case: Case, clash: Clash) -> list[str]:
     model = case.model
-    index = [m.name for m in case.layout.models].index(model.name)
-    shapes = case.layout.models[index]
+    shapes = case.build
     low, high = model.value("out_min"), model.value("out_max")
     if clash is Clash.BROADCAST:
         return [
@@ -200,8 +195,7 @@ def _advice(case: Case, clash: Clash) -> str:
 
 
 def _same_shape(case: Case) -> str:
-    index = [m.name for m in case.layout.models].index(case.model.name)
-    given, wanted = case.layout.models[index].loss_input, case.layout.models[index].loss_target
+    given, wanted = case.build.loss_input, case.build.loss_target
     if len(given) == len(wanted) + 1 and given[-1] == 1:
         return "criterion(prediction.squeeze(-1), target): both " + _shape(wanted)
     if len(wanted) == len(given) + 1 and wanted[-1] == 1:

@@ -121,7 +121,7 @@ def _cleared_since(case: Case) -> int | None:
     and it is zero in every layer, it was cleared. A dead or saturated layer leaves the last one's.
     """
     flow, layout = case.past.flow, case.layout
-    index = [m.name for m in layout.models].index(case.model.name)
+    index = layout.index_of[case.model.name]
     rows = flow.rows(layout, index)
     if not len(rows) or not (flow.zero_since[rows] >= 0).all():
         return None

@@ -36,7 +36,7 @@ AdamW at 1e-3 with 0.1 has 7000 steps, SGD at 0.1 with 5e-4 14 000."""
 def suspects(case: Case) -> Iterator[Suspect]:
     """Over-regularisation: by decay or a penalty, seen in the weights, or by dropout."""
     shrinking = case.flag("weight-collapse")
-    dropout = next((m.dropout for m in case.layout.models if m.name == case.model.name), 0.0)
+    dropout = case.build.dropout
     if shrinking is not None:
         yield Suspect(
             word="over-regularisation",
@@ -95,7 +95,7 @@ def _half_life(case: Case) -> float:
 def _shrunk(case: Case) -> float:
     """Median growth of the weight matrices."""
     layout, table = case.layout, case.past.lowest
-    rows = layout.rows_of[[m.name for m in layout.models].index(case.model.name)]
+    rows = layout.rows(case.model.name)
     rows = rows[(layout.matrix & layout.learns)[rows]]
     growth = table[rows, LAYER_COLUMN["weight_growth"]]
     growth = growth[np.isfinite(growth)]

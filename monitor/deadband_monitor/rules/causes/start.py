@@ -105,7 +105,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _exploding(case: Case) -> Iterator[Suspect]:
     """Each layer enlarges what it gets, and none is to blame alone."""
     layout = case.layout
-    rows = layout.rows_of[[m.name for m in layout.models].index(case.model.name)]
+    rows = layout.rows(case.model.name)
     matrices = rows[layout.matrix[rows]]
     sizes = case.past.first[matrices, LAYER_COLUMN["out_rms"]]
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
