@@ -1,7 +1,8 @@
 """Which step is sampled: the overhead budget, its credit and the rate limit. Pure; no clock.
 
 The caller says what each step took and what each sample cost; `next_step` says when the next sample
-is due, so that a step in between costs one comparison of integers.
+is due, so that a step in between costs one comparison of integers. `pace` says what was done, and
+why.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from deadband.wire import LOSS_CAPACITY
+from deadband.wire import LOSS_CAPACITY, Pace
 
 ALWAYS_STEPS = 10
 """The first steps are always sampled: most broken set-ups show within them."""
 RATE_LIMIT = 20.0
 """Samples a second once the credit is spent: more than that no terminal shows."""
+UNWATCHED_RATE = 10.0
+"""The same with nobody watching: rules and recordings lose nothing by it."""
+SLOWEST_STEPS = LOSS_CAPACITY
+"""One step in so many is sampled whatever the budget says: a frame holds that many losses."""
+SLOWEST_S = 600.0
+"""So much time at most lies between two samples: a run is never left alone for longer."""
 RENEWAL_PAUSE_S = 30.0
-"""A renewed credit comes at most this often, so that a flag that flaps cannot slow training."""
+"""A renewed credit comes at most this often ..."""
 STARTLED_STEPS = 10
 """Steps that are sampled when the loss jumps."""
 CALM_INTERVALS = 100
@@ -33,9 +40,21 @@ class Cadence:
         every: sample exactly every so many steps; None leaves it to the budget.
         budget: share of training time that capture may cost; None: every step.
         credit_s: capture time to spend on every step before the budget rules.
+        ranks: processes that train together. They wait for each other in every step, so that their
+            samples must fall on the same steps: intervals are powers of two, and their multiples
+            are sampled. Nobody needs to be asked for that.
+        rate_share: of the samples a second: many ranks of one host share a hub.
     """
 
-    def __init__(self, *, every: int | None, budget: float | None, credit_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        every: int | None,
+        budget: float | None,
+        credit_s: float,
+        ranks: int = 1,
+        rate_share: float = 1.0,
+    ) -> None:
         if every is None and budget is None:
             every = 1
         self.next_step = 1
@@ -44,15 +63,39 @@ class Cadence:
         """Steps from the last sample to the next."""
         self.spent_s = 0.0
         """Capture time since the start."""
+        self.watched = False
+        """Whether anybody looks on."""
         self._every = every
         self._budget = budget or 0.0
         self._credit_s = credit_s
         self._left_s = credit_s
+        self._together = ranks > 1
+        self._rate_share = rate_share
+        self._pause_s = max(RENEWAL_PAUSE_S, credit_s / self._budget if self._budget else 0.0)
+        # ... and no oftener than the budget could pay for: flags that flap never more than double
+        # what a run costs.
         self._renewed_at = -math.inf
         self._startled_until = 0
         self._calm_until = 0
+        self._why = "named" if every is not None else "first steps"
         self._costs: deque[float] = deque(maxlen=HISTORY)
+        self._device_costs: deque[float] = deque(maxlen=HISTORY)
         self._steps: deque[float] = deque(maxlen=HISTORY)
+
+    @property
+    def pace(self) -> Pace:
+        """What is done now, and why. The one thing here that another thread may ask for."""
+        try:
+            step_s, cost_s = median(self._steps) if self._steps else 0.0, self._cost_s()
+        except RuntimeError:  # a value came in the middle; the next beat will know
+            step_s = cost_s = 0.0
+        return Pace(
+            why=self._why,
+            step_s=step_s,
+            cost_s=cost_s,
+            credit_s=max(0.0, self._left_s) if self._every is None else 0.0,
+            rate=self._rate if self._every is None else 0.0,
+        )
 
     def passed(self, duration_s: float) -> None:
         """A step that was not sampled took so long."""
@@ -71,19 +114,26 @@ class Cadence:
         """
         self._steps.append(max(duration_s - cost_s, 1e-9))
         self._costs.append(cost_s)
+        if self._device_costs:
+            cost_s = max(cost_s, median(self._device_costs))
         self.spent_s += cost_s
         self._left_s -= cost_s
         self.interval = self._next_interval(step, keeps_up)
-        self.next_step = step + self.interval
+        self.next_step = self._after(step, self.interval)
+
+    def took_on_device(self, cost_s: float) -> None:
+        """A sampled step, a while ago, kept the device so much longer than the step behind it."""
+        self._device_costs.append(max(0.0, cost_s))
 
     def skipped(self, step: int) -> None:
         """Step `step` was due, but there was no room: try again after the same interval."""
-        self.interval = max(self.interval, self._governed())
-        self.next_step = step + (self._every or self.interval)
+        self.interval = self._every or max(self.interval, self._governed())
+        self._why = "no room"
+        self.next_step = self._after(step, self.interval)
 
     def renew(self, credit_s: float | None, now: float, step: int) -> None:
         """A flag opened or a viewer asks: every step again until the credit is spent."""
-        if now - self._renewed_at < RENEWAL_PAUSE_S:
+        if now - self._renewed_at < self._pause_s:
             return
         self._renewed_at = now
         self._left_s = self._credit_s if credit_s is None else min(credit_s, self._credit_s)
@@ -98,12 +148,31 @@ class Cadence:
         self._calm_until = self._startled_until + CALM_INTERVALS * self.interval
         self.next_step = min(self.next_step, step + 1)
 
+    def _after(self, step: int, interval: int) -> int:
+        return (step // interval + 1) * interval if self._together else step + interval
+
+    @property
+    def _rate(self) -> float:
+        return (RATE_LIMIT if self.watched else UNWATCHED_RATE) * self._rate_share
+
     def _next_interval(self, step: int, keeps_up: bool) -> int:
         if self._every is not None:
+            self._why = "named"
             return self._every
-        if step < max(ALWAYS_STEPS, self._startled_until) or (self._left_s > 0 and keeps_up):
+        if step < ALWAYS_STEPS:
+            self._why = "first steps"
+            return 1
+        if step < self._startled_until:
+            self._why = "loss jumped"
+            return 1
+        if self._left_s > 0 and keeps_up:
+            self._why = "credit"
             return 1
         return self._governed()
+
+    def _cost_s(self) -> float:
+        known = [median(costs) for costs in (self._costs, self._device_costs) if costs]
+        return max(known, default=0.0)
 
     def _governed(self) -> int:
         if self._every is not None:
@@ -111,9 +180,18 @@ class Cadence:
         if not self._costs or not self._steps:
             return 1
         step_s = median(self._steps)
-        by_budget = math.ceil(median(self._costs) / (self._budget * step_s)) if self._budget else 1
-        by_rate = math.ceil(1.0 / (RATE_LIMIT * step_s))
-        return min(max(1, by_budget, by_rate), LOSS_CAPACITY)
+        by_budget = math.ceil(self._cost_s() / (self._budget * step_s)) if self._budget else 1
+        by_rate = math.ceil(1.0 / (self._rate * step_s))
+        slowest = max(1, min(SLOWEST_STEPS, int(SLOWEST_S / step_s)))
+        wanted = max(1, by_budget, by_rate)
+        self._why = "budget" if by_budget >= by_rate else "rate"
+        if wanted > slowest:
+            wanted, self._why = slowest, "slowest"
+        if self._together:
+            # Up to the next power of two, unless that is beyond the slowest pace.
+            wanted = 1 << (wanted - 1).bit_length()
+            wanted = wanted if wanted <= slowest else 1 << (slowest.bit_length() - 1)
+        return wanted
 
 
 def median(values: Iterable[float]) -> float:

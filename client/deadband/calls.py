@@ -21,6 +21,7 @@ from deadband.norms import copy_input
 from deadband.recorder import Entry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
 from deadband.roots import Applied, Probe, Root
+from deadband.shards import is_sum, local_of
 from deadband.wire import What
 
 MOST_CALLS = 4
@@ -197,7 +198,7 @@ class LayerCapture:
             cell = self._cell_of(entry.cells, What.ACTIVATION, tensor, LAYER, entry.layout)
         if cell is None or cell.filled:
             return
-        cell.take(tensor)
+        cell.take(local_of(tensor))
         if tensor.requires_grad:
             gradient = self._cell_of(entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout)
             self._hook_gradient(tensor, gradient)
@@ -211,7 +212,8 @@ class LayerCapture:
             return
         start = perf_counter()
         try:
-            cell.add(gradient)
+            if not is_sum(gradient):
+                cell.add(local_of(gradient))
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -224,7 +226,7 @@ class LayerCapture:
         else:
             cell = self._cell_of(root.entry.cells, what, tensor, OUTPUT, root.output_layout)
         if cell is not None and not cell.filled:
-            cell.take(tensor)
+            cell.take(local_of(tensor))
 
     def _cell_of(
         self,
@@ -238,7 +240,7 @@ class LayerCapture:
         if cell is None:
             if layout is None:
                 layout = Layout.SAMPLES if tensor.ndim == 1 else layers.follow(tensor, None)
-            cell = make_cell(what, tensor, layout, limits)
+            cell = make_cell(what, local_of(tensor), layout, limits)
             if cell is not None:
                 cells[what] = cell
         return cell

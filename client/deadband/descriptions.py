@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from deadband import layers
 from deadband.recorder import Entry
 from deadband.regions import Layout
+from deadband.shards import shards_of
 from deadband.wire import Layer, Model, What
 
 Holds = Callable[[Any], bool]
@@ -38,7 +39,7 @@ def module_layer(entry: Entry, module: nn.Module, holds: Holds, activation: str)
     return Layer(
         name=entry.name,
         model=entry.model,
-        kind=type(module).__name__,
+        kind=layers.kind_of(module),
         activation=activation or layers.activation_of(module),
         fan_in=layers.fan_in(module, weight),
         units=units,
@@ -76,7 +77,7 @@ def model_of(
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
     return Model(
         name=name,
-        kind=type(module).__name__,
+        kind=layers.kind_of(layers.unwrapped(module)),
         parameters=sum(each.numel() for each in parameters),
         trainable=sum(each.numel() for each in parameters if each.requires_grad),
         compiled=compiled,
@@ -85,4 +86,5 @@ def model_of(
         loss_target=loss_shapes[1],
         dropout=layers.largest_dropout(module),
         calls=calls,
+        shards=shards_of(parameters),
     )

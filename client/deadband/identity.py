@@ -14,9 +14,20 @@ from deadband.settings import Settings, take_claim
 
 def identify(name: str | None = None) -> tuple[str, str]:
     """Name and id of a new run: what the parent process chose, else the user, else the script's."""
+    global _runs
+    _runs += 1
     claim = take_claim()
     title = claim.name or name or _script_name()
-    return title, claim.run or wire.new_run_id(title)
+    if claim.run:
+        return title, claim.run
+    at = ranks.place()
+    if at.world_size > 1:
+        return title, wire.run_id(title, ranks.shared_token(at, _runs))
+    return title, wire.new_run_id(title)
+
+
+_runs = 0
+"""Runs that this process has begun."""
 
 
 def greeting(run: str, name: str, settings: Settings) -> wire.Hello:

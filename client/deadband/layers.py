@@ -79,11 +79,35 @@ def find_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield path or type(module).__name__.lower(), module
             continue
         children = [
-            (path if name == "_orig_mod" else f"{path}.{name}" if path else name, child)
+            (path if is_wrapper(module, name) else f"{path}.{name}" if path else name, child)
             for name, child in module._modules.items()
             if child is not None
         ]
         pending = children + pending
+
+
+_PARALLEL = (nn.parallel.DistributedDataParallel, nn.parallel.DataParallel)
+
+
+def is_wrapper(module: nn.Module, name: str) -> bool:
+    """Whether the child of this name is all that the module is: it is known by what it wraps."""
+    return name == "_orig_mod" or (name == "module" and isinstance(module, _PARALLEL))
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module that a data-parallel wrapper holds."""
+    while isinstance(module, _PARALLEL):
+        module = module.module
+    return module
+
+
+def kind_of(module: nn.Module) -> str:
+    """Name of the module's class, without what FSDP puts before it."""
+    kind = type(module)
+    if kind.__name__.startswith("FSDP"):
+        bases = [base for base in kind.__mro__[1:] if kind.__name__ == f"FSDP{base.__name__}"]
+        kind = bases[0] if bases else kind
+    return kind.__name__
 
 
 def loose_parameters(root: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -92,7 +116,8 @@ def loose_parameters(root: nn.Module) -> Iterator[tuple[str, dict[str, Any], str
     Yields the name, the table that holds the parameter, and its key there.
     """
     inside = {id(part) for _, layer in find_layers(root) for part in layer.modules()}
-    for path, module in root.named_modules():
+    inner = unwrapped(root)
+    for path, module in inner.named_modules():
         if id(module) not in inside:
             for name, parameter in module._parameters.items():
                 if parameter is not None and not is_pending(parameter):
@@ -150,7 +175,7 @@ def activation_of(module: nn.Module) -> str:
     """Name of the nonlinearity that the module applies; empty for none."""
     if isinstance(module, nn.RNN | nn.RNNCell):
         return str(module.nonlinearity)
-    return ACTIVATIONS.get(type(module).__name__, "")
+    return ACTIVATIONS.get(kind_of(module), "")
 
 
 def units_of(module: nn.Module, weight: Tensor | None) -> int:

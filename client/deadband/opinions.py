@@ -26,6 +26,8 @@ class Opinions:
         """Flags that nobody has reacted to yet."""
         self.grave = False
         """Whether the user wants to be stopped."""
+        self.watched = False
+        """Whether anybody looks at the run."""
         self.callbacks: list[OnFlag] = []
         self._stop_on = stop_on
         self._raised: set[int] = set()
@@ -37,6 +39,8 @@ class Opinions:
             message = self.inbox.popleft()
             if isinstance(message, wire.CaptureWish):
                 wished = message.credit_s
+            elif isinstance(message, wire.Audience):
+                self.watched = message.watching
             elif isinstance(message, wire.Opinion):
                 known = {flag.id for flag in self.now.flags}
                 fresh = [flag for flag in message.flags if flag.id not in known]

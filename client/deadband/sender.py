@@ -206,8 +206,10 @@ class Hub:
         return status is None or status == 0
 
     def close(self) -> None:
-        """Nothing more is asked of it."""
+        """Nothing more is asked of it, nor waited for: it may go on starting without us."""
         self._complaint.close()
+        if self._process.poll() is None:
+            self._process.returncode = 0  # else Python warns of a child that it leaves behind
 
     def reason(self) -> str:
         """What it said last before it failed."""

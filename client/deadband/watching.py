@@ -13,7 +13,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from deadband import endings, wire
+from deadband import endings, ranks, wire
 from deadband.cadence import HISTORY, Cadence
 from deadband.endings import one_line
 from deadband.identity import greeting
@@ -64,8 +64,13 @@ class Watch:
         self._link: Link = NoLink()
         self._torch: TorchSide | None = None
         self._keeps_arena = not settings.hub
+        at = ranks.place()
         self._cadence = Cadence(
-            every=settings.every, budget=settings.budget, credit_s=settings.credit_s
+            every=settings.every,
+            budget=settings.budget,
+            credit_s=settings.credit_s,
+            ranks=at.world_size,
+            rate_share=1.0 / at.local_size if at.rank else 1.0,
         )
         self._recorder = Recorder(run, lambda: self._link)
         self._observations = Observations(self._recorder, loss=loss, follow=self._follow)
@@ -328,6 +333,7 @@ class Watch:
 
     def _hear(self) -> None:
         credit_s = self._opinions.hear()
+        self._cadence.watched = self._opinions.watched
         if credit_s is not None:
             self._cadence.renew(credit_s or None, perf_counter(), self._step)
 
@@ -364,4 +370,5 @@ class Watch:
             overhead=self._overhead(),
             faults=self._faults + (capture.faults if capture is not None else 0),
             fault=self._fault or (capture.fault if capture is not None else ""),
+            pace=self._cadence.pace,
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from deadband.cells import Cell, make_cell
 from deadband.recorder import Entry
 from deadband.regions import BIAS, WEIGHT, Layout
+from deadband.shards import local_of
 from deadband.wire import What
 
 
@@ -46,7 +47,7 @@ class WeightTap:
         self.weight = weight
         self.bias = bias
         self.transposed = transposed
-        self.pointer = 0
+        self.pointer = -1
         """Where the parameter's data lay when `held` was made."""
         self.held: Tensor
         parameter = self.parameter
@@ -71,6 +72,7 @@ class WeightTap:
 
     def view(self, tensor: Tensor) -> Tensor:
         """The first units as rows of inputs; a complex input counts as two."""
+        tensor = local_of(tensor)
         if tensor.requires_grad:
             tensor = tensor.detach()
         if tensor.is_complex():
@@ -87,7 +89,7 @@ class WeightTap:
 
     def sliced(self, parameter: Tensor) -> Tensor:
         """The slice of the weight that is copied; a view that lives as long as its storage."""
-        pointer = parameter.data_ptr()
+        pointer = local_of(parameter).data_ptr()
         if pointer == self.pointer:
             return self.held
         view = self.view(parameter)[:, : WEIGHT.features]
@@ -116,7 +118,7 @@ class WeightTap:
     def _bias_part(self) -> Tensor | None:
         assert self.bias is not None
         table, name = self.bias
-        bias: Tensor = table[name]
+        bias = local_of(table[name])
         return None if bias.is_complex() else bias.detach()[: BIAS.features]
 
     def _cell(self, what: What, view: Tensor) -> Cell | None:
@@ -198,6 +200,7 @@ class LeftGradients:
 def _state(gradient: Tensor | None) -> tuple[int, int] | None:
     if gradient is None or gradient.layout is not torch.strided:
         return None
+    gradient = local_of(gradient)
     return gradient.data_ptr(), gradient._version
 
 

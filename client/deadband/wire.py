@@ -91,8 +91,13 @@ def registry_path(run: str) -> Path:
 
 def new_run_id(name: str) -> str:
     """A run id that reads well and sorts beside its kin: `train-7f3a1c`."""
+    return run_id(name, secrets.token_hex(3))
+
+
+def run_id(name: str, token: str) -> str:
+    """The run id with these six letters at its end."""
     stem = re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:40] or "run"
-    return f"{stem}-{secrets.token_hex(3)}"
+    return f"{stem}-{token}"
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +182,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Largest share that a dropout module of the model drops."""
     calls: int = 1
     """Training forwards of the model in one step."""
+    compiled_parts: tuple[str, ...] = ()
+    """Paths of the compiled parts of a model that is not compiled as a whole."""
+    eager_samples: bool = False
+    """Whether sampled steps of compiled code run uncompiled, so that its inside is seen."""
+    shards: int = 1
+    """Processes that the parameters are spread over: slices come from this rank's own part."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -298,6 +309,22 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag="frame"):
     payload: bytes
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """What the budget governor does, and what that rests on."""
+
+    why: str
+    """What sets the cadence: `first steps`, `credit`, `loss jumped`, `named`, `budget`, `rate`,
+    `slowest` (the budget asks for less, but a run is never left alone), or `no room`."""
+    step_s: float = 0.0
+    """Median time of a step without a sample."""
+    cost_s: float = 0.0
+    """Median cost of a sample to training, on the device too."""
+    credit_s: float = 0.0
+    """What is left for sampling every step."""
+    rate: float = 0.0
+    """Samples a second that are never exceeded."""
+
+
 class Beat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):
     """The client's sign of life, once a second."""
 
@@ -314,6 +341,8 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):
     """Errors inside capture, which training never saw."""
     fault: str = ""
     """Type and text of the last one."""
+    pace: Pace | None = None
+    """What the budget governor does now, and why."""
 
 
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag="bye"):
@@ -357,6 +386,8 @@ class Flag(msgspec.Struct, kw_only=True):
     """Statistic -> value at the time of the last change."""
     message: str = ""
     """One line in plain words."""
+    ranks: list[int] = []
+    """Ranks that show it; empty where the run is one process."""
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -371,6 +402,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     layer: str = ""
     onset_step: int = 0
+    rank: int = 0
+    """The lowest rank whose samples say so."""
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -408,7 +441,13 @@ class CaptureWish(msgspec.Struct, frozen=True, kw_only=True, tag="capture-wish")
     credit_s: float
 
 
-ToClient = Welcome | Opinion | CaptureWish
+class Audience(msgspec.Struct, frozen=True, kw_only=True, tag="audience"):
+    """Whether anybody looks at the run: with nobody there, half the samples a second will do."""
+
+    watching: bool
+
+
+ToClient = Welcome | Opinion | CaptureWish | Audience
 
 # --- What a run consists of: events, numbered by the hub -----------------------------------------
 #
@@ -418,7 +457,10 @@ ToClient = Welcome | Opinion | CaptureWish
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
-    """Who runs; the first event of every run."""
+    """Who runs; the first event of every run.
+
+    Of several ranks the lowest one stands for the run: it comes again when a lower one joins.
+    """
 
     seq: int
     hello: Hello
@@ -437,6 +479,8 @@ class LayerTable(msgspec.Struct, frozen=True, kw_only=True, tag="layers"):
     """Names of the columns of `Sample.layers`."""
     model_metrics: tuple[str, ...]
     """Names of the columns of `Sample.models`."""
+    rank: int = 0
+    """Whose samples it is for."""
 
 
 class Points(msgspec.Struct, frozen=True, kw_only=True):
@@ -484,6 +528,22 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, tag="diagnosis"):
     """What the verdict rests on, one a rule."""
 
 
+class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several processes of a run."""
+
+    rank: int
+    pid: int
+    host: str
+    status: str
+    """As in `Status`."""
+    step: int
+    samples: int
+    dropped: int
+    overhead: float
+    interval: int = 1
+    error: str = ""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     """The state of the training process as the hub sees it; once a second, and when it changes."""
 
@@ -497,6 +557,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     overhead: float
     interval: int = 1
     error: str = ""
+    pace: Pace | None = None
+    """Of the rank that stands for the run."""
+    ranks: list[RankStatus] = []
+    """All ranks in order; empty where the run is one process."""
 
 
 Event = RunInfo | LayerTable | Sample | FlagChange | Diagnosis | Status

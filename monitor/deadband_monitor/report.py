@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 
 import msgspec
 
-from deadband.wire import Cause, Coverage, Flag
+from deadband.wire import Cause, Coverage, Flag, Pace
 from deadband_monitor.errors import MonitorError
+from deadband_monitor.pace import in_words
 from deadband_monitor.state.run_state import RunState
+from deadband_monitor.unseen import not_seen
 
 SCHEMA = 1
 FORMATS = ("text", "json", "markdown")
@@ -40,6 +42,35 @@ class RunPart(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     overhead: float
     """Measured cost of capture as a share of training time."""
+    interval: int = 1
+    """Steps from one sample to the next at the end."""
+    pace: Pace | None = None
+    """What set that, and what it rests on."""
+
+
+class RankPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several processes of a run."""
+
+    rank: int
+    pid: int
+    host: str
+    status: str
+    steps: int
+    samples: int
+    dropped: int
+    overhead: float
+    loss: float | None
+    """The last one that it gave; None where it is not known."""
+    error: str
+
+
+class UnseenPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a model could not be looked at, and what to do about it."""
+
+    model: str
+    what: str
+    why: str
+    advice: str
 
 
 class FlagPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +88,8 @@ class FlagPart(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, float | None]
     """None stands for a value that is not finite: JSON has no other word for it."""
     message: str
+    ranks: list[int] = []
+    """Ranks that show it; empty where the run is one process."""
 
 
 class CausePart(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +99,8 @@ class CausePart(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     evidence: list[str]
     advice: str
+    rank: int = 0
+    """The lowest rank whose samples say so."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +116,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Best first."""
     coverage: list[Coverage]
     """What the verdict rests on: for each rule whether it could judge this run, and why not."""
+    ranks: list[RankPart] = []
+    """All processes of the run; empty where it is one."""
+    unseen: list[UnseenPart] = []
+    """What of the models could not be looked at."""
 
     @property
     def exit_status(self) -> int:
@@ -112,11 +151,19 @@ def make_report(state: RunState) -> Report:
             samples=state.samples,
             dropped=status.dropped if status else 0,
             overhead=status.overhead if status else 0.0,
+            interval=status.interval if status else 1,
+            pace=status.pace if status else None,
         ),
         verdict=state.verdict,
         flags=[_flag_part(flag) for flag in ranked_flags(state)],
         causes=[_cause_part(cause) for cause in state.causes],
         coverage=list(state.coverage),
+        ranks=_rank_parts(state),
+        unseen=[
+            UnseenPart(model=model.name, what=unseen.what, why=unseen.why, advice=unseen.advice)
+            for model in (state.table.models if state.table else ())
+            for unseen in not_seen(model)
+        ],
     )
 
 
@@ -186,6 +233,7 @@ def _flag_part(flag: Flag) -> FlagPart:
             for name, value in flag.evidence.items()
         },
         message=flag.message,
+        ranks=list(flag.ranks),
     )
 
 
@@ -195,7 +243,33 @@ def _cause_part(cause: Cause) -> CausePart:
         confidence=cause.confidence,
         evidence=list(cause.evidence),
         advice=cause.advice,
+        rank=cause.rank,
     )
+
+
+def _rank_parts(state: RunState) -> list[RankPart]:
+    if state.status is None:
+        return []
+    parts = []
+    for rank in state.status.ranks:
+        other = state.others.get(rank.rank)
+        last = other.last_scalar if other else state.last_scalar
+        loss = last.get("loss", float("nan"))
+        parts.append(
+            RankPart(
+                rank=rank.rank,
+                pid=rank.pid,
+                host=rank.host,
+                status=rank.status,
+                steps=rank.step,
+                samples=rank.samples,
+                dropped=rank.dropped,
+                overhead=rank.overhead,
+                loss=loss if abs(loss) < float("inf") else None,
+                error=rank.error,
+            )
+        )
+    return parts
 
 
 def _text(report: Report) -> Iterator[str]:
@@ -220,6 +294,10 @@ def _text(report: Report) -> Iterator[str]:
             yield from _wrapped(figures(flag.evidence), "  ")
     yield ""
     yield from _wrapped(_basis(run), "Rests on ")
+    for line in _rank_lines(report):
+        yield from _wrapped(line, "")
+    for unseen in report.unseen:
+        yield from _wrapped(f"{unseen.what}: {unseen.why}; {unseen.advice}.", "Not seen: ")
     for first, kinds in _scope(report.coverage):
         yield from _wrapped(kinds, f"{first} ")
 
@@ -251,6 +329,12 @@ def _markdown(report: Report) -> Iterator[str]:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
     yield f"Rests on {_basis(run)}"
+    for line in _rank_lines(report):
+        yield ""
+        yield line
+    for unseen in report.unseen:
+        yield ""
+        yield f"Not seen: {unseen.what}: {unseen.why}; {unseen.advice}."
     for first, kinds in _scope(report.coverage):
         yield ""
         yield f"{first} {kinds}"
@@ -287,7 +371,26 @@ def _basis(run: RunPart) -> str:
     cost = "what measuring cost is not known"
     if run.overhead > 0:
         cost = f"measuring cost {run.overhead * 100:.1f} % of the training time"
-    return f"{samples} of {run.steps} {_plural(run.steps, 'step')}, {dropped}; {cost}."
+    why = f"; at last {in_words(run.pace, run.interval)}" if run.pace else ""
+    return f"{samples} of {run.steps} {_plural(run.steps, 'step')}, {dropped}; {cost}{why}."
+
+
+def _rank_lines(report: Report) -> Iterator[str]:
+    """One line a rank; of many that are alike, one for all."""
+    seen: dict[tuple[object, ...], list[int]] = {}
+    for part in report.ranks:
+        seen.setdefault((part.status, part.steps, part.error), []).append(part.rank)
+    for (status, steps, error), ranks in seen.items():
+        of = [part for part in report.ranks if part.rank in ranks]
+        loss = ", ".join(dict.fromkeys(_figure(part.loss) for part in of if part.loss is not None))
+        named = ", ".join(str(rank) for rank in ranks)
+        yield (
+            f"{_plural(len(ranks), 'Rank').capitalize()} {named}: {status} at step {steps},"
+            f" {sum(part.samples for part in of)} samples"
+            + (f", last loss {loss}" if loss else "")
+            + (f"; {error}" if error else "")
+            + "."
+        )
 
 
 def _scope(coverage: Sequence[Coverage]) -> Iterator[tuple[str, str]]:

@@ -46,7 +46,7 @@ def test_the_first_ten_steps_are_sampled_without_any_credit() -> None:
 def test_fast_loops_are_sampled_twenty_times_a_second() -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
     sampled = drive(cadence, steps=5000, step_s=0.001, cost_s=0.0001)
-    assert sampled[20] - sampled[19] == 50
+    assert sampled[20] - sampled[19] == 100
 
 
 def test_the_slowest_cadence_is_what_a_frame_can_hold() -> None:

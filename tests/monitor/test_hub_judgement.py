@@ -137,7 +137,7 @@ def frames(*steps: int) -> list[RawFrame]:
 
 def test_a_sample_comes_before_what_is_said_of_it(judged: Judgement) -> None:
     assert [type(event) for event in judged.adopt(plan())] == [LayerTable]
-    events = list(judged.judge(frames(4, 5, 6), 0))
+    events = list(judged.judge(frames(4, 5, 6)))
     assert [type(event) for event in events] == [Sample, Sample, FlagChange, Diagnosis, Sample]
     assert isinstance(events[3], Diagnosis)
     assert (events[3].verdict, events[3].step) == ("failing", 5)
@@ -145,8 +145,8 @@ def test_a_sample_comes_before_what_is_said_of_it(judged: Judgement) -> None:
 
 def test_a_flag_in_an_event_stays_as_it_was(judged: Judgement) -> None:
     list(judged.adopt(plan()))
-    (_, opened, _, *_) = judged.judge(frames(5), 0)
-    (*_, closed, _) = judged.judge(frames(8), 0)
+    (_, opened, _, *_) = judged.judge(frames(5))
+    (*_, closed, _) = judged.judge(frames(8))
     assert isinstance(opened, FlagChange)
     assert isinstance(closed, FlagChange)
     assert (opened.flag.resolved_step, closed.flag.resolved_step) == (None, 8)
@@ -162,45 +162,29 @@ def test_a_layer_table_comes_only_with_new_rows(judged: Judgement) -> None:
 
 def test_rules_see_losses_and_the_latest_learning_rates(judged: Judgement, rules: Rules) -> None:
     list(judged.adopt(plan()))
-    list(judged.judge(frames(1), 0))
+    list(judged.judge(frames(1)))
     (seen,) = rules.seen
     assert seen.loss_steps.tolist() == [1]
     assert seen.losses.tolist() == [0.5]
     assert seen.learning_rates == {"lr": pytest.approx(0.1)}
 
 
-def test_an_opinion_is_told_once_and_says_when_it_got_worse(judged: Judgement) -> None:
-    list(judged.adopt(plan()))
-    list(judged.judge(frames(1), 0))
-    assert judged.opinion() is None
-    list(judged.judge(frames(5), 0))
-    told = judged.opinion()
-    assert told is not None
-    opinion, worse = told
-    assert (opinion.verdict, [flag.id for flag in opinion.flags], worse) == ("failing", [1], True)
-    assert judged.opinion() is None
-    list(judged.judge(frames(8), 0))
-    told = judged.opinion()
-    assert told is not None
-    assert (told[0].verdict, told[1]) == ("healthy", False)
-
-
 def test_an_error_in_statistics_costs_that_sample_and_is_said(judged: Judgement) -> None:
     list(judged.adopt(plan()))
-    samples = [event for event in judged.judge(frames(12, 13, 14), 0) if isinstance(event, Sample)]
+    samples = [event for event in judged.judge(frames(12, 13, 14)) if isinstance(event, Sample)]
     assert [sample.step for sample in samples] == [12, 14]
     assert judged.error == "statistics failed at step 13: ZeroDivisionError: bad luck"
 
 
 def test_an_error_in_rules_leaves_the_sample_and_is_said(judged: Judgement) -> None:
     list(judged.adopt(plan()))
-    assert [type(event) for event in judged.judge(frames(17), 0)] == [Sample]
+    assert [type(event) for event in judged.judge(frames(17))] == [Sample]
     assert judged.error.startswith("rules failed at step 17: KeyError")
 
 
 def test_a_plan_that_cannot_be_measured_costs_its_frames_only(judged: Judgement) -> None:
     assert list(judged.adopt(plan(13))) == []
     assert judged.error == "plan 13 cannot be measured: ZeroDivisionError: bad luck"
-    assert list(judged.judge(frames(1), 0)) == []
+    assert list(judged.judge(frames(1))) == []
     list(judged.adopt(plan(14)))
-    assert [type(event) for event in judged.judge(frames(2), 0)] == [Sample]
+    assert [type(event) for event in judged.judge(frames(2))] == [Sample]

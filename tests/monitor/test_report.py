@@ -35,19 +35,22 @@ def as_json(state: RunState) -> Any:
 
 def test_the_json_has_exactly_the_keys_of_the_contract(collapsed: RunState) -> None:
     report = as_json(collapsed)
-    assert set(report) == {"schema", "run", "verdict", "flags", "causes", "coverage"}
+    assert set(report) == {
+        *("schema", "run", "verdict", "flags", "causes", "coverage", "ranks", "unseen")
+    }
     assert set(report["run"]) == {
-        *("name", "id", "started", "ended", "status", "steps", "samples", "dropped", "overhead")
+        *("name", "id", "started", "ended", "status", "steps", "samples", "dropped", "overhead"),
+        *("interval", "pace"),
     }
     assert report["flags"]
     for flag in report["flags"]:
         assert set(flag) == {
             *("kind", "severity", "model", "layer", "onset_step", "raised_step"),
-            *("resolved_step", "evidence", "message"),
+            *("resolved_step", "evidence", "message", "ranks"),
         }
     assert report["causes"]
     for cause in report["causes"]:
-        assert set(cause) == {"cause", "confidence", "evidence", "advice"}
+        assert set(cause) == {"cause", "confidence", "evidence", "advice", "rank"}
 
 
 def test_the_json_says_what_happened(collapsed: RunState) -> None:

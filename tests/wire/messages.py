@@ -91,6 +91,7 @@ MESSAGES: dict[str, msgspec.Struct] = {
     "welcome": wire.Welcome(run="train-7f3a1c", hub_pid=77, refused="another version"),
     "opinion": wire.Opinion(verdict="failing", flags=[FLAG], causes=[CAUSE]),
     "capture-wish": wire.CaptureWish(credit_s=1.0),
+    "audience": wire.Audience(watching=True),
     "run": wire.RunInfo(seq=1, hello=HELLO),
     "layers": wire.LayerTable(
         seq=2,

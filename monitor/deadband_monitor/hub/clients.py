@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from deadband.wire import Beat, Bye, Hello
+from deadband.wire import Beat, Bye, Hello, RankStatus
 from deadband_monitor.hub.intake import Inbox
 
 SILENT_AFTER_S = 5.0
@@ -28,13 +28,10 @@ class Client:
     inbox: Inbox = field(default_factory=Inbox)
     beat: Beat | None = None
     bye: Bye | None = None
+    samples: int = 0
+    """Frames of it that were measured."""
     gone_since: float | None = None
     """When its process was seen to have ended without a Bye."""
-
-    @property
-    def measured(self) -> bool:
-        """Whether its frames are turned into samples: those of rank 0 stand for the run."""
-        return self.hello.rank == 0
 
     def silent(self, now: float) -> bool:
         """Whether it lives, has not ended, and has said nothing for too long."""
@@ -44,6 +41,32 @@ class Client:
         """Whether nothing more can come from it."""
         return self.bye is not None or (
             self.gone_since is not None and now - self.gone_since > LAST_WORDS_S
+        )
+
+    def word(self, now: float) -> tuple[str, str]:
+        """How it is, as in `Status`, and the error that ended it."""
+        if self.bye is not None:
+            status = self.bye.status if self.bye.status in ("finished", "failed") else "failed"
+            return status, self.bye.error
+        if self.over(now):
+            return "killed", "it ended without a word: kill -9, or no memory left"
+        return ("silent" if self.silent(now) else "running"), ""
+
+    def standing(self, now: float) -> RankStatus:
+        """How it is as one of several."""
+        said = self.bye or self.beat
+        status, error = self.word(now)
+        return RankStatus(
+            rank=self.hello.rank,
+            pid=self.hello.pid,
+            host=self.hello.host,
+            status=status,
+            step=said.step if said else 0,
+            samples=max(said.samples if said else 0, self.samples),
+            dropped=said.dropped if said else 0,
+            overhead=said.overhead if said else 0.0,
+            interval=self.beat.interval if self.beat else 1,
+            error=error,
         )
 
 

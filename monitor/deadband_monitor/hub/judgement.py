@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import msgspec
 import numpy as np
@@ -20,7 +21,6 @@ from deadband.wire import (
     Flag,
     FlagChange,
     LayerTable,
-    Opinion,
     Plan,
     Points,
     Sample,
@@ -35,19 +35,25 @@ _log = logging.getLogger(__name__)
 
 
 class Judgement:
-    """Statistics and rules of one run."""
+    """Statistics and rules of one rank.
 
-    def __init__(self) -> None:
+    Args:
+        rank: whose frames they are.
+        tables: numbers for layer tables, unique in the run.
+    """
+
+    def __init__(self, rank: int = 0, tables: Iterator[int] | None = None) -> None:
+        self.rank = rank
+        self._tables = count(1) if tables is None else tables
         self.statistician = Statistician()
         self.engine = Engine()
         self.error = ""
         """What went wrong inside last; empty while nothing did."""
         self._table: LayerTable | None = None
         self._rates: dict[str, float] = {}
-        self._opinion = Opinion(verdict="healthy", flags=[], causes=[])
-        self._standing: set[int] = set()
-        self._said: tuple[str, list[Cause]] = ("healthy", [])
-        self._coverage: list[Coverage] = []
+        self.said: tuple[str, list[Cause]] = ("healthy", [])
+        """Verdict and causes as of the last sample."""
+        self.coverage: list[Coverage] = []
         self._deaf = False
         """The plan could not be adopted: its frames mean nothing to us."""
 
@@ -71,18 +77,19 @@ class Judgement:
             return
         table = LayerTable(
             seq=0,
-            id=old.id + 1 if old else 1,
+            id=next(self._tables),
             layers=plan.layers,
             models=plan.models,
             optimizers=plan.optimizers,
             layer_metrics=tuple(metric.name for metric in LAYER_METRICS),
             model_metrics=tuple(metric.name for metric in MODEL_METRICS),
+            rank=self.rank,
         )
         self.engine.adopt(table)
         self._table = table
         yield table
 
-    def judge(self, frames: Sequence[RawFrame], rank: int) -> Iterator[Event]:
+    def judge(self, frames: Sequence[RawFrame]) -> Iterator[Event]:
         """Samples, and after each what the rules say of it."""
         if self._deaf:
             return
@@ -91,38 +98,21 @@ class Judgement:
         except Exception as error:
             if len(frames) > 1:  # one odd frame must not cost the others of its batch
                 for frame in frames:
-                    yield from self.judge([frame], rank)
+                    yield from self.judge([frame])
             else:
                 self._confess(f"statistics failed at step {frames[0].header.step}", error)
             return
         for one in measured:
-            yield from self._judge_one(one, rank)
+            yield from self._judge_one(one)
 
-    def opinion(self) -> tuple[Opinion, bool] | None:
-        """What the rules say now, if it changed since the last call, and whether it got worse."""
-        verdict, causes = self._said
-        flags = [_own(flag) for flag in self.engine.flags]
-        opinion = Opinion(verdict=verdict, flags=flags, causes=causes)
-        if opinion == self._opinion:
-            return None
-        self._opinion = opinion
-        standing = {
-            flag.id
-            for flag in flags
-            if flag.resolved_step is None and flag.severity in ("warning", "critical")
-        }
-        worse = bool(standing - self._standing)
-        self._standing = standing
-        return opinion, worse
-
-    def _judge_one(self, one: Measured, rank: int) -> Iterator[Event]:
+    def _judge_one(self, one: Measured) -> Iterator[Event]:
         table = self._table
         assert table is not None, "frames come after their plan"
         yield Sample(
             seq=0,
             step=one.step,
             time=one.time,
-            rank=rank,
+            rank=self.rank,
             table=table.id,
             layers=one.layers.tobytes(),
             models=one.models.tobytes(),
@@ -158,8 +148,8 @@ class Judgement:
             return
         for flag in changed:
             yield FlagChange(seq=0, step=one.step, flag=_own(flag))
-        if (verdict, causes) != self._said or coverage != self._coverage:
-            self._said, self._coverage = (verdict, causes), coverage
+        if (verdict, causes) != self.said or coverage != self.coverage:
+            self.said, self.coverage = (verdict, causes), coverage
             yield Diagnosis(seq=0, step=one.step, verdict=verdict, causes=causes, coverage=coverage)
 
     def _confess(self, what: str, error: Exception) -> None:

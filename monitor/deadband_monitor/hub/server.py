@@ -17,6 +17,7 @@ import zmq
 
 from deadband import wire
 from deadband.wire import (
+    Audience,
     Beat,
     CaptureWish,
     Event,
@@ -31,7 +32,7 @@ from deadband.wire import (
 )
 from deadband_monitor.hub.clients import LAST_WORDS_S, Client, Life, on_this_host
 from deadband_monitor.hub.history import Chronicle
-from deadband_monitor.hub.judgement import Judgement
+from deadband_monitor.hub.panel import Panel
 from deadband_monitor.hub.port import Port
 from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.record.writer import Recorder
@@ -52,7 +53,9 @@ QUIET_GRACE_S = 2.0
 STOP_GRACE_S = 1.0
 """How long a hub that was told to end waits for the run to end by itself."""
 DENSE_CREDIT_S = 1.0
-"""What a new flag asks of the client: the credit of a run's start again."""
+"""What a new flag, or a viewer that comes, asks of the client: the credit of the start again."""
+STRAGGLERS_S = 5.0
+"""How long the run is kept open for other ranks once that which stands for it has ended."""
 
 _decode = msgspec.msgpack.Decoder(ToHub).decode
 _log = logging.getLogger(__name__)
@@ -65,7 +68,7 @@ class Hub:
         self.run = run
         self.clients: dict[bytes, Client] = {}
         self.chronicle = Chronicle(Recorder(wire.recording_path(run)))
-        self.judgement = Judgement()
+        self.panel = Panel()
         self.stop_after: float | None = None
         """Moment by which a signal wants the hub to end."""
         self._context = zmq.Context()
@@ -77,12 +80,14 @@ class Hub:
         self._lives: dict[int, Life] = {}
         self._born = self._last_frame = time.monotonic()
         self._viewers = Viewers(self._door, run, self._born)
+        self._watched = False
         self._next_status = 0.0
         self._told_beat: Beat | None = None
         self._ended_at: float | None = None
         self._refused = False
         self._orphan_since: float | None = None
-        self._samples = 0
+        self._first_end: float | None = None
+        """When the first rank was seen to have ended."""
         if started_by > 1:
             self._watch_process(started_by)
         self._started_by = started_by
@@ -94,6 +99,7 @@ class Hub:
             self._poll(at_once=moved and self._frames_wait())
             self._take_messages()
             self._viewers.take(self.chronicle, time.monotonic())
+            self._note_audience(time.monotonic())
             moved = self._take_frames()
             now = time.monotonic()
             if moved:
@@ -159,13 +165,13 @@ class Hub:
 
     def _welcome(self, identity: bytes, hello: Hello) -> None:
         refused = ""
-        primary = self._primary()
+        same = next((c for c in self.clients.values() if c.hello.rank == hello.rank), None)
         if hello.version != wire.VERSION:
             refused = _wrong_version(hello.version)
         elif self._ended_at is not None:
             refused = f"run {self.run} has ended"
-        elif hello.rank == 0 and primary is not None and primary.identity != identity:
-            refused = f"run {self.run} is already watched by process {primary.hello.pid}"
+        elif same is not None and same.identity != identity:
+            refused = f"run {self.run} is already watched by process {same.hello.pid}"
         self._tell_client(identity, Welcome(run=self.run, hub_pid=os.getpid(), refused=refused))
         if refused:
             _log.error("refused process %d: %s", hello.pid, refused)
@@ -177,8 +183,10 @@ class Hub:
         self.clients[identity] = client
         if on_this_host(hello):
             self._watch_process(hello.pid)
-        if client.measured:
+        self.panel.many = self._is_many
+        if client is self._primary():
             self._add([RunInfo(seq=0, hello=hello)])
+        self._tell_client(identity, Audience(watching=self._viewers.watching(client.last_word)))
         _log.info("rank %d is process %d", hello.rank, hello.pid)
 
     def _adopt(self, client: Client, plan: Plan) -> None:
@@ -186,9 +194,8 @@ class Hub:
         problem = client.inbox.adopt(plan)
         if problem:
             _log.error("%s", problem)
-            self.judgement.error = problem
-        if client.measured:
-            self._add(self.judgement.adopt(plan))
+            self.panel.error = problem
+        self._add(self.panel.adopt(client.hello.rank, plan))
 
     def _refuse_unreadable(self, identity: bytes, body: bytes, error: Exception) -> None:
         """Another version's Hello need not fit our types; its version is read all the same."""
@@ -203,7 +210,7 @@ class Hub:
 
     def _take_frames(self) -> bool:
         moved = False
-        for client in self.clients.values():
+        for client in self._by_rank():
             frames = client.inbox.take()
             if not frames:
                 continue
@@ -221,13 +228,23 @@ class Hub:
         self._tell_opinion()
 
     def _judge(self, client: Client, frames: Sequence[RawFrame]) -> None:
-        if client.measured:
-            # The last frame of a run may bring losses only: no sample.
-            self._samples += sum(any(frame.header.present[1:]) for frame in frames)
-            self._add(self.judgement.judge(frames, client.hello.rank))
+        # The last frame of a run may bring losses only: no sample.
+        client.samples += sum(any(frame.header.present[1:]) for frame in frames)
+        self._add(self.panel.judge(client.hello.rank, frames))
 
     def _frames_wait(self) -> bool:
         return any(client.inbox.waiting for client in self.clients.values())
+
+    def _note_audience(self, now: float) -> None:
+        """Tell the clients when the first viewer comes and when the last one has gone."""
+        watching = self._viewers.watching(now)
+        if watching == self._watched:
+            return
+        self._watched = watching
+        for identity in self.clients:
+            self._tell_client(identity, Audience(watching=watching))
+            if watching:
+                self._tell_client(identity, CaptureWish(credit_s=DENSE_CREDIT_S))
 
     # --- life and death ---
 
@@ -252,64 +269,96 @@ class Hub:
         primary = self._primary()
         if primary is None:
             return
-        if primary.over(now) or self._told_to_stop(now):
-            self._drain(primary)
+        if self._over(now) or self._told_to_stop(now):
+            for client in self._by_rank():
+                self._drain(client)
             self._end(primary, now)
             return
         said = self.chronicle.state.status
         status = self._status(primary, "silent" if primary.silent(now) else "running")
-        changed = said is None or (said.status, said.error) != (status.status, status.error)
+        status = msgspec.structs.replace(status, error=status.error or self._loss_of_a_rank(now))
+        changed = said is None or _standings(said) != _standings(status)
         if changed or (primary.beat is not self._told_beat and now >= self._next_status):
             self._next_status = now + STATUS_INTERVAL_S
             self._told_beat = primary.beat
             self._add([status])
 
-    def _end(self, client: Client, now: float) -> None:
-        bye = client.bye
-        if bye is not None:
-            status = bye.status if bye.status in ("finished", "failed") else "failed"
-            error = bye.error
-        elif client.gone_since is not None:
-            status, error = "killed", "it ended without a word: kill -9, or no memory left"
-        else:
+    def _over(self, now: float) -> bool:
+        """Whether every rank has ended, or the others do not follow one that has."""
+        ended = [client for client in self.clients.values() if client.over(now)]
+        if not ended:
+            return False
+        if len(ended) == len(self.clients):
+            return True
+        self._first_end = self._first_end or now
+        primary = self._primary()
+        return primary in ended and now - self._first_end > STRAGGLERS_S
+
+    def _loss_of_a_rank(self, now: float) -> str:
+        """What to say of a run that goes on without one of its ranks."""
+        for client in self._by_rank():
+            status, error = client.word(now)
+            if status in ("failed", "killed"):
+                return f"rank {client.hello.rank} {status}: {error}"
+        return ""
+
+    def _end(self, primary: Client, now: float) -> None:
+        status, error = primary.word(now)
+        for client in self._by_rank():
+            # Where one rank failed the others are often killed: its error is the run's.
+            told, why = client.word(now)
+            if told == "failed" and status != "failed":
+                status, error = told, f"rank {client.hello.rank}: {why}"
+        if status in ("running", "silent"):
             status, error = "lost", "the hub was told to end before the run"
-        self._add([self._status(client, status, error)])
+        self._add([self._status(primary, status, error)])
         self._ended_at = now
-        _log.info("the run is %s after %d samples", status, self._samples)
+        _log.info("the run is %s after %d samples", status, primary.samples)
         self.chronicle.commit(now, at_once=True)
 
     def _status(self, client: Client, status: str, error: str = "") -> Status:
         said = client.bye or client.beat
         state = self.chronicle.state
+        now = time.monotonic()
         return Status(
             seq=0,
             time=time.time(),
             status=status,
             step=max(said.step if said else 0, state.step),
-            samples=max(said.samples if said else 0, self._samples),
+            samples=max(said.samples if said else 0, client.samples),
             dropped=said.dropped if said else 0,
             overhead=said.overhead if said else 0.0,
             interval=client.beat.interval if client.beat else 1,
-            error=error or self.chronicle.recorder.error or self.judgement.error,
+            error=error or self.chronicle.recorder.error or self.panel.error,
+            pace=client.beat.pace if client.beat else None,
+            ranks=[each.standing(now) for each in self._by_rank()] if self._is_many else [],
         )
 
     def _told_to_stop(self, now: float) -> bool:
         return self.stop_after is not None and now >= self.stop_after
 
+    def _by_rank(self) -> list[Client]:
+        return sorted(self.clients.values(), key=lambda client: client.hello.rank)
+
     def _primary(self) -> Client | None:
-        return next((client for client in self.clients.values() if client.measured), None)
+        """The process that stands for the run: of the lowest rank that is here."""
+        return min(self.clients.values(), key=lambda client: client.hello.rank, default=None)
+
+    @property
+    def _is_many(self) -> bool:
+        return any(client.hello.world_size > 1 for client in self.clients.values())
 
     def _done(self, now: float) -> bool:
         if self._ended_at is not None:
             if self.stop_after is not None or now - self._ended_at > GRACE_S:
                 return True
             return now - max(self._viewers.last_ask, self._ended_at) > QUIET_GRACE_S
-        if self.clients and self._primary() is not None:
+        if self.clients:
             return False
         if self.stop_after is not None or self._refused or now - self._born > FIRST_WORD_S:
             return True
         starter = self._lives.get(self._started_by)
-        if self.clients or starter is None or not starter.ended:
+        if starter is None or not starter.ended:
             return False
         # Its first words may still be under way, all of a very short run.
         self._orphan_since = self._orphan_since or now
@@ -322,7 +371,7 @@ class Hub:
             self.chronicle.add(event)
 
     def _tell_opinion(self) -> None:
-        told = self.judgement.opinion()
+        told = self.panel.opinion()
         if told is None:
             return
         opinion, worse = told
@@ -333,6 +382,12 @@ class Hub:
 
     def _tell_client(self, identity: bytes, message: ToClient) -> None:
         self._intake.send(identity, message)
+
+
+def _standings(status: Status) -> tuple[object, ...]:
+    """What of a status is told at once."""
+    ranks = tuple((rank.rank, rank.status) for rank in status.ranks)
+    return status.status, status.error, ranks
 
 
 def _loosely(body: bytes) -> dict[str, object]:

@@ -12,6 +12,9 @@ from deadband_monitor.hub.port import Port
 KEEPALIVE_S = 2.0
 """An ask without news is answered with none after this, so that a viewer knows the hub lives."""
 
+AWAY_S = 15.0
+"""A viewer that has not asked for so long looks no more; one on a poor link may be slow."""
+
 _decode = msgspec.msgpack.Decoder(FromViewer).decode
 
 
@@ -20,6 +23,7 @@ class Viewers:
 
     def __init__(self, port: Port, run: str, now: float) -> None:
         self.last_ask = now
+        self._seen: float | None = None
         self._port = port
         self._run = run
         self._asks: dict[bytes, tuple[AskNews, float]] = {}
@@ -27,7 +31,7 @@ class Viewers:
     def take(self, chronicle: Chronicle, now: float) -> None:
         """Hear what they ask; answer at once what needs no news."""
         for identity, body in self._port.received():
-            self.last_ask = now
+            self.last_ask = self._seen = now
             try:
                 ask = _decode(body)
             except msgspec.MsgspecError as error:
@@ -44,6 +48,10 @@ class Viewers:
             else:
                 self._asks.pop(identity, None)
                 self._port.send(identity, chronicle.history(ask))
+
+    def watching(self, now: float) -> bool:
+        """Whether anybody looks: a viewer asks again as soon as it is answered."""
+        return self._seen is not None and now - self._seen < AWAY_S
 
     def answer(self, chronicle: Chronicle, now: float) -> None:
         """Give those who wait for news what there is."""

@@ -53,6 +53,7 @@ class Span:
 
     last_seq: int
     samples: int
+    """Sampled steps, whatever number of ranks sampled them."""
     first_step: int
     last_step: int
     first_time: float
@@ -93,12 +94,12 @@ class Recording:
 
     @property
     def hello(self) -> Hello:
-        """Who ran.
+        """Who ran; of several ranks the lowest, which the last word of this kind names.
 
         Raises:
             BadRecording: the run ended before it said so.
         """
-        rows = self._rows("SELECT body FROM events WHERE kind = 'run' ORDER BY seq LIMIT 1")
+        rows = self._rows("SELECT body FROM events WHERE kind = 'run' ORDER BY seq DESC LIMIT 1")
         if not rows:
             raise BadRecording(f"{self.path} is empty: the run ended before its first word")
         return self._decoded(_decode_run, rows[0][0]).hello
@@ -132,7 +133,7 @@ class Recording:
         """What is there now; grows while a hub writes."""
         # Each of these is answered by an index or by one row: a look at a long recording is quick.
         (samples, first, last, first_time, last_time), *_ = self._rows(
-            "SELECT (SELECT count(*) FROM samples),"
+            "SELECT (SELECT count(DISTINCT step) FROM samples),"
             " (SELECT min(step) FROM samples), (SELECT max(step) FROM samples),"
             " (SELECT time FROM samples ORDER BY seq LIMIT 1),"
             " (SELECT time FROM samples ORDER BY seq DESC LIMIT 1)"
@@ -171,7 +172,8 @@ class Recording:
         if samples == 0:
             return step
         query = (
-            f"SELECT step FROM samples WHERE {where} ORDER BY step {order} LIMIT 1 OFFSET {offset}"
+            f"SELECT DISTINCT step FROM samples WHERE {where}"
+            f" ORDER BY step {order} LIMIT 1 OFFSET {offset}"
         )
         rows = self._rows(query, step)
         if rows:

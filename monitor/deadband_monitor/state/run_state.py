@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -27,24 +27,21 @@ from deadband.wire import (
     Status,
 )
 from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
+from deadband_monitor.state.rank_state import (
+    PackedRank,
+    PackedReading,
+    RankState,
+    Reading,
+    reading_of,
+)
 from deadband_monitor.state.series import Floats, PackedSeries, Series
+
+__all__ = ["RECENT_SAMPLES", "SCALAR_CAPACITY", "STATE_LAYOUT", "Reading", "RunState"]
 
 RECENT_SAMPLES = 256
 SCALAR_CAPACITY = 1024
-STATE_LAYOUT = 2
+STATE_LAYOUT = 3
 """Version of what `RunState.pack` gives: a recording's snapshots of another one are ignored."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One sample at full resolution."""
-
-    step: int
-    time: float
-    layers: Floats
-    """(layers, len(LAYER_METRICS))"""
-    models: Floats
-    """(models, len(MODEL_METRICS))"""
 
 
 class RunState:
@@ -73,7 +70,10 @@ class RunState:
         """What the verdict rests on, one a rule."""
         self.status: Status | None = None
         self.samples = 0
-        self._columns: tuple[list[int], list[int]] = ([], [])
+        self.lead = 0
+        """The rank that stands for the run: all above is of it."""
+        self.others: dict[int, RankState] = {}
+        """The other ranks of the run."""
 
     @property
     def latest(self) -> Reading | None:
@@ -108,9 +108,36 @@ class RunState:
         elif isinstance(event, Status):
             self.status = event
         elif isinstance(event, LayerTable):
-            self._apply_table(event)
+            if event.rank == self.lead:
+                self._apply_table(event)
+            else:
+                self._other(event.rank).take_table(event)
         else:
-            self.info = event
+            self._apply_info(event)
+
+    def _other(self, rank: int) -> RankState:
+        state = self.others.get(rank)
+        if state is None:
+            state = self.others[rank] = RankState(rank)
+        return state
+
+    def _apply_info(self, info: RunInfo) -> None:
+        """A lower rank than before stands for the run from now on: its story begins here."""
+        lead, self.info = self.lead, info
+        self.lead = info.hello.rank
+        if self.lead == lead or self.table is None:
+            return
+        before = self._other(lead)
+        before.table, before.samples, before.latest = self.table, self.samples, self.latest
+        before.model_series = self.model_series
+        before.loss = self.scalars.get("loss", before.loss)
+        before.last_scalar = self.last_scalar
+        self.others.pop(self.lead, None)
+        self.table, self.layers, self.samples = None, (), 0
+        self.series = Series((0, len(LAYER_METRICS)), self.capacity)
+        self.model_series = Series((0, len(MODEL_METRICS)), self.capacity)
+        self.scalars, self.last_scalar = {}, {}
+        self.recent.clear()
 
     def _apply_table(self, table: LayerTable) -> None:
         old = {(layer.model, layer.name): row for row, layer in enumerate(self.layers)}
@@ -130,22 +157,13 @@ class RunState:
                 models=_rearranged(reading.models, model_rows),
             )
         self.table, self.layers = table, table.layers
-        self._columns = (
-            [_column(metric.name, table.layer_metrics) for metric in LAYER_METRICS],
-            [_column(metric.name, table.model_metrics) for metric in MODEL_METRICS],
-        )
 
     def _apply_sample(self, sample: Sample) -> None:
-        table = self.table
-        assert table is not None, "a sample comes after its layer table"
-        layers = _matrix(sample.layers, len(table.layers), len(table.layer_metrics))
-        models = _matrix(sample.models, len(table.models), len(table.model_metrics))
-        reading = Reading(
-            step=sample.step,
-            time=sample.time,
-            layers=_pick(layers, self._columns[0]),
-            models=_pick(models, self._columns[1]),
-        )
+        if sample.rank != self.lead:
+            self._other(sample.rank).take(sample)
+            return
+        assert self.table is not None, "a sample comes after its layer table"
+        reading = reading_of(sample, self.table)
         if np.isfinite(reading.layers).any() or not len(reading.layers):
             self.samples += 1
             self.recent.append(reading)
@@ -182,15 +200,9 @@ class RunState:
                 name: series.coarse(2 * capacity).pack()
                 for name, series in sorted(self.scalars.items())
             },
-            recent=[
-                _PackedReading(
-                    step=reading.step,
-                    time=reading.time,
-                    layers=reading.layers.tobytes(),
-                    models=reading.models.tobytes(),
-                )
-                for reading in self.recent
-            ],
+            recent=[PackedReading.of(reading) for reading in self.recent],
+            lead=self.lead,
+            others=[self.others[rank].pack() for rank in sorted(self.others)],
         )
         return zlib.compress(_encode(packed), 1)
 
@@ -217,23 +229,11 @@ class RunState:
         state.flags = {flag.id: flag for flag in packed.flags}
         state.last_scalar = packed.last_scalar
         state.scalars = {name: Series.unpack(series) for name, series in packed.scalars.items()}
-        state.recent.extend(
-            Reading(
-                step=reading.step,
-                time=reading.time,
-                layers=_matrix(reading.layers, state.series.shape[0], len(LAYER_METRICS)),
-                models=_matrix(reading.models, state.model_series.shape[0], len(MODEL_METRICS)),
-            )
-            for reading in packed.recent
-        )
+        rows, models = state.series.shape[0], state.model_series.shape[0]
+        state.recent.extend(reading.reading(rows, models) for reading in packed.recent)
+        state.lead = packed.lead
+        state.others = {each.rank: RankState.unpack(each) for each in packed.others}
         return state
-
-
-class _PackedReading(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    step: int
-    time: float
-    layers: bytes
-    models: bytes
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -252,19 +252,13 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     series: PackedSeries
     model_series: PackedSeries
     scalars: dict[str, PackedSeries]
-    recent: list[_PackedReading]
+    recent: list[PackedReading]
+    lead: int = 0
+    others: list[PackedRank] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
-
-
-def _column(name: str, names: tuple[str, ...]) -> int:
-    return names.index(name) if name in names else -1
-
-
-def _matrix(data: bytes, rows: int, columns: int) -> Floats:
-    return np.frombuffer(data, np.float32).reshape(rows, columns)
 
 
 def _rearranged(matrix: Floats, rows: list[int | None]) -> Floats:
@@ -274,10 +268,3 @@ def _rearranged(matrix: Floats, rows: list[int | None]) -> Floats:
         if old is not None:
             other[new] = matrix[old]
     return other
-
-
-def _pick(matrix: Floats, columns: list[int]) -> Floats:
-    """The columns in our order; -1 stands for one that the matrix lacks."""
-    padded = np.concatenate([matrix, np.full((len(matrix), 1), np.nan, np.float32)], axis=1)
-    picked: Floats = padded[:, columns]
-    return picked

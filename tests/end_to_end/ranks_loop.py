@@ -1,0 +1,89 @@
+"""One rank of a run on gloo: `ranks_loop.py HOW STEPS`; HOW is `ddp`, `fsdp` or `ddp-bad`.
+
+Says its final weights, random numbers, collectives, and what the watch has seen, one JSON a line,
+in a file `rank-N.json` of the current folder. With `ddp-bad` the inputs of rank 1 turn constant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+import deadband
+
+
+def main(how: str, steps: int) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4)
+    )
+    model: nn.Module = net
+    if how == "fsdp":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+        for layer in (net[0], net[2]):
+            fully_shard(layer, mesh=mesh)
+        fully_shard(net, mesh=mesh)
+    else:
+        model = nn.parallel.DistributedDataParallel(net)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    teacher = torch.randn(16, 4)
+    generator = torch.Generator().manual_seed(100 + rank)
+    watch = deadband.watch(model, optimizer, name="ranks", every=1, budget=None)
+    counted: dict[str, int] = {}
+    for step in range(steps):
+        x = torch.randn(24, 16, generator=generator)
+        y = (x @ teacher).argmax(1)
+        if how == "ddp-bad" and rank == 1 and step >= 40:
+            x = torch.ones_like(x)
+        with profile(activities=[ProfilerActivity.CPU]) if step == 3 else nullcontext() as profiler:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            watch.step(loss=loss)
+        if profiler is not None:
+            counted = {
+                event.key: event.count
+                for event in profiler.key_averages()
+                if "gloo" in event.key or "c10d" in event.key
+            }
+    weights = [
+        (each.to_local() if hasattr(each, "to_local") else each).double().sum().item()
+        for each in model.parameters()
+    ]
+    recorder = watch._recorder
+    seen = {
+        "weights": weights,
+        "random": torch.rand(3).tolist(),
+        "collectives": counted,
+        "run": watch.run,
+        "samples": recorder.samples,
+        "fault": watch._beat().fault if watch._live else "",
+        "slots": [slot.what.value for slot in recorder.plan.slots] if recorder.plan else [],
+        "layers": [layer.name for layer in recorder.plan.layers] if recorder.plan else [],
+        "shards": recorder.plan.models[0].shards if recorder.plan else 0,
+    }
+    watch.close()
+    Path(f"rank-{rank}.json").write_text(json.dumps(seen))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    main(sys.argv[1], int(sys.argv[2]))

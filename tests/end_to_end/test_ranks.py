@@ -1,0 +1,97 @@
+"""Several processes that train one model on gloo: watched as bare, and each of them is seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import end_hubs, ended, follow
+
+from deadband import wire
+from deadband_monitor.record.reader import Recording
+from deadband_monitor.report import format_report, make_report
+from deadband_monitor.source.live import LiveSource
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),  # two interpreters load torch and its distributed half
+    pytest.mark.skipif(sys.platform != "linux", reason="gloo on the loopback"),
+]
+LOOP = Path(__file__).with_name("ranks_loop.py")
+
+
+def train(folder: Path, how: str, steps: int, **environ: str) -> list[dict[str, Any]]:
+    """Two ranks under torchrun; what each of them said."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    folder.mkdir(exist_ok=True)
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--master-addr", "127.0.0.1", "--master-port", port, str(LOOP), how, str(steps)),
+        ],
+        cwd=folder,
+        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", **environ},
+        capture_output=True,
+        text=True,
+        timeout=220,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert "Warning" not in result.stderr, result.stderr
+    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+def test_ranks_train_as_without_deadband_and_talk_no_more(how: str, tmp_path: Path) -> None:
+    bare = train(tmp_path / "bare", how, 8, DEADBAND="off")
+    watched = train(tmp_path / "watched", how, 8, DEADBAND_HUB="off")
+    for one, other in zip(bare, watched, strict=True):
+        for same in ("weights", "random", "collectives"):
+            assert one[same] == other[same], same
+        assert other["collectives"]
+        assert (other["samples"], other["fault"]) == (8, "")
+        assert other["layers"] == ["0", "1", "2", "3", "4"]
+        assert {"input", "output", "output_grad", "target"} <= set(other["slots"])
+        for each in ("activation", "activation_grad"):
+            assert other["slots"].count(each) == 5, each
+        for each in ("weight", "weight_before", "weight_grad", "bias"):
+            assert other["slots"].count(each) == 3, each
+        assert other["shards"] == (2 if how == "fsdp" else 1)
+    assert watched[0]["run"] == watched[1]["run"]
+    assert bare[0]["run"] != watched[0]["run"]
+
+
+def test_what_goes_wrong_on_one_rank_is_told_of_that_rank(home: Path, tmp_path: Path) -> None:
+    try:
+        ranks = train(tmp_path / "run", "ddp-bad", 80)
+        run = ranks[0]["run"]
+        viewer = LiveSource(run)
+        follow(viewer, ended)
+        state = viewer.state
+        viewer.close()
+    finally:
+        end_hubs()
+    report = make_report(state)
+    assert report.verdict == "failing"
+    assert [(rank.rank, rank.status, rank.samples) for rank in report.ranks] == [
+        (0, "finished", 80),
+        (1, "finished", 80),
+    ]
+    anomaly = next(flag for flag in report.flags if flag.kind == "input-anomaly")
+    assert (anomaly.ranks, anomaly.onset_step) == ([1], 41)
+    assert anomaly.message.endswith("(only on rank 1)")
+    assert (report.causes[0].cause, report.causes[0].rank) == ("bad-data", 1)
+    assert "only on rank 1" in format_report(report, "text")
+    with Recording(wire.recording_path(run)) as recording:
+        assert recording.hello.rank == 0
+        assert recording.span().samples == 80
+        held = [event for event in recording.events() if isinstance(event, wire.Sample)]
+    assert {rank: sum(each.rank == rank for each in held) for rank in (0, 1)} == {0: 80, 1: 80}
