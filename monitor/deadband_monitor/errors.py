@@ -3,7 +3,8 @@
 MonitorError                 exit 2: usage, or a target that cannot be read
 ├── UnknownRun               a name that matches no run or several
 ├── BadRecording             not a recording, truncated, or from a newer version
-└── SourceError              a hub that refuses or cannot be reached
+├── SourceError              a hub that refuses or cannot be reached
+└── BadSettings              a settings file that says what it cannot
 """
 
 from __future__ import annotations
@@ -25,3 +26,7 @@ class BadRecording(MonitorError):  # noqa: N818
 
 class SourceError(MonitorError):
     """A live run that cannot be read."""
+
+
+class BadSettings(MonitorError):  # noqa: N818
+    """A settings file that cannot be read, or says what it cannot."""

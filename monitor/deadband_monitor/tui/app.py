@@ -18,11 +18,14 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from deadband.wire import Flag
-from deadband_monitor.errors import MonitorError
+from deadband_monitor.errors import BadSettings, MonitorError
 from deadband_monitor.hub.registry import RunEntry, runs
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.settings import Choices, Settings, read_choices, read_settings, remember
 from deadband_monitor.source.base import Source
-from deadband_monitor.source.open import open_entry
-from deadband_monitor.tui.draw.state_line import Head, Standing, standing
+from deadband_monitor.source.open import open_entry, open_past
+from deadband_monitor.tui.alarm import Alarm, notification
+from deadband_monitor.tui.draw.state_line import Head
 from deadband_monitor.tui.feed import Feed, NoSource
 from deadband_monitor.tui.governor import (
     EVERYTHING,
@@ -31,8 +34,9 @@ from deadband_monitor.tui.governor import (
     Due,
     Governor,
 )
+from deadband_monitor.tui.heading import head
 from deadband_monitor.tui.ink import DARK_THEME, LIGHT_THEME, THEMES, Depth, Ink
-from deadband_monitor.tui.keys import KEYS, RUN
+from deadband_monitor.tui.keys import KEYS, RUN, names
 from deadband_monitor.tui.screens.base import Player, RunScreen, SizedScreen
 from deadband_monitor.tui.screens.dashboard import DashboardScreen
 from deadband_monitor.tui.screens.flag import FlagScreen
@@ -40,13 +44,10 @@ from deadband_monitor.tui.screens.help import HelpScreen
 from deadband_monitor.tui.screens.layer import LayerScreen
 from deadband_monitor.tui.screens.output import OutputScreen
 from deadband_monitor.tui.screens.runs import PickerScreen
-from deadband_monitor.tui.view import View, critical_flags
+from deadband_monitor.tui.view import View
 
-FPS = 4.0
 KEY_PATIENCE_S = 0.05
 """A key press waits this long for a reader that is busy; then the next tick draws its picture."""
-RATE_WINDOW = 64
-"""Samples that the rate in the state line is taken over."""
 
 
 class DeadbandApp(App[int]):
@@ -63,8 +64,12 @@ class DeadbandApp(App[int]):
         list_runs: Callable[[], Sequence[RunEntry]] | None = None,
         open_run: Callable[[RunEntry], Source] = open_entry,
         child_output: Path | None = None,
-        fps: float = FPS,
+        settings: Settings = Settings(),  # noqa: B008 - frozen
+        choices: Choices = Choices(),  # noqa: B008 - frozen
+        remember: Callable[[Choices], None] = lambda choices: None,
+        trouble: str = "",
         ink: Ink | None = None,
+        open_past: Callable[[Source], Player] = open_past,
         clock: Callable[[], float] = time.time,
         threaded: bool = True,
     ) -> None:
@@ -77,26 +82,57 @@ class DeadbandApp(App[int]):
             environ=os.environ,
         )
         self.clock = clock
-        self.view = View()
+        self.view = self._fresh_view(settings)
         self.feed = Feed(source) if source is not None else Feed(NoSource())
         self._picking = list_runs
         self._open_run = open_run
+        self._open_past = open_past
+        self._present: Feed | None = None
+        """The live run, read on while we look at its past."""
         self._own_source = False
         self._child_output = child_output
-        self._governor = Governor(fps)
+        self.settings = settings
+        self._trouble = trouble
+        self._remember = remember
+        self._governor = Governor(self.settings.fps)
         self._threaded = threaded
         self._shown: tuple[object, ...] = ()
         self._numbers_at = 0.0
         self._trends_at = 0.0
         self._soon = False
         self._owed = False
-        self._rung: set[int] | None = None
-        self._titled = ""
+        self._alarm = Alarm()
+        self._present_step = 0
         self.animation_level = "none"
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self.ink.theme
+        self.theme = self._first_theme(settings.theme or choices.theme)
         self.ink = self.ink.on(dark=self.current_theme.dark)
+
+    @staticmethod
+    def _fresh_view(settings: Settings) -> View:
+        view = View()
+        if settings.metric in LAYER_COLUMN:
+            view.show_metric(settings.metric)
+        view.worst_first, view.folded = settings.sort == "worst", settings.fold
+        return view
+
+    def _first_theme(self, wanted: str) -> str:
+        """The theme that was asked for, where this terminal has the colours for it."""
+        name = {"dark": DARK_THEME, "light": LIGHT_THEME}.get(wanted, wanted)
+        if self.ink.depth is not Depth.FULL or not name:
+            return self.ink.theme
+        if name not in self.available_themes:
+            self._trouble = f"no theme {wanted!r}: dark, light, or one of the palette's (ctrl+p)"
+            return self.ink.theme
+        return name
+
+    def _change_keys(self) -> None:
+        """Give abilities the keys that the settings name."""
+        unknown = sorted(set(self.settings.keys) - set(names()))
+        if unknown:
+            self._trouble = f"no ability {unknown[0]!r} to give keys to: {', '.join(names())}"
+        self.set_keymap({name: keys for name, keys in self.settings.keys.items() if keys})
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """What our style sheet needs and other themes lack."""
@@ -105,6 +141,11 @@ class DeadbandApp(App[int]):
     def on_mount(self) -> None:
         """Open the first screen and start to look."""
         self.set_class(not self.ink.unicode, "-ascii")
+        self._change_keys()
+        if self.settings.metric not in LAYER_COLUMN:
+            self._trouble = f"no metric {self.settings.metric!r} to show at first"
+        if self._trouble:
+            self.notify(self._trouble, title="settings", severity="warning", timeout=10)
         self.theme_changed_signal.subscribe(self, self._on_theme)
         if self._picking is not None:
             self.push_screen(PickerScreen(self._picking))
@@ -126,6 +167,11 @@ class DeadbandApp(App[int]):
         source = self.feed.source
         return source if isinstance(source, Player) else None
 
+    @property
+    def travelling(self) -> bool:
+        """Whether we look at the past of a live run."""
+        return self._present is not None
+
     def _tick(self) -> None:
         period = self._governor.beat(time.monotonic())
         if not self._threaded:
@@ -138,6 +184,12 @@ class DeadbandApp(App[int]):
         if not self._threaded:
             self.feed.pump()
         self._paint(force=True)
+
+    def repaint_behind(self, screen: SizedScreen) -> None:
+        """Draw a screen that lies under a prompt."""
+        with self.feed.look(KEY_PATIENCE_S) as held:
+            if held:
+                screen.paint(EVERYTHING)
 
     def repaint_soon(self) -> None:
         """Draw again when the layout has settled."""
@@ -157,6 +209,7 @@ class DeadbandApp(App[int]):
             if force:
                 screen.paint(EVERYTHING)
             return
+        self._hear_present()
         with self.feed.look(KEY_PATIENCE_S if force else 0.0) as held:
             if not held:
                 self._owed = self._owed or force
@@ -166,7 +219,8 @@ class DeadbandApp(App[int]):
             self.view.live = state
             player = self.player
             self.view.last_step = player.last_step if player else None
-            self._sound(state.flags.values())
+            if self._present is None:
+                self._sound(list(state.flags.values()))
             now = time.monotonic()
             due = Due(
                 numbers=force or now - self._numbers_at >= NUMBERS_EVERY_S,
@@ -187,80 +241,35 @@ class DeadbandApp(App[int]):
 
     def head(self) -> Head:
         """What the state line says now."""
-        source, view = self.feed.source, self.view
-        state, player = source.state, self.player
-        status = state.status
-        latest = state.latest
-        moving = source.link == "live" and (
-            status is None or status.status in ("running", "silent")
-        )
-        silent = status is not None and status.status == "silent"
-        held = view.frozen
-        return Head(
-            name=state.info.hello.run if state.info else source.name,
-            standing=self._standing(),
-            step=view.state.step,
-            last_step=player.last_step if player else None,
-            rate=self._rate() if moving and not silent else float("nan"),
-            age_s=self.clock() - source.last_heard if moving else float("nan"),
-            every=status.interval if status else 1,
-            verdict=state.verdict,
-            flags=state.open_flags,
-            frozen_steps=state.step - held.step if held else None,
-            slow_link=self._governor.slow,
-            judged=latest is not None,
+        return head(
+            self.feed,
+            self.view,
+            self.clock(),
+            newest=self._present_step if self._present else None,
+            slow=self._governor.slow,
         )
 
-    def _standing(self) -> Standing:
-        source = self.feed.source
-        state, player = source.state, self.player
-        status = state.status
-        if player is not None and not self.feed.error:
-            sign, word = ("▶", f"REPLAY x{player.speed:g}") if player.playing else ("❚❚", "REPLAY")
-            ended = status.status if status and status.status not in ("running", "silent") else ""
-            return Standing(sign=sign, word=word, style="info", detail=ended)
-        return standing(
-            link=source.link,
-            status=status.status if status else "",
-            error=status.error if status else "",
-            quiet_s=self._quiet_s(),
-            heard=time.strftime("%H:%M:%S", time.localtime(source.last_heard)),
-            sampled=state.latest is not None,
-            known=state.info is not None,
-            broken=self.feed.error,
-        )
+    def _hear_present(self) -> None:
+        """While we look at the past, what happens now still rings."""
+        if self._present is None:
+            return
+        with self._present.look() as held:
+            if held:
+                state = self._present.source.state
+                self._present_step = state.step
+                self._sound(list(state.flags.values()))
 
-    def _quiet_s(self) -> float:
-        """Since the newest sample; by the hub's clock up to its last word, then by ours."""
-        source = self.feed.source
-        status, latest = source.state.status, source.state.latest
-        before = status.time - latest.time if status and latest else 0.0
-        return max(before, 0.0) + self.clock() - source.last_heard
-
-    def _rate(self) -> float:
-        recent = self.feed.source.state.recent
-        if len(recent) < 2:
-            return float("nan")
-        first, last = recent[max(len(recent) - RATE_WINDOW, 0)], recent[-1]
-        span = last.time - first.time
-        return (last.step - first.step) / span if span > 0 else float("nan")
-
-    # --- alarm -------------------------------------------------------------------------------
-
-    def _sound(self, flags: Iterable[Flag]) -> None:
-        """Bell and title for a critical flag that was not there when we came."""
-        critical = critical_flags(list(flags))
-        if self._rung is None:
-            self._rung = set(critical)
-        elif critical - self._rung:
-            self._rung |= critical
-            if self.player is None:
-                self.bell()
+    def _sound(self, flags: Sequence[Flag]) -> None:
+        loud = [flag for flag in flags if self.view.loud(flag)]
         name = self.feed.source.name
-        title = f"{'▼ ' if critical else ''}deadband {name}"
-        if title != self._titled:
-            self._titled = title
-            self._write(f"\x1b]2;{''.join(c for c in title if c.isprintable())}\x07")
+        title, news = self._alarm.hear(loud, name)
+        if news and (self.player is None or self.travelling):
+            if self.settings.bell:
+                self.bell()
+            if self.settings.notify:
+                self._write(notification(f"deadband: {name}: {news}"))
+        if title:
+            self._write(title)
 
     def _write(self, escape: str) -> None:
         """Textual has no public way to set the title of the terminal."""
@@ -274,7 +283,7 @@ class DeadbandApp(App[int]):
             self.feed.start()
         else:
             self.feed.pump()
-        self._shown, self._rung = (), None
+        self._shown, self._alarm = (), Alarm()
         self.push_screen(DashboardScreen())
 
     def open_run(self, entry: RunEntry) -> None:
@@ -292,8 +301,48 @@ class DeadbandApp(App[int]):
 
     def _show_run(self, source: Source) -> None:
         self._close_feed()
-        self.view, self.feed, self._own_source = View(), Feed(source), True
+        self.view, self.feed, self._own_source = self._fresh_view(self.settings), Feed(source), True
         self._start_run()
+
+    def travel(self, move: Callable[[Player], None]) -> None:
+        """Move in the recording; of a live run, open it first, where we stand now."""
+        player = self.player
+        if player is not None:
+            self.feed.ask(lambda: move(player))
+            self.repaint()
+            return
+        source = self.feed.source
+
+        def connect() -> None:
+            try:
+                past = self._open_past(source)
+                past.seek(source.state.step)
+                move(past)
+            except (MonitorError, OSError) as error:
+                self.call_from_thread(self.notify, str(error), severity="warning", timeout=6)
+                return
+            self.call_from_thread(self._show_past, source, past)
+
+        self.run_worker(connect, thread=True, exclusive=True, group="open")
+
+    def _show_past(self, live: Source, past: Player) -> None:
+        if self.feed.source is not live:
+            past.close()  # somebody has left in the meantime
+            return
+        self._present, self._present_step = self.feed, live.state.step
+        self.feed = Feed(past)
+        self.view.frozen = None
+        if self._threaded:
+            self.feed.start()
+        self.repaint()
+
+    def come_back(self) -> None:
+        """From the past to now."""
+        if self._present is not None:
+            self.feed.stop()
+            self.feed.source.close()
+            self.feed, self._present = self._present, None
+            self.repaint()
 
     def leave_run(self) -> None:
         """Back to the picker, where there is one."""
@@ -305,6 +354,10 @@ class DeadbandApp(App[int]):
         self.feed = Feed(NoSource())
 
     def _close_feed(self) -> None:
+        if self._present is not None:
+            self.feed.stop()
+            self.feed.source.close()
+            self.feed, self._present = self._present, None
         self.feed.stop()
         if self._own_source:
             self.feed.source.close()
@@ -346,7 +399,8 @@ class DeadbandApp(App[int]):
     def action_help(self) -> None:
         """The help of this screen."""
         where = getattr(self.screen, "where", "picker")
-        self.push_screen(HelpScreen(where, replay=self.player is not None))
+        replay = self.player is not None
+        self.push_screen(HelpScreen(where, replay=replay, changed=self.settings.keys))
 
     def action_theme(self) -> None:
         """Dark or light."""
@@ -360,6 +414,8 @@ class DeadbandApp(App[int]):
         self.exit(0)
 
     def _on_theme(self, theme: object) -> None:
+        if self.ink.depth is Depth.FULL:
+            self._remember(Choices(theme=self.theme))
         self.ink = self.ink.on(dark=bool(getattr(theme, "dark", True)))
         for screen in self.screen_stack:
             screen.refresh(repaint=True, layout=True)
@@ -389,7 +445,16 @@ def run_dashboard(source: Source, *, child_output: Path | None = None) -> int:
         source: the run.
         child_output: where the script's output goes, for the key that shows it.
     """
-    return DeadbandApp(source, child_output=child_output).run() or 0
+    settings, trouble = _settings()
+    app = DeadbandApp(
+        source,
+        child_output=child_output,
+        settings=settings,
+        choices=read_choices(),
+        remember=remember,
+        trouble=trouble,
+    )
+    return app.run() or 0
 
 
 def run_picker(
@@ -397,4 +462,21 @@ def run_picker(
     open_run: Callable[[RunEntry], Source] = open_entry,
 ) -> int:
     """Show the runs of this machine, and any of them, until the user leaves."""
-    return DeadbandApp(list_runs=list_runs, open_run=open_run).run() or 0
+    settings, trouble = _settings()
+    app = DeadbandApp(
+        list_runs=list_runs,
+        open_run=open_run,
+        settings=settings,
+        choices=read_choices(),
+        remember=remember,
+        trouble=trouble,
+    )
+    return app.run() or 0
+
+
+def _settings() -> tuple[Settings, str]:
+    """The user's settings, and what is wrong with their file."""
+    try:
+        return read_settings(), ""
+    except BadSettings as error:
+        return Settings(), str(error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding, BindingType
 
@@ -20,6 +21,7 @@ HEAT_METRICS = (
 )
 """What keys 1 to 8 put on the heat map."""
 
+NOTHING: Mapping[str, str] = {}
 DASHBOARD, LAYER, FLAG, PICKER, OUTPUT = "dashboard", "layer", "flag", "picker", "output"
 RUN = (DASHBOARD, LAYER, FLAG)
 ANYWHERE = (DASHBOARD, LAYER, FLAG, PICKER, OUTPUT)
@@ -50,6 +52,11 @@ class Key:
     replay_label: str = ""
     """Word for the key line in a recording, where it is another one."""
 
+    @property
+    def name(self) -> str:
+        """What a settings file calls it; empty where its keys cannot be changed."""
+        return "" if self.each else self.action.removeprefix("app.")
+
 
 KEYS: tuple[Key, ...] = (
     Key(keys=("space",), shown="space", action="pause", label="Freeze", group="Time", rank=1,
@@ -60,26 +67,28 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("right_square_bracket",), shown="]", action="zoom(1)", label="Zoom", group="Time",
         rank=6, doc="fewer steps in a column: the newest part, closer", where=RUN),
     Key(keys=("left",), shown="←", help_shown="← →", action="step(-1)", label="Back",
-        group="Recording", doc="one sample back, one on", where=RUN, replay=True),
-    Key(keys=("right",), shown="→", action="step(1)", label="Step", group="Recording",
-        doc="", where=RUN, replay=True),
+        group="Time", doc="go back: every panel shows that step and what was known then; on again",
+        where=RUN),
+    Key(keys=("right",), shown="→", action="step(1)", label="Step", group="Time",
+        doc="", where=RUN),
     Key(keys=("shift+left",), shown="shift+←", help_shown="shift+← →",
-        action="step(-25)", label="Back", group="Recording",
-        doc="25 samples back, 25 on", where=RUN, replay=True),
-    Key(keys=("shift+right",), shown="shift+→", action="step(25)", label="On", group="Recording",
-        doc="", where=RUN, replay=True),
+        action="step(-25)", label="Back", group="Time",
+        doc="25 samples back, 25 on", where=RUN),
+    Key(keys=("shift+right",), shown="shift+→", action="step(25)", label="On", group="Time",
+        doc="", where=RUN),
+    Key(keys=("colon",), shown=":", action="go_to", label="Go to", group="Time",
+        doc="to a step that you type", where=RUN),
     Key(keys=("g", "home"), shown="g home", help_shown="g G", action="seek_end(False)",
-        label="First", group="Recording", doc="to the first step, to the last", where=RUN,
-        replay=True),
+        label="First", group="Time", doc="to the first step, to the newest", where=RUN),
     Key(keys=("G", "end"), shown="G end", action="seek_end(True)", label="Last",
-        group="Recording", doc="", where=RUN, replay=True),
+        group="Time", doc="", where=RUN),
+    Key(keys=("o",), shown="o", action="onset", label="Onset", group="Time",
+        doc="to the onset of the flag at hand", where=RUN),
     Key(keys=("plus", "equals_sign"), shown="+", help_shown="+ -", action="speed(2.0)",
         label="Faster", group="Recording", doc="play twice as fast, half as fast", where=RUN,
         replay=True),
     Key(keys=("minus",), shown="-", action="speed(0.5)", label="Slower", group="Recording",
         doc="", where=RUN, replay=True),
-    Key(keys=("o",), shown="o", action="onset", label="Onset", group="Recording",
-        doc="to the onset of the flag at hand", where=RUN, replay=True),
     Key(keys=tuple("12345678"), shown="1-8", action="metric", label="Metric", group="Heat map",
         rank=5, each=True, where=RUN,
         doc=", ".join(LAYER_METRICS[LAYER_COLUMN[name]].title for name in HEAT_METRICS)),
@@ -89,6 +98,13 @@ KEYS: tuple[Key, ...] = (
         doc="", where=RUN),
     Key(keys=("s",), shown="s", action="sort", label="Sort", group="Heat map", rank=7,
         doc="layers in order of execution, or worst first", where=(DASHBOARD, LAYER)),
+    Key(keys=("z",), shown="z", action="fold", label="Fold", group="Heat map",
+        doc="blocks that repeat in one row, by the worst of them; and unfold",
+        where=(DASHBOARD,)),
+    Key(keys=("v",), shown="v", action="scale", label="Log", group="Heat map",
+        doc="charts logarithmic, linear, or as the values ask for", where=(DASHBOARD, LAYER)),
+    Key(keys=("slash",), shown="/", action="filter", label="Filter", group="Layers",
+        doc="only layers whose name matches a regular expression", where=(DASHBOARD, LAYER)),
     Key(keys=("j", "down"), shown="j k ↓ ↑", action="select(1)", label="Down", group="Layers",
         doc="the next layer, the one before", where=(DASHBOARD, LAYER)),
     Key(keys=("k", "up"), shown="k ↑", action="select(-1)", label="Up", group="Layers",
@@ -113,6 +129,16 @@ KEYS: tuple[Key, ...] = (
         doc="", where=(PICKER,)),
     Key(keys=("enter",), shown="enter", action="open", label="Open", group="Runs", rank=1,
         doc="open the run at hand", where=(PICKER,)),
+    Key(keys=("a",), shown="a", action="acknowledge", label="Acknowledge", group="Flags",
+        doc="seen: the flag at hand stays in the list and is quiet; once more: loud again",
+        where=RUN),
+    Key(keys=("u",), shown="u", action="mute", label="Mute", group="Flags",
+        doc="no bell and no colour for flags of this kind, here; once more: again",
+        where=RUN),
+    Key(keys=("y",), shown="y", action="copy", label="Copy", group="Screen",
+        doc="the screen as plain text to the clipboard (where the terminal lets us)", where=RUN),
+    Key(keys=("Y",), shown="Y", action="export", label="Export", group="Screen",
+        doc="the screen as text and SVG, its readings as CSV, into this folder", where=RUN),
     Key(keys=("p",), shown="p", action="output", label="Output", group="Screen",
         doc="what the script has printed, where deadband started it", where=RUN),
     Key(keys=("t",), shown="t", action="app.theme", label="Theme", group="Screen",
@@ -152,6 +178,7 @@ def bindings(where: str) -> list[BindingType]:
             f"{entry.action}({place})" if entry.each else entry.action,
             entry.doc or entry.label,
             show=False,
+            id=entry.name or None,
         )
         for entry in KEYS
         if where in entry.where
@@ -159,12 +186,27 @@ def bindings(where: str) -> list[BindingType]:
     ]
 
 
-def key_line(where: str, *, replay: bool) -> list[Key]:
+def names() -> list[str]:
+    """What a settings file may give other keys."""
+    return sorted({entry.name for entry in KEYS if entry.name})
+
+
+def table(where: str, changed: Mapping[str, str]) -> list[Key]:
+    """The keys of a screen; `changed` are those that the user has given other keys, by name."""
+    return [
+        replace(entry, shown=changed[entry.name], help_shown="") if entry.name in changed else entry
+        for entry in KEYS
+        if where in entry.where
+    ]
+
+
+def key_line(where: str, *, replay: bool, changed: Mapping[str, str] = NOTHING) -> list[Key]:
     """What the key line shows, most wanted first."""
-    shown = [entry for entry in KEYS if where in entry.where and entry.rank]
+    entries = table(where, changed)
+    shown = [entry for entry in entries if entry.rank]
     if not replay:
         return sorted(shown, key=lambda entry: entry.rank)
-    moves = [entry for entry in KEYS if where in entry.where and entry.action in _REPLAY_MOVES]
+    moves = [entry for entry in entries if entry.action in _REPLAY_MOVES]
     rest = [entry for entry in shown if entry not in moves]
     rest.sort(key=lambda entry: entry.rank)
     moves.sort(key=lambda entry: _REPLAY_MOVES.index(entry.action))
@@ -175,10 +217,10 @@ _REPLAY_MOVES = ("pause", "step(-1)", "step(1)", "next_flag(1)", "speed(2.0)")
 """What the key line of a recording begins with."""
 
 
-def groups(where: str) -> dict[str, list[Key]]:
+def groups(where: str, changed: Mapping[str, str] = NOTHING) -> dict[str, list[Key]]:
     """Keys of a screen by group, for the help."""
     found: dict[str, list[Key]] = {}
-    for entry in KEYS:
-        if where in entry.where and entry.doc:
+    for entry in table(where, changed):
+        if entry.doc or entry.name in changed:
             found.setdefault(entry.group, []).append(entry)
     return found

@@ -8,6 +8,7 @@ no widgets and asks no clock.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,8 +45,11 @@ LOOK_BACK = 3
 """A batch of a few rows, as the last of an epoch, says nothing of some metrics: of these the
 reading before it is shown, and after so many samples a dash."""
 RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
+SCALES = ("auto", "log", "linear")
+"""How charts are spaced; `auto` asks the values."""
 LayerKey = tuple[str, str]
 """(model, name)"""
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,15 @@ class View:
         self.metric = LAYER_METRICS[LAYER_COLUMN["out_variance"]]
         self.zoom = 0
         self.worst_first = False
+        self.folded = False
+        """Blocks that repeat share a row of the map."""
+        self.pattern = ""
+        """Regular expression that names of layers must match; empty: all do."""
+        self.scale = SCALES[0]
+        self.acknowledged: set[int] = set()
+        """Ids of flags that were seen."""
+        self.muted: set[str] = set()
+        """Kinds of flags that this person does not want to hear of."""
         self.following = True
         self.flag_id: int | None = None
         self.frozen: RunState | None = None
@@ -146,10 +159,13 @@ class View:
         """
         state = self.state
         flags = tuple((flag.id, flag.severity) for flag in state.open_flags)
-        key = (self.worst_first, self.metric.name, state.table, flags)
+        key = (self.worst_first, self.metric.name, self.pattern, state.table, flags)
         if key != self._order_for:
             self._order_for = key
-            self._order = list(range(len(state.layers)))
+            wanted = re.compile(self.pattern)
+            self._order = [
+                row for row, layer in enumerate(state.layers) if wanted.search(self.label(layer))
+            ]
             if self.worst_first and state.latest is not None:
                 bad = badness(self.metric, self.now(self.metric))
                 self._order.sort(key=lambda row: (-RANK[self.severity(row)], -bad[row]))
@@ -164,6 +180,21 @@ class View:
         column = LAYER_COLUMN[self.metric.name]
         measured = np.atleast_1d(np.isfinite(self.layers.low[:, :, column]).any(axis=0))
         return [row for row in order if measured[row]] or order
+
+    @property
+    def lanes(self) -> list[tuple[int, ...]]:
+        """What the map gives a row each: layers, or blocks that differ in their numbers only."""
+        order = self.on_map
+        if not self.folded:
+            return [(row,) for row in order]
+        blocks: dict[str, list[int]] = {}
+        for row in order:
+            blocks.setdefault(self.block(row), []).append(row)
+        return [tuple(rows) for rows in blocks.values()]
+
+    def block(self, row: int) -> str:
+        """The name of a layer without its numbers: alike for `blocks.0.fc` and `blocks.7.fc`."""
+        return _NUMBER.sub("*", self.label(self.state.layers[row]))
 
     def _worst_layer(self) -> LayerKey | None:
         """Where the worst flag began, else the worst reading of the metric on show."""
@@ -322,12 +353,31 @@ class View:
         self.flag_id = ids[at]
         return flags[at]
 
+    def loud(self, flag: Flag) -> bool:
+        """Whether a flag stands and was neither seen nor muted."""
+        quiet = flag.id in self.acknowledged or flag.kind in self.muted
+        return flag.resolved_step is None and not quiet
+
+    def acknowledge(self) -> Flag | None:
+        """Quieten the flag at hand, or let it be heard again."""
+        flag = self.flag
+        if flag is not None:
+            self.acknowledged ^= {flag.id}
+        return flag
+
+    def mute(self) -> Flag | None:
+        """Quieten all flags of the kind at hand, or let them be heard again."""
+        flag = self.flag
+        if flag is not None:
+            self.muted ^= {flag.kind}
+        return flag
+
     def severity(self, row: int | None, metric: str = "") -> str:
-        """The worst flag that stands on a layer (None: the network), or on one of its metrics."""
+        """The worst loud flag on a layer (None: the network), or on one of its metrics."""
         layer = None if row is None else self.state.layers[row]
         worst = ""
         for flag in self.state.open_flags:
-            if metric and metric not in flag.evidence:
+            if (metric and metric not in flag.evidence) or not self.loud(flag):
                 continue
             if layer is None:
                 touched = not flag.layer
@@ -357,12 +407,12 @@ class View:
         """Put a metric on the heat map."""
         self.metric = LAYER_METRICS[LAYER_COLUMN[name]]
 
+    def next_scale(self) -> str:
+        """Space the charts in the next way; returns its name."""
+        self.scale = SCALES[(SCALES.index(self.scale) + 1) % len(SCALES)]
+        return self.scale
+
     def next_metric(self, by: int) -> None:
         """Put the next of all metrics on the heat map."""
         at = LAYER_COLUMN[self.metric.name]
         self.metric = LAYER_METRICS[(at + by) % len(LAYER_METRICS)]
-
-
-def critical_flags(flags: Sequence[Flag]) -> set[int]:
-    """Ids of the open critical flags."""
-    return {flag.id for flag in flags if flag.severity == "critical" and flag.resolved_step is None}

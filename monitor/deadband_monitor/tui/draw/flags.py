@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from deadband.wire import Cause, Flag
 from deadband_monitor.tui.draw.text import (
@@ -29,15 +29,23 @@ def place(flag: Flag) -> str:
     return f"{where} +{len(flag.followers)}" if flag.followers else where
 
 
-def flag_rows(flags: Sequence[Flag], chosen: int | None, width: int, height: int) -> list[Row]:
+def flag_rows(
+    flags: Sequence[Flag],
+    chosen: int | None,
+    width: int,
+    height: int,
+    *,
+    quiet: Collection[int] = (),
+) -> list[Row]:
     """The flags in the order they come; the last line says how many more there are.
+
+    Those whose ids are `quiet` were acknowledged or muted: they are there without colour.
 
     Wide, a flag's message stands beside it. Narrow, it stands under it, for as many of the first
     flags as there are rows to spare.
     """
     if not flags:
-        quiet: Row = [("   no flags so far", "dim")]
-        return [fit(quiet, width)]
+        return [fit([("   no flags so far", "dim")], width)]
     shown = flags[:height]
     kinds = max((len(flag.kind) for flag in shown), default=0)
     places = max((len(place(flag)) for flag in shown), default=0)
@@ -46,7 +54,10 @@ def flag_rows(flags: Sequence[Flag], chosen: int | None, width: int, height: int
     rows: list[Row] = []
     for at, flag in enumerate(shown):
         tight = below and spare > 0
-        rows.append(_flag_row(flag, flag.id == chosen, width, kinds, places, message=not tight))
+        look = (" ", "past", "dim") if flag.resolved_step is not None else LOOK[flag.severity]
+        if flag.id in quiet:
+            look = (look[0], "seen", "dim")
+        rows.append(_flag_row(flag, look, flag.id == chosen, width, kinds, places, not tight))
         if tight:
             share = -(-spare // (len(shown) - at))
             message = wrap(flag.message, width - 11, min(share, 2))
@@ -60,21 +71,26 @@ def flag_rows(flags: Sequence[Flag], chosen: int | None, width: int, height: int
 
 
 def _flag_row(
-    flag: Flag, chosen: bool, width: int, kinds: int, places: int, *, message: bool
+    flag: Flag,
+    look: tuple[str, str, str],
+    chosen: bool,
+    width: int,
+    kinds: int,
+    places: int,
+    message: bool,
 ) -> Row:
-    sign, word, style = LOOK[flag.severity]
+    sign, word, style = look
     over = flag.resolved_step is not None
-    if over:
-        sign, word, style = " ", "past", "dim"
+    dull = style == "dim"
     row: Row = [
         ("▸" if chosen else " ", "strong"),
         (f"{sign} ", style),
-        (pad_left(count(flag.onset_step), 7) + " ", "dim" if over else "strong"),
+        (pad_left(count(flag.onset_step), 7) + " ", "dim" if dull else "strong"),
         (f"{word} ", style),
-        (pad(flag.kind, kinds) + " ", "dim" if over else "strong"),
+        (pad(flag.kind, kinds) + " ", "dim" if dull else "strong"),
     ]
     where = min(places, 20)
-    row.append((pad(cut_middle(place(flag), where), where) + "  ", "dim" if over else "text"))
+    row.append((pad(cut_middle(place(flag), where), where) + "  ", "dim" if dull else "text"))
     room = width - width_of(row)
     if over:
         row.append((cut(f"over at {count(flag.resolved_step or 0)}", max(room, 0)), "dim"))

@@ -48,20 +48,26 @@ class Lanes:
         return () if row % self.tall else self.groups[row // self.tall]
 
 
-def lay_out(order: Sequence[int], rows: int, *, halves: bool) -> Lanes:
-    """Give each layer a row or more where they fit, half a row where that helps, else fold."""
+def lay_out(wanted: Sequence[tuple[int, ...]], rows: int, *, halves: bool) -> Lanes:
+    """Give each wanted lane a row or more where they fit, half a row where that helps, else fold.
+
+    A lane is a layer, or several that the reader wants as one.
+    """
     rows = max(rows, 1)
-    if len(order) > rows:
-        return Lanes(groups=_grouped(order, 2 * rows if halves else rows), half=halves)
-    tall = min(rows // max(len(order), 1), TALLEST)
-    return Lanes(groups=_grouped(order, rows), tall=max(tall, 1))
+    if len(wanted) > rows:
+        return Lanes(groups=_grouped(wanted, 2 * rows if halves else rows), half=halves)
+    tall = min(rows // max(len(wanted), 1), TALLEST)
+    return Lanes(groups=_grouped(wanted, rows), tall=max(tall, 1))
 
 
-def _grouped(order: Sequence[int], lanes: int) -> tuple[tuple[int, ...], ...]:
-    """Neighbours in `lanes` groups of about one size; fewer where there are fewer layers."""
-    lanes = min(lanes, len(order))
-    ends = [len(order) * lane // lanes for lane in range(lanes + 1)] if lanes else [0]
-    return tuple(tuple(order[first:last]) for first, last in pairwise(ends))
+def _grouped(wanted: Sequence[tuple[int, ...]], lanes: int) -> tuple[tuple[int, ...], ...]:
+    """Neighbours in `lanes` groups of about one size; fewer where fewer are wanted."""
+    lanes = min(lanes, len(wanted))
+    ends = [len(wanted) * lane // lanes for lane in range(lanes + 1)] if lanes else [0]
+    return tuple(
+        tuple(layer for lane in wanted[first:last] for layer in lane)
+        for first, last in pairwise(ends)
+    )
 
 
 def fold(metric: Metric, values: Values, lanes: Lanes) -> Values:

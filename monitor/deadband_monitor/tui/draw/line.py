@@ -82,15 +82,21 @@ def chart(
     marks: Sequence[Mark] = (),
     style: str = "line",
     gutter: int = 8,
+    scale: str = "auto",
 ) -> list[Row]:
-    """The chart in `width` x `height` cells, `gutter` of them for the axis."""
+    """The chart in `width` x `height` cells, `gutter` of them for the axis.
+
+    `scale` is `log`, `linear`, or `auto`: as the values ask for. Values below zero have no
+    logarithm and stay linear.
+    """
     plot = max(width - gutter, 1)
     usable = np.isfinite(curve.low) & np.isfinite(curve.high)
     if not usable.any() or height < 1:
         blank: list[Row] = [[(" " * width, "")] for _ in range(height)]
         return blank
     low, high = float(curve.low[usable].min()), float(curve.high[usable].max())
-    log = is_log(curve.low[usable], high)
+    can_log = bool((curve.low[usable] >= 0).all()) and smallest_positive(curve.low[usable]) > 0
+    log = can_log if scale == "log" else scale == "auto" and is_log(curve.low[usable], high)
     if log:
         # A zero lies at the bottom of the axis, and no axis is longer than a float32 is exact.
         low = max(smallest_positive(curve.low[usable]), high * 10.0**-MOST_DECADES)

@@ -42,6 +42,8 @@ class Head:
     """Steps a second."""
     age_s: float = float("nan")
     """Since the last word of a live run."""
+    behind: int | None = None
+    """Steps that the live run is ahead of what is shown; None where now is shown."""
     every: int = 1
     verdict: str = "healthy"
     flags: Sequence[Flag] = ()
@@ -121,6 +123,8 @@ def state_line(head: Head, width: int) -> Row:
     if head.step:
         end = f"/{count(head.last_step)}" if head.last_step is not None else ""
         row.append((f"  step {count(head.step)}{end}", "text"))
+    if head.behind is not None:
+        row.append((f"  live is {count(head.behind)} steps ahead", "info"))
     if state.detail:
         row.append((f"  {clean(state.detail)}", state.style))
     if head.rate == head.rate:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
 
 from textual import events
 from textual.screen import Screen
 
+from deadband_monitor.source.base import Source
+from deadband_monitor.tui.exports import export, safe_name, screen_text
 from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import DASHBOARD, HEAT_METRICS, key_line
+from deadband_monitor.tui.screens.prompt import PromptScreen
+from deadband_monitor.tui.widgets.heat_map import HeatMap
 from deadband_monitor.tui.widgets.panels import KeyLine, StateLine
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ FASTEST, SLOWEST = 64.0, 0.25
 
 
 @runtime_checkable
-class Player(Protocol):
+class Player(Source, Protocol):
     """A source that can be moved in: a recording."""
 
     playing: bool
@@ -87,7 +93,9 @@ class RunScreen(SizedScreen):
             line.paint(app.head())
         for keys in self.query(KeyLine):
             replay = app.player is not None
-            keys.paint(key_line(self.where, replay=replay), replay=replay)
+            keys.paint(
+                key_line(self.where, replay=replay, changed=app.settings.keys), replay=replay
+            )
 
     # --- time --------------------------------------------------------------------------------
 
@@ -107,14 +115,30 @@ class RunScreen(SizedScreen):
         self.deadband.repaint()
 
     def action_step(self, samples: int) -> None:
-        """Some samples on in a recording."""
-        if player := self.deadband.player:
-            self._ask(lambda: player.step_by(samples))
+        """Some samples on, or back."""
+        if samples < 0 or self.deadband.player is not None:
+            self.deadband.travel(lambda player: player.step_by(samples))
 
     def action_seek_end(self, last: bool) -> None:
-        """To an end of a recording."""
-        if player := self.deadband.player:
-            self._ask(lambda: player.seek(player.last_step if last else 0))
+        """To the first step, or the newest."""
+        if last and self.deadband.travelling:
+            self.deadband.come_back()
+        elif not last or self.deadband.player is not None:
+            self.deadband.travel(lambda player: player.seek(player.last_step if last else 0))
+
+    def action_go_to(self) -> None:
+        """To a step that is typed."""
+
+        def trouble(text: str) -> str:
+            number = text.replace(",", "").replace("_", "").strip()
+            return "" if not number or number.isdigit() else "a step is a whole number"
+
+        def go(text: str | None) -> None:
+            number = (text or "").replace(",", "").replace("_", "").strip()
+            if number:
+                self.deadband.travel(lambda player: player.seek(int(number)))
+
+        self.app.push_screen(PromptScreen("step", "", trouble), go)
 
     def action_speed(self, factor: float) -> None:
         """Play faster or slower."""
@@ -125,8 +149,10 @@ class RunScreen(SizedScreen):
     def action_onset(self) -> None:
         """To the onset of the flag at hand."""
         flag = self.deadband.view.flag
-        if flag is not None and (player := self.deadband.player):
-            self._ask(lambda: player.seek(flag.onset_step))
+        if flag is None:
+            self.notify("no flag so far", timeout=2)
+        else:
+            self.deadband.travel(lambda player: player.seek(flag.onset_step))
 
     def _ask(self, action: Callable[[], None]) -> None:
         self.deadband.feed.ask(action)
@@ -149,6 +175,36 @@ class RunScreen(SizedScreen):
         self.deadband.view.worst_first = not self.deadband.view.worst_first
         self.deadband.repaint()
 
+    def action_fold(self) -> None:
+        """Repeated blocks in one row, or each layer by itself."""
+        self.deadband.view.folded = not self.deadband.view.folded
+        self.deadband.repaint()
+
+    def action_scale(self) -> None:
+        """Charts logarithmic, linear or as the values ask for."""
+        scale = self.deadband.view.next_scale()
+        self.notify(f"charts: {scale}", timeout=2)
+        self.deadband.repaint()
+
+    def action_filter(self) -> None:
+        """Only layers whose name matches."""
+        view, before = self.deadband.view, self.deadband.view.pattern
+
+        def heed(text: str) -> str:
+            try:
+                re.compile(text)
+            except re.error as error:
+                return f"no regular expression: {error.msg}"
+            view.pattern = text
+            self.deadband.repaint_behind(self)
+            return "" if view.order else "no layer matches"
+
+        def leave(text: str | None) -> None:
+            view.pattern = before if text is None else text
+            self.deadband.repaint()
+
+        self.app.push_screen(PromptScreen("layers matching", before, heed), leave)
+
     def action_select(self, by: int) -> None:
         """The next layer."""
         self.deadband.view.select_next(by, on_map=self.where == DASHBOARD)
@@ -170,6 +226,57 @@ class RunScreen(SizedScreen):
             self.deadband.seek_flag(flag)
         self.deadband.repaint()
 
+    def action_acknowledge(self) -> None:
+        """The flag at hand was seen, or is to be loud again."""
+        view = self.deadband.view
+        flag = view.acknowledge()
+        if flag is None:
+            self.notify("no flag so far", timeout=2)
+            return
+        quiet = flag.id in view.acknowledged
+        self.notify(f"{flag.kind}: {'seen, and quiet' if quiet else 'loud again'}", timeout=2)
+        self.deadband.repaint()
+
+    def action_mute(self) -> None:
+        """No more of this kind of flag, or again."""
+        view = self.deadband.view
+        flag = view.mute()
+        if flag is None:
+            self.notify("no flag so far", timeout=2)
+            return
+        quiet = flag.kind in view.muted
+        self.notify(f"every {flag.kind}: {'muted' if quiet else 'loud again'}", timeout=2)
+        self.deadband.repaint()
+
+    def action_copy(self) -> None:
+        """The screen to the clipboard."""
+        self.app.copy_to_clipboard(screen_text(self))
+        self.notify("copied, if your terminal allows it; Y writes files", timeout=3)
+
+    def action_export(self) -> None:
+        """The screen into files."""
+        app = self.deadband
+        name = f"{safe_name(app.feed.source.name)}-{app.view.state.step}-{self.where}"
+        svg = app.export_screenshot(title=f"deadband {app.feed.source.name}")
+        try:
+            paths = export(Path.cwd(), name, svg, screen_text(self), app.view)
+        except OSError as error:
+            self.notify(f"cannot write {name}: {error.strerror}", severity="error", timeout=6)
+        else:
+            self.notify("wrote " + ", ".join(path.name for path in paths), timeout=5)
+
+    def on_heat_map_chosen(self, event: HeatMap.Chosen) -> None:
+        """A click on the map: that layer, at that step."""
+        app = self.deadband
+        again = event.step is None and event.layer == app.view.selected
+        app.view.select(event.layer)
+        if event.step is not None:
+            step = event.step
+            app.travel(lambda player: player.seek(step))
+        elif again:
+            app.show_layer()
+        app.repaint()
+
     def action_flags(self) -> None:
         """The page of the flag at hand."""
         self.deadband.show_flags()
@@ -187,5 +294,8 @@ class RunScreen(SizedScreen):
         self.app.pop_screen()
 
     def action_runs(self) -> None:
-        """The list of runs."""
-        self.deadband.leave_run()
+        """From the past back to now; else the list of runs."""
+        if self.deadband.travelling:
+            self.deadband.come_back()
+        else:
+            self.deadband.leave_run()

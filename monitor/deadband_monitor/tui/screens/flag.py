@@ -69,7 +69,13 @@ class FlagScreen(RunScreen):
         at = flags.index(flag)
         first = min(max(at - self.list.size.height // 2, 0), max(len(flags) - 1, 0))
         self.list.show(
-            flag_rows(flags[first:], flag.id, self.list.size.width, self.list.size.height)
+            flag_rows(
+                flags[first:],
+                flag.id,
+                self.list.size.width,
+                self.list.size.height,
+                quiet={it.id for it in view.state.open_flags if not view.loud(it)},
+            )
         )
         if not due.trends:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
@@ -9,7 +11,7 @@ from textual.screen import ModalScreen
 
 from deadband_monitor.tui.draw.text import Row, cut, pad, wrap
 from deadband_monitor.tui.governor import Due
-from deadband_monitor.tui.keys import SIGNS, groups
+from deadband_monitor.tui.keys import NOTHING, SIGNS, groups
 from deadband_monitor.tui.widgets.canvas import Canvas
 
 
@@ -22,11 +24,11 @@ class HelpScreen(ModalScreen[None]):
         Binding("k,up", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, where: str, *, replay: bool) -> None:
+    def __init__(self, where: str, *, replay: bool, changed: Mapping[str, str]) -> None:
         super().__init__()
         self.text = Canvas()
         self.frame = VerticalScroll(self.text, id="help")
-        self._where, self._replay = where, replay
+        self._where, self._replay, self._changed = where, replay, changed
 
     def compose(self) -> ComposeResult:
         """One scrolling page."""
@@ -35,7 +37,7 @@ class HelpScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         """Write the page."""
         self.frame.border_title = "keys · esc closes"
-        rows = help_rows(self._where, replay=self._replay, width=72)
+        rows = help_rows(self._where, replay=self._replay, width=72, changed=self._changed)
         self.text.styles.height = len(rows)
         self.text.show(rows)
 
@@ -47,14 +49,16 @@ class HelpScreen(ModalScreen[None]):
         """Nothing moves here."""
 
 
-def help_rows(where: str, *, replay: bool, width: int) -> list[Row]:
+def help_rows(
+    where: str, *, replay: bool, width: int, changed: Mapping[str, str] = NOTHING
+) -> list[Row]:
     """The page in rows."""
     rows: list[Row] = []
-    for group, keys in groups(where).items():
+    for group, keys in groups(where, changed).items():
         if group == "Recording" and not replay:
             continue
         for at, key in enumerate(keys):
-            for line, part in enumerate(wrap(key.doc, width - 22, 3)):
+            for line, part in enumerate(wrap(key.doc or key.label, width - 22, 3)):
                 rows.append(
                     [
                         (pad(group if at == line == 0 else "", 11), "dim"),

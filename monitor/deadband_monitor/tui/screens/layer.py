@@ -115,7 +115,7 @@ def paint_metric(canvas: Canvas, view: View, row: int, metric: Metric) -> None:
         for flag in view.state.open_flags
         if flag.layer == layer.name or layer.name in flag.followers or not flag.layer
     ][:1]
-    rows = chart(curve, width, height, limits=limits, marks=marks)
+    rows = chart(curve, width, height, limits=limits, marks=marks, scale=view.scale)
     if rows and not np.isfinite(curve.mean).any():
         rows[len(rows) // 2] = fit([("  not measured in this layer", "dim")], width)
     canvas.show(rows)

@@ -96,7 +96,9 @@ class PickerScreen(SizedScreen):
         chosen = self.chosen
         told = (chosen.problem or f"recording {chosen.path}") if chosen else ""
         self.detail.show([fit([(f" {told}", "dim")], self.detail.size.width)])
-        self.query_one(KeyLine).paint(key_line(PICKER, replay=False))
+        self.query_one(KeyLine).paint(
+            key_line(PICKER, replay=False, changed=self.deadband.settings.keys)
+        )
 
     def action_select(self, by: int) -> None:
         """The next run."""

@@ -7,9 +7,11 @@ tiles: a new column costs ten cells of its row instead of a hundred.
 from __future__ import annotations
 
 import numpy as np
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.message import Message
 
 from deadband_monitor.tui.draw.flags import LOOK
 from deadband_monitor.tui.draw.gauge import reading, tone
@@ -17,6 +19,7 @@ from deadband_monitor.tui.draw.heat import Lanes, Levels, axis, cells, fold, lay
 from deadband_monitor.tui.draw.scale import levels, worst_row
 from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit
 from deadband_monitor.tui.keys import HEAT_METRICS
+from deadband_monitor.tui.timeline import Axis
 from deadband_monitor.tui.view import RANK, View
 from deadband_monitor.tui.widgets.canvas import Canvas
 
@@ -27,6 +30,13 @@ VALUE_WIDTH = 9
 
 class HeatMap(Vertical):
     """Layer x time for one metric."""
+
+    class Chosen(Message):
+        """A row was clicked: `layer` in the layer table, and the step where it was on the map."""
+
+        def __init__(self, layer: int, step: int | None) -> None:
+            super().__init__()
+            self.layer, self.step = layer, step
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
@@ -39,6 +49,8 @@ class HeatMap(Vertical):
         self._shown: list[tuple[tuple[Lanes, bool], Levels] | None] = [None] * MOST_TILES
         """What each tile shows."""
         self._titled = ""
+        self._lanes = Lanes(groups=())
+        self._axis_shown: Axis | None = None
 
     def compose(self) -> ComposeResult:
         """Labels, tiles and values side by side, axis and legend under them."""
@@ -65,7 +77,8 @@ class HeatMap(Vertical):
         self._place_tiles()
         ink = self._labels.stage.ink
         rows = self._labels.size.height
-        lanes = lay_out(view.on_map, rows, halves=not ink.glyph_map)
+        lanes = lay_out(view.lanes, rows, halves=not ink.glyph_map)
+        self._lanes, self._axis_shown = lanes, view.axis
         metric = view.metric
         folded = fold(metric, view.map_values(metric), lanes)
         steps = levels(metric, folded)
@@ -88,6 +101,25 @@ class HeatMap(Vertical):
         self._axis.show([[*blank, *steps_row]])
         self._legend.show([[*blank, *legend(metric, glyphs=ink.glyph_map)]])
         self._entitle(view, lanes)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click takes the layer of that row at hand; on the map it also goes to that step."""
+        # The event speaks of the tile under the pointer, not of the map.
+        offset = event.screen_offset - self.content_region.offset
+        if self._axis_shown is None or not 0 <= offset.y < self._lanes.rows:
+            return
+        lane = offset.y - offset.y % (1 if self._lanes.half else self._lanes.tall)
+        layers = self._lanes.in_row(lane)
+        if layers:
+            self.post_message(self.Chosen(layers[0], self._step_at(offset.x)))
+
+    def _step_at(self, x: int) -> int | None:
+        """The last step of the column under the pointer; None beside the map."""
+        assert self._axis_shown is not None
+        column = x - self.label_width
+        if not 0 <= column < self._axis_shown.columns:
+            return None
+        return self._axis_shown.first + (column + 1) * self._axis_shown.per_column - 1
 
     def _place_tiles(self) -> None:
         columns = self.columns
@@ -121,7 +153,10 @@ class HeatMap(Vertical):
         sign, _, style = LOOK.get(severity, (" ", "", ""))
         held = view.selected in layers
         more = f" +{len(layers) - 1}" if len(layers) > 1 else ""
-        name = cut_middle(view.label(view.state.layers[named]), self.label_width - 4 - len(more))
+        name = view.label(view.state.layers[named])
+        if more and view.folded and len({view.block(row) for row in layers}) == 1:
+            name, more = view.block(named), f" x{len(layers)}"
+        name = cut_middle(name, self.label_width - 4 - len(more))
         return fit(
             [
                 ("▸" if held else " ", "strong"),
@@ -162,6 +197,8 @@ class HeatMap(Vertical):
             title += f" · worst of {deepest}"
         if view.worst_first:
             title += " · worst first"
+        if view.pattern:
+            title += f" · /{view.pattern}/ {len(view.order)} of {len(view.state.layers)}"
         if title != self._titled:
             self._titled = title
             self.border_title = Content(self._labels.stage.ink.text(title))

@@ -136,9 +136,9 @@ def _paint_chart(
     marks = [
         Mark(x=view.axis.share(flag.onset_step), style="crit")
         for flag in view.state.open_flags
-        if flag.severity == "critical"
+        if flag.severity == "critical" and view.loud(flag)
     ][:1]
-    rows = chart(curve, width, height, limits=limits, marks=marks, gutter=gutter)
+    rows = chart(curve, width, height, limits=limits, marks=marks, gutter=gutter, scale=view.scale)
     if not framed:
         title = title.removesuffix(" norm")
         for at, (text, style) in enumerate(((title, "dim"), (figure(value), "title"))):
@@ -205,10 +205,11 @@ class Flags(Canvas):
         standing = view.state.open_flags
         over = len(flags) - len(standing)
         self.entitle(f"flags · {len(standing)} open" + (f" · {over} past" if over else ""))
-        worst = standing[0].severity if standing else ""
+        worst = next((flag.severity for flag in standing if view.loud(flag)), "")
+        quiet = {flag.id for flag in standing if not view.loud(flag)}
         self.set_class(worst == "critical", "-crit")
         self.set_class(worst == "warning", "-warn")
-        self.show(flag_rows(flags, view.flag_id, self.size.width, self.size.height))
+        self.show(flag_rows(flags, view.flag_id, self.size.width, self.size.height, quiet=quiet))
 
 
 class Diagnosis(Canvas):
