@@ -267,23 +267,25 @@ def test_squeezing_keeps_the_worst_reading() -> None:
 
 
 def test_layers_get_rows_then_half_rows_then_share_one() -> None:
-    assert lay_out(range(4), 12, halves=True) == Lanes(groups=((0,), (1,), (2,), (3,)), tall=3)
-    assert lay_out(range(12), 12, halves=True).rows == 12
-    halves = lay_out(range(20), 12, halves=True)
+    assert lay_out([(row,) for row in range(4)], 12, halves=True) == Lanes(
+        groups=((0,), (1,), (2,), (3,)), tall=3
+    )
+    assert lay_out([(row,) for row in range(12)], 12, halves=True).rows == 12
+    halves = lay_out([(row,) for row in range(20)], 12, halves=True)
     assert halves.half
     assert halves.rows == 10
     assert halves.in_row(0) == (0, 1)
-    folded = lay_out(range(60), 12, halves=True)
+    folded = lay_out([(row,) for row in range(60)], 12, halves=True)
     assert folded.rows == 12
     assert sorted(layer for group in folded.groups for layer in group) == list(range(60))
-    without = lay_out(range(60), 12, halves=False)
+    without = lay_out([(row,) for row in range(60)], 12, halves=False)
     assert without.rows == 12
     assert not without.half
     assert lay_out([], 12, halves=True).rows == 0
 
 
 def test_a_tall_lane_is_named_once() -> None:
-    lanes = lay_out(range(2), 6, halves=True)
+    lanes = lay_out([(row,) for row in range(2)], 6, halves=True)
     assert [lanes.in_row(row) for row in range(6)] == [(0,), (), (), (1,), (), ()]
 
 
