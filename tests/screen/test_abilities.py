@@ -13,6 +13,7 @@ from deadband_monitor.errors import UnknownRun
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.fake import FakeSource, collapsing_run
 from deadband_monitor.tui.app import DeadbandApp
+from deadband_monitor.tui.screens.flag import FlagScreen
 from deadband_monitor.tui.screens.layer import LayerScreen
 from deadband_monitor.tui.screens.prompt import PromptScreen
 
@@ -233,6 +234,33 @@ async def test_a_second_click_on_a_name_opens_the_layer() -> None:
         await pilot.pause()
         assert isinstance(app.screen, LayerScreen)
         assert app.view.selected == first
+
+
+async def test_a_click_on_a_flag_takes_it_and_a_second_one_opens_its_page() -> None:
+    app = app_on(collapsed())
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.pause()
+        await pilot.click("#flags", offset=(9, 2))
+        await pilot.pause()
+        chosen = app.view.flag_id
+        assert chosen is not None
+        await pilot.click("#flags", offset=(9, 2))
+        await pilot.pause()
+        assert isinstance(app.screen, FlagScreen)
+        assert app.view.flag_id == chosen
+        await pilot.click("#flag-list", offset=(9, 2))
+        await pilot.pause()
+        assert app.view.flag_id == app.view.flags[1].id
+
+
+async def test_the_screen_under_a_prompt_goes_on_moving() -> None:
+    source = collapsed(samples=50)
+    app = app_on(source)
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.press("colon")
+        source.advance(10)
+        app.repaint()
+        assert "step 60" in str(app.screen_stack[-2].query_one("#state").rows)  # type: ignore[attr-defined]
 
 
 async def test_the_screen_is_copied_as_it_stands_there() -> None:

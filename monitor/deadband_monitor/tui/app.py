@@ -185,12 +185,6 @@ class DeadbandApp(App[int]):
             self.feed.pump()
         self._paint(force=True)
 
-    def repaint_behind(self, screen: SizedScreen) -> None:
-        """Draw a screen that lies under a prompt."""
-        with self.feed.look(KEY_PATIENCE_S) as held:
-            if held:
-                screen.paint(EVERYTHING)
-
     def repaint_soon(self) -> None:
         """Draw again when the layout has settled."""
         if not self._soon:
@@ -202,8 +196,11 @@ class DeadbandApp(App[int]):
         self._paint(force=True)
 
     def _paint(self, *, force: bool) -> None:
-        screen = self.screen_stack[-1] if self.screen_stack else None
-        if not isinstance(screen, SizedScreen) or not screen.laid_out:
+        # A prompt or the help lies over a screen that goes on moving.
+        screen = next(
+            (it for it in reversed(self.screen_stack) if isinstance(it, SizedScreen)), None
+        )
+        if screen is None or not screen.laid_out:
             return
         if not isinstance(screen, RunScreen):
             if force:

@@ -37,36 +37,50 @@ def flag_rows(
     *,
     quiet: Collection[int] = (),
 ) -> list[Row]:
-    """The flags in the order they come; the last line says how many more there are.
+    """The rows of `flag_lines`."""
+    return [row for _, row in flag_lines(flags, chosen, width, height, quiet=quiet)]
 
-    Those whose ids are `quiet` were acknowledged or muted: they are there without colour.
+
+def flag_lines(
+    flags: Sequence[Flag],
+    chosen: int | None,
+    width: int,
+    height: int,
+    *,
+    quiet: Collection[int] = (),
+) -> list[tuple[int, Row]]:
+    """The flags in the order they come, each row with the id of its flag (0: of none).
+
+    The last row says how many more there are. Those whose ids are `quiet` were acknowledged or
+    muted: they are there without colour.
 
     Wide, a flag's message stands beside it. Narrow, it stands under it, for as many of the first
     flags as there are rows to spare.
     """
     if not flags:
-        return [fit([("   no flags so far", "dim")], width)]
+        return [(0, fit([("   no flags so far", "dim")], width))]
     shown = flags[:height]
     kinds = max((len(flag.kind) for flag in shown), default=0)
     places = max((len(place(flag)) for flag in shown), default=0)
     below = width < 90
     spare = height - len(shown)
-    rows: list[Row] = []
+    rows: list[tuple[int, Row]] = []
     for at, flag in enumerate(shown):
         tight = below and spare > 0
         look = (" ", "past", "dim") if flag.resolved_step is not None else LOOK[flag.severity]
         if flag.id in quiet:
             look = (look[0], "seen", "dim")
-        rows.append(_flag_row(flag, look, flag.id == chosen, width, kinds, places, not tight))
+        row = _flag_row(flag, look, flag.id == chosen, width, kinds, places, not tight)
+        rows.append((flag.id, row))
         if tight:
             share = -(-spare // (len(shown) - at))
             message = wrap(flag.message, width - 11, min(share, 2))
             style = "dim" if flag.resolved_step is not None else "text"
-            rows += [fit([(" " * 11, ""), (line, style)], width) for line in message]
+            rows += [(flag.id, fit([(" " * 11, ""), (line, style)], width)) for line in message]
             spare -= len(message)
     if rows and len(flags) > height:
         more: Row = [(f"  +{len(flags) - height} more (f)", "dim")]
-        rows[-1] = spread(rows[-1], more, width)
+        rows[-1] = (rows[-1][0], spread(rows[-1][1], more, width))
     return rows
 
 

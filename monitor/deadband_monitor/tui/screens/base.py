@@ -13,10 +13,10 @@ from textual.screen import Screen
 from deadband_monitor.source.base import Source
 from deadband_monitor.tui.exports import export, safe_name, screen_text
 from deadband_monitor.tui.governor import Due
-from deadband_monitor.tui.keys import DASHBOARD, HEAT_METRICS, key_line
+from deadband_monitor.tui.keys import DASHBOARD, FLAG, HEAT_METRICS, key_line
 from deadband_monitor.tui.screens.prompt import PromptScreen
 from deadband_monitor.tui.widgets.heat_map import HeatMap
-from deadband_monitor.tui.widgets.panels import KeyLine, StateLine
+from deadband_monitor.tui.widgets.panels import FlagList, KeyLine, StateLine
 
 if TYPE_CHECKING:
     from deadband_monitor.tui.app import DeadbandApp
@@ -196,7 +196,7 @@ class RunScreen(SizedScreen):
             except re.error as error:
                 return f"no regular expression: {error.msg}"
             view.pattern = text
-            self.deadband.repaint_behind(self)
+            self.deadband.repaint()
             return "" if view.order else "no layer matches"
 
         def leave(text: str | None) -> None:
@@ -276,6 +276,14 @@ class RunScreen(SizedScreen):
         elif again:
             app.show_layer()
         app.repaint()
+
+    def on_flag_list_chosen(self, event: FlagList.Chosen) -> None:
+        """A click on a flag takes it at hand, a second one opens its page."""
+        view = self.deadband.view
+        again, view.flag_id = view.flag_id == event.flag, event.flag
+        if again and self.where != FLAG:
+            self.deadband.show_flags()
+        self.deadband.repaint()
 
     def action_flags(self) -> None:
         """The page of the flag at hand."""

@@ -16,7 +16,7 @@ from deadband_monitor.metrics import (
 )
 from deadband_monitor.tui.draw.coverage import coverage_rows
 from deadband_monitor.tui.draw.flag_page import Exhibit, flag_page
-from deadband_monitor.tui.draw.flags import LOOK, flag_rows, place
+from deadband_monitor.tui.draw.flags import LOOK, place
 from deadband_monitor.tui.draw.scale import Values
 from deadband_monitor.tui.draw.spark import squeeze
 from deadband_monitor.tui.governor import Due
@@ -24,7 +24,7 @@ from deadband_monitor.tui.keys import FLAG, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
-from deadband_monitor.tui.widgets.panels import KeyLine, StateLine
+from deadband_monitor.tui.widgets.panels import FlagList, KeyLine, StateLine
 
 TREND_CELLS = 36
 
@@ -37,7 +37,7 @@ class FlagScreen(RunScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.list = Canvas(id="flag-list", classes="panel")
+        self.list = FlagList(id="flag-list", classes="panel")
         self.page = Canvas(id="page")
         self.body = VerticalScroll(self.page, id="body", classes="panel")
 
@@ -68,15 +68,7 @@ class FlagScreen(RunScreen):
             return
         at = flags.index(flag)
         first = min(max(at - self.list.size.height // 2, 0), max(len(flags) - 1, 0))
-        self.list.show(
-            flag_rows(
-                flags[first:],
-                flag.id,
-                self.list.size.width,
-                self.list.size.height,
-                quiet={it.id for it in view.state.open_flags if not view.loud(it)},
-            )
-        )
+        self.list.show_flags(view, flags[first:], flag.id)
         if not due.trends:
             return
         severity = LOOK[flag.severity][1]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.message import Message
 
+from deadband.wire import Flag
 from deadband_monitor.metrics import (
     LAYER_METRICS,
     MODEL_COLUMN,
@@ -14,7 +18,7 @@ from deadband_monitor.metrics import (
 )
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
-from deadband_monitor.tui.draw.flags import diagnosis_rows, flag_rows
+from deadband_monitor.tui.draw.flags import diagnosis_rows, flag_lines
 from deadband_monitor.tui.draw.headline import FULL_NAMES, card, gauge_line
 from deadband_monitor.tui.draw.key_line import key_row
 from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
@@ -196,7 +200,36 @@ def network_items(view: View) -> list[Item]:
     return items
 
 
-class Flags(Canvas):
+class FlagList(Canvas):
+    """Flags in rows; a click takes one at hand."""
+
+    class Chosen(Message):
+        """The row of a flag was clicked."""
+
+        def __init__(self, flag: int) -> None:
+            super().__init__()
+            self.flag = flag
+            """Its id."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._flags: list[int] = []
+
+    def show_flags(self, view: View, flags: Sequence[Flag], chosen: int | None) -> None:
+        """Draw these, those that are quiet without colour."""
+        quiet = {flag.id for flag in view.state.open_flags if not view.loud(flag)}
+        lines = flag_lines(flags, chosen, self.size.width, self.size.height, quiet=quiet)
+        self._flags = [flag for flag, _ in lines]
+        self.show([row for _, row in lines])
+
+    def on_click(self, event: events.Click) -> None:
+        """Say which flag lies under the pointer."""
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.y < len(self._flags) and self._flags[offset.y]:
+            self.post_message(self.Chosen(self._flags[offset.y]))
+
+
+class Flags(FlagList):
     """Open flags and those that are over."""
 
     def paint(self, view: View) -> None:
@@ -206,10 +239,9 @@ class Flags(Canvas):
         over = len(flags) - len(standing)
         self.entitle(f"flags · {len(standing)} open" + (f" · {over} past" if over else ""))
         worst = next((flag.severity for flag in standing if view.loud(flag)), "")
-        quiet = {flag.id for flag in standing if not view.loud(flag)}
         self.set_class(worst == "critical", "-crit")
         self.set_class(worst == "warning", "-warn")
-        self.show(flag_rows(flags, view.flag_id, self.size.width, self.size.height, quiet=quiet))
+        self.show_flags(view, flags, view.flag_id)
 
 
 class Diagnosis(Canvas):
