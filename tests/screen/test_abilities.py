@@ -13,9 +13,11 @@ from deadband_monitor.errors import UnknownRun
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.fake import FakeSource, collapsing_run
 from deadband_monitor.tui.app import DeadbandApp
+from deadband_monitor.tui.draw.text import plain
 from deadband_monitor.tui.screens.flag import FlagScreen
 from deadband_monitor.tui.screens.layer import LayerScreen
 from deadband_monitor.tui.screens.prompt import PromptScreen
+from deadband_monitor.tui.widgets.canvas import Canvas
 
 TWIN: list[Event] = list(collapsing_run(layers=12, samples=400))
 
@@ -92,6 +94,24 @@ async def test_blocks_that_repeat_fold_into_one_row_by_the_worst() -> None:
         assert "net.* x12" not in shown(app)
 
 
+async def test_c_writes_the_time_under_the_map() -> None:
+    app = app_on(collapsed())
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.pause()
+        axis = app.screen.query(".heat-axis").first(Canvas)
+        steps = plain(axis.rows)
+        await pilot.press("c")
+        await pilot.pause()
+        times = plain(axis.rows)
+        assert "▼62" in steps
+        assert "120" in steps
+        assert "▼15 s" in times, "four steps a second"
+        assert "25 s" not in times, "nobody knows when step 120 will be"
+        assert "time since" in title(app)
+        await pilot.press("c")
+        assert plain(axis.rows) == steps
+
+
 async def test_v_spaces_the_charts_in_another_way() -> None:
     app = app_on(collapsed())
     async with app.run_test(size=LARGE) as pilot:
@@ -150,7 +170,7 @@ async def test_left_goes_back_in_a_live_run_and_escape_returns() -> None:
         await pilot.press("left")
         await app.workers.wait_for_complete()
         await pilot.pause()
-        assert app.travelling
+        assert "REPLAY" in shown(app)
         assert app.view.state.step == 99
         source.advance(20)
         app.repaint()

@@ -70,6 +70,10 @@ class RunState:
         """What the verdict rests on, one a rule."""
         self.status: Status | None = None
         self.samples = 0
+        self.began = 0.0
+        """When the first sample was taken, seconds since the epoch; 0 before it."""
+        self.clock = Series((), SCALAR_CAPACITY)
+        """Seconds since then at each sampled step."""
         self.lead = 0
         """The rank that stands for the run: all above is of it."""
         self.others: dict[int, RankState] = {}
@@ -168,6 +172,8 @@ class RunState:
             self.samples += 1
             self.recent.append(reading)
         # Otherwise it only brings the losses since the last sample: no reading to show.
+        self.began = self.began or sample.time
+        self.clock.add(sample.step, np.asarray(sample.time - self.began, np.float32))
         self.series.add(reading.step, reading.layers)
         self.model_series.add(reading.step, reading.models)
         for name, points in sample.scalars.items():
@@ -202,6 +208,8 @@ class RunState:
             },
             recent=[PackedReading.of(reading) for reading in self.recent],
             lead=self.lead,
+            began=self.began,
+            clock=self.clock.coarse(2 * capacity).pack(),
             others=[self.others[rank].pack() for rank in sorted(self.others)],
         )
         return zlib.compress(_encode(packed), 1)
@@ -232,6 +240,9 @@ class RunState:
         rows, models = state.series.shape[0], state.model_series.shape[0]
         state.recent.extend(reading.reading(rows, models) for reading in packed.recent)
         state.lead = packed.lead
+        state.began = packed.began
+        if packed.clock is not None:
+            state.clock = Series.unpack(packed.clock)
         state.others = {each.rank: RankState.unpack(each) for each in packed.others}
         return state
 
@@ -255,6 +266,8 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     recent: list[PackedReading]
     lead: int = 0
     others: list[PackedRank] = []
+    began: float = 0.0
+    clock: PackedSeries | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -101,6 +101,8 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("z",), shown="z", action="fold", label="Fold", group="Heat map",
         doc="blocks that repeat in one row, by the worst of them; and unfold",
         where=(DASHBOARD,)),
+    Key(keys=("c",), shown="c", action="clock", label="Clock", group="Time",
+        doc="steps or wall-clock time under the map", where=(DASHBOARD, LAYER)),
     Key(keys=("v",), shown="v", action="scale", label="Log", group="Heat map",
         doc="charts logarithmic, linear, or as the values ask for", where=(DASHBOARD, LAYER)),
     Key(keys=("slash",), shown="/", action="filter", label="Filter", group="Layers",

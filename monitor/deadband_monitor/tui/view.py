@@ -25,6 +25,7 @@ from deadband_monitor.metrics import (
 from deadband_monitor.state.run_state import Reading, RunState
 from deadband_monitor.tui.draw.heat import carry_over
 from deadband_monitor.tui.draw.scale import Values, badness, ends, worst_of, worst_row
+from deadband_monitor.tui.draw.text import count, duration
 from deadband_monitor.tui.timeline import (
     MOST_ZOOM,
     Axis,
@@ -79,6 +80,8 @@ class View:
         self.pattern = ""
         """Regular expression that names of layers must match; empty: all do."""
         self.scale = SCALES[0]
+        self.clocked = False
+        """The axis of time says hours and minutes, not steps."""
         self.acknowledged: set[int] = set()
         """Ids of flags that were seen."""
         self.muted: set[str] = set()
@@ -120,6 +123,18 @@ class View:
     def axis(self) -> Axis:
         """The steps that the pictures cover."""
         return self.layers.axis
+
+    def moment(self, step: int) -> str:
+        """A step in words: its number, or the time since the first sample where it is known."""
+        if not self.clocked:
+            return count(max(step, 1))
+        clock = self.state.clock
+        window = clock.window(clock.capacity)
+        known = np.isfinite(window.low)
+        if not known.any() or step > clock.last_step:
+            return ""
+        seconds = np.interp(step, window.steps[known], window.low[known])
+        return duration(float(seconds))
 
     # --- layers ------------------------------------------------------------------------------
 

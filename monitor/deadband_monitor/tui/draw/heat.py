@@ -6,7 +6,7 @@ glyph alone says it: shades inside the band, triangles outside. Missing data sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -131,18 +131,28 @@ def _pair(above: int, below: int) -> tuple[str, str]:
     return "▀", f"heat.{above}.{below}"
 
 
-def axis(first: int, per_column: int, columns: int, marks: Sequence[tuple[int, str, str]]) -> Row:
+def _step(step: int) -> str:
+    return count(max(step, 1))
+
+
+def axis(
+    first: int,
+    per_column: int,
+    columns: int,
+    marks: Sequence[tuple[int, str, str]],
+    moment: Callable[[int], str] = _step,
+) -> Row:
     """Steps under the map, a label every 20 columns or so, and onsets.
 
     `marks` are (step, sign, style), most important first: each is written with its step, and no
-    other label comes so near that the two would read as one.
+    other label comes so near that the two would read as one. `moment` writes a step.
     """
     line = [(" ", "dim")] * columns
     for step, sign, style in marks:
         at = (step - first) // per_column
-        _write(line, at, sign + count(step), style) or _write(line, at, sign, style)
+        _write(line, at, sign + moment(step), style) or _write(line, at, sign, style)
     for at in range(0, columns, 20):
-        _write(line, at, count(max(first + at * per_column, 1)), "dim")
+        _write(line, at, moment(first + at * per_column), "dim")
     return merged(line)
 
 

@@ -180,6 +180,11 @@ class RunScreen(SizedScreen):
         self.deadband.view.folded = not self.deadband.view.folded
         self.deadband.repaint()
 
+    def action_clock(self) -> None:
+        """Steps or time under the map."""
+        self.deadband.view.clocked = not self.deadband.view.clocked
+        self.deadband.repaint()
+
     def action_scale(self) -> None:
         """Charts logarithmic, linear or as the values ask for."""
         scale = self.deadband.view.next_scale()

@@ -6,6 +6,8 @@ tiles: a new column costs ten cells of its row instead of a hundred.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from textual import events
 from textual.app import ComposeResult
@@ -97,7 +99,7 @@ class HeatMap(Vertical):
         blank: Row = [(" " * self.label_width, "")]
         steps_row: Row = []
         if view.state.latest is not None:
-            steps_row = axis(span.first, span.per_column, span.columns, marks)
+            steps_row = axis(span.first, span.per_column, span.columns, marks, view.moment)
         self._axis.show([[*blank, *steps_row]])
         self._legend.show([[*blank, *legend(metric, glyphs=ink.glyph_map)]])
         self._entitle(view, lanes)
@@ -195,6 +197,9 @@ class HeatMap(Vertical):
         deepest = max((len(group) for group in lanes.groups), default=1)
         if deepest > 1:
             title += f" · worst of {deepest}"
+        if view.clocked and view.state.began:
+            began = time.strftime("%H:%M:%S", time.localtime(view.state.began))
+            title += f" · time since {began}"
         if view.worst_first:
             title += " · worst first"
         if view.pattern:
