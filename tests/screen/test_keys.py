@@ -290,7 +290,7 @@ def test_every_binding_has_an_action() -> None:
 
 
 def test_no_screen_binds_a_key_twice() -> None:
-    for where in ("dashboard", "layer", "flag", "picker", "output"):
+    for where in ("dashboard", "layer", "flag", "picker", "output", "ranks"):
         keys = [key for entry in KEYS if where in entry.where for key in entry.keys]
         assert len(keys) == len(set(keys)), where
 

@@ -43,6 +43,7 @@ from deadband_monitor.tui.screens.flag import FlagScreen
 from deadband_monitor.tui.screens.help import HelpScreen
 from deadband_monitor.tui.screens.layer import LayerScreen
 from deadband_monitor.tui.screens.output import OutputScreen
+from deadband_monitor.tui.screens.ranks import RanksScreen
 from deadband_monitor.tui.screens.runs import PickerScreen
 from deadband_monitor.tui.view import View
 
@@ -380,6 +381,10 @@ class DeadbandApp(App[int]):
         if self.view.flag is not None:
             self.view.flag_id = self.view.flag.id
         self.push_screen(FlagScreen())
+
+    def show_ranks(self) -> None:
+        """Every process of the run."""
+        self.push_screen(RanksScreen())
 
     def show_output(self) -> None:
         """What the script has printed, where we know."""

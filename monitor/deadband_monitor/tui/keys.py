@@ -23,8 +23,9 @@ HEAT_METRICS = (
 
 NOTHING: Mapping[str, str] = {}
 DASHBOARD, LAYER, FLAG, PICKER, OUTPUT = "dashboard", "layer", "flag", "picker", "output"
+RANKS = "ranks"
 RUN = (DASHBOARD, LAYER, FLAG)
-ANYWHERE = (DASHBOARD, LAYER, FLAG, PICKER, OUTPUT)
+ANYWHERE = (DASHBOARD, LAYER, FLAG, PICKER, OUTPUT, RANKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ KEYS: tuple[Key, ...] = (
         doc="layers in order of execution, or worst first", where=(DASHBOARD, LAYER)),
     Key(keys=("z",), shown="z", action="fold", label="Fold", group="Heat map",
         doc="blocks that repeat in one row, by the worst of them; and unfold",
-        where=(DASHBOARD,)),
+        where=(DASHBOARD, RANKS)),
     Key(keys=("c",), shown="c", action="clock", label="Clock", group="Time",
         doc="steps or wall-clock time under the map", where=(DASHBOARD, LAYER)),
     Key(keys=("v",), shown="v", action="scale", label="Log", group="Heat map",
@@ -131,6 +132,8 @@ KEYS: tuple[Key, ...] = (
         doc="", where=(PICKER,)),
     Key(keys=("enter",), shown="enter", action="open", label="Open", group="Runs", rank=1,
         doc="open the run at hand", where=(PICKER,)),
+    Key(keys=("R",), shown="R", action="ranks", label="Ranks", group="Screen",
+        doc="the processes of the run, side by side", where=RUN),
     Key(keys=("a",), shown="a", action="acknowledge", label="Acknowledge", group="Flags",
         doc="seen: the flag at hand stays in the list and is quiet; once more: loud again",
         where=RUN),
@@ -150,13 +153,14 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("ctrl+z",), shown="^z", action="app.suspend_process", label="Suspend", group="Screen",
         doc="back to the shell; `fg` returns", where=ANYWHERE),
     Key(keys=("escape",), shown="esc", action="back", label="Back", group="Screen", rank=8,
-        doc="back to the screen before", where=(LAYER, FLAG, OUTPUT)),
+        doc="back to the screen before", where=(LAYER, FLAG, OUTPUT, RANKS)),
     Key(keys=("escape", "r"), shown="esc", action="runs", label="Runs", group="Screen",
         doc="back to the list of runs", where=(DASHBOARD,)),
     Key(keys=("question_mark", "f1"), shown="?", action="app.help", label="Help", group="Screen",
         rank=9, doc="this page", where=ANYWHERE),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Detach", group="Screen",
-        rank=10, replay_label="Quit", doc="leave; training is never touched", where=(*RUN, OUTPUT)),
+        rank=10, replay_label="Quit", doc="leave; training is never touched",
+        where=(*RUN, OUTPUT, RANKS)),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Quit", group="Screen",
         rank=10, doc="leave", where=(PICKER,)),
 )  # fmt: skip

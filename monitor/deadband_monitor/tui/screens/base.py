@@ -298,6 +298,10 @@ class RunScreen(SizedScreen):
         """The page of the layer at hand."""
         self.deadband.show_layer()
 
+    def action_ranks(self) -> None:
+        """The processes of the run."""
+        self.deadband.show_ranks()
+
     def action_output(self) -> None:
         """What the script has printed."""
         self.deadband.show_output()

@@ -284,10 +284,25 @@ def run_facts(state: RunState) -> list[str]:
             f"{count(len(state.layers))} layers, {count(state.samples)} samples{dropped},"
             f" {status.overhead:.1%} overhead"
         )
+        if status.pace is not None and status.interval > 1:
+            facts.append(f"every {status.interval} steps: {PACES.get(status.pace.why, '')}")
     if state.coverage:
         armed = sum(cover.state == "armed" for cover in state.coverage)
         facts.append(f"{armed} of {len(state.coverage)} rules armed (f shows which, and why not)")
     return facts
+
+
+PACES = {
+    "first steps": "the first steps are all sampled",
+    "credit": "sampled densely while the credit lasts",
+    "loss jumped": "the loss jumped, so samples come close",
+    "named": "as you asked",
+    "budget": "more would cost training more than its budget",
+    "rate": "as often as a screen can show",
+    "slowest": "the slowest cadence, though it costs more than the budget",
+    "no room": "the hub does not keep up",
+}
+"""`Pace.why` in words."""
 
 
 class KeyLine(Canvas):
