@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 
 from deadband.wire import RankStatus
 from deadband_monitor.metrics import MODEL_COLUMN, MODEL_METRICS
+from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
 from deadband_monitor.tui.draw.ranks import RankLine, folded, rank_rows
@@ -75,9 +76,7 @@ def rank_lines(view: View) -> list[RankLine]:
 
 def _line(view: View, rank: RankStatus) -> RankLine:
     state = view.state
-    other = state.others.get(rank.rank)
-    last = other.last_scalar if other else state.last_scalar
-    series = other.model_series if other else state.model_series
+    known = _known(state, rank.rank)
     flags = [
         flag
         for flag in state.open_flags
@@ -90,20 +89,23 @@ def _line(view: View, rank: RankStatus) -> RankLine:
         step=rank.step,
         samples=rank.samples,
         dropped=rank.dropped,
-        loss=last.get("loss", float("nan")),
-        grad_norm=_reading(state, rank.rank, "grad_norm"),
-        out_variance=_reading(state, rank.rank, "out_variance"),
+        loss=known.last_scalar.get("loss", float("nan")),
+        grad_norm=_reading(known.latest, "grad_norm"),
+        out_variance=_reading(known.latest, "out_variance"),
         severity=max((flag.severity for flag in flags), key=RANK.__getitem__, default=""),
         kinds=tuple(flag.kind for flag in flags),
         error=rank.error,
-        trend=_trend(series),
+        trend=_trend(known.model_series),
     )
 
 
-def _reading(state: RunState, rank: int, name: str) -> float:
-    """The newest reading of the rank's models; of several, the worst."""
-    other = state.others.get(rank)
-    latest = other.latest if other else state.latest
+def _known(state: RunState, rank: int) -> RunState | RankState:
+    """What was heard of a rank; nothing, before its first sample."""
+    return state if rank == state.lead else state.others.get(rank) or RankState(rank)
+
+
+def _reading(latest: Reading | None, name: str) -> float:
+    """The newest reading of a rank's models; of several, the worst."""
     if latest is None:
         return float("nan")
     column = MODEL_COLUMN[name]
