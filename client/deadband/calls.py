@@ -150,11 +150,13 @@ class LayerCapture:
 
     def _new_call(self, probe: Probe, call: int) -> Entry:
         """A layer is called for the first time, or once more than ever before."""
-        root = probe.root
-        if call == 0:
-            name = probe.path
-        else:
-            name = f"{probe.path}@{root.previous.name if root.previous is not None else call}"
+        root, name = probe.root, probe.path
+        if call:
+            # By what came before it, not by its own number: that holds where calls are skipped.
+            before = root.previous.name.partition("@")[0] if root.previous is not None else "input"
+            name = f"{name}@{before}"
+            if name in root.names:
+                name += f"#{call + 1}"
         entry = self._entry(root, name, probe.module)
         probe.entries.append(entry)
         return entry

@@ -30,7 +30,12 @@ def module_layer(entry: Entry, module: nn.Module, holds: Holds, activation: str)
     """A module, called once or once more."""
     place = layers.weight_place(module)
     weight = place[0][place[1]] if place is not None else None
-    own = [each for each in module.parameters() if not layers.is_pending(each)]
+    apart = {id(table[key]) for _, (table, key) in layers.further_weights(module)}
+    own = [
+        parameter
+        for _, (table, key) in layers.own_parameters(module)
+        if id(parameter := table[key]) not in apart
+    ]
     units = layers.units_of(module, weight)
     if not units and (cell := entry.cells.get(What.ACTIVATION)) is not None and cell.source:
         channels = entry.layout is Layout.CHANNELS and len(cell.source) > 1

@@ -43,6 +43,13 @@ _PASSED_OVER = (
     nn.ParameterList, nn.ParameterDict, nn.modules.loss._Loss,
 )  # fmt: skip
 _WHOLE = (nn.MultiheadAttention,)  # has children, but its forward does not call them
+_LAYERS = (
+    nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.GroupNorm, nn.RNNBase,
+    nn.RNNCellBase, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase,
+)  # fmt: skip
+"""Torch's own with weights: what derives from them is a layer whatever it holds inside."""
+_BOOKKEEPING = ("torch.ao.quantization", "torch.quantization")
+"""Where observers and fake quantisers come from: they pass on what they are given."""
 _CHANNELS = (
     nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm,
     nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
@@ -60,8 +67,10 @@ def is_layer(module: nn.Module) -> bool:
     """Whether the module is one layer: a leaf that does something to its input."""
     if isinstance(module, _WHOLE):
         return True
-    if isinstance(module, _PASSED_OVER):
+    if isinstance(module, _PASSED_OVER) or type(module).__module__.startswith(_BOOKKEEPING):
         return False
+    if isinstance(module, _LAYERS):
+        return True
     children = module._modules.keys() - {"parametrizations"}
     return not children
 
@@ -77,11 +86,14 @@ def find_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         seen.add(id(module))
         if is_layer(module):
             yield path or type(module).__name__.lower(), module
+            if isinstance(module, _WHOLE) or len(module._modules) == 0:
+                continue
+        if type(module).__module__.startswith(_BOOKKEEPING):
             continue
         children = [
             (path if is_wrapper(module, name) else f"{path}.{name}" if path else name, child)
             for name, child in module._modules.items()
-            if child is not None
+            if child is not None and name != "parametrizations"
         ]
         pending = children + pending
 
@@ -110,18 +122,38 @@ def kind_of(module: nn.Module) -> str:
     return kind.__name__
 
 
-def loose_parameters(root: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Parameters that hang on a module which is no layer: class tokens, position embeddings.
+Place = tuple[dict[str, Any], str]
+"""Where a parameter is found: its table and its key there."""
 
-    Yields the name, the table that holds the parameter, and its key there.
+
+def own_parameters(module: nn.Module) -> Iterator[tuple[str, Place]]:
+    """Parameters that a module uses itself, by name: parametrised ones in the form that is trained.
+
+    Never read as attributes: a parametrised weight would be computed anew, and spectral norm moves
+    its state when that happens.
     """
-    inside = {id(part) for _, layer in find_layers(root) for part in layer.modules()}
-    inner = unwrapped(root)
-    for path, module in inner.named_modules():
-        if id(module) not in inside:
-            for name, parameter in module._parameters.items():
-                if parameter is not None and not is_pending(parameter):
-                    yield (f"{path}.{name}" if path else name), module._parameters, name
+    for name, parameter in module._parameters.items():
+        if parameter is not None and not is_pending(parameter):
+            yield name, (module._parameters, name)
+    for name, child in module._modules.items():
+        if child is not None and (name == "parametrizations" or isinstance(module, _WHOLE)):
+            for path, part in child.named_modules(prefix=name):
+                for key, parameter in part._parameters.items():
+                    if parameter is not None and not is_pending(parameter):
+                        yield f"{path}.{key}", (part._parameters, key)
+
+
+def loose_parameters(root: nn.Module) -> Iterator[tuple[str, Place]]:
+    """Parameters that hang on a module which is no layer: class tokens, position embeddings."""
+    inside = {
+        id(part)
+        for _, layer in find_layers(root)
+        for part in (layer.modules() if isinstance(layer, _WHOLE) else (layer,))
+    }
+    for path, module in unwrapped(root).named_modules():
+        if id(module) not in inside and "parametrizations" not in path.split("."):
+            for name, place in own_parameters(module):
+                yield (f"{path}.{name}" if path else name), place
 
 
 def is_pending(parameter: Tensor) -> bool:
@@ -129,24 +161,33 @@ def is_pending(parameter: Tensor) -> bool:
     return isinstance(parameter, UninitializedParameter)
 
 
-def weight_place(module: nn.Module) -> tuple[dict[str, Any], str] | None:
-    """Where the parameter that stands for the layer's weight is found: its table and its key.
+def weight_place(module: nn.Module) -> Place | None:
+    """Where the parameter that stands for the layer's weight is found."""
+    found = [(name, place) for name, place in own_parameters(module)]
+    found.sort(key=lambda each: (each[0] != "weight", not _is_matrix(each[1])))
+    return found[0][1] if found else None
 
-    Never read as an attribute: a parametrised weight would be computed anew, and spectral norm
-    moves its state when that happens.
-    """
-    owners = [module]
-    parametrised = module._modules.get("parametrizations")
-    if parametrised is not None:
-        owners += [child for child in parametrised._modules.values() if child is not None]
+
+_MOST_FURTHER = 15
+"""Further weights of one layer that are followed: four recurrent layers that run both ways."""
+
+
+def further_weights(module: nn.Module) -> list[tuple[str, Place]]:
+    """Matrices of the layer besides its weight: recurrent ones, an output projection, LoRA's."""
+    first = weight_place(module)
+    weight = first[0][first[1]] if first is not None else None
     found = [
-        (owner._parameters, name, parameter)
-        for owner in owners
-        for name, parameter in owner._parameters.items()
-        if parameter is not None and not is_pending(parameter)
+        (name, place)
+        for name, place in own_parameters(module)
+        if place[0][place[1]] is not weight and _is_matrix(place)
     ]
-    found.sort(key=lambda each: (each[1] != "weight", each[2].ndim < 2))
-    return found[0][:2] if found else None
+    return found[:_MOST_FURTHER]
+
+
+def _is_matrix(place: Place) -> bool:
+    """Whether a unit has several inputs; weight norm's magnitudes are (units, 1, 1)."""
+    parameter = place[0][place[1]]
+    return bool(parameter.ndim > 1 and parameter.numel() > parameter.shape[0])
 
 
 def bias_place(module: nn.Module) -> tuple[dict[str, Any], str] | None:

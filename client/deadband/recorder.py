@@ -44,6 +44,8 @@ class Entry:
     layout: Layout = Layout.UNITS_LAST
     order: float = math.inf
     """Order of first execution; parameters that no forward has shown come last."""
+    beside: Entry | None = None
+    """The layer that this is a further weight of: it stands behind it."""
     cells: dict[What, Cell] = field(default_factory=dict)
     sources: dict[What, tuple[int, ...]] = field(default_factory=dict)
     """Whole shapes where a cell sees a view: weights."""
@@ -224,7 +226,7 @@ class Recorder:
             for cell in cells:
                 cell.land()
         _squeeze(cells)
-        self.entries.sort(key=lambda entry: entry.order)
+        self.entries.sort(key=lambda entry: (entry.beside or entry).order)
         self._flat = []
         slots = [Slot(what=What.LOSS, index=0, offset=0, shape=(wire.LOSS_CAPACITY,))]
         offset = wire.LOSS_CAPACITY

@@ -142,17 +142,27 @@ class UpdateCapture(LayerCapture):
             place = layers.weight_place(probe.module)
             if place is None:
                 continue
+            entry = self._first_entry(probe)
             taps.append(
                 WeightTap(
-                    self._first_entry(probe),
+                    entry,
                     *place,
                     bias=layers.bias_place(probe.module),
                     transposed=layers.is_transposed(probe.module),
                 )
             )
-        for name, table, key in layers.loose_parameters(root.plain):
-            entry = Entry(name=name, model=root.name)
-            entry.describe = partial(parameter_layer, entry, table[key], self._holds)
-            self.recorder.add(entry)
-            taps.append(WeightTap(entry, table, key))
+            for name, further in layers.further_weights(probe.module):
+                taps.append(self._parameter_tap(root, f"{entry.name}.{name}", further, entry))
+        for name, place in layers.loose_parameters(root.plain):
+            taps.append(self._parameter_tap(root, name, place))
         return taps
+
+    def _parameter_tap(
+        self, root: Root, name: str, place: layers.Place, beside: Entry | None = None
+    ) -> WeightTap:
+        """A weight that is shown as a layer of its own."""
+        table, key = place
+        entry = Entry(name=name, model=root.name, beside=beside)
+        entry.describe = partial(parameter_layer, entry, table[key], self._holds)
+        self.recorder.add(entry)
+        return WeightTap(entry, table, key)

@@ -98,10 +98,14 @@ class WeightTap:
         return view
 
     def copy_gradient(self, batch: Batch, parameter: Tensor) -> None:
-        """Add the gradient to a batch, if there is one of the usual kind."""
+        """Add the gradient to a batch, if there is one."""
         gradient = parameter.grad
-        if gradient is not None and gradient.layout is torch.strided:
+        if gradient is None:
+            return
+        if gradient.layout is torch.strided:
             batch.add(self.gradient, self.view(gradient)[:, : WEIGHT.features])
+        elif gradient.layout is torch.sparse_coo and gradient.sparse_dim() == 1:
+            batch.add(self.gradient, _first_rows(gradient))
 
     def copy_left(self, batch: Batch, gradient: Tensor) -> None:
         """Add the gradient that lay there before this step's backward to a batch."""
@@ -127,6 +131,17 @@ class WeightTap:
             self.entry.cells[what] = cell
             self.entry.sources[what] = tuple(self.parameter.shape)
         return cell
+
+
+def _first_rows(gradient: Tensor) -> Tensor:
+    """The first rows of a sparse gradient; rows that it names twice add up. Nothing is waited for.
+
+    All others go to one row more, which is cut off: a mask would have to be counted.
+    """
+    rows = min(gradient.shape[0], WEIGHT.rows)
+    values = gradient._values().flatten(1)[:, : WEIGHT.features]
+    held = values.new_zeros(rows + 1, values.shape[1])
+    return held.index_add_(0, gradient._indices()[0].clamp(max=rows), values)[:rows]
 
 
 def copy_before(taps: Iterable[WeightTap], *, gradients: bool) -> None:

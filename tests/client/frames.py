@@ -38,7 +38,7 @@ class Frames:
         assert version == wire.VERSION
         self.head = int.from_bytes(raw[64:72], "little")
         self.headers: list[FrameHeader] = []
-        self._payloads: list[Floats] = []
+        self.payloads: list[Floats] = []
         for number in range(max(0, self.head - self.length), self.head):
             start = wire.ARENA_FRAMES_OFFSET + number % self.length * self.frame_bytes
             size = int.from_bytes(raw[start : start + 4], "little")
@@ -46,7 +46,7 @@ class Frames:
             begin = start + wire.FRAME_HEADER_BYTES
             payload = np.frombuffer(raw, "<f4", plan.payload_bytes // 4, begin)
             self.headers.append(header)
-            self._payloads.append(payload)
+            self.payloads.append(payload)
 
     @property
     def steps(self) -> list[int]:
@@ -64,7 +64,7 @@ class Frames:
                 if not self.headers[frame].present[position]:
                     return None
                 size = int(np.prod(slot.shape))
-                return self._payloads[frame][slot.offset : slot.offset + size].reshape(slot.shape)
+                return self.payloads[frame][slot.offset : slot.offset + size].reshape(slot.shape)
         return None
 
     def held(self, what: What, owner: str, frame: int = -1) -> Floats:
@@ -72,6 +72,10 @@ class Frames:
         values = self.of(what, owner, frame)
         assert values is not None, f"no {what.name} of {owner}"
         return values
+
+    def has(self, slot: wire.Slot, frame: int) -> bool:
+        """Whether a frame holds this slot."""
+        return bool(self.headers[frame].present[self.plan.slots.index(slot)])
 
     def slot(self, what: What, owner: str) -> wire.Slot:
         names = [model.name for model in self.plan.models] if what in _MODELS else self.layers
@@ -82,7 +86,7 @@ class Frames:
     def losses(self) -> list[tuple[int, float]]:
         """(step, loss) of all frames."""
         points: list[tuple[int, float]] = []
-        for header, payload in zip(self.headers, self._payloads, strict=True):
+        for header, payload in zip(self.headers, self.payloads, strict=True):
             points += [
                 (header.loss_first_step + number, float(payload[number]))
                 for number in range(header.loss_count)

@@ -163,7 +163,9 @@ def test_multihead_attention_shows_the_weights_that_it_returns(frames_of: Frames
     frames = frames_of(trained(net))
     assert net.seen is not None
     np.testing.assert_array_equal(frames.held(What.ATTENTION, "attend"), net.seen.detach()[:, :4])
-    assert frames_of(trained(Net(weights=False))).layers == ["attend"]
+    without = frames_of(trained(Net(weights=False)))
+    assert without.layers == ["attend", "attend.out_proj.weight"]
+    assert not [slot for slot in without.plan.slots if slot.what is What.ATTENTION]
 
 
 def test_half_precision_attention_is_shown_as_it_is(frames_of: FramesOf) -> None:

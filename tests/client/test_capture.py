@@ -181,8 +181,8 @@ def test_functions_reused_modules_and_in_place_activations_are_seen(frames_of: F
         "second",
         "act",
         "second@act",
-        "act@second@act",
-        "act@second@act:sigmoid",
+        "act@second",
+        "act@second:sigmoid",
         "head",
         "head:tanh",
     ]
@@ -374,6 +374,7 @@ def test_a_transformer_layer_shows_its_parts(frames_of: FramesOf) -> None:
     assert frames.layers == [
         "0",
         "1.self_attn",
+        "1.self_attn.out_proj.weight",
         "1.norm1",
         "1.linear1",
         "1.linear1:relu",

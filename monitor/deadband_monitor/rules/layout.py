@@ -35,13 +35,15 @@ class Layout:
         self.embedding: Mask = _mask("embedding" in layer.kind.lower() for layer in layers)
         # A weight with one input a unit is a gain (normalisation): it has no direction to judge.
         self.matrix: Mask = _mask(layer.fan_in >= 2 for layer in layers) & ~self.embedding
+        # A parameter beside the layers gives no output: it is nobody's last layer.
+        gives: Mask = self.matrix & _mask(layer.kind != "Parameter" for layer in layers)
         self.last_row = np.zeros(len(layers), bool)
         self.head = np.zeros(len(layers), bool)
         """The last weight matrix of each model and what follows: the output, no hidden layer."""
         for rows in self.rows_of:
             if len(rows):
                 self.last_row[rows[-1]] = True
-                matrices = rows[self.matrix[rows]]
+                matrices = rows[gives[rows]]
                 start = matrices[-1] if len(matrices) else rows[-1]
                 self.head[rows[rows >= start]] = True
         self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)

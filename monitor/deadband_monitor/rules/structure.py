@@ -81,7 +81,7 @@ def embeddings(layout: Layout, index: int) -> list[int]:
 
     Two views go through one encoder: the model was called twice, or a weight in it was.
     """
-    rows = [row for row in layout.rows_of[index].tolist() if layout.matrix[row]]
+    rows = _matrices(layout, index)
     twice = {_base(layout.layers[row].name) for row in rows if "@" in layout.layers[row].name}
     whole = layout.models[index].calls >= 2
     return [
@@ -96,12 +96,22 @@ def embeddings(layout: Layout, index: int) -> list[int]:
 
 def judges_others(layout: Layout, index: int) -> bool:
     """Whether a model ends in one score or two, as a discriminator does."""
-    rows = [row for row in layout.rows_of[index].tolist() if layout.matrix[row]]
+    rows = _matrices(layout, index)
     return bool(rows) and 1 <= layout.layers[rows[-1]].units <= 2
 
 
+def _matrices(layout: Layout, index: int) -> list[int]:
+    rows = layout.rows_of[index].tolist()
+    return [row for row in rows if layout.matrix[row] and _gives(layout.layers[row])]
+
+
 def _linear(layer: Layer) -> bool:
-    return layer.fan_in >= 2 and layer.units >= 1 and "@" not in layer.name
+    return layer.fan_in >= 2 and layer.units >= 1 and "@" not in layer.name and _gives(layer)
+
+
+def _gives(layer: Layer) -> bool:
+    """Whether it has an output; a parameter beside the layers has none."""
+    return layer.kind != "Parameter"
 
 
 def _same(one: Layer, other: Layer) -> bool:
@@ -123,7 +133,7 @@ def _numbered_lists(layers: list[Layer]) -> set[int]:
     """Lengths of the lists of equal weights whose names differ in one number, 0, 1, 2, ..."""
     groups: dict[tuple[str, str, int, int], set[int]] = defaultdict(set)
     for layer in layers:
-        if layer.fan_in < 2 or "@" in layer.name:
+        if not _linear(layer):
             continue
         for number in _NUMBER.finditer(layer.name):
             stem = f"{layer.name[: number.start()]}*{layer.name[number.end() :]}"
