@@ -106,16 +106,36 @@ class Arena:
         """Whether a frame can be written now."""
         return self.waiting < self._length
 
-    def write(self, header: bytes, payload: NDArray[np.float32]) -> bool:
-        """Store one frame and raise the head; False, and counted, where no frame is free."""
+    @property
+    def length(self) -> int:
+        """Frames in the ring."""
+        return self._length
+
+    @property
+    def place(self) -> int:
+        """The frame that is written next."""
+        return self._written % self._length
+
+    def payload(self, place: int) -> NDArray[np.float32]:
+        """The payload of a frame; to be written only where there is room for it."""
+        payload: NDArray[np.float32] = self._payloads[place]
+        return payload
+
+    def write(self, header: bytes, payload: NDArray[np.float32] | None) -> bool:
+        """Store one frame and raise the head; False, and counted, where no frame is free.
+
+        Args:
+            header: packed.
+            payload: None where it has been written into its place already.
+        """
         if not self.has_room:
             self.dropped += 1
             return False
-        place = self._written % self._length
-        start = wire.ARENA_FRAMES_OFFSET + place * self._frame_bytes
+        if payload is not None:
+            self.payload(self.place)[: payload.size] = payload
+        start = wire.ARENA_FRAMES_OFFSET + self.place * self._frame_bytes
         sized = len(header).to_bytes(4, "little") + header
         self._map[start : start + len(sized)] = sized
-        self._payloads[place, : payload.size] = payload
         self._written += 1
         self._head[0] = self._written
         return True

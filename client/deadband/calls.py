@@ -13,10 +13,12 @@ from time import perf_counter
 from typing import Any
 
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 
 from deadband import attention, layers
 from deadband.cells import Cell, make_cell
 from deadband.descriptions import function_layer, module_layer
+from deadband.gradients import await_gradient
 from deadband.norms import copy_input
 from deadband.recorder import Entry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
@@ -26,6 +28,7 @@ from deadband.wire import What
 
 MOST_CALLS = 4
 """Calls of one module in one forward that are followed: a cell unrolled over time is one layer."""
+_ACTIVATION, _ACTIVATION_GRAD = What.ACTIVATION, What.ACTIVATION_GRAD  # looked up at every call
 MOST_FUNCTIONAL = 256
 """Functional activations that are followed in one model."""
 
@@ -68,28 +71,33 @@ class LayerCapture:
         """A layer's forward hook fired."""
         start = perf_counter()
         try:
-            root = probe.root
-            call, probe.calls = probe.calls, probe.calls + 1
-            tensor = layers.first_tensor(output)
-            if tensor is None or (call and root.rootless) or call >= MOST_CALLS:
-                return
-            inner = self._own_function(root, tensor)
-            if call < len(probe.entries):
-                entry = probe.entries[call]
+            if probe.root.mode is None:
+                self._layer_gave(probe, args, output)
             else:
-                entry = self._new_call(probe, call)
-            if inner and not layers.activation_of(probe.module):
-                entry.describe = partial(module_layer, entry, probe.module, self._holds, inner)
-            self._copy_activation(root, entry, probe.module, tensor)
-            if probe.is_norm and not call:
-                copy_input(entry, args)
-            elif isinstance(probe.module, nn.MultiheadAttention) and isinstance(output, tuple):
-                weights = output[1]
-                if isinstance(weights, Tensor):
-                    attention.copy_weights(entry, weights)
+                with DisableTorchFunction():  # our mode would see every copy of ours
+                    self._layer_gave(probe, args, output)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+    def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
+        root = probe.root
+        call, probe.calls = probe.calls, probe.calls + 1
+        tensor = output if type(output) is Tensor else layers.first_tensor(output)
+        if tensor is None or (call and root.rootless) or call >= MOST_CALLS:
+            return
+        inner = self._own_function(root, tensor) if root.last_function is not None else ""
+        if call < len(probe.entries):
+            entry = probe.entries[call]
+        else:
+            entry = self._new_call(probe, call)
+        if inner and not layers.activation_of(probe.module):
+            entry.describe = partial(module_layer, entry, probe.module, self._holds, inner)
+        self._copy_activation(root, entry, probe.module, tensor)
+        if probe.is_norm and not call:
+            copy_input(entry, args)
+        elif probe.attends and isinstance(output, tuple) and isinstance(output[1], Tensor):
+            attention.copy_weights(entry, output[1])
 
     def _function_called(self, name: str, result: Tensor) -> None:
         """A functional activation was applied in a root's forward."""
@@ -190,7 +198,7 @@ class LayerCapture:
             return
         before = root.previous.layout if root.previous is not None else None
         root.previous = entry
-        cell = entry.cells.get(What.ACTIVATION)
+        cell = entry.cells.get(_ACTIVATION)
         if cell is None:
             if module is None:
                 entry.layout = layers.follow(tensor, before)
@@ -202,12 +210,16 @@ class LayerCapture:
             return
         cell.take(local_of(tensor))
         if tensor.requires_grad:
-            gradient = self._cell_of(entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout)
+            gradient = entry.cells.get(_ACTIVATION_GRAD)
+            if gradient is None:
+                gradient = self._cell_of(
+                    entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout
+                )
             self._hook_gradient(tensor, gradient)
 
     def _hook_gradient(self, tensor: Tensor, cell: Cell | None) -> None:
         if cell is not None:
-            tensor.register_hook(partial(self._gradient_came, cell, self.generation))
+            await_gradient(tensor, partial(self._gradient_came, cell, self.generation))
 
     def _gradient_came(self, cell: Cell, generation: int, gradient: Tensor) -> None:
         if generation != self.generation or not self.armed:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deadband.blocks import contiguous, is_block, move
 from deadband.regions import Layout, Limits, Region, region_of
 from deadband.wire import What
 
@@ -20,17 +21,28 @@ PATIENCE = 3
 class Cell:
     """Where one slice of one tensor goes.
 
-    Until the plan is made the cell owns its memory; then `settle` moves it into the frame.
+    Until the plan is made the cell owns its memory; then it is led to its place in each frame.
     """
 
     dest: Any
-    """Where copies go: a view of `array`, or pinned memory."""
+    """Where copies go: a tensor or an array of shape `picked`; pinned memory for devices."""
+    address: int
+    """Address of `dest`, where whole blocks may be moved there; else 0."""
+    picked: tuple[int, ...]
+    """Shape of the slice as the tensor has it."""
+    block: int
+    """Bytes of the slice where it is one piece of memory of a contiguous tensor; else 0."""
+    block_strides: tuple[int, ...]
+    """Strides of such a tensor."""
     strides: Any
     """Strides of the tensors that `cut` is good for."""
     cut: Any
     """Shape, strides and offset of the slice."""
     __slots__ = (
+        "address",
         "array",
+        "block",
+        "block_strides",
         "cut",
         "dest",
         "device",
@@ -41,6 +53,8 @@ class Cell:
         "limits",
         "misfits",
         "on_device",
+        "picked",
+        "plain",
         "recut",
         "region",
         "source",
@@ -75,6 +89,12 @@ class Cell:
         self.recut = True
         """Whether the plan does not hold this cell as it is."""
         self.misfits = 0
+        self.plain: Any = None
+        """The type of tensors that may be moved as blocks of memory; None where none may."""
+        if device is not None and device.type == "cpu" and dtype == "float32":
+            import torch
+
+            self.plain = torch.float32
         self.settle(np.zeros(region.shape, np.float32))
 
     def settle(self, array: NDArray[np.float32]) -> None:
@@ -84,8 +104,12 @@ class Cell:
         if self.on_device:
             from deadband.device import pinned
 
-            self.dest = pinned(self.region.picked)
-            return
+            self.dest, self.address = pinned(self.picked), 0
+        else:
+            self.dest, self.address = self.place_in(array)
+
+    def place_in(self, array: NDArray[np.float32]) -> tuple[Any, int]:
+        """`dest` and `address` for copies into `array`."""
         dest: Any = array
         if self.device is not None:
             import torch
@@ -93,7 +117,24 @@ class Cell:
             dest = torch.from_numpy(array)
         if self.region.swapped:
             dest = dest.swapaxes(0, 1)
-        self.dest = dest.reshape(self.region.picked)
+        return dest.reshape(self.picked), array.ctypes.data if self.block else 0
+
+    def held(self) -> NDArray[np.float32]:
+        """What was copied, in canonical order."""
+        if self.on_device or self.device is None:
+            values: NDArray[np.float32] = self.array if self.on_device else self.dest
+        else:
+            values = self.dest.numpy()
+        if self.on_device:
+            return values
+        if self.region.swapped:
+            values = values.swapaxes(0, 1)
+        return values.reshape(self.region.shape)
+
+    def let_go(self) -> None:
+        """Nothing is copied any more: the memory is not ours."""
+        self.address, self.filled = 0, True
+        self.dest = self.array = None
 
     def land(self) -> None:
         """What has arrived in pinned memory goes into the array."""
@@ -117,11 +158,23 @@ class Cell:
 
     def take(self, tensor: Any) -> None:
         """Copy the slice of a tensor."""
-        if tensor.shape == self.source:
+        if tensor.shape != self.source:
+            if not self._fits(tuple(tensor.shape)):
+                return
+        elif self.misfits:
             self.misfits = 0
-        elif not self._fits(tuple(tensor.shape)):
-            return
-        self.dest.copy_(self._part(tensor), non_blocking=True)
+        if (
+            self.address
+            and tensor.dtype is self.plain
+            and tensor.stride() == self.block_strides
+            and not tensor.is_neg()
+            and (source := tensor.data_ptr())
+        ):
+            move(self.address, source, self.block)
+        elif self.on_device:
+            self.dest.copy_(self._part(tensor), non_blocking=True)
+        else:
+            self.dest.copy_(self._part(tensor))
         self.filled = True
 
     def add(self, tensor: Any) -> None:
@@ -146,7 +199,7 @@ class Cell:
         if region is None or region.shape == self.region.shape:
             return
         kept = np.ascontiguousarray(
-            self.array[tuple(slice(size) for size in region.shape)], np.float32
+            self.held()[tuple(slice(size) for size in region.shape)], np.float32
         )
         self.region, self.limits = region, limits
         self.settle(kept)
@@ -157,7 +210,7 @@ class Cell:
         One call of `as_strided` instead of one slicing an axis: half the price. What it needs is
         learnt from the first tensor of these strides.
         """
-        part = tensor.detach()
+        part = tensor.detach() if tensor.requires_grad else tensor
         if self.whole:
             return part
         strides = part.stride()
@@ -171,9 +224,14 @@ class Cell:
 
     def _look_anew(self) -> None:
         """Shape or region have changed."""
-        self.whole = self.region.picked == self.source
+        self.picked = self.region.picked
+        self.whole = self.picked == self.source
         self.strides = None
         self.cut = None
+        self.block = 0
+        if self.plain is not None and is_block(self.region, self.source):
+            self.block = 4 * self.region.size
+            self.block_strides = contiguous(self.source)
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of another shape has a slice of the slot's shape; cut anew if not."""
@@ -187,8 +245,9 @@ class Cell:
         )
         region = region_of(shape, self.layout, held)
         if region is not None and region.shape == self.region.shape:
+            held = self.held()
             self.source, self.region, self.misfits = shape, region, 0
-            self.settle(self.array)
+            self.settle(held)
             return True
         self.misfits += 1
         region = region_of(shape, self.layout, self.limits)

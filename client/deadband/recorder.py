@@ -22,6 +22,7 @@ from deadband import wire
 from deadband.arena import MOST_PAYLOAD_BYTES, Arena, shared_folder
 from deadband.cells import Cell
 from deadband.ledger import Ledger, figure, is_given
+from deadband.places import Places
 from deadband.regions import Layout, Limits
 from deadband.sender import Link
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
@@ -86,7 +87,9 @@ class Recorder:
         self._plans = 0
         self._flat: list[Cell] = []
         """The cells of the plan, in the order of its slots behind the first, the losses."""
-        self._staging: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._staging: NDArray[np.float32] | None = None
+        """A frame as it is filled, where it is not filled in its place in the ring."""
+        self._places: Places | None = None
         self._executed = 0
 
     def add(self, entry: Entry) -> None:
@@ -113,8 +116,11 @@ class Recorder:
 
     def begin(self) -> None:
         """A sampled step begins: nothing is copied yet."""
-        for cell in self._flat if not self.changed else self.cells():
-            cell.filled = False
+        if self.changed or self._places is None:
+            for cell in self.cells():
+                cell.filled = False
+        if self._places is not None:
+            self._places.enter()
 
     @property
     def has_room(self) -> bool:
@@ -144,12 +150,11 @@ class Recorder:
             return False
         first, losses = ledger.take_losses(step)
         points = ledger.take_scalars()
-        present = bytes([1, *[cell.filled and not cell.recut for cell in self._flat]])
         header = wire.FrameHeader(
             plan=self.plan.id,
             step=step,
             time=time,
-            present=present,
+            present=bytes([1, *[cell.filled and not cell.recut for cell in self._flat]]),
             loss_first_step=first,
             loss_count=len(losses),
             loss_given=bytes([is_given(loss) for loss in losses]),
@@ -191,7 +196,11 @@ class Recorder:
         if self._devices:
             for cell in self._flat:
                 cell.land()
-        self._staging[: len(losses)] = [figure(loss) for loss in losses]
+        payload = self._staging
+        if payload is None:
+            assert self.arena is not None
+            payload = self.arena.payload(self.arena.place)
+        payload[: len(losses)] = [figure(loss) for loss in losses]
         scalars: dict[str, list[tuple[int, float]]] = {}
         for name, step, value in points:
             scalars.setdefault(name, []).append((step, figure(value)))
@@ -199,10 +208,13 @@ class Recorder:
         if self.arena is not None:
             self.arena.write(packed, self._staging)
         else:
-            self._link().post(wire.Frame(header=packed, payload=self._staging.tobytes()))
+            self._link().post(wire.Frame(header=packed, payload=payload.tobytes()))
 
     def close(self, *, unlink: bool) -> None:
         """Let go of the arena; `unlink` where no hub will do it."""
+        self._places = None
+        for cell in self.cells():
+            cell.let_go()
         if self.arena is not None:
             self.arena.close(unlink=unlink)
             self.arena = None
@@ -248,25 +260,17 @@ class Recorder:
                 )
                 self._flat.append(cell)
                 offset += cell.region.size
-        staging = np.zeros(offset, np.float32)
-        for slot, cell in zip(slots[1:], self._flat, strict=True):
-            target = staging[slot.offset : slot.offset + cell.region.size]
-            target = target.reshape(cell.region.shape)
-            target[...] = cell.array
-            cell.settle(target)
-            cell.refill()
-            cell.recut = False
-        self._staging = staging
         self.changed = False
         self._plans += 1
-        if self.arena is not None:
-            self.arena.close(unlink=False)  # the hub drains it and unlinks it
-            self.arena = None
+        held, self._places = self.arena, None
         name = f"deadband-{os.getpid()}-{self._run}-{self._plans}"
         try:
             self.arena = Arena(shared_folder() / name, offset * 4)
         except OSError:
             self.arena = None  # no shared memory: frames travel in messages
+        self._settle(slots[1:], offset)
+        if held is not None:
+            held.close(unlink=False)  # the hub drains it and unlinks it
         self.plan = Plan(
             id=self._plans,
             layers=tuple(entry.describe() for entry in self.entries),
@@ -277,6 +281,23 @@ class Recorder:
             arena=str(self.arena.path) if self.arena else "",
         )
         self._link().post(self.plan)
+
+
+    def _settle(self, slots: list[Slot], size: int) -> None:
+        """Move what the cells hold into the frame that is written next, and the cells with it."""
+        arena = self.arena if self.arena and Places.suit(self.arena, self._flat) else None
+        self._staging = np.zeros(size, np.float32) if arena is None else None
+        payload = self._staging if arena is None else arena.payload(arena.place)
+        assert payload is not None
+        for slot, cell in zip(slots, self._flat, strict=True):
+            target = payload[slot.offset : slot.offset + cell.region.size]
+            target = target.reshape(cell.region.shape)
+            target[...] = cell.held()
+            cell.settle(target)
+            cell.refill()
+            cell.recut = False
+        if arena is not None:
+            self._places = Places(arena, self._flat, [slot.offset for slot in slots])
 
 
 WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD, What.GRAD_LEFT})

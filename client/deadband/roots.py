@@ -26,7 +26,7 @@ from deadband.wire import Model
 class Probe:
     """The hook of one layer module."""
 
-    __slots__ = ("called", "calls", "entries", "hook", "is_norm", "module", "path", "root")
+    __slots__ = ("attends", "called", "calls", "entries", "hook", "is_norm", "module", "path", "root")
 
     def __init__(self, called: Called, root: Root, path: str, module: nn.Module) -> None:
         self.called = called
@@ -36,6 +36,7 @@ class Probe:
         self.calls = 0
         self.entries: list[Entry] = []
         self.is_norm = is_batch_norm(module)
+        self.attends = isinstance(module, nn.MultiheadAttention)
         self.hook = leaf_entry(module, self)
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:

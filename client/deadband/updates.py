@@ -15,6 +15,7 @@ from deadband.calls import LayerCapture
 from deadband.cells import Cell
 from deadband.descriptions import parameter_layer
 from deadband.device import on_host
+from deadband.gradients import await_gradient
 from deadband.recorder import Entry, Recorder
 from deadband.roots import Root
 from deadband.weights import MOST_LEFT, WeightTap, copy_after, copy_before
@@ -116,7 +117,7 @@ class UpdateCapture(LayerCapture):
             if cell is not None:
                 self._gradient_came(cell, generation, gradient)
 
-        tensor.register_hook(came)
+        await_gradient(tensor, came)
 
     def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
         """Weights that this optimiser moves, or that none holds; None: all."""

@@ -1,0 +1,74 @@
+"""Where the cells of a plan lie in each frame of the ring, so that slices are copied straight there.
+
+Targets are made when a frame is used for the first time and kept: between samples a cell is only
+led from one to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deadband.arena import Arena
+from deadband.cells import Cell
+
+MOST_TARGETS = 8192
+"""Targets that are kept, about 1 KiB each; a plan that would need more is copied to its frame."""
+
+
+Target = tuple[Any, int, tuple[int, ...]]
+"""Destination, address and shape of one cell in one frame."""
+
+
+class Places:
+    """The cells of one plan in every frame of its ring.
+
+    Args:
+        arena: the ring.
+        cells: in the order of the plan.
+        offsets: of their slots in a payload, in elements.
+    """
+
+    def __init__(self, arena: Arena, cells: Sequence[Cell], offsets: Sequence[int]) -> None:
+        self._arena = arena
+        self._cells = cells
+        self._offsets = offsets
+        self._frames: list[list[Target] | None] = [None] * arena.length
+
+    @staticmethod
+    def suit(arena: Arena, cells: Sequence[Cell]) -> bool:
+        """Whether slices can be copied straight into the frames."""
+        on_device = any(cell.on_device for cell in cells)  # theirs land later
+        return not on_device and len(cells) * arena.length <= MOST_TARGETS
+
+    def enter(self) -> None:
+        """Empty all cells, and lead them to the frame that is written next."""
+        place = self._arena.place
+        frame = self._frames[place]
+        if frame is None:
+            frame = self._frames[place] = list(self._targets(place))
+        strange = False
+        for cell, (dest, address, picked) in zip(self._cells, frame, strict=True):
+            cell.filled = False
+            if cell.picked is picked:
+                cell.dest, cell.address = dest, address
+            else:
+                strange = True
+        if strange:
+            self._lead_anew(place, frame)
+
+    def _lead_anew(self, place: int, frame: list[Target]) -> None:
+        """Cells were cut for tensors of another shape; some of them with slices as large."""
+        for index, cell in enumerate(self._cells):
+            if cell.picked is not frame[index][2] and not cell.recut:
+                frame[index] = self._target(place, index)
+                cell.dest, cell.address, _ = frame[index]
+
+    def _targets(self, place: int) -> Iterable[Target]:
+        return (self._target(place, index) for index in range(len(self._cells)))
+
+    def _target(self, place: int, index: int) -> Target:
+        cell, offset = self._cells[index], self._offsets[index]
+        region = cell.region
+        array = self._arena.payload(place)[offset : offset + region.size].reshape(region.shape)
+        return (*cell.place_in(array), cell.picked)
