@@ -12,14 +12,10 @@ import ctypes
 from deadband.regions import Region
 
 # With the interpreter's lock held: to let go of it costs more than the copy.
-_move = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(
+move = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(
     ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
 )
-
-
-def move(target: int, source: int, size: int) -> None:
-    """Copy `size` bytes from one address to another."""
-    _move(target, source, size)
+"""Copies so many bytes to the first address from the second."""
 
 
 def is_block(region: Region, source: tuple[int, ...]) -> bool:

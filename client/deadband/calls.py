@@ -226,8 +226,12 @@ class LayerCapture:
             return
         start = perf_counter()
         try:
-            if not is_sum(gradient):
+            if type(gradient) is not Tensor and is_sum(gradient):
+                pass
+            elif cell.filled:
                 cell.add(local_of(gradient))
+            else:
+                cell.take(local_of(gradient))
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start

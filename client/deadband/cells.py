@@ -24,6 +24,8 @@ class Cell:
     Until the plan is made the cell owns its memory; then it is led to its place in each frame.
     """
 
+    cuts = 0
+    """How often any was made or cut anew: as long as this stands still, so do all plans."""
     dest: Any
     """Where copies go: a tensor or an array of shape `picked`; pinned memory for devices."""
     address: int
@@ -88,6 +90,7 @@ class Cell:
         self.filled = False
         self.recut = True
         """Whether the plan does not hold this cell as it is."""
+        Cell.cuts += 1
         self.misfits = 0
         self.plain: Any = None
         """The type of tensors that may be moved as blocks of memory; None where none may."""
@@ -117,7 +120,8 @@ class Cell:
             dest = torch.from_numpy(array)
         if self.region.swapped:
             dest = dest.swapaxes(0, 1)
-        return dest.reshape(self.picked), array.ctypes.data if self.block else 0
+        dest = dest.reshape(self.picked)
+        return dest, dest.data_ptr() if self.block else 0
 
     def held(self) -> NDArray[np.float32]:
         """What was copied, in canonical order."""
@@ -134,7 +138,7 @@ class Cell:
     def let_go(self) -> None:
         """Nothing is copied any more: the memory is not ours."""
         self.address, self.filled = 0, True
-        self.dest = self.array = None
+        self.dest, self.array = None, np.zeros(0, np.float32)
 
     def land(self) -> None:
         """What has arrived in pinned memory goes into the array."""
@@ -178,10 +182,8 @@ class Cell:
         self.filled = True
 
     def add(self, tensor: Any) -> None:
-        """Copy the slice of a gradient, or add it where one came before in the same step."""
-        if not self.filled:
-            self.take(tensor)
-        elif tensor.shape == self.source and not self.on_device:  # what flies cannot be added to
+        """Add the slice of a gradient to one that came before in the same step."""
+        if tensor.shape == self.source and not self.on_device:  # what flies cannot be added to
             self.dest.add_(self._part(tensor))
 
     def take_array(self, array: NDArray[Any]) -> None:
@@ -245,15 +247,16 @@ class Cell:
         )
         region = region_of(shape, self.layout, held)
         if region is not None and region.shape == self.region.shape:
-            held = self.held()
+            values = self.held()
             self.source, self.region, self.misfits = shape, region, 0
-            self.settle(held)
+            self.settle(values)
             return True
         self.misfits += 1
         region = region_of(shape, self.layout, self.limits)
         if self.misfits < PATIENCE or region is None:
             return False
         self.source, self.region, self.misfits, self.recut = shape, region, 0, True
+        Cell.cuts += 1
         self.settle(np.zeros(region.shape, np.float32))
         return True
 

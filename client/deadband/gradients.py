@@ -23,4 +23,4 @@ def await_gradient(tensor: Tensor, came: Callable[[Tensor], None]) -> None:
         return
     hooks: dict[int, Any] = OrderedDict({_KEY: came})
     tensor._backward_hooks = hooks
-    node._register_hook_dict(tensor)  # type: ignore[attr-defined]
+    node._register_hook_dict(tensor)

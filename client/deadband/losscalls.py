@@ -9,8 +9,8 @@ The arguments are passed on as they came, and the result is handed back itself.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, Protocol
 
@@ -116,10 +116,9 @@ class _Heard:
     def put(self) -> None:
         """From now on the function tells of its calls."""
         function = self._function
-        place = f"_deadband_{self.name}"
         made: dict[str, Any] = {}
-        exec(f"def {self.name}(*args, **kwargs):\n    return {place}(*args, **kwargs)\n", made)
-        function.__globals__[place] = _teller(self)
+        exec(_TELLING.replace("NAME", self.name), made)
+        function.__globals__.update(self._words())
         function.__wrapped__ = self.twin  # whoever asks for signature or source gets torch's
         self._ours: CodeType = made[self.name].__code__
         function.__code__ = self._ours
@@ -130,7 +129,19 @@ class _Heard:
         if function.__code__ is self._ours:
             function.__code__ = self._theirs
             del function.__wrapped__
-            function.__globals__.pop(f"_deadband_{self.name}", None)
+            for word in self._words():
+                function.__globals__.pop(word, None)
+
+    def _words(self) -> dict[str, Any]:
+        """What the code below is written in: it finds names where torch's own code does."""
+        words = {
+            "twin": self.twin,
+            "tell": partial(_ears.tell, self),
+            "is_compiling": torch.compiler.is_compiling,
+            "is_training": torch.is_grad_enabled,
+            "wanted": _ears.wanted,
+        }
+        return {f"_deadband_{self.name}_{word}": value for word, value in words.items()}
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> LossCall | None:
         """What a listener hears; None where it is nothing to copy from."""
@@ -146,20 +157,16 @@ class _Heard:
         return args[place] if place < len(args) else kwargs.get(self._names[place])
 
 
-def _teller(function: _Heard) -> Callable[..., Any]:
-    twin, is_compiling, grad_enabled = (
-        function.twin,
-        torch.compiler.is_compiling,
-        torch.is_grad_enabled,
-    )
-
-    def tell(*args: Any, **kwargs: Any) -> Any:
-        # A compiled graph depends on nothing of ours: it is asked first.
-        if is_compiling() or (not _ears.wanted and grad_enabled()):
-            return twin(*args, **kwargs)
-        return _ears.tell(function, args, kwargs)
-
-    return tell
+# What a listened-to function does instead. Compiled code depends on nothing of ours: it is asked
+# for first. Outside of sampled steps, training pays for no more than this line.
+_TELLING = """
+def NAME(*args, **kwargs):
+    if _deadband_NAME_is_compiling() or (
+        _deadband_NAME_is_training() and not _deadband_NAME_wanted
+    ):
+        return _deadband_NAME_twin(*args, **kwargs)
+    return _deadband_NAME_tell(args, kwargs)
+"""
 
 
 def _is_plain(value: Any) -> bool:

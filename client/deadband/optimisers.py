@@ -11,6 +11,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from deadband.hooks import HookEntry
 from deadband.wire import OptimizerGroup
 
 Stepped = Callable[[Optimizer, bool], None]
@@ -25,6 +26,7 @@ class Optimisers:
         ours: ids of the watched models' parameters.
         before: called ahead of a step.
         after: called behind it.
+        changed: called when more of them are known.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Optimisers:
         ours: Callable[[], set[int]],
         before: Stepped,
         after: Stepped,
+        changed: Callable[[], None],
     ) -> None:
         self.known: list[Optimizer] = list(given)
         self.given = bool(self.known)
@@ -42,32 +45,56 @@ class Optimisers:
         self._ours = ours
         self._before = before
         self._after = after
+        self._changed = changed
         self._strangers: set[int] = set()
-        self._handles: list[Any] = []
+        self._hooks: list[HookEntry] = []
+        self.listening = True
+        """Whether steps are heard of now."""
         if self.given:
             for optimizer in self.known:
                 self._listen(optimizer)
         else:
-            self._handles.append(register_optimizer_step_pre_hook(self._about_to_step))
-            self._handles.append(register_optimizer_step_post_hook(self._has_stepped))
+            self._add_hook(register_optimizer_step_pre_hook, self._about_to_step)
+            self._add_hook(register_optimizer_step_post_hook, self._has_stepped)
 
     def add(self, optimizers: Iterable[Optimizer]) -> None:
         """More of them were found."""
         for optimizer in optimizers:
             if not any(each is optimizer for each in self.known):
                 self.known.append(optimizer)
+                self._changed()
                 if self.given:
                     self._listen(optimizer)
 
     def _listen(self, optimizer: Optimizer) -> None:
-        self._handles.append(optimizer.register_step_pre_hook(self._about_to_step))
-        self._handles.append(optimizer.register_step_post_hook(self._has_stepped))
+        self._add_hook(optimizer.register_step_pre_hook, self._about_to_step)
+        self._add_hook(optimizer.register_step_post_hook, self._has_stepped)
+
+    def _add_hook(self, register: Callable[..., Any], hook: Callable[..., None]) -> None:
+        handle = register(hook)
+        table = handle.hooks_dict_ref()
+        self._hooks.append(HookEntry(table, handle.id, hook))
+        if not self.listening:
+            self._hooks[-1].take()
+
+    def listen(self) -> None:
+        """Hear of steps from now on."""
+        if not self.listening:
+            self.listening = True
+            for hook in self._hooks:
+                hook.put()
+
+    def pause(self) -> None:
+        """Hear of none for a while: nobody counts by them, and a hook costs every step."""
+        if self.listening:
+            self.listening = False
+            for hook in self._hooks:
+                hook.take()
 
     def close(self) -> None:
         """Listen no more."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self.pause()
+        self._hooks.clear()
 
     def holds(self, parameter: Any) -> bool:
         """Whether a known optimiser holds the parameter; True where none is known."""
@@ -95,13 +122,15 @@ class Optimisers:
         }
 
     def _recognised(self, optimizer: Optimizer) -> bool:
-        if any(each is optimizer for each in self.known):
-            return True
+        for each in self.known:
+            if each is optimizer:
+                return True
         if self.given or id(optimizer) in self._strangers:
             return False
         ours = self._ours()
         if any(id(each) in ours for group in optimizer.param_groups for each in group["params"]):
             self.known.append(optimizer)
+            self._changed()
             return True
         self._strangers.add(id(optimizer))
         return False
@@ -117,7 +146,7 @@ class Optimisers:
 
 
 def _has_closure(args: Any, kwargs: Any) -> bool:
-    return any(callable(each) for each in (*args[1:], kwargs.get("closure")))
+    return any(map(callable, args[1:])) or callable(kwargs.get("closure"))
 
 
 def _described(optimizer: Optimizer, group: dict[str, Any]) -> OptimizerGroup:

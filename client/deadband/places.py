@@ -1,4 +1,4 @@
-"""Where the cells of a plan lie in each frame of the ring, so that slices are copied straight there.
+"""Where the cells of a plan lie in each frame of the ring: slices are copied straight there.
 
 Targets are made when a frame is used for the first time and kept: between samples a cell is only
 led from one to the next.

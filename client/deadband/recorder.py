@@ -90,6 +90,8 @@ class Recorder:
         self._staging: NDArray[np.float32] | None = None
         """A frame as it is filled, where it is not filled in its place in the ring."""
         self._places: Places | None = None
+        self._cuts = 0
+        """`Cell.cuts` when the plan was last compared with the cells."""
         self._executed = 0
 
     def add(self, entry: Entry) -> None:
@@ -221,7 +223,8 @@ class Recorder:
 
     def _outgrown(self) -> bool:
         """Whether cells came or were cut anew since the plan was made."""
-        if not self.changed:
+        if not self.changed and self._cuts != Cell.cuts:
+            self._cuts = Cell.cuts
             count = sum([len(model.cells) for model in self.models])
             count += sum([len(entry.cells) for entry in self.entries])
             self.changed = count != len(self._flat) or any(cell.recut for cell in self._flat)
@@ -281,7 +284,6 @@ class Recorder:
             arena=str(self.arena.path) if self.arena else "",
         )
         self._link().post(self.plan)
-
 
     def _settle(self, slots: list[Slot], size: int) -> None:
         """Move what the cells hold into the frame that is written next, and the cells with it."""

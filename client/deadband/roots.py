@@ -26,7 +26,17 @@ from deadband.wire import Model
 class Probe:
     """The hook of one layer module."""
 
-    __slots__ = ("attends", "called", "calls", "entries", "hook", "is_norm", "module", "path", "root")
+    __slots__ = (
+        "attends",
+        "called",
+        "calls",
+        "entries",
+        "hook",
+        "is_norm",
+        "module",
+        "path",
+        "root",
+    )
 
     def __init__(self, called: Called, root: Root, path: str, module: nn.Module) -> None:
         self.called = called
@@ -78,6 +88,7 @@ class Root:
         """The module itself where the root is `torch.compile`'s wrapper."""
         self.compiled = is_compiled(module)
         self.probes: list[Probe] = []
+        self._probes_in = False
         self.taps: list[WeightTap] | None = None
         self.left = LeftGradients()
         self.entry: ModelEntry
@@ -135,6 +146,7 @@ class Root:
 
     def put_probes(self) -> None:
         """From now on the layers tell of their calls."""
+        self._probes_in = True
         for probe in self.probes:
             probe.calls = 0
             if not self.compiled and id(probe.module) not in self.insides:
@@ -142,8 +154,10 @@ class Root:
 
     def take_probes(self) -> None:
         """They tell no more."""
-        for probe in self.probes:
-            probe.hook.take()
+        if self._probes_in:
+            self._probes_in = False
+            for probe in self.probes:
+                probe.hook.take()
 
     def described(self) -> Model:
         """What the plan says of the model."""

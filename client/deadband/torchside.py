@@ -71,6 +71,7 @@ class TorchSide:
             ours=self.capture.parameter_ids,
             before=self._before_optimiser,
             after=self._after_optimiser,
+            changed=self.capture.optimisers_changed,
         )
         recorder.optimizers = self.optimisers.groups
         self._backward = BackwardListener(self._heard_loss)
@@ -83,6 +84,8 @@ class TorchSide:
     def arm(self) -> None:
         """The step that begins now is sampled."""
         self.armed = True
+        self._left_out = False
+        self.optimisers.listen()
         if self._given:
             self._backward.open()
         self.capture.arm()
@@ -93,6 +96,8 @@ class TorchSide:
         self.capture.disarm()
         if self._given:
             self._backward.close()
+        if self.counting is Counting.BY_HAND:
+            self.optimisers.pause()
         left_out, self._left_out = self._left_out, False
         if not self._stepped:
             self.capture.without_update(left_out=left_out)
@@ -150,7 +155,8 @@ class TorchSide:
             self.capture.await_forward()
 
     def _step_left_out(self, optimizer: Optimizer) -> None:
-        if not any(each is optimizer for each in self.optimisers.known):
+        optimisers = self.optimisers
+        if not optimisers.listening or not any(each is optimizer for each in optimisers.known):
             return
         self._left_out = True
         if self.counting is Counting.BY_OPTIMISER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -25,6 +26,17 @@ _SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
 _GRADIENTS = _SCALED | {What.WEIGHT_GRAD}
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What an optimiser was last found to move."""
+
+    held: list[int]
+    """Ids of the parameters in its groups."""
+    parameters: list[int]
+    """Ids of those that stand for the layers' weights."""
+    taps: list[WeightTap]
+
+
 class UpdateCapture(LayerCapture):
     """Copies what a sampled step does to the weights.
 
@@ -36,6 +48,11 @@ class UpdateCapture(LayerCapture):
     def __init__(self, recorder: Recorder, holds: Callable[[Any], bool]) -> None:
         super().__init__(recorder, holds)
         self.roots: list[Root] = []
+        self._choices: dict[int, _Choice] = {}
+
+    def optimisers_changed(self) -> None:
+        """More are known: which weights none of them holds is to be found out anew."""
+        self._choices.clear()
 
     def backward_begins(self) -> None:
         """A loss is about to be back-propagated."""
@@ -121,15 +138,21 @@ class UpdateCapture(LayerCapture):
 
     def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
         """Weights that this optimiser moves, or that none holds; None: all."""
-        held = None
-        if optimizer is not None:
-            held = {id(each) for group in optimizer.param_groups for each in group["params"]}
-        chosen = []
-        for root in self.roots:
-            for tap in self._taps_of(root):
-                parameter = tap.parameter
-                if held is None or id(parameter) in held or not self._holds(parameter):
-                    chosen.append(tap)
+        taps = [tap for root in self.roots for tap in self._taps_of(root)]
+        if optimizer is None:
+            return taps
+        held = [id(each) for group in optimizer.param_groups for each in group["params"]]
+        parameters = [id(tap.table[tap.weight]) for tap in taps]
+        known = self._choices.get(id(optimizer))
+        if known is not None and known.held == held and known.parameters == parameters:
+            return known.taps
+        among = set(held)
+        chosen = [
+            tap
+            for tap, parameter in zip(taps, parameters, strict=True)
+            if parameter in among or not self._holds(tap.parameter)
+        ]
+        self._choices[id(optimizer)] = _Choice(held, parameters, chosen)
         return chosen
 
     def _taps_of(self, root: Root) -> list[WeightTap]:

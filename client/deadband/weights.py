@@ -23,10 +23,14 @@ class WeightTap:
         "before",
         "bias",
         "bias_cell",
+        "bias_held",
+        "bias_pointer",
+        "cut",
         "entry",
         "gradient",
         "held",
         "left",
+        "place",
         "pointer",
         "table",
         "transposed",
@@ -50,6 +54,11 @@ class WeightTap:
         self.pointer = -1
         """Where the parameter's data lay when `held` was made."""
         self.held: Tensor
+        self.place: tuple[Any, ...] | None = None
+        """Shape and strides of the gradients that `cut` is good for."""
+        self.cut: tuple[Any, ...] = ()
+        self.bias_pointer = -1
+        self.bias_held: Tensor
         parameter = self.parameter
         view = self.view(parameter)
         self.before = self._cell(What.WEIGHT_BEFORE, view)
@@ -87,11 +96,8 @@ class WeightTap:
             return tensor
         return tensor[:, None] if dimensions == 1 else tensor.flatten(1)
 
-    def sliced(self, parameter: Tensor) -> Tensor:
+    def sliced(self, parameter: Tensor, pointer: int) -> Tensor:
         """The slice of the weight that is copied; a view that lives as long as its storage."""
-        pointer = local_of(parameter).data_ptr()
-        if pointer == self.pointer:
-            return self.held
         view = self.view(parameter)[:, : WEIGHT.features]
         if view.data_ptr() == pointer:  # other memory formats give a copy, good for once only
             self.held, self.pointer = view, pointer
@@ -99,13 +105,27 @@ class WeightTap:
 
     def copy_gradient(self, batch: Batch, parameter: Tensor) -> None:
         """Add the gradient to a batch, if there is one."""
-        gradient = parameter.grad
-        if gradient is None:
+        cell, gradient = self.gradient, parameter.grad
+        if cell is None or gradient is None:
             return
-        if gradient.layout is torch.strided:
-            batch.add(self.gradient, self.view(gradient)[:, : WEIGHT.features])
-        elif gradient.layout is torch.sparse_coo and gradient.sparse_dim() == 1:
-            batch.add(self.gradient, _first_rows(gradient))
+        if gradient.layout is not torch.strided:
+            if gradient.layout is torch.sparse_coo and gradient.sparse_dim() == 1:
+                batch.add(cell, _first_rows(gradient))
+            return
+        gradient = local_of(gradient)
+        place = (gradient.shape, gradient.stride())
+        if place != self.place or gradient.requires_grad:
+            view = self.view(gradient)[:, : WEIGHT.features]
+            # A view that starts where its tensor does is made in one call from the next time on.
+            plain = view.data_ptr() == gradient.data_ptr() and view.dtype == gradient.dtype
+            self.place = place if plain else None
+            self.cut = (view.shape, view.stride())
+        elif cell.picked == gradient.shape:
+            view = gradient
+        else:
+            size, strides = self.cut
+            view = gradient.as_strided(size, strides, gradient.storage_offset())
+        batch.add(cell, view)
 
     def copy_left(self, batch: Batch, gradient: Tensor) -> None:
         """Add the gradient that lay there before this step's backward to a batch."""
@@ -123,7 +143,12 @@ class WeightTap:
         assert self.bias is not None
         table, name = self.bias
         bias = local_of(table[name])
-        return None if bias.is_complex() else bias.detach()[: BIAS.features]
+        pointer = bias.data_ptr()
+        if pointer != self.bias_pointer:
+            if bias.is_complex():
+                return None
+            self.bias_held, self.bias_pointer = bias.detach()[: BIAS.features], pointer
+        return self.bias_held
 
     def _cell(self, what: What, view: Tensor) -> Cell | None:
         cell = make_cell(what, view, Layout.UNITS_LAST, WEIGHT)
@@ -148,8 +173,10 @@ def copy_before(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     """Weights, and gradients as the optimiser is about to see them."""
     batch = Batch()
     for tap in taps:
-        parameter = tap.parameter
-        batch.add(tap.before, tap.sliced(parameter))
+        parameter = tap.table[tap.weight]
+        pointer = local_of(parameter).data_ptr()
+        held = tap.held if pointer == tap.pointer else tap.sliced(parameter, pointer)
+        batch.add(tap.before, held)
         if gradients:
             tap.copy_gradient(batch, parameter)
     batch.copy()
@@ -159,11 +186,14 @@ def copy_after(taps: Iterable[WeightTap], *, gradients: bool) -> None:
     """Weights and biases after the step."""
     batch = Batch()
     for tap in taps:
-        parameter = tap.parameter
+        parameter = tap.table[tap.weight]
         if gradients:
             tap.copy_gradient(batch, parameter)
-        batch.add(tap.after, tap.sliced(parameter))
-        tap.copy_bias(batch)
+        pointer = local_of(parameter).data_ptr()
+        held = tap.held if pointer == tap.pointer else tap.sliced(parameter, pointer)
+        batch.add(tap.after, held)
+        if tap.bias_cell is not None:
+            tap.copy_bias(batch)
     batch.copy()
 
 
@@ -232,7 +262,7 @@ class Batch:
         """`view` is the slice, unless the cells were shrunk to let the frame fit its ring."""
         if cell is None or cell.filled:
             return
-        picked = cell.region.picked
+        picked = cell.picked
         if view.shape != picked:
             view = view[tuple(slice(size) for size in picked)]
             if view.shape != picked:
