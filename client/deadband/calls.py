@@ -87,10 +87,7 @@ class LayerCapture:
         if tensor is None or (call and root.rootless) or call >= MOST_CALLS:
             return
         inner = self._own_function(root, tensor) if root.last_function is not None else ""
-        if call < len(probe.entries):
-            entry = probe.entries[call]
-        else:
-            entry = self._new_call(probe, call)
+        entry = probe.entries[call] if call < len(probe.entries) else self._new_call(probe, call)
         if inner and not layers.activation_of(probe.module):
             entry.describe = partial(module_layer, entry, probe.module, self._holds, inner)
         self._copy_activation(root, entry, probe.module, tensor)
