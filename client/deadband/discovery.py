@@ -20,16 +20,31 @@ from deadband.watching import Watch
 
 MOST_LOOKS = 10_000
 """Calls of modules after which what is still missing is not looked for any more."""
+MOST_STRAYS = 16
+"""Modules that are remembered which no optimiser holds."""
+STRAY_STEPS = 2
+"""Steps of an optimiser without a model of its own, before the one that got gradients is taken for
+the one that it was meant for: the first step of a warm-up may have none."""
 
 
 class Discovery:
-    """Looks on from the import of torch until every optimiser's model is found."""
+    """Looks on from the import of torch until every optimiser's model is found.
+
+    An optimiser may hold another model's parameters than those that are trained (a model that was
+    built anew, a copy): then the model that got the gradients is watched, which do not reach it.
+    """
 
     def __init__(self) -> None:
         self.watch: Watch | None = None
         self._optimisers: list[weakref.ref[Optimizer]] = []
         self._found: set[int] = set()
         """Ids of the parameters of the models that are watched."""
+        self._strays: list[weakref.ref[nn.Module]] = []
+        """Outermost modules that were called in eval mode, or that no optimiser holds."""
+        self._bare_steps: dict[int, int] = {}
+        """Steps of an optimiser whose model was not found, by its id."""
+        self._answered: set[int] = set()
+        """Ids of optimisers that were given one of those."""
         self._looks = 0
         self._gate = gate_entry(self._called)
         self._gate.put()
@@ -71,12 +86,12 @@ class Discovery:
 
     def _look(self) -> None:
         """Wait for a model's call, or for an optimiser's step where calls may be compiled."""
+        if self._steps is None:
+            self._steps = register_optimizer_step_pre_hook(self._about_to_step)
         if not compiling.in_play():
             self._gate.put()
             return
         self._awaits_step = True
-        if self._steps is None:
-            self._steps = register_optimizer_step_pre_hook(self._about_to_step)
 
     def _look_no_more(self) -> None:
         self._gate.take()
@@ -89,16 +104,53 @@ class Discovery:
 
     def _about_to_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """An optimiser steps: the models that hold its parameters are found among all objects."""
-        if not self._awaits_step:
+        if not self._awaits_step and not self._strays:
             return
         try:
             held = _held(optimizer)
-            if not held & self._found:
+            if held & self._found or id(optimizer) in self._answered:
+                return
+            if self._awaits_step:
                 self._watch_outermost(optimizer, held)
+            else:
+                self._watch_stray(optimizer)
         except Exception:
             self._look_no_more()  # never in the way of training
         if self._all_found():
             self._look_no_more()
+
+    def _watch_stray(self, optimizer: Optimizer) -> None:
+        """Of the modules that were called, one got gradients: it trains in eval mode, or should.
+
+        Either the optimiser holds them, or it holds no gradient at all: the wrong parameters. Who
+        optimises an input of a network that is left alone holds the input's gradient.
+        """
+        held = [each for group in optimizer.param_groups for each in group["params"]]
+        got = {id(each) for each in held if each.grad is not None}
+        steps = self._bare_steps[id(optimizer)] = self._bare_steps.get(id(optimizer), 0) + 1
+        if steps < STRAY_STEPS:
+            return
+        for reference in self._strays:
+            module = reference()
+            if module is None:
+                continue
+            own = {id(each) for each in module.parameters()}
+            reached = {id(each) for each in module.parameters() if each.grad is not None}
+            if reached and (reached & got or not got):
+                self._answered.add(id(optimizer))
+                self._found_one(module, own, [optimizer])
+                return
+
+    def _note_stray(self, module: nn.Module) -> None:
+        """A module is called that is not trained as far as is known."""
+        if next(module.parameters(), None) is None:
+            return
+        for reference in self._strays:
+            known = reference()
+            if known is not None and any(each is module for each in known.modules()):
+                return
+        if len(self._strays) < MOST_STRAYS:
+            self._strays.append(weakref.ref(module))
 
     def _watch_outermost(self, optimizer: Optimizer, held: set[int]) -> None:
         candidates = []
@@ -116,11 +168,14 @@ class Discovery:
         """Some module is called."""
         if torch.compiler.is_compiling():
             return
-        if not self._optimisers or not module.training or not torch.is_grad_enabled():
+        if not self._optimisers or not torch.is_grad_enabled():
             return
         self._looks += 1
         try:
-            self._consider(module, args)
+            if module.training:
+                self._consider(module, args)
+            else:
+                self._note_stray(module)  # perhaps evaluated, perhaps trained in eval mode
         except Exception:
             self._looks = MOST_LOOKS  # never in the way of training
         if self._looks >= MOST_LOOKS:
@@ -136,6 +191,7 @@ class Discovery:
             if (optimizer := reference()) is not None and own & _held(optimizer)
         ]
         if not holders:
+            self._note_stray(module)
             return
         self._found_one(module, own, holders)
         assert self.watch is not None
@@ -153,7 +209,7 @@ class Discovery:
 
     def _all_found(self) -> bool:
         living = [each for reference in self._optimisers if (each := reference()) is not None]
-        return all(_held(each) & self._found for each in living)
+        return all(id(each) in self._answered or _held(each) & self._found for each in living)
 
     def _open(self, name: str, module: nn.Module, holders: list[Optimizer]) -> Watch:
         title, run = identify()

@@ -535,8 +535,22 @@ MODEL_METRICS: tuple[Metric, ...] = (
     Metric(
         name="squashed",
         title="squashed twice",
-        doc="1 where the gradient is that of logits squashed again before the loss, 0 where not",
+        doc="1 where the gradient is that of logits squashed again before the loss, 2 where over "
+        "the batch, 0 where neither",
         high=0.0, worst="high",
+    ),
+    Metric(
+        name="further_loss",
+        title="further loss",
+        doc="what is added to the loss function's own value before it is back-propagated",
+        log=True, floor=1e-4, ceiling=1e2, worst="high",
+    ),
+    Metric(
+        name="class_numbers",
+        title="class numbers",
+        doc="how far beyond the next number the nearest input with another one lies, over chance, "
+        "where near inputs share whole numbers: 0 = a quantity, 1 = they number classes",
+        high=0.5, worst="high",
     ),
 )
 

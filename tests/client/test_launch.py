@@ -185,6 +185,47 @@ for watch in spy():
     assert result.stdout.strip() == "6 6 0  ['critic', 'maker'] 2", result.stderr
 
 
+@pytest.mark.parametrize(
+    ("change", "held"),
+    [
+        ("optimizer = torch.optim.SGD(nn.Linear(4, 8).parameters(), lr=0.1)", False),
+        ("optimizer = torch.optim.SGD(net.parameters(), lr=0.1); net.eval()", True),
+    ],
+)
+def test_a_model_that_the_optimiser_lacks_or_that_trains_in_eval_mode_is_found(
+    tmp_path: Path, change: str, held: bool
+) -> None:
+    source = TRAINING.replace("optimizer = torch.optim.SGD(net.parameters(), lr=0.1)", change)
+    source = source.replace("teacher = nn.Linear(4, 4)", "teacher = nn.Flatten()")
+    told = REPORT.replace("len(plan.models)", "[layer.optimised for layer in plan.layers[::2]]")
+    (tmp_path / "plain.py").write_text(source)
+    (tmp_path / "script.py").write_text(source + told)
+    expected = run("plain.py", folder=tmp_path, plain=True)
+    result = run("script.py", folder=tmp_path, DEADBAND_HUB="off", DEADBAND_RUN="mine-1")
+    numbers, report = result.stdout.splitlines()
+    assert numbers == expected.stdout.strip()
+    assert report.startswith("mine-1 5 5 0 net ")
+    assert report.endswith(str([held, held]))
+
+
+def test_who_optimises_an_input_of_a_fixed_network_is_not_asked_about_the_network(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "script.py").write_text(
+        """
+import torch
+net, image = torch.nn.Linear(4, 1), torch.zeros(4, requires_grad=True)
+optimizer = torch.optim.SGD([image], lr=0.1)
+for step in range(6):
+    optimizer.zero_grad()
+    net(image).sum().backward()
+    optimizer.step()
+"""
+    )
+    result = run("script.py", folder=tmp_path, DEADBAND_HUB="off")
+    assert "no model found" in result.stderr
+
+
 def test_the_scripts_own_watch_wins(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
         TRAINING.replace(

@@ -12,7 +12,7 @@ import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause, Layer
-from deadband_monitor.rules.objective import Clash, crosses, floor
+from deadband_monitor.rules.objective import Clash, crosses, floor, stretched
 
 Bend = Callable[[SceneSample], None]
 
@@ -154,6 +154,29 @@ def test_a_softmax_over_the_batch_is_seen_with_and_without_the_whole_batch(colum
     assert "dim=-1" in top(made).advice
 
 
+def test_a_softmax_behind_the_model_that_leaves_no_gradient_is_called() -> None:
+    def silent(sample: SceneSample) -> None:
+        shows(out_min=-2.0, out_max=3.0, row_sum_error=4.0)(sample)
+        sample.layer("out", out_grad_rms=0.0)
+        sample.layer("fc3", out_grad_rms=0.0)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, has_grad=1, grad_rms=0.0)
+        sample.no_better_than_constant()
+
+    made = scene("bce", "identity", **BINARY)
+    table = made.table
+    layers = (*table.layers[:-1], msgspec.structs.replace(table.layers[-1], units=1))
+    made.table = msgspec.structs.replace(table, layers=layers)
+    made.run(130, silent)
+    assert made.engine.past.models["model"].objective.clash is Clash.ONE_SOFTMAX
+
+
+def test_a_log_softmax_over_the_batch_behind_the_model_is_called() -> None:
+    made = scene().run(10, shows(squashed=2.0))
+    assert top(made).cause == "loss-mismatch"
+    assert "not over the batch" in top(made).advice
+
+
 def test_a_softmax_over_one_unit_and_a_single_logit_learn_nothing() -> None:
     def constant(sample: SceneSample) -> None:
         shows(out_min=1.0, out_max=1.0, out_rms=1.0, row_sum_error=0.0, out_variance=0, out_sd=0)(
@@ -189,6 +212,32 @@ def test_shapes_that_cross_are_called_at_once(loss: str) -> None:
     assert "(64, 1) and (64,)" in top(made).evidence[0]
     made.run(20, regression(sigma_share=0.03))
     assert made.standing["constant-predictor"].severity == "critical"
+
+
+def test_one_target_for_ten_units_is_called_at_once() -> None:
+    made = scene("mse", prediction=(64, 10), target=(64, 1))
+    made.run(5, regression(target_mean=np.nan, target_sd=np.nan, skill=np.nan))
+    assert "loss-plateau" in made.standing
+    assert top(made).cause == "loss-mismatch"
+    assert "cross_entropy" in top(made).advice
+    for target in ((64, 10), (1, 1), (64,)):
+        assert not stretched((64, 10), target)
+
+
+def test_class_numbers_under_a_squared_error_are_called() -> None:
+    values = {"target_min": 0.0, "target_max": 9.0, "target_mean": 4.5, "target_sd": 2.9}
+
+    def told(sample: SceneSample, numbers: float) -> None:
+        known = numbers if sample.step > 40 else np.nan
+        regression(skill=0.7, class_numbers=known, **values)(sample)
+
+    one = {"prediction": (64, 1), "target": (64, 1)}
+    made = scene("mse", **one).run(120, lambda sample: told(sample, 1.1))
+    assert made.standing["loss-plateau"].onset_step == 1
+    assert top(made).cause == "loss-mismatch"
+    assert "10 output units" in top(made).advice
+    ordered = scene("mse", **one).run(120, lambda sample: told(sample, 0.02))
+    assert ordered.standing == {}
 
 
 def test_shapes_cross_only_where_more_comes_out() -> None:

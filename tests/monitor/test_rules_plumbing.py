@@ -10,6 +10,7 @@ import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause, LayerTable, OptimizerGroup
+from deadband_monitor.metrics import LAYER_COLUMN
 
 MATRICES = ("fc1", "fc2", "fc3")
 
@@ -263,6 +264,34 @@ def test_the_learning_rate_is_not_blamed_for_gradients_that_pile_up() -> None:
     scene = Scene().run(160, explodes)
     assert scene.causes[0] == "missing-zero-grad"
     assert "learning-rate-too-high" not in scene.causes[:1]
+
+
+def test_gradients_cleared_once_an_epoch_pile_up_as_well() -> None:
+    def by_epoch(sample: SceneSample) -> None:
+        if sample.step % 30 == 0:
+            arrives(sample)
+        else:
+            piling(sample)
+
+    scene = Scene().run(151, by_epoch)
+    assert top(scene).cause == "missing-zero-grad"
+    assert top(scene).onset_step <= 2
+
+
+def test_a_model_that_took_the_place_of_the_optimisers_own_is_called() -> None:
+    def replaced(sample: SceneSample) -> None:
+        arrives(sample)
+        if sample.step > 60:
+            still(sample, *MATRICES, has_grad=np.nan, grad_rms=np.nan, out_rms=np.nan)
+            sample.model(out_rms=np.nan, grad_norm=np.nan)
+            sample.layers[:, LAYER_COLUMN["out_rms"]] = np.nan
+
+    scene = Scene().run(100, replaced)
+    assert "is not run" in scene.standing["frozen-weights"].message
+    assert top(scene).cause == "detached-graph"
+    assert abs(top(scene).onset_step - 61) <= 1
+    pair = Scene(models=("generator", "discriminator")).run(100, replaced)
+    assert "frozen-weights" not in pair.standing
 
 
 def accumulated(sample: SceneSample) -> None:

@@ -8,8 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from deadband_monitor.statistics.labels import class_labels, squared_targets, yes_no_targets
+from deadband_monitor.statistics.labels import (
+    Labels,
+    class_labels,
+    squared_targets,
+    yes_no_targets,
+)
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
+from deadband_monitor.statistics.squash import squashed
 
 ROWS, CLASSES = 48, 7
 
@@ -349,13 +355,49 @@ def test_an_unknown_loss_says_nothing_of_labels() -> None:
     assert np.isnan(standing.skill)
 
 
-def test_a_recorded_loss_that_the_output_does_not_explain_is_not_judged() -> None:
+def test_a_recorded_loss_that_the_output_does_not_explain_has_no_constant_to_beat() -> None:
     z, y = logits(0.5), classes()
     loss = fn.cross_entropy(z, y)
     grad, skill = gradient(loss, z), Skill()
-    for _ in range(4):
+    for _ in range(20):
         standing = skill.observe(
             "cross_entropy", Shown(numbers(z), grad, z.numel(), 4 * loss.item())
         )
-    assert np.isnan(standing.skill)
-    assert standing.label_entropy > 1.0
+    assert np.isnan(standing.loss_constant)
+    assert standing.skill == pytest.approx(1 - loss.item() / standing.label_entropy, rel=1e-3)
+
+
+def test_what_is_added_to_the_loss_function_is_no_lack_of_skill() -> None:
+    z, y = logits(0.5), classes()
+    plain = observed("cross_entropy", z, fn.cross_entropy(z, y), times=12)
+    assert np.isnan(plain.further_loss)
+    for penalty in (1.5, 20.0):
+        standing = observed("cross_entropy", z, fn.cross_entropy(z, y) + penalty, times=80)
+        assert standing.further_loss == pytest.approx(penalty, rel=1e-3)
+        assert standing.skill == pytest.approx(plain.skill, abs=1e-3)
+    yes = (y < 3).float()[:, None]
+    w = logits(0.5, columns=1)
+    binary = fn.binary_cross_entropy_with_logits
+    plain = observed("bce_logits", w, binary(w, yes), times=12)
+    standing = observed("bce_logits", w, binary(w, yes) + 0.5, times=80)
+    assert standing.skill == pytest.approx(plain.skill, abs=1e-3)
+
+
+def test_a_sum_over_the_rows_has_nothing_added() -> None:
+    z, y = logits(0.5), classes()
+    standing = observed("cross_entropy", z, fn.cross_entropy(z, y, reduction="sum"), times=20)
+    assert np.isnan(standing.further_loss)
+
+
+def test_a_softmax_over_the_batch_or_twice_shows_in_the_gradient() -> None:
+    z, y = logits(2.0), classes()
+    everywhere = np.ones(ROWS, dtype=np.bool_)
+    found = Labels(y.numpy(), everywhere, np.ones(ROWS), 1.0)
+
+    def told(loss: Tensor, *, whole: bool = True) -> float:
+        return squashed(numbers(z), gradient(loss, z), found, whole=whole)
+
+    assert told(fn.cross_entropy(z, y)) == 0.0
+    assert told(fn.cross_entropy(z.softmax(1), y)) == 1.0
+    assert told(fn.nll_loss(z.log_softmax(0), y)) == 2.0
+    assert told(fn.nll_loss(z.log_softmax(0), y), whole=False) == 0.0

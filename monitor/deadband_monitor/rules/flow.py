@@ -25,6 +25,8 @@ Steps = NDArray[np.int64]
 STUCK_SCALER = 0.95
 """Share of sampled steps that a GradScaler left out, from which it will not recover: it halves its
 scale at each overflow, so a dozen skips at the start are all that a sound run needs."""
+LASTING = 3
+"""Samples in a row that make a habit: gradients may be left over once."""
 KEPT = 0.5
 """Share of the old gradient found in the new one: 1 where nobody cleared it (less where the norm is
 clipped), 0 or not there at all where somebody did."""
@@ -50,6 +52,12 @@ class Flow:
         self.kept_since: Steps = np.zeros(0, np.int64)
         """The same for a gradient in which the old one still lies, at a step that moved."""
         self.kept_samples: Steps = np.zeros(0, np.int64)
+        self.piled_since: Steps = np.zeros(0, np.int64)
+        """First step of the first stretch of `LASTING` samples with the old gradient; -1 before.
+        Who clears once an epoch begins a new one each time."""
+        self.piled_samples: Steps = np.zeros(0, np.int64)
+        self.clear_samples: Steps = np.zeros(0, np.int64)
+        """Samples since then with the old gradient, and without."""
         self.rests: Steps = np.zeros(0, np.int64)
         """Samples in which the weight had a gradient and was not moved: it may be accumulated."""
         self._drift: Floats = np.zeros(0, np.float32)
@@ -66,6 +74,9 @@ class Flow:
             ("zero_since", -1),
             ("kept_since", -1),
             ("kept_samples", 0),
+            ("piled_since", -1),
+            ("piled_samples", 0),
+            ("clear_samples", 0),
             ("rests", 0),
             ("_drift", math.nan),
             ("_rms", math.nan),
@@ -103,6 +114,10 @@ class Flow:
         _follow(self.kept_since, kept, told, seen.step)
         self.kept_samples[kept] += 1
         self.kept_samples[self.kept_since < 0] = 0
+        began = (self.kept_samples >= LASTING) & (self.piled_since < 0)
+        self.piled_since[began] = self.kept_since[began]
+        self.piled_samples[kept & (self.piled_since >= 0)] += 1
+        self.clear_samples[told & ~kept & (self.piled_since >= 0)] += 1
         self.rests[still & ~resting & (has == 1) & (layers[:, _GRAD] > 0)] += 1
         self._drift = np.where(np.isfinite(drift), drift, self._drift)
         self._rms = np.where(np.isfinite(rms), rms, self._rms)

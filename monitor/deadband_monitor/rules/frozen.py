@@ -37,6 +37,7 @@ class Block(Enum):
     ZERO_GRADIENT = "every weight gradient is exactly zero"
     NOT_HELD = "the optimiser does not hold these weights"
     SCALER = "the GradScaler leaves every step out"
+    NOT_RUN = "the optimiser steps, but the model that it holds is not run"
     NO_STEP = "gradients arrive, but no step changes the weights"
     CUT = "no gradient reaches these weights, those after them get theirs"
     SIDE = "no gradient reaches these weights"
@@ -52,6 +53,14 @@ class Blockage:
     """Rows of the layer table, in order of execution."""
     everything: bool
     """No trained weight of the model moves."""
+
+
+def runs(past: Past, model: str) -> bool:
+    """Whether the model was run at the newest sample, as far as is known."""
+    layout = past.layout
+    assert layout is not None
+    ran = past.newest[layout.rows_of[layout.index_of[model]], LAYER_COLUMN["out_rms"]]
+    return bool(np.isfinite(ran).any()) or math.isfinite(past.models[model].value("out_rms"))
 
 
 def blockage(past: Past, model: str) -> Blockage | None:
@@ -74,6 +83,8 @@ def blockage(past: Past, model: str) -> Blockage | None:
         block = Block.NO_STEP
         if past.models[model].value("skipped") >= STUCK_SCALER:
             block = Block.SCALER
+        elif not runs(past, model):
+            block = Block.NOT_RUN
         elif bare.all():
             block = Block.NO_GRADIENT
         elif not held.any():
@@ -112,11 +123,11 @@ class FrozenWeights(ModelRule):
         assert layout is not None
         if model.lr_rising:
             return None  # a warm-up: slow, or at rest, is as planned
-        index = layout.index_of[model.name]
-        ran = seen.layers[layout.rows_of[index], LAYER_COLUMN["out_rms"]]
-        if not np.isfinite(ran).any() and not math.isfinite(model.value("out_rms")):
-            return None  # a model that did not run is not asked to move
         found = blockage(past, model.name)
+        if not runs(past, model.name) and (
+            found is None or found.block is not Block.NOT_RUN or layout.several_models
+        ):
+            return None  # a model that did not run is not asked to move, unless it is the only one
         if found is None:
             return self._tiny(seen, past, model)
         severity = _severity(found, seen, past, model)

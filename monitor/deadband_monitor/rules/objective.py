@@ -28,10 +28,15 @@ COUPLED = 0.9999
 a constant; with targets of its own, each row bends it."""
 BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
+FAR_OUT = 15.0
+"""Logits up to which a sigmoid has a gradient in any precision: float32 loses it at 17."""
 SAMPLES = 3
 """Values can meet a condition by chance once; exact ones do not three times in a row."""
 DOUBTS = 20
 """Samples in a row without it, after which what was believed is given up."""
+NUMBERED = 0.5
+"""How far without order whole targets are that near inputs share: quantities cut into 4 to 10 steps
+gave 0.00 to 0.02, 4 to 10 classes numbered as they come 0.6 to 1.4 (two of twenty less)."""
 LONG = 20
 """Where only the range of the values tells: outputs of a fresh network can all be positive for a
 few steps."""
@@ -58,9 +63,17 @@ class Clash(Enum):
     SIGMOID_TARGETS = "sigmoid output, targets outside 0..1"
     TANH_TARGETS = "tanh output, targets outside -1..1"
     SOFTMAX_TARGETS = "softmax output, targets outside 0..1"
+    CLASS_NUMBERS = "class numbers compared as values"
+    STRETCHED = "one target for all units"
 
 
-_NEEDED = {Clash.BROADCAST: 1, Clash.ONE_LOGIT: 1, Clash.COUPLED: LONG}
+_NEEDED = {
+    Clash.BROADCAST: 1,
+    Clash.STRETCHED: 1,
+    Clash.ONE_LOGIT: 1,
+    Clash.COUPLED: LONG,
+    Clash.CLASS_NUMBERS: LONG,
+}
 
 BOUNDED = frozenset(
     {Clash.RELU_TARGETS, Clash.SIGMOID_TARGETS, Clash.TANH_TARGETS, Clash.SOFTMAX_TARGETS}
@@ -79,6 +92,8 @@ SQUASHED = frozenset(
     }
 )
 """The loss applies its own softmax or sigmoid to something that was squashed already."""
+BESIDE = frozenset({Clash.CLASS_NUMBERS, Clash.STRETCHED})
+"""The loss can fall, but its least value is not what is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,10 @@ class Reading:
     columns: float
     squashed: bool
     """The gradient is that of logits which were squashed on their way to the loss."""
+    across: bool
+    """The gradient is that of logits which were squashed over the batch."""
+    silent: bool
+    """The loss is there and its gradient at the output is exactly zero in all rows."""
     negative: bool
     """Some loss was below zero."""
     target_low: float
@@ -109,6 +128,8 @@ class Reading:
     value: float
     """Of the loss."""
     coupling: float
+    numbered: float
+    """How far the targets number classes."""
     prediction: tuple[int, ...]
     target: tuple[int, ...]
     """Shapes of the loss's two arguments."""
@@ -135,6 +156,7 @@ class Objective:
         self.classes = 0
         self.behind = False
         """It was done between the model and the loss, not in the model."""
+        self.began: int | None = None
         self.always_positive = 0
         """Samples, from the first on, in which the output never fell below zero."""
         self._candidate: Clash | None = None
@@ -142,20 +164,21 @@ class Objective:
         """When each was seen first: one that comes back was there all the time."""
         self._negative = False
         self._doubts = 0
-        self._squashed = False
+        self._squashed = 0.0
         """As far as was told last: a gradient does not tell at every sample."""
 
     def absorb(self, step: int, now: Floats, layers: Floats, layout: Layout, index: int) -> None:
         """Fold one sample in; `now` is the model's row of it."""
+        self.began = step if self.began is None else self.began
         loss = float(now[_LOSS])
         self._negative = self._negative or loss < 0
         told = float(now[_M["squashed"]])
-        self._squashed = told == 1.0 if math.isfinite(told) else self._squashed
+        self._squashed = told if math.isfinite(told) else self._squashed
         read = _read(now, layers, layout, index, negative=self._negative, squashed=self._squashed)
         if read is None or math.isnan(read.low):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
-        self.behind = read.squashed and not read.unit_range
+        self.behind = (read.squashed or read.across or read.silent) and not read.unit_range
         if self.always_positive >= 0 and math.isfinite(read.low):
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = _clash(read, self.always_positive)
@@ -166,7 +189,9 @@ class Objective:
         self._doubts = 0
         if found is not self._candidate:
             self._candidate, self.samples = found, 0
-            self.since = step if found is None else self._first.setdefault(found, step)
+            # What it takes a few hundred inputs to tell of the targets was so from the start.
+            since = self.began if found is Clash.CLASS_NUMBERS else step
+            self.since = step if found is None else self._first.setdefault(found, since)
         if found is None:
             self.clash = None
             return
@@ -195,7 +220,7 @@ def floor(clash: Clash, classes: int, rate: float) -> float:
 
 _POSITIVE = frozenset({"relu", "relu6", "softplus"})
 _LOSS = MODEL_COLUMN["loss"]
-_OUT_RMS = LAYER_COLUMN["out_rms"]
+_OUT_RMS, _OUT_GRAD = LAYER_COLUMN["out_rms"], LAYER_COLUMN["out_grad_rms"]
 _M = {
     name: MODEL_COLUMN[name]
     for name in (
@@ -212,12 +237,13 @@ _M = {
         "target_sd",
         "coupling",
         "squashed",
+        "class_numbers",
     )
 }
 
 
 def _read(
-    now: Floats, layers: Floats, layout: Layout, index: int, *, negative: bool, squashed: bool
+    now: Floats, layers: Floats, layout: Layout, index: int, *, negative: bool, squashed: float
 ) -> Reading | None:
     model, rows = layout.models[index], layout.rows_of[index]
     if not model.loss or not len(rows):
@@ -238,7 +264,9 @@ def _read(
         high=value["out_max"],
         rows=value["row_sum_error"],
         columns=value["column_sum_error"],
-        squashed=squashed,
+        squashed=squashed == 1.0,
+        across=squashed == 2.0,
+        silent=bool(layers[last, _OUT_GRAD] == 0) and float(now[_LOSS]) > 0,
         negative=negative,
         target_low=value["target_min"],
         target_high=value["target_max"],
@@ -247,6 +275,7 @@ def _read(
         out_sd=value["out_sd"],
         value=float(now[_LOSS]),
         coupling=value["coupling"],
+        numbered=value["class_numbers"],
         prediction=model.loss_input,
         target=model.loss_target,
     )
@@ -261,7 +290,13 @@ def _clash(read: Reading, always_positive: int) -> Clash | None:
     logs = read.loss in CLASS_LOSSES and read.high <= 0
     if read.columns <= SUMS < read.rows and (read.unit_range or logs):
         return Clash.WRONG_AXIS
+    if read.across:
+        return Clash.WRONG_AXIS
     if read.low == read.high == 1.0 and read.rows <= SUMS:
+        return Clash.ONE_SOFTMAX
+    # A sigmoid is flat as well, but only far out.
+    flat = read.silent and read.low > -FAR_OUT and read.high < FAR_OUT
+    if flat and read.units == 1 and read.loss in {"bce", "bce_logits"}:
         return Clash.ONE_SOFTMAX
     if read.loss in CLASS_LOSSES:
         return _classes_clash(read)
@@ -303,10 +338,14 @@ def _binary_clash(read: Reading) -> Clash | None:
 def _values_clash(read: Reading, always_positive: int) -> Clash | None:
     if crosses(read.prediction, read.target):
         return Clash.BROADCAST
+    if stretched(read.prediction, read.target):
+        return Clash.STRETCHED
     # Before anything is learnt an output may dwarf the targets, and then it rules the gradient too;
     # it does not where it makes up less than half of the squared error.
     if read.loss == "mse" and read.coupling >= COUPLED and 2 * read.out_sd**2 < read.value:
         return Clash.COUPLED
+    if read.units == 1 and read.numbered >= NUMBERED:
+        return Clash.CLASS_NUMBERS
     below, above = read.target_low, read.target_high
     mean, sd = read.target_mean, read.target_sd
     if not sd > 0:
@@ -336,3 +375,12 @@ def crosses(prediction: tuple[int, ...], target: tuple[int, ...]) -> bool:
     b = (1,) * (wide - len(target)) + tuple(target)
     spread = math.prod(max(x, y) for x, y in zip(a, b, strict=True))
     return spread > max(math.prod(a), math.prod(b))
+
+
+def stretched(prediction: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether several units a row are compared with the row's single target."""
+    return (
+        len(prediction) == len(target) >= 2
+        and prediction[:-1] == target[:-1]
+        and target[-1] == 1 < prediction[-1]
+    )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
 from deadband_monitor.rules.feed import Feed
-from deadband_monitor.rules.flow import Flow
+from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.objective import Objective
 from deadband_monitor.rules.trend import History, LossTrend
@@ -295,7 +295,12 @@ class Past:
         self.loss_was_high = level > 0 and self.loss.above(1.5 * level, 5, 8)
 
     def _fresh_skill(self, row: Floats, smoothed: float) -> float:
-        """Skill of the last eight steps; the smoothed one lags by ten samples."""
+        """Skill of the last eight steps; the smoothed one lags by ten samples.
+
+        Where more than the loss function makes the loss, only the smoothed one is by the function.
+        """
+        if math.isfinite(float(row[MODEL_COLUMN["further_loss"]])):
+            return smoothed
         constant = float(row[MODEL_COLUMN["loss_constant"]])
         if math.isfinite(constant) and constant > 0 and math.isfinite(self.loss.fresh):
             return 1 - self.loss.fresh / constant
@@ -314,19 +319,21 @@ class Past:
     def piling_since(self, model: str) -> int | None:
         """Since when gradients of former steps lie in those of later ones; None where they do not.
 
-        Three samples in a row whose step moved the weight. A loop that gives a sample for each of
-        several accumulated batches shows steps that do not move, and is not judged; nor are several
-        models, of which one's backward leaves gradients in the other.
+        Three samples in a row whose step moved the weight, and most of those since. A loop that
+        gives a sample for each of several accumulated batches shows steps that do not move, and is
+        not judged; nor are several models, of which one's backward leaves gradients in the other.
         """
         layout, flow = self.layout, self.flow
         assert layout is not None
         if layout.several_models:
             return None
         rows = flow.rows(layout, layout.index_of[model])
-        kept = rows[flow.kept_samples[rows] >= 3]
+        piling = flow.kept_samples[rows] >= LASTING
+        mostly = flow.piled_samples[rows] > flow.clear_samples[rows]
+        kept = rows[(flow.piled_since[rows] >= 0) & (piling | mostly)]
         if not len(kept) or bool((flow.rests[kept] >= 2).any()):
             return None
-        return int(flow.kept_since[kept].min())
+        return int(flow.piled_since[kept].min())
 
     def learning(self, model: str) -> bool:
         """Whether information, skill or loss still improve, or it is too early to tell."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
-from deadband_monitor.rules.objective import BOUNDED, SQUASHED, floor
+from deadband_monitor.rules.objective import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear
 from deadband_monitor.rules.trend import History
@@ -55,7 +55,7 @@ class LossPlateau(ModelRule):
         layout = past.layout
         assert layout is not None
         clash = model.objective.clash
-        if clash is not None and clash in SQUASHED | BOUNDED:
+        if clash is not None and clash in SQUASHED | BOUNDED | BESIDE:
             return self._bound(past, model)
         if layout.several_models or math.isnan(past.loss.fresh):
             return None
@@ -64,7 +64,7 @@ class LossPlateau(ModelRule):
         return self._stuck(seen, past, model, gains)
 
     def _bound(self, past: Past, model: ModelPast) -> Judgement:
-        """The objective itself has a floor."""
+        """The objective itself has a floor, or its least value is not what is wanted."""
         clash = model.objective.clash
         assert clash is not None
         rate = model.value("target_mean")
@@ -73,6 +73,8 @@ class LossPlateau(ModelRule):
         if math.isfinite(least):
             evidence["floor"] = least
             message = f"the loss cannot fall below {least:.3f}: {clash.value}"
+        elif clash in BESIDE:
+            message = f"the least loss is not the right answer: {clash.value}"
         elif clash in BOUNDED:
             message = f"the loss cannot reach its least value: {clash.value}"
         else:

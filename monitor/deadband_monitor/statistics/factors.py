@@ -32,29 +32,36 @@ def class_factor(labels: Labels, output: Reals, counted: int, loss: float, last:
     is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
     if last == 1.0 and (is_mean or np.isnan(by_gradient)):
         return last
+    candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
+    return _closest(loss, mean_class_loss(labels, output), candidates, last)
+
+
+def mean_class_loss(labels: Labels, output: Reals) -> float:
+    """Mean cross entropy a row of the copied rows that have a label; output: (r, c) logits."""
     likelihood = np.log(np.maximum(softmax(output)[labels.rows], _LEAST_PROBABILITY))
     if labels.targets is not None:
         own = -(labels.targets * likelihood).sum(axis=1)
     else:
         own = -likelihood[np.arange(len(likelihood)), labels.classes]
     weights = np.where(np.isnan(labels.weights), 1.0, labels.weights)
-    mean = float((weights * own).sum() / weights.sum())
-    candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
-    return _closest(loss, mean, candidates, last)
+    return float((weights * own).sum() / weights.sum())
 
 
-def yes_no_factor(
-    found: YesNo, p: Doubles, positive_weight: float, elements: int, loss: float, last: float
-) -> float:
-    """Recorded loss over the mean loss an element; p: (r, c) probabilities of yes."""
+def yes_no_factor(found: YesNo, mean: float, elements: int, loss: float, last: float) -> float:
+    """Recorded loss over the mean loss an element, of which `mean` is that of the copied rows."""
     by_gradient = found.scale * elements
     is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
     if is_mean and last == 1.0:
         return last
+    candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
+    return _closest(loss, mean, candidates, last)
+
+
+def mean_yes_no_loss(found: YesNo, p: Doubles, positive_weight: float) -> float:
+    """Mean binary cross entropy an element; p: (r, c) probabilities of yes."""
     yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_YES_NO))
     no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_YES_NO))
-    candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
-    return _closest(loss, -float((yes + no).mean()), candidates, last)
+    return -float((yes + no).mean())
 
 
 def value_factor(

@@ -49,6 +49,7 @@ _OF_STANDING = (
     "target_kurtosis",
     "target_min",
     "target_max",
+    "further_loss",
 )
 _OF_DIRECTIONS = ("cosine", "participation", "effective_rank")
 
@@ -172,13 +173,16 @@ class ModelOutputs:
             if known and (coupled or (target is not None and not self._loss)):
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):
-                twice = squashed(rows[frame], gradient, target)
+                whole = rows[frame].size == elements
+                twice = squashed(rows[frame], gradient, target, whole=whole)
                 self._reader.put_one(table, "squashed", frame, twice)
             if given is not None and given.usable[frame] and standing.found is not None:
                 agreement = self._memory.neighbours.observe(
                     given.rows[frame], given.keys[frame], standing.found
                 )
                 self._reader.put_one(table, "neighbour_agreement", frame, agreement)
+                numbers = self._memory.neighbours.numbering.value()
+                self._reader.put_one(table, "class_numbers", frame, numbers)
         return standings
 
     def _gradients(self, frames: Sequence[RawFrame], slot: Slot, rows: Reals) -> tuple[Mask, Reals]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from deadband_monitor.statistics.labels import Labels, Targets, YesNo
+from deadband_monitor.statistics.numbering import Numbering
 from deadband_monitor.statistics.values import Doubles, Floats, Mask, Reals
 from deadband_monitor.statistics.windows import evenly
 
@@ -70,6 +71,7 @@ class Neighbours:
         self._first = 0
         """Rotates over the rows of a batch, of which only some are compared."""
         self._compared = 0.0
+        self.numbering = Numbering()
         self._sums = np.zeros(3)
         """Faded sums: agreed, compared; or own x other, own^2, other^2."""
 
@@ -126,6 +128,8 @@ class Neighbours:
             self._sums[0] += np.count_nonzero(mine == theirs)
             return
         known = self._targets[:stored]
+        if known.shape[1] == 1:
+            self.numbering.observe(square, targets[chosen, 0], known[:, 0])
         spread = known.std(axis=0)
         varied = spread > 0
         centre, spread = known.mean(axis=0)[varied], spread[varied]

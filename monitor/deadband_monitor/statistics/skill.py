@@ -15,6 +15,8 @@ from deadband_monitor.statistics.constants import (
 from deadband_monitor.statistics.factors import (
     LEAST_ENTROPY,
     class_factor,
+    mean_class_loss,
+    mean_yes_no_loss,
     value_factor,
     yes_no_factor,
 )
@@ -29,6 +31,7 @@ from deadband_monitor.statistics.labels import (
     yes_no_targets,
 )
 from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, sigmoid
+from deadband_monitor.statistics.ownloss import OwnLoss, along
 from deadband_monitor.statistics.values import Doubles, Reals
 from deadband_monitor.statistics.windows import LabelWindow, TargetWindow, ValueWindow
 
@@ -65,6 +68,8 @@ class Standing:
     target_kurtosis: float = np.nan
     target_min: float = np.nan
     target_max: float = np.nan
+    further_loss: float = np.nan
+    """What the recorded loss holds beyond the loss function's own value; NaN where nothing."""
     found: Found | None = None
     """Labels or targets of this sample itself."""
 
@@ -105,6 +110,7 @@ class Skill:
         self._positive_weight = 1.0
         self._smooth = np.nan
         self._silent = 0
+        self._own = OwnLoss()
 
     def observe(self, kind: str, shown: Shown) -> Standing:
         """Take one sample of a model whose loss is `kind`.
@@ -120,20 +126,31 @@ class Skill:
             self._forget()
         self._silent += 1
         standing = Standing()
+        self._own.begin()
         if kind in CLASS_LOSSES:
             self._observe_classes(standing, shown)
         elif kind in BINARY:
             self._observe_yes_no(standing, shown)
         elif kind in VALUE_LOSSES or isinstance(shown.given, Targets):
             self._observe_values(standing, shown)
-        constant = standing.loss_constant
-        if np.isfinite(shown.loss) and constant > 0:
-            fresh = 1.0 - shown.loss / constant
+        standing.further_loss = self._own.further
+        fresh = self._fresh(standing, shown.loss)
+        if np.isfinite(fresh):
             if np.isnan(self._smooth):
                 self._smooth = fresh
             self._smooth += _SMOOTHING * (fresh - self._smooth)
             standing.skill = self._smooth
         return standing
+
+    def _fresh(self, standing: Standing, loss: float) -> float:
+        """Skill of this sample alone, by the loss function's own value where more is added to it.
+
+        A load to balance or a penalty says nothing of how well the labels are told.
+        """
+        if self._own.is_apart and self._own.constant > 0:
+            return 1.0 - self._own.value / self._own.constant
+        constant = standing.loss_constant
+        return 1.0 - loss / constant if np.isfinite(loss) and constant > 0 else np.nan
 
     def _guessed(self, shown: Shown, given: Targets) -> tuple[str, Shown]:
         if shown.output.size == shown.elements:
@@ -145,15 +162,17 @@ class Skill:
     def _observe_classes(self, standing: Standing, shown: Shown) -> None:
         window, output = self._labels, shown.output
         counted = shown.elements // max(output.shape[1], 1)
-        labels = None
+        labels = told = None
         if shown.gradient is not None:
-            labels = class_labels(output, shown.gradient, counted)
+            labels = told = class_labels(output, shown.gradient, counted)
         if isinstance(shown.given, Labels):
             labels = weighed(shown.given, labels)
         if labels is not None:
             window.add(labels)
             self._silent = 0
             self._factor = class_factor(labels, output, counted, shown.loss, self._factor)
+            if told is not None and self._kind == "cross_entropy":
+                self._own.add(mean_class_loss(labels, output), shown.loss, self._factor)
             standing.found = labels
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
@@ -162,7 +181,7 @@ class Skill:
         if labels is not None and standing.label_entropy > LEAST_ENTROPY:
             counts = np.bincount(labels.classes) / len(labels.classes)
             standing.batch_label_entropy = float(entropy(counts)) / standing.label_entropy
-        constant = window.constant_loss()
+        constant = self._own.constant = window.constant_loss()
         if constant > LEAST_ENTROPY and window.size >= _LABELS_A_CLASS * window.distinct:
             standing.loss_constant = constant * self._factor
 
@@ -182,9 +201,10 @@ class Skill:
             if np.isfinite(found.positive_weight):
                 self._positive_weight = found.positive_weight
             p = sigmoid(output) if logits else output.astype(np.float64)
-            self._factor = yes_no_factor(
-                found, p, self._positive_weight, shown.elements, shown.loss, self._factor
-            )
+            mean = mean_yes_no_loss(found, p, self._positive_weight)
+            self._factor = yes_no_factor(found, mean, shown.elements, shown.loss, self._factor)
+            if np.isfinite(found.scale):
+                self._own.add(mean, shown.loss, self._factor)
             standing.found = found
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
@@ -202,6 +222,7 @@ class Skill:
                 standing.batch_label_entropy = batch / standing.label_entropy
             yes, no = self._positive_weight * rate, 1.0 - rate
             constant = float(((yes + no) * binary_entropy(yes / (yes + no))).mean())
+            self._own.constant = constant
             standing.loss_constant = constant * self._factor
 
     def _observe_values(self, standing: Standing, shown: Shown) -> None:
@@ -209,6 +230,10 @@ class Skill:
         found: Targets | None = None
         if isinstance(shown.given, Targets):
             found = Targets(shown.given.values, self._value_factor(shown, shown.given.values))
+            residual = output - found.values
+            gradient = shown.gradient if self._kind == "mse" else None
+            if gradient is not None and along(gradient, residual):
+                self._own.add(float(np.mean(residual * residual)), shown.loss, found.factor)
         elif shown.gradient is not None and self._kind == "mse":
             found = squared_targets(output, shown.gradient, shown.elements, shown.loss)
         if found is not None:
@@ -223,7 +248,8 @@ class Skill:
         _put_targets(standing, window)
         variance = window.variance()
         if variance.mean() > 0:
-            standing.loss_constant = self._constant_loss(variance) * self._factor
+            self._own.constant = self._constant_loss(variance)
+            standing.loss_constant = self._own.constant * self._factor
         varying = variance > 0
         comparable = self._kind in _LIKE_TARGETS
         if comparable and window.size >= _FEWEST_TARGETS and len(output) > 1 and varying.any():

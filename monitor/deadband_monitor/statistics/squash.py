@@ -3,7 +3,8 @@
 A softmax inside the model shows in its output. One that is applied behind it, `cross_entropy(
 softmax(model(x)), y)`, leaves the output as it is and bends the gradient: with s = softmax(z) the
 loss is that of s, and dL/dz = J_s (softmax(s) - t), where it should be softmax(z) - t. For yes/no
-likewise, dL/dz = s (1 - s) (sigmoid(s) - y).
+likewise, dL/dz = s (1 - s) (sigmoid(s) - y). A log_softmax over the batch instead of the classes
+leaves n_c softmax(z over rows) - t, with n_c rows of class c.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ _APART = 3e-3
 they point the same way."""
 
 
-def squashed(output: Reals, gradient: Reals, found: Found | None) -> float:
-    """1.0 where the gradient is that of logits squashed twice, 0.0 where not; NaN: cannot tell.
+def squashed(output: Reals, gradient: Reals, found: Found | None, *, whole: bool = False) -> float:
+    """1.0 where the gradient is that of logits squashed twice, 2.0 where over the batch.
 
-    output, gradient: (r rows, c columns), finite; found: the labels of these rows.
+    0.0 where neither, NaN where it cannot be told. output, gradient: (r rows, c columns), finite;
+    found: the labels of these rows; whole: they are all rows of the batch.
     """
+    across = np.nan
     if isinstance(found, Labels):
         if found.targets is not None or output.shape[1] < 2:
             return np.nan
@@ -37,6 +40,8 @@ def squashed(output: Reals, gradient: Reals, found: Found | None) -> float:
         inner = softmax(once.astype(np.float32)).astype(np.float64)
         inner[np.arange(len(z)), found.classes] -= 1.0
         twice = once * (inner - (once * inner).sum(axis=1, keepdims=True))
+        if whole and len(z) == len(output) and len(z) > 1:
+            across = _distance(g, _across(z, found))
     elif isinstance(found, YesNo):
         z, g = output.astype(np.float64), gradient.astype(np.float64)
         once = sigmoid(z)
@@ -47,7 +52,17 @@ def squashed(output: Reals, gradient: Reals, found: Found | None) -> float:
     off, fit = _distance(g, plain), _distance(g, twice)
     if off < _FITS:
         return 0.0 if fit > _APART else np.nan
+    if across < _FITS and off > _APART:
+        return 2.0
     return float(fit < _FITS) if off > _APART else np.nan
+
+
+def _across(logits: Doubles, found: Labels) -> Doubles:
+    """The gradient of a log_softmax over the rows, but for its scale."""
+    over_rows = softmax(logits.T.astype(np.float32)).T.astype(np.float64)
+    gradient = over_rows * np.bincount(found.classes, minlength=logits.shape[1])
+    gradient[np.arange(len(logits)), found.classes] -= 1.0
+    return gradient
 
 
 def _distance(a: Doubles, b: Doubles) -> float:

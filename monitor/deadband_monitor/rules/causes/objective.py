@@ -41,9 +41,11 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.SIGMOID_TARGETS: BLIND | {"saturation"},
     Clash.TANH_TARGETS: BLIND | {"saturation"},
     Clash.SOFTMAX_TARGETS: BLIND | {"saturation"},
+    Clash.CLASS_NUMBERS: SLOW,
+    Clash.STRETCHED: SLOW,
 }
 
-_BELIEF = {Clash.COUPLED: 0.85}
+_BELIEF = {Clash.COUPLED: 0.85, Clash.CLASS_NUMBERS: 0.85, Clash.STRETCHED: 0.85}
 """Of the tests that do not settle the matter by themselves."""
 
 
@@ -133,6 +135,18 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         ]
     if clash is Clash.ONE_LOGIT:
         return ["cross_entropy over one class is 0 whatever the logit, and so is its gradient"]
+    if clash is Clash.STRETCHED:
+        return [
+            f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: every "
+            "unit of a row is drawn to the same number"
+        ]
+    if clash is Clash.CLASS_NUMBERS:
+        return [
+            f"the targets are whole numbers of {model.value('target_min'):g}.."
+            f"{model.value('target_max'):g} that near inputs share",
+            "the nearest input with another number seldom has the next one "
+            f"({model.value('class_numbers'):.2g}; 0 is in order, 1 chance): they name kinds",
+        ]
     lines = [f"output in {low:.3g}..{high:.3g}"]
     if model.objective.behind:
         lines[0] += ", and the loss gradient is that of logits squashed once more"
@@ -175,6 +189,16 @@ def _advice(case: Case, clash: Clash) -> str:
         return (
             f"remove the activation{at}, so that it can reach targets of "
             f"{rounded_signed(low)}..{rounded_signed(high)}, or scale the targets into its range"
+        )
+    if clash in {Clash.CLASS_NUMBERS, Clash.STRETCHED}:
+        count = (
+            max(case.build.loss_input[-1:] + (round(case.model.value("target_max")) + 1,))
+            if math.isfinite(case.model.value("target_max"))
+            else case.build.loss_input[-1]
+        )
+        return (
+            f"class numbers: {count} output units and F.cross_entropy(output, y.view(-1).long()); "
+            "if they are amounts, keep the loss and give prediction and target the same shape"
         )
     return {
         Clash.COUPLED: "print(prediction.shape, target.shape) before the loss: one of them lacks "

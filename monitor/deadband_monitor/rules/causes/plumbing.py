@@ -72,6 +72,8 @@ def _cut(case: Case, found: Blockage) -> Suspect:
                 advice=f"lr {case.model.value('lr'):g} -> 1e-3 (Adam) or 0.1 (SGD) to begin with",
             )
         tier, belief = Tier.PATTERN, 0.9
+    if found.block is Block.NOT_RUN:
+        tier, belief = Tier.PATTERN, 0.9
     if found.block is Block.ZERO_GRADIENT:
         tier, belief = Tier.PATTERN, 0.3  # dead units and a solved loss have it too
     if found.block is Block.SIDE:
@@ -105,6 +107,8 @@ def _mend(block: Block, names: str) -> str:
         "layer.requires_grad_(False)",
         Block.SCALER: "every step of the GradScaler is left out: find the layer whose gradient "
         "overflows first, use bfloat16 autocast, or clip after scaler.unscale_(optimizer)",
+        Block.NOT_RUN: "another model is run than the one that the optimiser was built for: build "
+        "the optimiser after the model, with model.parameters(), and again when it is made anew",
         Block.NO_STEP: "call optimizer.step() after loss.backward(), on an optimiser that was "
         "built with this model's parameters, not with copies of them",
         Block.CUT: f"{names} get no gradient though they ran: remove the .detach() or no_grad() "
