@@ -137,8 +137,8 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         return ["cross_entropy over one class is 0 whatever the logit, and so is its gradient"]
     if clash is Clash.STRETCHED:
         return [
-            f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: every "
-            "unit of a row is drawn to the same number"
+            f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: "
+            "every unit of a row is drawn to the same number"
         ]
     if clash is Clash.CLASS_NUMBERS:
         return [
@@ -191,11 +191,10 @@ def _advice(case: Case, clash: Clash) -> str:
             f"{rounded_signed(low)}..{rounded_signed(high)}, or scale the targets into its range"
         )
     if clash in {Clash.CLASS_NUMBERS, Clash.STRETCHED}:
-        count = (
-            max(case.build.loss_input[-1:] + (round(case.model.value("target_max")) + 1,))
-            if math.isfinite(case.model.value("target_max"))
-            else case.build.loss_input[-1]
-        )
+        highest = case.model.value("target_max")
+        count = case.build.loss_input[-1] if case.build.loss_input else 1
+        if math.isfinite(highest):
+            count = max(count, round(highest) + 1)
         return (
             f"class numbers: {count} output units and F.cross_entropy(output, y.view(-1).long()); "
             "if they are amounts, keep the loss and give prediction and target the same shape"
