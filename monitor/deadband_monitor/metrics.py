@@ -535,8 +535,8 @@ MODEL_METRICS: tuple[Metric, ...] = (
     Metric(
         name="squashed",
         title="squashed twice",
-        doc="1 where the gradient is that of logits squashed again before the loss, 2 where over "
-        "the batch, 0 where neither",
+        doc="what the gradient says of the way from output to loss: 0 right, 1 squashed again, "
+        "2 over the batch, 3 not at all, 4 without a logarithm, 5 squared error of a softmax",
         high=0.0, worst="high",
     ),
     Metric(

@@ -12,7 +12,8 @@ import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause, Layer
-from deadband_monitor.rules.objective import Clash, crosses, floor, stretched
+from deadband_monitor.rules.clashes import Clash, floor
+from deadband_monitor.rules.objective import crosses, stretched
 
 Bend = Callable[[SceneSample], None]
 
@@ -222,6 +223,39 @@ def test_one_target_for_ten_units_is_called_at_once() -> None:
     assert "cross_entropy" in top(made).advice
     for target in ((64, 10), (1, 1), (64,)):
         assert not stretched((64, 10), target)
+
+
+MISFITS: dict[str, tuple[str, dict[str, float], str]] = {
+    "kl_div on logits": ("kl_div", {"squashed": 3.0}, "log_softmax"),
+    "kl_div on probabilities": ("kl_div", {"squashed": 4.0}, "log_softmax"),
+    "a margin of 0 and 1": ("soft_margin", {"target_min": 0, "target_max": 1}, "2 * y - 1"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_a_loss_whose_least_value_is_not_wanted_is_called(case: str) -> None:
+    loss, values, advice = MISFITS[case]
+    made = scene(loss, prediction=(64, 2), target=(64, 2)).run(10, regression(**values))
+    assert "loss-plateau" in made.standing
+    assert top(made).cause == "loss-mismatch"
+    assert advice in top(made).advice
+    fits = {"squashed": 0.0, "target_min": -1.0, "target_max": 1.0}
+    right = scene(loss, prediction=(64, 2), target=(64, 2)).run(60, regression(**fits))
+    assert right.standing == {}
+
+
+def test_a_loss_that_stands_without_any_gradient_does_not_depend_on_the_output() -> None:
+    def silent(sample: SceneSample, loss: float) -> None:
+        shows(out_min=-2.0, out_max=3.0)(sample)
+        sample.loss = loss if sample.step > 5 else 1.0
+        sample.model(loss=sample.loss)
+        if sample.step > 20:
+            sample.layer("out", out_grad_rms=0.0)
+
+    made = scene("", "identity").run(60, lambda sample: silent(sample, 0.5))
+    assert made.engine.past.models["model"].objective.clash is Clash.SILENT
+    kept = scene("", "identity").run(60, lambda sample: silent(sample, 0.1))
+    assert kept.engine.past.models["model"].objective.clash is None
 
 
 def test_class_numbers_under_a_squared_error_are_called() -> None:

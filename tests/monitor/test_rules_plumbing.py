@@ -294,6 +294,28 @@ def test_a_model_that_took_the_place_of_the_optimisers_own_is_called() -> None:
     assert "frozen-weights" not in pair.standing
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("spread", [1.0, 1.4])
+def test_a_front_that_was_never_trained_is_named_where_little_is_learnt(
+    spread: float, frozen: bool
+) -> None:
+    changed = {"trainable": False, "optimised": False} if frozen else {"optimised": False}
+
+    def behind(sample: SceneSample) -> None:
+        still(sample, "fc1", "fc2", weight_spread=spread)
+        skill = 1e-4 * sample.step
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, neighbour_agreement=0.96, information=skill)
+
+    scene = with_layers(Scene(), fc1=dict(changed), fc2=dict(changed))
+    scene.run(300, behind)
+    if spread == 1.0:
+        assert "loss-plateau" in scene.standing
+        assert top(scene).cause == "detached-graph"
+    else:
+        assert "detached-graph" not in scene.causes
+
+
 def accumulated(sample: SceneSample) -> None:
     """A sample for each of four batches whose gradients are added up on purpose."""
     arrives(sample)

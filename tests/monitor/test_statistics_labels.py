@@ -10,12 +10,13 @@ from torch.nn import functional as fn
 
 from deadband_monitor.statistics.labels import (
     Labels,
+    Targets,
     class_labels,
     squared_targets,
     yes_no_targets,
 )
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import squashed
+from deadband_monitor.statistics.squash import bent, squashed
 
 ROWS, CLASSES = 48, 7
 
@@ -401,3 +402,34 @@ def test_a_softmax_over_the_batch_or_twice_shows_in_the_gradient() -> None:
     assert told(fn.cross_entropy(z.softmax(1), y)) == 1.0
     assert told(fn.nll_loss(z.log_softmax(0), y)) == 2.0
     assert told(fn.nll_loss(z.log_softmax(0), y), whole=False) == 0.0
+
+
+def test_what_a_divergence_was_given_shows_in_the_gradient() -> None:
+    z, y = logits(2.0), classes()
+    shares = 0.9 * fn.one_hot(y, CLASSES).float() + 0.1 / CLASSES
+    found = Targets(shares.double().numpy(), np.nan)
+
+    def told(given: Tensor) -> float:
+        loss = fn.kl_div(given, shares, reduction="batchmean")
+        return bent("kl_div", numbers(z), gradient(loss, z), found)
+
+    assert told(z.log_softmax(1)) == 0.0
+    assert told(z * 1.0) == 3.0
+    assert told(z.softmax(1)) == 4.0
+
+
+def test_a_squared_error_of_a_softmax_is_judged_as_one() -> None:
+    z, y = logits(0.5), classes()
+    hot = fn.one_hot(y, CLASSES).float()
+    given = Targets(hot.double().numpy(), np.nan)
+    skill = Skill()
+    for _ in range(8):
+        loss = fn.mse_loss(z.softmax(1), hot)
+        grad = gradient(loss, z)
+        shown = Shown(numbers(z), grad, z.numel(), loss.item(), given)
+        standing = skill.observe("mse", shown)
+    assert bent("mse", numbers(z), grad, given) == 5.0
+    best = hot.var(dim=0, unbiased=False).mean().item()
+    assert standing.skill == pytest.approx(1 - loss.item() / best, abs=1e-3)
+    plain = gradient(fn.mse_loss(z, hot), z)
+    assert np.isnan(bent("mse", numbers(z), plain, given))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
+from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.state.series import Floats
 
 VALUE_LOSSES = frozenset({"mse", "l1", "smooth_l1", "huber"})
 CLASS_LOSSES = frozenset({"cross_entropy", "nll"})
+MARGIN_LOSSES = frozenset({"soft_margin", "hinge_embedding"})
+"""Their targets are -1 and 1."""
 
 SUMS = 5e-3
 """Rows of a softmax sum to 1 within 1e-6 in float32 and within 4e-3 in bfloat16."""
@@ -28,6 +30,11 @@ COUPLED = 0.9999
 a constant; with targets of its own, each row bends it."""
 BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
+ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX = 2.0, 3.0, 4.0, 5.0
+"""What the statistic `squashed` says."""
+LEFT = 0.2
+"""Share of the first loss that must be left of one that gives no gradient: a margin that is kept
+everywhere leaves nothing but a penalty on the weights."""
 FAR_OUT = 15.0
 """Logits up to which a sigmoid has a gradient in any precision: float32 loses it at 17."""
 SAMPLES = 3
@@ -42,58 +49,14 @@ LONG = 20
 few steps."""
 
 
-class Clash(Enum):
-    """What does not fit; its value says how it is told to a reader."""
-
-    SOFTMAX_CE = "softmax before cross_entropy"
-    SIGMOID_CE = "sigmoid before cross_entropy"
-    TANH_CE = "tanh before cross_entropy"
-    SIGMOID_LOGITS = "sigmoid before binary_cross_entropy_with_logits"
-    TANH_LOGITS = "tanh before binary_cross_entropy_with_logits"
-    RELU_LOGITS = "ReLU before binary_cross_entropy_with_logits"
-    ONE_LOGIT = "cross_entropy over a single logit"
-    ONE_SOFTMAX = "softmax over a single unit"
-    NLL_LOGITS = "nll_loss on raw logits"
-    NLL_PROBABILITIES = "nll_loss on probabilities"
-    WRONG_AXIS = "softmax over the wrong axis"
-    BROADCAST = "prediction and target of different shapes"
-    COUPLED = "a gradient that ignores the single targets"
-    BCE_TARGETS = "targets outside 0..1 under a binary cross entropy"
-    RELU_TARGETS = "output that is never negative, negative targets"
-    SIGMOID_TARGETS = "sigmoid output, targets outside 0..1"
-    TANH_TARGETS = "tanh output, targets outside -1..1"
-    SOFTMAX_TARGETS = "softmax output, targets outside 0..1"
-    CLASS_NUMBERS = "class numbers compared as values"
-    STRETCHED = "one target for all units"
-
-
 _NEEDED = {
     Clash.BROADCAST: 1,
     Clash.STRETCHED: 1,
     Clash.ONE_LOGIT: 1,
     Clash.COUPLED: LONG,
     Clash.CLASS_NUMBERS: LONG,
+    Clash.SILENT: LONG,
 }
-
-BOUNDED = frozenset(
-    {Clash.RELU_TARGETS, Clash.SIGMOID_TARGETS, Clash.TANH_TARGETS, Clash.SOFTMAX_TARGETS}
-)
-"""The output cannot reach the targets."""
-SQUASHED = frozenset(
-    {
-        Clash.SOFTMAX_CE,
-        Clash.SIGMOID_CE,
-        Clash.TANH_CE,
-        Clash.SIGMOID_LOGITS,
-        Clash.TANH_LOGITS,
-        Clash.RELU_LOGITS,
-        Clash.WRONG_AXIS,
-        Clash.NLL_PROBABILITIES,
-    }
-)
-"""The loss applies its own softmax or sigmoid to something that was squashed already."""
-BESIDE = frozenset({Clash.CLASS_NUMBERS, Clash.STRETCHED})
-"""The loss can fall, but its least value is not what is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +77,10 @@ class Reading:
     columns: float
     squashed: bool
     """The gradient is that of logits which were squashed on their way to the loss."""
-    across: bool
-    """The gradient is that of logits which were squashed over the batch."""
+    way: float
+    """What the gradient says of the way from output to loss, as the statistic `squashed` tells."""
     silent: bool
-    """The loss is there and its gradient at the output is exactly zero in all rows."""
+    """Much of the loss is there, its gradient at the output exactly zero in all rows."""
     negative: bool
     """Some loss was below zero."""
     target_low: float
@@ -164,8 +127,9 @@ class Objective:
         """When each was seen first: one that comes back was there all the time."""
         self._negative = False
         self._doubts = 0
-        self._squashed = 0.0
+        self.way = 0.0
         """As far as was told last: a gradient does not tell at every sample."""
+        self._first_loss = math.nan
 
     def absorb(self, step: int, now: Floats, layers: Floats, layout: Layout, index: int) -> None:
         """Fold one sample in; `now` is the model's row of it."""
@@ -173,12 +137,22 @@ class Objective:
         loss = float(now[_LOSS])
         self._negative = self._negative or loss < 0
         told = float(now[_M["squashed"]])
-        self._squashed = told if math.isfinite(told) else self._squashed
-        read = _read(now, layers, layout, index, negative=self._negative, squashed=self._squashed)
+        self.way = told if math.isfinite(told) else self.way
+        self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
+        read = _read(
+            now,
+            layers,
+            layout,
+            index,
+            negative=self._negative,
+            way=self.way,
+            first=self._first_loss,
+        )
         if read is None or math.isnan(read.low):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
-        self.behind = (read.squashed or read.across or read.silent) and not read.unit_range
+        bent = read.way in {1.0, ACROSS} or read.silent
+        self.behind = bent and not read.unit_range
         if self.always_positive >= 0 and math.isfinite(read.low):
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = _clash(read, self.always_positive)
@@ -197,25 +171,6 @@ class Objective:
             return
         self.samples += 1
         self.clash = found if self.samples >= _NEEDED.get(found, SAMPLES) else None
-
-
-def floor(clash: Clash, classes: int, rate: float) -> float:
-    """The least mean loss that a squashed prediction can reach; NaN where it is not known.
-
-    rate: share of positive labels of a binary loss. A probability of 1 gives the loss's own softmax
-    the logits 1 and 0, ..., 0: -ln(e / (e + C - 1)).
-    """
-    if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE} and classes >= 2:
-        return math.log(math.e + classes - 1) - 1
-    if clash is Clash.TANH_CE and classes >= 2:
-        return math.log1p((classes - 1) * math.exp(-2))
-    if clash is Clash.SIGMOID_LOGITS and 0 <= rate <= 1:
-        return rate * math.log1p(math.exp(-1)) + (1 - rate) * math.log(2)
-    if clash is Clash.TANH_LOGITS:
-        return math.log1p(math.exp(-1))
-    if clash is Clash.RELU_LOGITS and 0 <= rate <= 1:
-        return (1 - rate) * math.log(2)
-    return math.nan
 
 
 _POSITIVE = frozenset({"relu", "relu6", "softplus"})
@@ -243,10 +198,17 @@ _M = {
 
 
 def _read(
-    now: Floats, layers: Floats, layout: Layout, index: int, *, negative: bool, squashed: float
+    now: Floats,
+    layers: Floats,
+    layout: Layout,
+    index: int,
+    *,
+    negative: bool,
+    way: float,
+    first: float,
 ) -> Reading | None:
     model, rows = layout.models[index], layout.rows_of[index]
-    if not model.loss or not len(rows):
+    if not len(rows):
         return None
     last = int(rows[-1])
     rms, whole = float(layers[last, _OUT_RMS]), float(now[_M["out_rms"]])
@@ -264,9 +226,9 @@ def _read(
         high=value["out_max"],
         rows=value["row_sum_error"],
         columns=value["column_sum_error"],
-        squashed=squashed == 1.0,
-        across=squashed == 2.0,
-        silent=bool(layers[last, _OUT_GRAD] == 0) and float(now[_LOSS]) > 0,
+        squashed=way == 1.0,
+        way=way,
+        silent=bool(layers[last, _OUT_GRAD] == 0) and float(now[_LOSS]) > LEFT * first > 0,
         negative=negative,
         target_low=value["target_min"],
         target_high=value["target_max"],
@@ -282,15 +244,29 @@ def _read(
 
 
 def _clash(read: Reading, always_positive: int) -> Clash | None:
+    found = _known_clash(read, always_positive)
+    # A sigmoid is flat as well, but only far out.
+    flat = read.silent and read.low > -FAR_OUT and read.high < FAR_OUT
+    return Clash.SILENT if found is None and flat else found
+
+
+def _known_clash(read: Reading, always_positive: int) -> Clash | None:
+    if not read.loss:
+        return None
     if read.loss in VALUE_LOSSES:
         return _values_clash(read, always_positive)
+    if read.loss in MARGIN_LOSSES:
+        binary = read.target_low == 0 and read.target_high == 1
+        return Clash.MARGIN_TARGETS if binary else None
+    if read.loss == "kl_div":
+        return {RAW: Clash.KL_LOGITS, NO_LOGARITHM: Clash.KL_PROBABILITIES}.get(read.way)
     if read.last == "softmax" and read.unit_range and read.rows > 10 * SUMS and read.units >= 2:
         return Clash.WRONG_AXIS
     # Log-probabilities are none of them above 0; the sums are those of the probabilities.
     logs = read.loss in CLASS_LOSSES and read.high <= 0
     if read.columns <= SUMS < read.rows and (read.unit_range or logs):
         return Clash.WRONG_AXIS
-    if read.across:
+    if read.way == ACROSS:
         return Clash.WRONG_AXIS
     if read.low == read.high == 1.0 and read.rows <= SUMS:
         return Clash.ONE_SOFTMAX

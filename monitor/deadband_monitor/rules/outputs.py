@@ -6,9 +6,9 @@ import math
 from statistics import median
 
 from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import Majority
-from deadband_monitor.rules.objective import Clash
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
 from deadband_monitor.rules.unrelated import chance, unrelated
@@ -332,13 +332,36 @@ def _crawls(seen: Observation, model: ModelPast, skill: float) -> bool:
 
     The way left is put too short: a quadratic loss falls the slower the nearer it comes.
     """
-    if not skill < -0.5 or seen.step < CRAWL_STEPS:
+    if seen.step < CRAWL_STEPS:
         return False
+    if not skill < -0.5:
+        return skill < 0.2 and _far_to_grow(seen, model)
     older, newer = model.skill.halves(seen.step)
     if len(older) < 3 or len(newer) < 3:
         return False
     pace = (median(newer) - median(older)) / (seen.step / 2)
     return -median(newer) > CRAWL * seen.step * max(pace, 0.0)
+
+
+LARGE_TARGETS = 10.0
+"""Standard deviation of targets from which an output has to grow to them."""
+GROW = 2
+"""Times the steps so far that the growth still takes."""
+
+
+def _far_to_grow(seen: Observation, model: ModelPast) -> bool:
+    """The output is to spread over large targets, and at this pace it will not for long.
+
+    An adaptive optimiser moves it by as much a step whatever the targets' scale. The spread of good
+    answers is at least what neighbours' targets have in common; half of that would do.
+    """
+    wanted = model.value("neighbour_agreement") / 2
+    older, newer = model.sigma_share.halves(seen.step)
+    if not model.value("target_sd") > LARGE_TARGETS or len(older) < 3 or len(newer) < 3:
+        return False
+    now = median(newer)
+    pace = (now - median(older)) / (seen.step / 2)
+    return now < 0.1 < wanted and wanted - now > GROW * seen.step * max(pace, 0.0)
 
 
 def _steady(seen: Observation, model: ModelPast) -> float:

@@ -14,10 +14,10 @@ from statistics import median
 import numpy as np
 
 from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
-from deadband_monitor.rules.objective import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.room import bottleneck, is_linear
+from deadband_monitor.rules.room import bottleneck, is_linear, left_as_drawn
 from deadband_monitor.rules.trend import History
 
 NEIGHBOURS_KNOW = 0.7
@@ -101,7 +101,7 @@ class LossPlateau(ModelRule):
         rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)
         return Judgement(
             # Below 0.05 it is a constant predictor, and that rule speaks of it.
-            active=rests and skill >= 0.05,
+            active=rests and (skill >= 0.05 or bool(left_as_drawn(past, model.name))),
             clear=False,
             severity="warning",
             message=f"the loss stands at {past.loss.fresh:.3g} (skill {skill:.2g}), though similar "
@@ -119,8 +119,12 @@ class LossPlateau(ModelRule):
     ) -> bool:
         """No progress, or so little that the way is several times what lies behind."""
         assert past.layout is not None
-        # A reason that lies in the shape of the network is known: half the patience will do.
-        cramped = is_linear(past.layout, model.name) or bottleneck(past.layout, model.name)
+        # A reason that lies in the network is known: half the patience will do.
+        cramped = (
+            is_linear(past.layout, model.name)
+            or bottleneck(past.layout, model.name)
+            or left_as_drawn(past, model.name)
+        )
         patience = PATIENCE_STEPS // 2 if cramped else PATIENCE_STEPS
         if seen.step < 2 * patience:
             return False

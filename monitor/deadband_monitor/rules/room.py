@@ -1,8 +1,15 @@
-"""Whether a network has room for its task by its shape alone: something that bends, and width."""
+"""Whether a network has room for its task: something that bends, width, and weights that learn."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
+from deadband.wire import Layer
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.past import Past
 
 LINEAR = (
     "linear",
@@ -34,6 +41,43 @@ def bottleneck(layout: Layout, model: str) -> tuple[str, int] | None:
         if layer.units in {1, 2}:
             return layer.name, layer.units
     return None
+
+
+AS_DRAWN = 0.04
+"""Relative difference of a weight's spread from what an initialiser gives: 256 draws leave 0.03."""
+
+
+def left_as_drawn(past: Past, model: str) -> tuple[str, ...]:
+    """Layers that are not trained though nothing was learnt in them before either.
+
+    Empty unless they hold more than half of the weights. A backbone that was trained elsewhere has
+    another spread than any initialiser gives.
+    """
+    layout = past.layout
+    assert layout is not None
+    rows = layout.rows(model)
+    rows = rows[layout.matrix[rows]]
+    spreads = past.first[rows, LAYER_COLUMN["weight_spread"]]
+    drawn = np.array(
+        [_is_drawn(layout.layers[row], spread) for row, spread in zip(rows, spreads, strict=True)],
+        dtype=np.bool_,
+    )
+    resting = ~layout.learns[rows] & drawn
+    weights = np.array([layout.layers[row].parameters for row in rows], dtype=np.float64)
+    if not weights[resting].sum() > weights.sum() / 2:
+        return ()
+    return tuple(layout.layers[row].name for row in rows[resting])
+
+
+def _is_drawn(layer: Layer, spread: float) -> bool:
+    """Whether torch's, He's, Glorot's or a recurrent layer's initialiser gives such a spread."""
+    inputs, units, kind = layer.fan_in, max(layer.units, 1), layer.kind.lower()
+    usual = [1.0, math.sqrt(6.0), math.sqrt(6.0 * inputs / (inputs + units))]
+    if "attention" in kind:  # query, key and value in one
+        usual.append(math.sqrt(6.0 * inputs / (inputs + 3 * units)))
+    if kind.startswith(("lstm", "gru", "rnn")):
+        usual.append(math.sqrt(inputs / units))
+    return any(abs(spread - each) <= AS_DRAWN * each for each in usual)
 
 
 def _weighted(layout: Layout, model: str) -> list[int]:

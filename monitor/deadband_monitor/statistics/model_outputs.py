@@ -22,7 +22,7 @@ from deadband_monitor.statistics.outputs import CLASSIFYING
 from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import squashed
+from deadband_monitor.statistics.squash import bent, squashed
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, RawFrame, Reals
 
@@ -176,6 +176,9 @@ class ModelOutputs:
                 whole = rows[frame].size == elements
                 twice = squashed(rows[frame], gradient, target, whole=whole)
                 self._reader.put_one(table, "squashed", frame, twice)
+            if known and self._loss in ("kl_div", "mse") and rows.shape[2] > 1:
+                way = bent(self._loss, rows[frame], gradient, target)
+                self._reader.put_one(table, "squashed", frame, way)
             if given is not None and given.usable[frame] and standing.found is not None:
                 agreement = self._memory.neighbours.observe(
                     given.rows[frame], given.keys[frame], standing.found

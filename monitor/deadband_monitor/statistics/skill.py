@@ -30,8 +30,9 @@ from deadband_monitor.statistics.labels import (
     squared_targets,
     yes_no_targets,
 )
-from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, sigmoid
+from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, sigmoid, softmax
 from deadband_monitor.statistics.ownloss import OwnLoss, along
+from deadband_monitor.statistics.squash import bent
 from deadband_monitor.statistics.values import Doubles, Reals
 from deadband_monitor.statistics.windows import LabelWindow, TargetWindow, ValueWindow
 
@@ -46,6 +47,8 @@ _FEWEST_TARGETS = 256
 """Targets before their standard deviation is compared with the outputs'."""
 _MOST_SILENT = 20
 """Samples in a row without labels after which those of the window are no longer believed."""
+_SOFTMAX = 5.0
+"""What `bent` says of a squared error of a softmax."""
 _LIKE_TARGETS = VALUE_LOSSES | {"", "gaussian_nll"}
 """Losses whose output should spread as the targets do; a Poisson loss is given logarithms. Empty is
 a loop without autograd that showed its targets."""
@@ -111,6 +114,7 @@ class Skill:
         self._smooth = np.nan
         self._silent = 0
         self._own = OwnLoss()
+        self._of_softmax = False
 
     def observe(self, kind: str, shown: Shown) -> Standing:
         """Take one sample of a model whose loss is `kind`.
@@ -132,7 +136,7 @@ class Skill:
         elif kind in BINARY:
             self._observe_yes_no(standing, shown)
         elif kind in VALUE_LOSSES or isinstance(shown.given, Targets):
-            self._observe_values(standing, shown)
+            self._observe_values(standing, self._as_compared(shown))
         standing.further_loss = self._own.further
         fresh = self._fresh(standing, shown.loss)
         if np.isfinite(fresh):
@@ -151,6 +155,16 @@ class Skill:
             return 1.0 - self._own.value / self._own.constant
         constant = standing.loss_constant
         return 1.0 - loss / constant if np.isfinite(loss) and constant > 0 else np.nan
+
+    def _as_compared(self, shown: Shown) -> Shown:
+        """What a squared error was given in place of logits: their softmax, by its gradient."""
+        if self._kind != "mse" or shown.gradient is None or shown.output.shape[1] < 2:
+            return shown
+        way = bent(self._kind, shown.output, shown.gradient, shown.given)
+        self._of_softmax = self._of_softmax or way == _SOFTMAX
+        if not self._of_softmax:
+            return shown
+        return replace(shown, output=softmax(shown.output), gradient=None)
 
     def _guessed(self, shown: Shown, given: Targets) -> tuple[str, Shown]:
         if shown.output.size == shown.elements:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from deadband_monitor.statistics.given import Found
-from deadband_monitor.statistics.labels import Labels, YesNo
+from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.outputs import sigmoid, softmax
 from deadband_monitor.statistics.values import Doubles, Reals
 
 _FITS = 1e-3
 """1 - cosine below which a gradient is what a formula gives; bfloat16 leaves 1e-4."""
+_SUMS = 1e-3
+"""How far from 1 the shares of a distribution may sum to."""
 _APART = 3e-3
 """1 - cosine of the plain formula from which the two can be told apart: before anything is learnt
 they point the same way."""
@@ -55,6 +57,33 @@ def squashed(output: Reals, gradient: Reals, found: Found | None, *, whole: bool
     if across < _FITS and off > _APART:
         return 2.0
     return float(fit < _FITS) if off > _APART else np.nan
+
+
+def bent(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:
+    """How an output meets a loss between distributions, or a squared error of shares.
+
+    0.0: `kl_div` of a log_softmax, as it should be. 3.0: of raw logits, whose gradient is that of
+    the targets alone. 4.0: of probabilities. 5.0: a squared error of a softmax. NaN: none of them.
+    """
+    if not isinstance(found, Targets) or output.shape[1] < 2 or len(output) < 2:
+        return np.nan
+    t = found.values
+    if t.min() < 0 or np.abs(t.sum(axis=1) - 1.0).max() > _SUMS:
+        return np.nan
+    g = gradient.astype(np.float64)
+    p = softmax(output).astype(np.float64)
+    if kind == "mse":
+        return 5.0 if _distance(g, _through_softmax(p, p - t)) < _FITS else np.nan
+    ways = {0.0: p - t, 3.0: -t, 4.0: _through_softmax(p, -t)}
+    fits = {code: _distance(g, way) for code, way in ways.items()}
+    best = min(fits, key=lambda code: fits[code])
+    others = [fit for code, fit in fits.items() if code != best]
+    return best if fits[best] < _FITS and min(others) > _APART else np.nan
+
+
+def _through_softmax(p: Doubles, slope: Doubles) -> Doubles:
+    """The gradient at the logits, from that at their softmax."""
+    return np.asarray(p * (slope - (p * slope).sum(axis=1, keepdims=True)))
 
 
 def _across(logits: Doubles, found: Labels) -> Doubles:

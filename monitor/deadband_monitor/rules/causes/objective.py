@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
-from deadband_monitor.rules.objective import BOUNDED, VALUE_LOSSES, Clash, floor
+from deadband_monitor.rules.clashes import BOUNDED, Clash, floor
+from deadband_monitor.rules.objective import OF_SOFTMAX, VALUE_LOSSES
 
 SLOW = frozenset({"loss-plateau", "constant-predictor", "vanishing-gradient", "frozen-weights"})
 """What a loss with a floor or faint gradients looks like."""
@@ -43,9 +44,18 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.SOFTMAX_TARGETS: BLIND | {"saturation"},
     Clash.CLASS_NUMBERS: SLOW,
     Clash.STRETCHED: SLOW,
+    Clash.KL_LOGITS: BLIND | RUNAWAY | {"update-too-large", "saturation", "dead-units"},
+    Clash.KL_PROBABILITIES: SLOW,
+    Clash.MARGIN_TARGETS: BLIND | {"saturation"},
+    Clash.SILENT: BLIND,
 }
 
-_BELIEF = {Clash.COUPLED: 0.85, Clash.CLASS_NUMBERS: 0.85, Clash.STRETCHED: 0.85}
+_BELIEF = {
+    Clash.COUPLED: 0.85,
+    Clash.CLASS_NUMBERS: 0.85,
+    Clash.STRETCHED: 0.85,
+    Clash.SILENT: 0.75,
+}
 """Of the tests that do not settle the matter by themselves."""
 
 
@@ -64,6 +74,20 @@ def suspects(case: Case) -> Iterator[Suspect]:
             evidence=_evidence(case, clash),
             advice=_advice(case, clash),
             layer=_last_layer(case),
+        )
+    if case.model.objective.way == OF_SOFTMAX:
+        classes = case.model.objective.classes
+        yield Suspect(
+            word="loss-mismatch",
+            # Ten classes are learnt by it all the same.
+            belief=0.8 if classes >= 20 else 0.5,
+            onset=case.start,
+            explains=SLOW,
+            evidence=[
+                f"a squared error of a softmax over {classes} classes: it is flat where the answer "
+                "is sure and wrong, and each class counts 1 in as many"
+            ],
+            advice="F.cross_entropy(logits, labels) in place of mse_loss(softmax(logits), one_hot)",
         )
     if _softmax_into_bce(case):
         yield Suspect(
@@ -140,6 +164,19 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
             f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: "
             "every unit of a row is drawn to the same number"
         ]
+    if clash in {Clash.KL_LOGITS, Clash.KL_PROBABILITIES}:
+        return [
+            "the loss gradient is that of kl_div on "
+            + ("the raw output" if clash is Clash.KL_LOGITS else "a softmax of the output")
+            + ": no log_softmax lies between"
+        ]
+    if clash is Clash.MARGIN_TARGETS:
+        return ["the targets are 0 and 1; a margin loss multiplies them: rows of 0 teach nothing"]
+    if clash is Clash.SILENT:
+        return [
+            f"the loss stands at {model.value('loss'):.3g} and its gradient at the output is "
+            "exactly zero in every row, though the outputs are not far out"
+        ]
     if clash is Clash.CLASS_NUMBERS:
         return [
             f"the targets are whole numbers of {model.value('target_min'):g}.."
@@ -206,6 +243,14 @@ def _advice(case: Case, clash: Clash) -> str:
         "or two output units with cross_entropy",
         Clash.ONE_SOFTMAX: f"remove the softmax over one unit{at}, which is always 1: use "
         "binary_cross_entropy_with_logits on the logit, or two units with cross_entropy",
+        Clash.KL_LOGITS: "F.kl_div(F.log_softmax(output, dim=-1), target, reduction='batchmean'): "
+        "its first argument are logarithms of probabilities",
+        Clash.KL_PROBABILITIES: "F.log_softmax in place of F.softmax in the first argument of "
+        "kl_div: it takes logarithms of probabilities",
+        Clash.MARGIN_TARGETS: "y = 2 * y - 1: a margin loss wants -1 and 1; or "
+        "binary_cross_entropy_with_logits for 0 and 1",
+        Clash.SILENT: "look between the output and the loss for a clamp, a softmax over one unit, "
+        "rounding, or targets of 0 that the output is multiplied with (a hinge wants -1 and 1)",
         Clash.NLL_LOGITS: "put log_softmax(logits, dim=1) before nll_loss, or use cross_entropy",
         Clash.NLL_PROBABILITIES: f"replace the softmax{at} by log_softmax(dim=1), or "
         "remove it and use cross_entropy",

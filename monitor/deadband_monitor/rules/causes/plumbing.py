@@ -10,6 +10,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
+from deadband_monitor.rules.room import left_as_drawn
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
@@ -27,6 +28,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
     found = blockage(case.past, case.model.name)
     if found is not None:
         yield _cut(case, found)
+    else:
+        yield from _never_trained(case)
     cleared = _cleared_since(case)
     if cleared is not None and (found is None or found.block is Block.ZERO_GRADIENT):
         yield Suspect(
@@ -92,6 +95,27 @@ def _cut(case: Case, found: Blockage) -> Suspect:
         ],
         advice=_mend(found.block, names),
         layer="" if found.everything else layers[0],
+    )
+
+
+def _never_trained(case: Case) -> Iterator[Suspect]:
+    """Most weights ask for no gradient, and are as an initialiser left them."""
+    names = left_as_drawn(case.past, case.model.name)
+    if not names:
+        return
+    listed = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    yield Suspect(
+        word="detached-graph",
+        belief=0.85,
+        onset=case.start,
+        explains=STILL,
+        evidence=[
+            f"{listed} are not trained and spread as an initialiser leaves them: they hold "
+            "more than half of the weights and nothing was ever learnt in them"
+        ],
+        advice="for p in model.parameters(): p.requires_grad_(True), and build the optimiser after "
+        f"that; or load trained weights into {listed}",
+        layer=names[0],
     )
 
 

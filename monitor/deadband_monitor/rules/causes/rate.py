@@ -10,6 +10,7 @@ import numpy as np
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.objective import OF_SOFTMAX
 
 HEALTHY_UPDATE = 0.01
 """First-step update that repaired ten of ten learning rates; 0.003 to 0.03 is usable."""
@@ -44,9 +45,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
     model = case.model
     if "tiny_updates" in case.facts.seen:
         reason, advice = _why_tiny(case)
+        # A squared error of a softmax over many classes has faint gradients by itself.
+        faint = model.objective.way == OF_SOFTMAX
         yield Suspect(
             word="learning-rate-too-low",
-            row="learning-rate-too-low",
+            row="" if faint else "learning-rate-too-low",
+            belief=0.5 if faint else 0.0,
             onset=case.start,
             phase=2,
             explains=STUCK,
