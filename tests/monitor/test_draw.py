@@ -369,6 +369,13 @@ def test_a_spike_of_one_step_stays_in_sight() -> None:
     assert top.strip("\u2800 ") != ""
 
 
+def test_one_wild_step_leaves_the_usual_values_in_sight() -> None:
+    rows = [text(row) for row in chart(curve([0.7] * 20 + [1e19] + [0.5] * 20), 40, 6)]
+    assert rows[0].split("┤")[0].strip() == "1e19"
+    assert float(rows[-1].split("┤")[0]) == 0.1
+    assert any(mark.strip() for mark in rows[-1].split("┤")[1:])
+
+
 def test_values_of_many_sizes_get_a_log_axis_even_with_zeros() -> None:
     rows = [text(row) for row in chart(curve([1.0, 1e-4, 0.0, 1e-2]), 40, 5)]
     assert rows[0].lstrip().startswith("1.00┤")

@@ -21,6 +21,7 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 LOG_RATIO = 30.0
 """Values that span more than this ratio are drawn on a logarithmic scale."""
 MOST_DECADES = 12
+"""A logarithmic axis begins at most so far below the median: smaller values are as good as zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +99,10 @@ def chart(
     can_log = bool((curve.low[usable] >= 0).all()) and smallest_positive(curve.low[usable]) > 0
     log = can_log if scale == "log" else scale == "auto" and is_log(curve.low[usable], high)
     if log:
-        # A zero lies at the bottom of the axis, and no axis is longer than a float32 is exact.
-        low = max(smallest_positive(curve.low[usable]), high * 10.0**-MOST_DECADES)
+        # A zero lies at the bottom of the axis. What is usual stays in sight: one step at 1e19
+        # must not press a loss of 1 to the ground, nor one of 1e-30 to the ceiling.
+        usual = float(np.median(curve.mean[usable & (curve.mean > 0)], axis=0))
+        low = max(smallest_positive(curve.low[usable]), usual * 10.0**-MOST_DECADES)
     first, last = axis_ends(low, high, log=log)
 
     def row_of(value: float) -> int:
