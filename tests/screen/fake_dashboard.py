@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from deadband.wire import Event
 from deadband_monitor.source.fake import FakeSource, collapsing_run
-from deadband_monitor.tui.app import run_dashboard
+from deadband_monitor.tui.start import run_dashboard
 
 
 class PacedSource(FakeSource):

@@ -19,6 +19,7 @@ from pictures import (
     recorded,
     shown,
 )
+from test_ranks import with_ranks
 from textual.pilot import Pilot
 
 from deadband_monitor.tui.app import DeadbandApp
@@ -81,3 +82,28 @@ def test_the_picker_lists_every_run(snap_compare: Compare, ink: Ink) -> None:
         await pilot.press("down")
 
     assert snap_compare(app, terminal_size=SMALL, run_before=listed)
+
+
+def test_two_runs_are_compared_on_the_same_axes(snap_compare: Compare) -> None:
+    sources = {RUNS[0].run: healthy(), RUNS[1].run: collapsed(samples=160)}
+    app = DeadbandApp(
+        list_runs=lambda: RUNS[:2],
+        open_run=lambda entry: sources[entry.run],
+        ink=DARK,
+        clock=lambda: 1_700_000_120.0,
+        threaded=False,
+    )
+
+    async def compared(pilot: Pilot[int]) -> None:
+        while RUNS[1].run not in shown(app):
+            await pilot.pause(0.01)
+        await pilot.press("space", "space", "c")
+        while "output-collapse at 62" not in shown(app):
+            await pilot.pause(0.01)
+
+    assert snap_compare(app, terminal_size=LARGE, run_before=compared)
+
+
+def test_ranks_that_differ_stand_out(snap_compare: Compare) -> None:
+    app = app_on(with_ranks(collapsed(), "running", "running", "running", "failed"))
+    assert snap_compare(app, terminal_size=LARGE, press=["R", "z"])

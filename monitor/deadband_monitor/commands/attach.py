@@ -25,7 +25,7 @@ def _run(arguments: Namespace) -> int:
     source = open_entry(entry)
     try:
         if can_draw():
-            from deadband_monitor.tui.app import run_dashboard
+            from deadband_monitor.tui.start import run_dashboard
 
             return run_dashboard(source)
         follow(source, say)

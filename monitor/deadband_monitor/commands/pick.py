@@ -11,6 +11,6 @@ def run() -> int:
     """The picker; where there is no terminal, the list."""
     if not can_draw():
         return list_runs(runs())
-    from deadband_monitor.tui.app import run_picker
+    from deadband_monitor.tui.start import run_picker
 
     return run_picker()

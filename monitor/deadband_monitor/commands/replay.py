@@ -18,7 +18,7 @@ def _run(arguments: Namespace) -> int:
     source = ReplaySource(resolve(arguments.target).path)
     try:
         if can_draw():
-            from deadband_monitor.tui.app import run_dashboard
+            from deadband_monitor.tui.start import run_dashboard
 
             return run_dashboard(source)
         follow(source, say)

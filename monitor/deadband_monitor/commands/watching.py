@@ -22,7 +22,7 @@ def watch_live(training: Training) -> int:
     Returns:
         The script's exit status.
     """
-    from deadband_monitor.tui.app import run_dashboard
+    from deadband_monitor.tui.start import run_dashboard
 
     complain(f"starting {training.run}; what it prints goes to {training.output}")
     with training.taking_our_signals():

@@ -1,8 +1,4 @@
-"""The terminal UI: owns the tick, the theme and the way from screen to screen.
-
-`run_dashboard` shows one run, `run_picker` all runs of this machine. Leaving never touches the
-training. A caller without a terminal prints a report instead.
-"""
+"""The terminal UI: owns the tick, the theme and the way from screen to screen."""
 
 from __future__ import annotations
 
@@ -18,10 +14,10 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from deadband.wire import Flag
-from deadband_monitor.errors import BadSettings, MonitorError
-from deadband_monitor.hub.registry import RunEntry, runs
+from deadband_monitor.errors import MonitorError
+from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.settings import Choices, Settings, read_choices, read_settings, remember
+from deadband_monitor.settings import Choices, Settings
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.open import open_entry, open_past
 from deadband_monitor.tui.alarm import Alarm, notification
@@ -38,6 +34,7 @@ from deadband_monitor.tui.heading import head
 from deadband_monitor.tui.ink import DARK_THEME, LIGHT_THEME, THEMES, Depth, Ink
 from deadband_monitor.tui.keys import KEYS, RUN, names
 from deadband_monitor.tui.screens.base import Player, RunScreen, SizedScreen
+from deadband_monitor.tui.screens.compare import CompareScreen
 from deadband_monitor.tui.screens.dashboard import DashboardScreen
 from deadband_monitor.tui.screens.flag import FlagScreen
 from deadband_monitor.tui.screens.help import HelpScreen
@@ -174,8 +171,10 @@ class DeadbandApp(App[int]):
         return self._present is not None
 
     def _tick(self) -> None:
-        period = self._governor.beat(time.monotonic())
-        if not self._threaded:
+        period = self._governor.period_s
+        if self._threaded:
+            period = self._governor.beat(time.monotonic())
+        else:
             self.feed.pump()
         self._paint(force=self._owed)
         self.set_timer(period, self._tick)
@@ -294,6 +293,25 @@ class DeadbandApp(App[int]):
                 self.call_from_thread(self.notify, str(error), severity="error", timeout=8)
                 return
             self.call_from_thread(self._show_run, source)
+
+        self.run_worker(connect, thread=True, exclusive=True, group="open")
+
+    def compare(self, entries: tuple[RunEntry, RunEntry]) -> None:
+        """Two runs of the picker on the same axes."""
+
+        def connect() -> None:
+            opened: list[Source] = []
+            try:
+                opened.extend(self._open_run(entry) for entry in entries)
+            except (MonitorError, OSError) as error:
+                for source in opened:
+                    source.close()
+                self.call_from_thread(self.notify, str(error), severity="error", timeout=8)
+                return
+            one, other = opened
+            self.call_from_thread(
+                self.push_screen, CompareScreen((one, other), threaded=self._threaded)
+            )
 
         self.run_worker(connect, thread=True, exclusive=True, group="open")
 
@@ -438,47 +456,3 @@ class DeadbandApp(App[int]):
 
 def _runner(screen: Screen[object], action: str) -> Callable[[], object]:
     return lambda: screen.run_action(action)
-
-
-def run_dashboard(source: Source, *, child_output: Path | None = None) -> int:
-    """Show one run until the user leaves; the caller closes the source.
-
-    Args:
-        source: the run.
-        child_output: where the script's output goes, for the key that shows it.
-    """
-    settings, trouble = _settings()
-    app = DeadbandApp(
-        source,
-        child_output=child_output,
-        settings=settings,
-        choices=read_choices(),
-        remember=remember,
-        trouble=trouble,
-    )
-    return app.run() or 0
-
-
-def run_picker(
-    list_runs: Callable[[], Sequence[RunEntry]] = runs,
-    open_run: Callable[[RunEntry], Source] = open_entry,
-) -> int:
-    """Show the runs of this machine, and any of them, until the user leaves."""
-    settings, trouble = _settings()
-    app = DeadbandApp(
-        list_runs=list_runs,
-        open_run=open_run,
-        settings=settings,
-        choices=read_choices(),
-        remember=remember,
-        trouble=trouble,
-    )
-    return app.run() or 0
-
-
-def _settings() -> tuple[Settings, str]:
-    """The user's settings, and what is wrong with their file."""
-    try:
-        return read_settings(), ""
-    except BadSettings as error:
-        return Settings(), str(error)

@@ -23,9 +23,9 @@ HEAT_METRICS = (
 
 NOTHING: Mapping[str, str] = {}
 DASHBOARD, LAYER, FLAG, PICKER, OUTPUT = "dashboard", "layer", "flag", "picker", "output"
-RANKS = "ranks"
+RANKS, COMPARE = "ranks", "compare"
 RUN = (DASHBOARD, LAYER, FLAG)
-ANYWHERE = (DASHBOARD, LAYER, FLAG, PICKER, OUTPUT, RANKS)
+ANYWHERE = (DASHBOARD, LAYER, FLAG, PICKER, OUTPUT, RANKS, COMPARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,8 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("c",), shown="c", action="clock", label="Clock", group="Time",
         doc="steps or wall-clock time under the map", where=(DASHBOARD, LAYER)),
     Key(keys=("v",), shown="v", action="scale", label="Log", group="Heat map",
-        doc="charts logarithmic, linear, or as the values ask for", where=(DASHBOARD, LAYER)),
+        doc="charts logarithmic, linear, or as the values ask for",
+        where=(DASHBOARD, LAYER, COMPARE)),
     Key(keys=("slash",), shown="/", action="filter", label="Filter", group="Layers",
         doc="only layers whose name matches a regular expression", where=(DASHBOARD, LAYER)),
     Key(keys=("j", "down"), shown="j k ↓ ↑", action="select(1)", label="Down", group="Layers",
@@ -132,6 +133,15 @@ KEYS: tuple[Key, ...] = (
         doc="", where=(PICKER,)),
     Key(keys=("enter",), shown="enter", action="open", label="Open", group="Runs", rank=1,
         doc="open the run at hand", where=(PICKER,)),
+    Key(keys=("space",), shown="space", action="mark", label="Mark", group="Runs", rank=2,
+        doc="mark a run, or take the mark off", where=(PICKER,)),
+    Key(keys=("c",), shown="c", action="compare", label="Compare", group="Runs", rank=3,
+        doc="the two that are marked, or the marked one and the one at hand", where=(PICKER,)),
+    Key(keys=("slash",), shown="/", action="filter", label="Filter", group="Runs", rank=4,
+        doc="only runs whose name, state or verdict matches a regular expression",
+        where=(PICKER,)),
+    Key(keys=("x",), shown="x", action="swap", label="Swap", group="Runs", rank=1,
+        doc="A becomes B", where=(COMPARE,)),
     Key(keys=("R",), shown="R", action="ranks", label="Ranks", group="Screen",
         doc="the processes of the run, side by side", where=RUN),
     Key(keys=("a",), shown="a", action="acknowledge", label="Acknowledge", group="Flags",
@@ -153,7 +163,7 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("ctrl+z",), shown="^z", action="app.suspend_process", label="Suspend", group="Screen",
         doc="back to the shell; `fg` returns", where=ANYWHERE),
     Key(keys=("escape",), shown="esc", action="back", label="Back", group="Screen", rank=8,
-        doc="back to the screen before", where=(LAYER, FLAG, OUTPUT, RANKS)),
+        doc="back to the screen before", where=(LAYER, FLAG, OUTPUT, RANKS, COMPARE)),
     Key(keys=("escape", "r"), shown="esc", action="runs", label="Runs", group="Screen",
         doc="back to the list of runs", where=(DASHBOARD,)),
     Key(keys=("question_mark", "f1"), shown="?", action="app.help", label="Help", group="Screen",
@@ -162,7 +172,7 @@ KEYS: tuple[Key, ...] = (
         rank=10, replay_label="Quit", doc="leave; training is never touched",
         where=(*RUN, OUTPUT, RANKS)),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Quit", group="Screen",
-        rank=10, doc="leave", where=(PICKER,)),
+        rank=10, doc="leave", where=(PICKER, COMPARE)),
 )  # fmt: skip
 
 SIGNS: tuple[tuple[str, str], ...] = (

@@ -84,25 +84,27 @@ def chart(
     style: str = "line",
     gutter: int = 8,
     scale: str = "auto",
+    beside: Sequence[Curve] = (),
 ) -> list[Row]:
     """The chart in `width` x `height` cells, `gutter` of them for the axis.
 
     `scale` is `log`, `linear`, or `auto`: as the values ask for. Values below zero have no
-    logarithm and stay linear.
+    logarithm and stay linear. Curves that are drawn `beside` this one share its axis.
     """
     plot = max(width - gutter, 1)
     usable = np.isfinite(curve.low) & np.isfinite(curve.high)
     if not usable.any() or height < 1:
         blank: list[Row] = [[(" " * width, "")] for _ in range(height)]
         return blank
-    low, high = float(curve.low[usable].min()), float(curve.high[usable].max())
-    can_log = bool((curve.low[usable] >= 0).all()) and smallest_positive(curve.low[usable]) > 0
-    log = can_log if scale == "log" else scale == "auto" and is_log(curve.low[usable], high)
+    lows, means, highs = _values([curve, *beside])
+    low, high = float(lows.min()), float(highs.max())
+    can_log = bool((lows >= 0).all()) and smallest_positive(lows) > 0
+    log = can_log if scale == "log" else scale == "auto" and is_log(lows, high)
     if log:
         # A zero lies at the bottom of the axis. What is usual stays in sight: one step at 1e19
         # must not press a loss of 1 to the ground, nor one of 1e-30 to the ceiling.
-        usual = float(np.median(curve.mean[usable & (curve.mean > 0)], axis=0))
-        low = max(smallest_positive(curve.low[usable]), usual * 10.0**-MOST_DECADES)
+        usual = float(np.median(means[means > 0]))
+        low = max(smallest_positive(lows), usual * 10.0**-MOST_DECADES)
     first, last = axis_ends(low, high, log=log)
 
     def row_of(value: float) -> int:
@@ -134,6 +136,15 @@ def chart(
         edge = "┤" if label else "│"
         rows.append([(pad_left(label, gutter - 1) + edge, "dim"), *merged(line)])
     return rows
+
+
+def _values(curves: Sequence[Curve]) -> tuple[Values, Values, Values]:
+    """What was measured, of all curves: lows, means and highs."""
+    usable = [np.isfinite(it.low) & np.isfinite(it.high) for it in curves]
+    lows = np.concatenate([it.low[known] for it, known in zip(curves, usable, strict=True)])
+    means = np.concatenate([it.mean[known] for it, known in zip(curves, usable, strict=True)])
+    highs = np.concatenate([it.high[known] for it, known in zip(curves, usable, strict=True)])
+    return lows, means, highs
 
 
 def _dots(

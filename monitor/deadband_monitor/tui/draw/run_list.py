@@ -34,15 +34,16 @@ def heading(width: int) -> Row:
     return fit([(f"{text}{pad_left('samples', 10)}  {pad('started', 10)}", "dim")], width)
 
 
-def run_row(entry: RunEntry, now: float, width: int, *, chosen: bool) -> Row:
-    """One run."""
+def run_row(entry: RunEntry, now: float, width: int, *, chosen: bool, mark: str = "") -> Row:
+    """One run; `mark` is its letter in a comparison."""
     sign, word, style = STATES.get(entry.status, ("?", entry.status, "warn"))
     verdict, verdict_style = VERDICTS.get(entry.verdict, ("", "dim"))
     name = _name_width(width)
     ago = f"{duration(now - entry.started)} ago" if entry.started else ""
     return fit(
         [
-            ("▸ " if chosen else "  ", "strong"),
+            ("▸" if chosen else " ", "strong"),
+            (mark or " ", "key"),
             (pad(f"{sign} {word}", 13), style),
             (pad(cut_middle(entry.run, name), name), "title" if chosen else "text"),
             (" ", ""),

@@ -28,7 +28,7 @@ class PromptScreen(ModalScreen[str | None]):
     def __init__(self, question: str, value: str, heed: Callable[[str], str]) -> None:
         super().__init__()
         self._question, self._heed = question, heed
-        self._line = Input(value, compact=True, select_on_focus=False)
+        self._line = Input(value, compact=True)
         self._trouble = Label("", id="trouble", markup=False)
 
     def compose(self) -> ComposeResult:

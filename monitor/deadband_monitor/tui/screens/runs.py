@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from textual import events
@@ -13,6 +14,7 @@ from deadband_monitor.tui.draw.text import Row, fit, spread
 from deadband_monitor.tui.governor import EVERYTHING, Due
 from deadband_monitor.tui.keys import PICKER, bindings, key_line
 from deadband_monitor.tui.screens.base import SizedScreen
+from deadband_monitor.tui.screens.prompt import PromptScreen
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine
 
@@ -23,6 +25,7 @@ EVERY_S = 2.0
 class PickerScreen(SizedScreen):
     """Choose a run."""
 
+    where = PICKER
     BINDINGS = bindings(PICKER)
 
     def __init__(self, list_runs: Callable[[], Sequence[RunEntry]]) -> None:
@@ -32,6 +35,11 @@ class PickerScreen(SizedScreen):
         self._chosen = ""
         self._known = False
         self._first = 0
+        self._all: list[RunEntry] = []
+        self.marked: list[str] = []
+        """Runs to compare, the first that was marked first."""
+        self.pattern = ""
+        """Regular expression that runs must match; empty: all do."""
         self.top = Canvas(id="state")
         self.list = Canvas(id="list", classes="panel")
         self.detail = Canvas(id="detail")
@@ -58,7 +66,17 @@ class PickerScreen(SizedScreen):
 
     def take(self, entries: list[RunEntry]) -> None:
         """Show these runs; the run at hand stays at hand."""
-        self.entries, self._known = entries, True
+        self._all, self._known = entries, True
+        self._sift()
+
+    def _sift(self) -> None:
+        wanted = re.compile(self.pattern)
+        self.entries = entries = [
+            entry
+            for entry in self._all
+            if wanted.search(f"{entry.run} {entry.status} {entry.verdict}")
+        ]
+        self.marked = [run for run in self.marked if run in {entry.run for entry in self._all}]
         if entries and self._chosen not in [entry.run for entry in entries]:
             self._chosen = entries[0].run
         self.paint(EVERYTHING)
@@ -76,16 +94,24 @@ class PickerScreen(SizedScreen):
         live = sum(entry.live for entry in self.entries)
         told = f"{len(self.entries)} runs, {live} live " if self._known else "looking for runs "
         self.top.show([spread([(" deadband ", "title")], [(told, "dim")], self.top.size.width)])
-        self.list.entitle("runs")
+        self.list.entitle(f"runs · /{self.pattern}/" if self.pattern else "runs")
         rows: list[Row] = [heading(width)]
         room = max(self.list.size.height - 1, 1)
         at = next((i for i, entry in enumerate(self.entries) if entry.run == self._chosen), 0)
         self._first = first = min(max(at - room // 2, 0), max(len(self.entries) - room, 0))
         rows += [
-            run_row(entry, now, width, chosen=entry.run == self._chosen)
+            run_row(
+                entry,
+                now,
+                width,
+                chosen=entry.run == self._chosen,
+                mark="AB"[self.marked.index(entry.run)] if entry.run in self.marked else "",
+            )
             for entry in self.entries[first : first + room]
         ]
-        if self._known and not self.entries:
+        if self._known and self.pattern and not self.entries:
+            rows = [[("no run matches", "strong")]]
+        elif self._known and not self.entries:
             rows = [
                 [("no runs yet on this machine", "strong")],
                 [],
@@ -117,6 +143,45 @@ class PickerScreen(SizedScreen):
             self.notify(entry.problem, severity="error")
             return
         self.deadband.open_run(entry)
+
+    def action_mark(self) -> None:
+        """Mark the run at hand; a third mark takes the place of the second."""
+        if self._chosen in self.marked:
+            self.marked.remove(self._chosen)
+        elif self.chosen is not None:
+            self.marked = [*self.marked[:1], self._chosen]
+        self.action_select(1)
+        self.paint(EVERYTHING)
+
+    def action_compare(self) -> None:
+        """The two marked runs, or the marked one and the one at hand."""
+        wanted = list(dict.fromkeys([*self.marked, self._chosen]))[:2]
+        entries = {entry.run: entry for entry in self._all if not entry.problem}
+        if len(wanted) < 2:
+            self.notify("mark a run with space, then go to another one", timeout=3)
+        elif not all(run in entries for run in wanted):
+            self.notify("one of the two cannot be read", severity="error", timeout=4)
+        else:
+            self.deadband.compare((entries[wanted[0]], entries[wanted[1]]))
+
+    def action_filter(self) -> None:
+        """Only runs that match."""
+        before = self.pattern
+
+        def heed(text: str) -> str:
+            try:
+                re.compile(text)
+            except re.error as error:
+                return f"no regular expression: {error.msg}"
+            self.pattern = text
+            self._sift()
+            return ""
+
+        def leave(text: str | None) -> None:
+            self.pattern = before if text is None else text
+            self._sift()
+
+        self.app.push_screen(PromptScreen("runs matching", before, heed), leave)
 
     def on_click(self, event: events.Click) -> None:
         """A click takes a run at hand, a second one opens it."""
