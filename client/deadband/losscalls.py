@@ -8,7 +8,6 @@ The arguments are passed on as they came, and the result is handed back itself.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from functools import partial
 from types import CodeType, FunctionType
@@ -63,6 +62,30 @@ class Listener(Protocol):
         """A loss was computed."""
 
 
+def _telling() -> CodeType:
+    """What a listened-to function does instead; `NAME` stands for its name.
+
+    Compiled code depends on nothing of ours: it is asked for first. Outside of sampled steps,
+    training pays for no more than this line.
+    """
+    made: dict[str, Any] = {}
+    exec(
+        """def NAME(*args, **kwargs):
+    if _deadband_NAME_is_compiling() or (
+        _deadband_NAME_is_training() and not _deadband_NAME_wanted
+    ):
+        return _deadband_NAME_twin(*args, **kwargs)
+    return _deadband_NAME_tell(args, kwargs)
+""",
+        made,
+    )
+    code: CodeType = made["NAME"].__code__
+    return code
+
+
+_TELLING = _telling()
+
+
 class _Ears:
     """Who listens, and whether more than evaluation losses is wanted now."""
 
@@ -111,16 +134,15 @@ class _Heard:
         )
         self.twin.__kwdefaults__ = function.__kwdefaults__
         self.twin.__annotations__ = function.__annotations__
-        self._names = list(inspect.signature(self.twin).parameters)
+        self._names = self._theirs.co_varnames[: self._theirs.co_argcount]
 
     def put(self) -> None:
         """From now on the function tells of its calls."""
         function = self._function
-        made: dict[str, Any] = {}
-        exec(_TELLING.replace("NAME", self.name), made)
         function.__globals__.update(self._words())
         function.__wrapped__ = self.twin  # whoever asks for signature or source gets torch's
-        self._ours: CodeType = made[self.name].__code__
+        names = tuple(word.replace("NAME", self.name) for word in _TELLING.co_names)
+        self._ours: CodeType = _TELLING.replace(co_name=self.name, co_names=names)
         function.__code__ = self._ours
 
     def take(self) -> None:
@@ -155,18 +177,6 @@ class _Heard:
 
     def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any], place: int) -> Any:
         return args[place] if place < len(args) else kwargs.get(self._names[place])
-
-
-# What a listened-to function does instead. Compiled code depends on nothing of ours: it is asked
-# for first. Outside of sampled steps, training pays for no more than this line.
-_TELLING = """
-def NAME(*args, **kwargs):
-    if _deadband_NAME_is_compiling() or (
-        _deadband_NAME_is_training() and not _deadband_NAME_wanted
-    ):
-        return _deadband_NAME_twin(*args, **kwargs)
-    return _deadband_NAME_tell(args, kwargs)
-"""
 
 
 def _is_plain(value: Any) -> bool:

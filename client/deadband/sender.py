@@ -16,12 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import msgspec
-import zmq
 
 from deadband import wire
+
+if TYPE_CHECKING:
+    import zmq
 
 BEAT_S = 1.0
 HUB_START_S = 5.0
@@ -126,6 +128,8 @@ class Sender:
         except OSError as error:
             self._give_up(f"{error}")
             return
+        import zmq  # here, not in the training thread: it takes longer than all of `watch`
+
         with closing(hub), zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.linger = 0
             socket.reconnect_ivl = 20
@@ -156,20 +160,24 @@ class Sender:
             socket.linger = int(1000 * CLOSE_S)
 
     def _send(self, socket: zmq.Socket[bytes]) -> None:
+        from zmq import NOBLOCK, Again
+
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
         while self._outbox:
             try:
-                socket.send(msgspec.msgpack.encode(self._outbox[0]), zmq.NOBLOCK)
-            except zmq.Again:
+                socket.send(msgspec.msgpack.encode(self._outbox[0]), NOBLOCK)
+            except Again:
                 return
             self._outbox.popleft()
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
+        from zmq import NOBLOCK, Again
+
         while True:
             try:
-                packed = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+                packed = socket.recv(NOBLOCK)
+            except Again:
                 return
             try:
                 message = _DECODER.decode(packed)
