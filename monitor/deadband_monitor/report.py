@@ -252,8 +252,8 @@ def _rank_parts(state: RunState) -> list[RankPart]:
         return []
     parts = []
     for rank in state.status.ranks:
-        other = state.others.get(rank.rank)
-        last = other.last_scalar if other else state.last_scalar
+        known = state if rank.rank == state.lead else state.others.get(rank.rank)
+        last = known.last_scalar if known else {}
         loss = last.get("loss", float("nan"))
         parts.append(
             RankPart(

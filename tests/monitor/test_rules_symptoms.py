@@ -332,4 +332,4 @@ def test_a_rate_raised_between_two_samples_is_still_the_cause() -> None:
 
     scene = Scene().run(200, every=50).run(200, dead, every=50)
     assert scene.causes[0] == "learning-rate-too-high"
-    assert "it was 0.1 just before" in scene.engine.causes()[0].advice
+    assert "-> 0.1, as it was until step" in scene.engine.causes()[0].advice

@@ -99,6 +99,13 @@ def _lower(case: Case) -> str:
     scale = HEALTHY_UPDATE / ratio
     start = (model.large_update_step or 0) <= 10
     updates = "the first updates were" if start else "one step's update was"
+    if not start and model.usual_lr > 0 and lr > 2 * model.usual_lr:
+        # What trained until then is known to be right; a rate worked out from one update is not.
+        return (
+            f"lr {lr:g} -> {model.usual_lr:g}, as it was until step {model.large_update_step}: "
+            f"check the schedule and reload a checkpoint from before it; {updates} {ratio:.2g} of "
+            f"the weights, healthy starts near {HEALTHY_UPDATE:g}"
+        )
     if math.isfinite(lr) and lr > 0:
         new = lr * scale
         text = (
@@ -112,8 +119,6 @@ def _lower(case: Case) -> str:
         )
     if start:
         return text + "; start again, a ruined network does not recover"
-    if model.usual_lr > 0 and lr > 2 * model.usual_lr:
-        text += f"; it was {model.usual_lr:g} just before"
     return text + (
         f"; reload a checkpoint from before step {model.large_update_step}, check the schedule, "
         "clip the gradient norm at 1.0"
