@@ -124,3 +124,83 @@ def test_stuck_on_the_way_with_nothing_else_found_is_a_guess() -> None:
     cause = scene.engine.causes()[0]
     assert cause.cause == "local-minimum"
     assert cause.confidence <= 0.5
+
+
+def three_layers(units: int) -> Scene:
+    scene = Scene()
+    layers = tuple(
+        msgspec.structs.replace(layer, units=units if layer.name == "fc2" else layer.units)
+        for layer in scene.table.layers
+    )
+    scene.table = msgspec.structs.replace(scene.table, layers=layers)
+    return scene
+
+
+def creeps(sample: SceneSample, agreement: float = 0.96) -> None:
+    skill = 0.13 * math.log(1 + sample.step / 25)
+    sample.loss = 2.3 * (1 - skill)
+    sample.model(loss=sample.loss, skill=skill, information=skill, neighbour_agreement=agreement)
+
+
+def test_ten_classes_that_creep_through_one_unit_lack_room() -> None:
+    cause = three_layers(1).run(900, creeps, every=5).engine.causes()[0]
+    assert (cause.cause, cause.layer) == ("insufficient-capacity", "fc2")
+
+
+def test_the_same_creep_through_thirty_units_is_not_the_width() -> None:
+    assert not three_layers(30).run(900, creeps, every=5).causes
+
+
+def test_classes_of_tokens_on_one_unit_lack_room_though_no_neighbours_are_known() -> None:
+    scene = three_layers(1).run(900, lambda sample: creeps(sample, math.nan), every=5)
+    assert "one unit" in scene.standing["loss-plateau"].message
+    assert scene.causes[0] == "insufficient-capacity"
+
+
+def noise_hides_it(sample: SceneSample, knows: float) -> None:
+    """Behind a dropout of 0.95: the loss swings, now and then eight in a row look learnt."""
+    wave = 0.17 * math.sin(sample.step / 3) + 0.1 * math.sin(sample.step * 1.7)
+    sample.loss = 1.0 * (0.98 - wave) + math.exp(-sample.step / 80)
+    sample.model(
+        loss=sample.loss,
+        loss_constant=1.0,
+        skill=0.02 + wave,
+        information=math.nan,
+        sigma_share=0.15 + 0.08 * math.sin(sample.step / 5),
+        neighbour_agreement=knows,
+    )
+
+
+def test_a_loss_whose_noise_hides_that_nothing_is_learnt_is_a_plateau() -> None:
+    scene = Scene().run(900, lambda sample: noise_hides_it(sample, 0.67))
+    assert scene.engine.verdict() == "warning"
+
+
+def test_the_same_noise_over_data_that_tell_little_is_none() -> None:
+    scene = Scene().run(900, lambda sample: noise_hides_it(sample, 0.3))
+    assert "loss-plateau" not in scene.standing
+
+
+def four_rows(sample: SceneSample, fades: bool) -> None:
+    """A linear model of an exclusive or, all rows in each batch."""
+    sample.no_better_than_constant()
+    sample.model(skill=-1e-6 * math.exp(-sample.step / 100), in_distinct=4 / 2000)
+    gone = sample.step > 100
+    faint = 0.01 * math.exp(-sample.step / 10) if fades else 0.01
+    for name in ("fc1", "fc2", "fc3"):
+        grad = 0.0 if gone else faint
+        sample.layer(name, grad_rms=grad, has_grad=1, update_ratio=grad, out_grad_rms=0.1)
+
+
+def test_a_gradient_that_fades_to_zero_at_an_optimum_was_not_cleared() -> None:
+    scene = without_activations(Scene(("fc1", "fc2", "fc3")))
+    scene.run(400, lambda sample: four_rows(sample, fades=True))
+    assert "vanishing-gradient" not in scene.standing
+    assert scene.causes[0] == "insufficient-capacity"
+
+
+def test_a_gradient_that_is_zero_from_one_step_to_the_next_was_cleared() -> None:
+    scene = without_activations(Scene(("fc1", "fc2", "fc3")))
+    scene.run(400, lambda sample: four_rows(sample, fades=False))
+    assert "vanishing-gradient" in scene.standing
+    assert scene.causes[0] == "detached-graph"

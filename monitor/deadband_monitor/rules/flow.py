@@ -31,6 +31,10 @@ KEPT = 0.5
 """Share of the old gradient found in the new one: 1 where nobody cleared it (less where the norm is
 clipped), 0 or not there at all where somebody did."""
 
+SETTLED = 0.01
+"""Share of its highest value that a gradient had come down to before it was exactly zero: what is
+cleared, or blocked, is so from one sample to the next; what comes to rest at an optimum is not."""
+
 _UPDATE, _DRIFT, _RMS = (LAYER_COLUMN[n] for n in ("update_ratio", "weight_drift", "weight_rms"))
 _HAS, _GRAD, _LEFT = (LAYER_COLUMN[n] for n in ("has_grad", "grad_rms", "grad_left"))
 _RAN = LAYER_COLUMN["out_rms"]
@@ -49,6 +53,9 @@ class Flow:
         """First step of the row of samples in which the weight got no gradient; -1 otherwise."""
         self.zero_since: Steps = np.zeros(0, np.int64)
         """The same for a gradient that is there and exactly zero."""
+        self.highest_grad: Floats = np.zeros(0, np.float32)
+        self.last_grad: Floats = np.zeros(0, np.float32)
+        """The newest gradient that was not zero."""
         self.kept_since: Steps = np.zeros(0, np.int64)
         """The same for a gradient in which the old one still lies, at a step that moved."""
         self.kept_samples: Steps = np.zeros(0, np.int64)
@@ -72,6 +79,8 @@ class Flow:
             ("still_samples", 0),
             ("bare_since", -1),
             ("zero_since", -1),
+            ("highest_grad", math.nan),
+            ("last_grad", math.nan),
             ("kept_since", -1),
             ("kept_samples", 0),
             ("piled_since", -1),
@@ -105,6 +114,9 @@ class Flow:
         _follow(self.bare_since, self.trained & ran & (has == 0), np.isfinite(has), seen.step)
         zero = self.trained & ~(has == 0) & (layers[:, _GRAD] == 0)
         _follow(self.zero_since, zero, np.isfinite(layers[:, _GRAD]) | (has == 0), seen.step)
+        grad = layers[:, _GRAD]
+        self.highest_grad = np.fmax(self.highest_grad, grad)
+        self.last_grad = np.where(grad > 0, grad, self.last_grad)
         # A step that does not move the weight may be one of several that are accumulated; with two
         # models, one's loss leaves gradients in the other, cleared before that one's own step.
         kept = (layers[:, _LEFT] > KEPT) & (update > 0)
@@ -122,6 +134,10 @@ class Flow:
         self._drift = np.where(np.isfinite(drift), drift, self._drift)
         self._rms = np.where(np.isfinite(rms), rms, self._rms)
         self._last_step = seen.step
+
+    def settled(self, rows: Steps) -> bool:
+        """Whether the gradients of `rows` came to rest: they faded before they were zero."""
+        return len(rows) > 0 and bool((self.last_grad < SETTLED * self.highest_grad)[rows].all())
 
     def rows(self, layout: Layout, index: int) -> Steps:
         """Rows of a model's trained matrices."""

@@ -56,6 +56,8 @@ class VanishingGradient(LayerRule):
             blocked = int(np.argmin(grads[rows] == 0)) if (grads[rows] != 0).any() else len(rows)
             zero[rows[:blocked]] = True
             self._all_zero[model.name] = blocked == len(rows)
+            if blocked == len(rows) and _at_rest(seen, past, rows):
+                zero[rows] = False
             if len(rows) >= 3 and not blocked:
                 faint[rows] = _faint(grads[rows], column(seen, "update_ratio")[rows])
         step = np.float32(seen.step)
@@ -104,6 +106,12 @@ class VanishingGradient(LayerRule):
         # Where no loss is known, an output that lives may well have met a margin.
         blind = math.isnan(past.loss.fresh) and math.isnan(past.skill(model))
         return blind and past.models[model].value("out_variance") > 1e-6
+
+
+def _at_rest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> bool:
+    """An optimum, if a poor one: the loss still pulls at each output, and the pulls cancel out."""
+    pulled = seen.layers[rows[-1], LAYER_COLUMN["out_grad_rms"]] > 0
+    return bool(pulled) and past.flow.settled(rows)
 
 
 def _faint(grads: NDArray[np.float32], updates: NDArray[np.float32]) -> Mask:

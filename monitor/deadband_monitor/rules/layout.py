@@ -37,6 +37,8 @@ class Layout:
         self.matrix: Mask = _mask(layer.fan_in >= 2 for layer in layers) & ~self.embedding
         # A parameter beside the layers gives no output: it is nobody's last layer.
         gives: Mask = self.matrix & _mask(layer.kind != "Parameter" for layer in layers)
+        self.weights: Mask = self.matrix | _mask(_of_one_input(layer) for layer in layers)
+        """The matrices, and layers that take a single input: what decay and penalties act on."""
         self.last_row = np.zeros(len(layers), bool)
         self.head = np.zeros(len(layers), bool)
         """The last weight matrix of each model and what follows: the output, no hidden layer."""
@@ -89,6 +91,12 @@ def _with_own_losses(models: tuple[Model, ...]) -> tuple[Model, ...]:
         return models
     return tuple(
         model if model.loss_input else msgspec.structs.replace(model, loss="") for model in models
+    )
+
+
+def _of_one_input(layer: Layer) -> bool:
+    return layer.fan_in == 1 and layer.kind.lower().startswith(
+        ("linear", "conv", "lstm", "gru", "rnn")
     )
 
 

@@ -39,6 +39,9 @@ WARM_UP_STEPS = 300
 """Every warm-up may be slow for so long."""
 RUN_OUT = 0.01
 """Share of its highest value below which a learning rate has all but ended the training."""
+CLIMB = 0.002
+"""Skill that must be won within a third of the run to count: a full batch that closes in on a poor
+optimum has no noise, and gains a millionth at each step."""
 
 _UPDATE = LAYER_COLUMN["update_ratio"]
 _PULL = LAYER_COLUMN["pull_to_zero"]
@@ -53,6 +56,8 @@ class ModelPast:
         self.now: Floats = np.full(len(MODEL_METRICS), np.nan, np.float32)
         self.first: Floats = self.now.copy()
         """First finite value of each statistic."""
+        self.last: Floats = self.now.copy()
+        """Newest finite value of each statistic."""
         self.objective = Objective()
         self.feed = Feed()
         self.updated = False
@@ -100,6 +105,10 @@ class ModelPast:
         """A statistic of the newest sample."""
         return float(self.now[MODEL_COLUMN[name]])
 
+    def latest(self, name: str) -> float:
+        """The newest finite value of a statistic: not every sample has each."""
+        return float(self.last[MODEL_COLUMN[name]])
+
     def start(self, name: str) -> float:
         """The first finite value of a statistic."""
         return float(self.first[MODEL_COLUMN[name]])
@@ -124,6 +133,7 @@ class ModelPast:
         self.samples += 1
         self.now = row
         self.first = np.where(np.isfinite(self.first), self.first, row)
+        self.last = np.where(np.isfinite(row), row, self.last)
         information, sigma = self.value("information"), self.value("sigma_share")
         self.information.add(step, information)
         self.sigma_share.add(step, sigma)
@@ -349,7 +359,7 @@ class Past:
             past.information.rising(window, 0.01),
             past.sigma_share.rising(window, 0.1),
             past.variance.rising(window, 0.01),
-            past.skill.climbing(window),
+            past.skill.climbing(window, CLIMB),
             self.loss.falling,
         ]
         if all(verdict is None for verdict in verdicts):

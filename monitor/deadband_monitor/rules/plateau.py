@@ -20,10 +20,11 @@ from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear, left_as_drawn
 from deadband_monitor.rules.trend import History
 
-NEIGHBOURS_KNOW = 0.7
+NEIGHBOURS_KNOW = 0.5
 """Agreement of nearest neighbours (0 chance, 1 always) from which the inputs plainly tell: digits
-0.97, wine 0.9, circles 1.0; a noisy regression (diabetes) 0.2. The error of the nearest neighbour
-is at most twice the least possible one (Cover and Hart, IEEE Trans. Inf. Theory 13:21, 1967)."""
+0.97, wine 0.9, circles 1.0, ten features of which five count 0.67; a noisy regression (diabetes)
+0.2. The error of the nearest neighbour is at most twice the least possible one (Cover and Hart,
+IEEE Trans. Inf. Theory 13:21, 1967)."""
 BELOW_NEIGHBOURS = 0.4
 """How far the model's skill lies below that. Label smoothing of 0.1 costs a solved model 0.2."""
 PATIENCE_STEPS = 250
@@ -36,6 +37,12 @@ FEW = 0.008
 FAR = 3
 """Progress counts as none where, at the present pace, half of the gap takes as many times the steps
 so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
+ONE_UNIT = 0.9
+"""What is expected where the neighbours of inputs (tokens) cannot be told, but three classes or more
+hang on a single unit: it can only rank them."""
+EVEN_LOSSES = 64
+"""Losses whose mean is a level: behind a dropout of 0.95 that of eight swings by 0.15 of a constant
+answer's, and a single good one would hide that nothing is learnt."""
 
 
 class LossPlateau(ModelRule):
@@ -90,23 +97,42 @@ class LossPlateau(ModelRule):
 
     def _stuck(self, seen: Observation, past: Past, model: ModelPast, gains: History) -> Judgement:
         """The loss stopped falling far above what the inputs tell."""
-        agreement, skill = model.value("neighbour_agreement"), past.skill(model.name)
+        measured_agreement, skill = model.value("neighbour_agreement"), _skill(past, model)
+        agreement = measured_agreement
+        why = f"though similar inputs have the same answer ({agreement:.2g})"
         if math.isnan(agreement) and model.value("in_distinct") < FEW:
-            agreement = 1.0  # so few different inputs can all be told apart
+            agreement, why = 1.0, "though so few different inputs can all be told apart"
+        elif math.isnan(agreement) and self._one_unit(past, model):
+            agreement, why = ONE_UNIT, "one unit can only rank the classes"
         # A loss with further terms (a load to balance, a penalty) hides what is known.
         known = float(np.fmax(skill, model.value("information")))
         behind = agreement >= NEIGHBOURS_KNOW and agreement - known >= BELOW_NEIGHBOURS
         if not behind:
             return Judgement(active=False, clear=True)
         rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)
+        if skill < 0.05 and not left_as_drawn(past, model.name):
+            # Then it is a constant predictor, and that rule speaks of it where noise lets it tell.
+            said = past.stands("constant-predictor", model.name)
+            rests = rests and not said and not past.learning(model.name)
         return Judgement(
-            # Below 0.05 it is a constant predictor, and that rule speaks of it.
-            active=rests and (skill >= 0.05 or bool(left_as_drawn(past, model.name))),
+            active=rests,
             clear=False,
             severity="warning",
-            message=f"the loss stands at {past.loss.fresh:.3g} (skill {skill:.2g}), though similar "
-            f"inputs have the same answer ({agreement:.2g})",
-            evidence={"loss": past.loss.fresh, "skill": skill, "neighbour_agreement": agreement},
+            message=f"the loss stands at {past.loss.fresh:.3g} (skill {skill:.2g}), {why}",
+            evidence=measured(
+                {
+                    "loss": past.loss.fresh,
+                    "skill": skill,
+                    "neighbour_agreement": measured_agreement,
+                }
+            ),
+        )
+
+    def _one_unit(self, past: Past, model: ModelPast) -> bool:
+        assert past.layout is not None
+        narrow = bottleneck(past.layout, model.name)
+        return (
+            narrow is not None and narrow[1] == 1 and model.value("label_entropy") > math.log(2.5)
         )
 
     def _rests(
@@ -132,11 +158,25 @@ class LossPlateau(ModelRule):
         older, newer = gains.halves(window)
         if len(older) < 3 or len(newer) < 3:
             return False
-        pace = (median(newer) - median(older)) / (window / 2)
-        wanted = (agreement - past.skill(model.name)) / 2
-        wanted *= model.value("loss_constant")
-        far = (1 if cramped else FAR) * seen.step
-        if wanted > pace * far:
+        # To come down to a constant answer's loss is no knowledge: behind a strong dropout that
+        # alone takes hundreds of steps.
+        nothing = -model.value("loss_constant")
+        gained = max(median(newer), nothing) - max(median(older), nothing)
+        wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
+        if cramped and window >= seen.step:
+            # With so little room the pace falls from the start: as much again for each doubling or
+            # so of the steps (one unit, ten digits: 0.37, 0.45, 0.52 after 370, 700, 1150).
+            if wanted > gained * math.log(1 + FAR) / math.log(3):
+                return True
+        elif wanted > gained * 2 / window * FAR * seen.step:
             return True
         stands = gains.climbing(window) is False and past.loss.falling is not True
         return stands and not past.learning(model.name)
+
+
+def _skill(past: Past, model: ModelPast) -> float:
+    """What the level of the losses says; the smoothed skill before there are enough of them."""
+    constant, level = model.value("loss_constant"), past.loss.mean(EVEN_LOSSES)
+    if constant > 0 and math.isfinite(level):
+        return 1 - level / constant
+    return past.skill(model.name)

@@ -85,6 +85,5 @@ def _weighted(layout: Layout, model: str) -> list[int]:
     return [
         row
         for row, layer in enumerate(layout.layers)
-        if layer.model == model
-        and (layout.matrix[row] or layer.kind.lower().startswith(("linear", "conv")))
+        if layer.model == model and layout.weights[row]
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,14 @@ class History:
         if now <= 1.1 * before or now <= 0 or before >= goal:
             return False
         if before <= 0 or now >= goal:
-            return True
+            return _shift(older, newer) > 0
+        if min(older) > 0 and min(newer) > 0:
+            # A steady factor is seen against its noise in the logarithm.
+            grown = _shift([math.log(v) for v in older], [math.log(v) for v in newer]) > 0
+        else:
+            grown = _shift(older, newer) > 0
+        if not grown:
+            return False
         halves_to_go = math.log(goal / now) / math.log(now / before)
         return halves_to_go * window_steps / 2 <= max(2000, 5 * self._steps[-1])
 
@@ -76,12 +83,12 @@ class History:
             return False
         return median(newer) < 0.9 * median(older) and _shift(newer, older) > 0
 
-    def climbing(self, window_steps: int) -> bool | None:
-        """Whether the newer half lies above the older by more than its own noise."""
+    def climbing(self, window_steps: int, least: float = 0.0) -> bool | None:
+        """Whether the newer half lies above the older by more than its own noise, and `least`."""
         older, newer = self.halves(window_steps)
         if len(older) < MIN_POINTS // 2 or len(newer) < MIN_POINTS // 2:
             return None
-        return _shift(older, newer) > 0
+        return _shift(older, newer) > 0 and median(newer) - median(older) > least
 
 
 def _shift(older: list[float], newer: list[float]) -> float:
@@ -163,6 +170,10 @@ class LossTrend:
     def level(self) -> float:
         """Median of the last thirty-two losses: the level of training, without single batches."""
         return median(self._recent[-32:]) if self._recent else math.nan
+
+    def mean(self, count: int) -> float:
+        """Mean of the last `count` losses; NaN before there are as many."""
+        return fmean(self._recent[-count:]) if len(self._recent) >= count else math.nan
 
     def above(self, level: float, count: int, of: int) -> bool:
         """Whether at least `count` of the last `of` losses exceed `level`."""

@@ -194,7 +194,7 @@ class WeightCollapse(ModelRule):
         assert layout is not None
         index = layout.index_of[model.name]
         rows = layout.rows_of[index]
-        rows = rows[(layout.matrix & layout.learns)[rows]]
+        rows = rows[(layout.weights & layout.learns)[rows]]
         growth = seen.layers[rows, LAYER_COLUMN["weight_growth"]]
         growth = growth[np.isfinite(growth)]
         if len(growth) < 2 or seen.step < self.grace_steps:

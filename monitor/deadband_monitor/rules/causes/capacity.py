@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.plateau import FEW
 from deadband_monitor.rules.room import bottleneck, is_linear
 
 TELLS = 0.5
@@ -43,7 +44,7 @@ def _too_little(case: Case) -> Iterator[Suspect]:
     linear, narrow = is_linear(case.layout, name), bottleneck(case.layout, name)
     if not linear and narrow is None:
         return
-    agreement = case.model.value("neighbour_agreement")
+    agreement = case.model.latest("neighbour_agreement")
     belief = 0.65
     evidence = []
     if agreement >= TELLS:
@@ -52,6 +53,9 @@ def _too_little(case: Case) -> Iterator[Suspect]:
             f"similar inputs have the same answer ({agreement:.2g}; 0 is chance, 1 always), so "
             "there is something to learn"
         )
+    elif case.model.latest("in_distinct") < FEW:
+        belief = 0.85
+        evidence.append("there are so few different inputs that all can be told apart")
     elif agreement < NOISE:
         belief = 0.3  # no better answer may exist
     if linear:

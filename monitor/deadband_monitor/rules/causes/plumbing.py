@@ -146,7 +146,8 @@ def _cleared_since(case: Case) -> int | None:
     """Since when gradients vanish between backward and step, though the way is open.
 
     The gradient of a layer's weight is its output's gradient times its input. Where both are there
-    and it is zero in every layer, it was cleared. A dead or saturated layer leaves the last one's.
+    and it is zero in every layer, it was cleared. A dead or saturated layer leaves the last one's; and where it had faded before,
+    the rows of a full batch cancel each other at an optimum.
     """
     flow, layout = case.past.flow, case.layout
     index = layout.index_of[case.model.name]
@@ -157,7 +158,7 @@ def _cleared_since(case: Case) -> int | None:
     head = rows[-1]
     before = [row for row in layout.rows_of[index].tolist() if row < head]
     feeding = seen[before[-1], _OUT] if before else case.model.value("in_rms")
-    reached = seen[head, _OUT_GRAD] > 0
+    reached = seen[head, _OUT_GRAD] > 0 and not flow.settled(rows)
     return int(flow.zero_since[rows].min()) if reached and feeding > 0 else None
 
 

@@ -96,7 +96,7 @@ def _shrunk(case: Case) -> float:
     """Median growth of the weight matrices."""
     layout, table = case.layout, case.past.lowest
     rows = layout.rows(case.model.name)
-    rows = rows[(layout.matrix & layout.learns)[rows]]
+    rows = rows[(layout.weights & layout.learns)[rows]]
     growth = table[rows, LAYER_COLUMN["weight_growth"]]
     growth = growth[np.isfinite(growth)]
     return float(np.median(growth)) if len(growth) else 1.0
