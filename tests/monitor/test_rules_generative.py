@@ -50,6 +50,12 @@ def test_a_generator_that_swings_between_alike_and_wild_is_named() -> None:
     assert scene.causes[0] == "adversarial-mode-collapse"
 
 
+def test_real_samples_seen_once_in_a_hundred_steps_are_enough_to_tell() -> None:
+    scene = scene_of(GAN)
+    scene.run(1200, lambda s: _gan(s, 0.05 if s.step % 100 == 0 else math.nan), every=10)
+    assert scene.causes[0] == "adversarial-mode-collapse"
+
+
 def test_fakes_that_start_alike_and_spread_are_healthy() -> None:
     scene = scene_of(GAN)
     scene.run(600, lambda s: _gan(s, min(1.0, 0.03 * 1.01**s.step)))

@@ -54,6 +54,38 @@ def test_embeddings_that_keep_a_sixth_of_their_directions_are_flagged_at_the_enc
     assert "detach" in scene.engine.causes()[0].advice
 
 
+def _draws_together(*, end: float, loss: str = "cosine") -> Scene:
+    """From 0.6 apart to `end`, at a pace that has not come to rest."""
+    scene = scene_of(ENCODER, model={"calls": 2, "loss": loss})
+    scene.run(
+        400,
+        lambda s: _ssl(s, directions=9, apart=max(end, 0.6 * math.exp(-s.step / 60)), rank=11),
+    )
+    return scene
+
+
+def test_views_that_agree_because_all_inputs_do_are_on_the_way_to_one_point() -> None:
+    scene = _draws_together(end=0.02)
+    assert scene.standing["representation-collapse"].severity == "warning"
+    assert scene.causes[0] == "missing-stop-gradient"
+
+
+def test_a_third_of_the_distance_is_what_healthy_runs_dip_to() -> None:
+    assert not _draws_together(end=0.2).causes
+
+
+def test_features_that_draw_together_under_another_loss_are_no_views() -> None:
+    assert not _draws_together(end=0.02, loss="huber").causes
+
+
+def test_a_discriminator_is_called_for_real_and_made_samples_not_for_views() -> None:
+    critic = [*ENCODER[:2], linear("score", 32, 1)]
+    scene = scene_of(critic, model={"calls": 2})
+    scene.run(20, lambda s: _ssl(s, directions=12, apart=0.5, rank=14))
+    scene.run(200, lambda s: [_ssl(s, directions=2, apart=0, rank=1), s.layer("enc.1", cosine=1)])
+    assert "representation-collapse" not in scene.standing
+
+
 def test_a_dip_in_the_directions_that_passes_is_no_collapse() -> None:
     scene = _views()
     scene.run(30, lambda s: _ssl(s, directions=12, apart=1.0, rank=14))
@@ -103,6 +135,19 @@ def test_a_latent_that_equals_its_prior_is_flagged_and_named() -> None:
     cause = scene.engine.causes()[0]
     assert cause.cause == "posterior-collapse"
     assert "reduction='sum'" in cause.advice
+
+
+def test_a_latent_that_stays_empty_for_most_of_the_run_is_a_failure() -> None:
+    scene = scene_of(VAE)
+    scene.run(600, lambda s: _vae(s, means=0.02, active=0))
+    assert scene.standing["representation-collapse"].severity == "critical"
+
+
+def test_a_latent_that_empties_late_is_a_warning_at_first() -> None:
+    scene = scene_of(VAE)
+    scene.run(600, lambda s: _vae(s, means=0.6, active=0.75))
+    scene.run(420, lambda s: _vae(s, means=0.02, active=0))
+    assert scene.standing["representation-collapse"].severity == "warning"
 
 
 def test_a_latent_with_one_unit_in_use_is_healthy() -> None:

@@ -39,6 +39,9 @@ class MadeAlike(ModelRule):
 
     WINDOW_STEPS = 200
     """Looked back so far: fakes are alike in more than half of it. At the start they always are."""
+    FEWEST = 6
+    """Values that the window holds at least, however far apart: where the generator takes a dozen
+    steps for one of the discriminator's, few samples show real data beside the made."""
     START_STEPS = 300
     """Of a generator that never made different samples."""
 
@@ -59,7 +62,7 @@ class MadeAlike(ModelRule):
             return None
         recent = self._recent.setdefault(model.name, deque())
         recent.append((seen.step, diversity))
-        while recent and seen.step - recent[0][0] > self.WINDOW_STEPS:
+        while len(recent) > self.FEWEST and seen.step - recent[0][0] > self.WINDOW_STEPS:
             recent.popleft()
         trend = self._trend.setdefault(model.name, History())
         trend.add(seen.step, diversity)
@@ -108,6 +111,10 @@ class EmptyLatent(ModelRule):
     grace_steps = 100
 
     LASTING_STEPS = 50
+    LOST_STEPS = 400
+    """Empty for as long, for more than half of the run and without a sign of waking: a failure. A
+    weight of the prior that is warmed up leaves a latent empty at no time, one that is annealed in
+    cycles for less."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,11 +155,15 @@ class EmptyLatent(ModelRule):
             self._empty_since.pop(model.name, None)
         since = self._empty_since.setdefault(model.name, seen.step) if empty else seen.step
         waking = trend.rising(max(100, seen.step // 3), NATS) is True
-        lasting = seen.step - since >= self.LASTING_STEPS
+        lasted = seen.step - since
+        lost = lasted >= max(self.LOST_STEPS, seen.step / 2)
         return Judgement(
-            active=empty and lasting and seen.step >= self.grace_steps and not waking,
+            active=empty
+            and lasted >= self.LASTING_STEPS
+            and seen.step >= self.grace_steps
+            and not waking,
             clear=active > 0 or nats > 2 * NATS,
-            severity="warning",
+            severity="critical" if lost else "warning",
             layer=layout.layers[latent.mean].name,
             message=(
                 f"none of the {latent.units} latent units depends on the input: about "

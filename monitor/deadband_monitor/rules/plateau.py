@@ -38,8 +38,8 @@ FAR = 3
 """Progress counts as none where, at the present pace, half of the gap takes as many times the steps
 so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
 ONE_UNIT = 0.9
-"""What is expected where the neighbours of inputs (tokens) cannot be told, but three classes or more
-hang on a single unit: it can only rank them."""
+"""What is expected where the neighbours of inputs (tokens) cannot be told, but three classes or
+more hang on a single unit: it can only rank them."""
 EVEN_LOSSES = 64
 """Losses whose mean is a level: behind a dropout of 0.95 that of eight swings by 0.15 of a constant
 answer's, and a single good one would hide that nothing is learnt."""

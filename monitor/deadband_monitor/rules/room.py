@@ -85,5 +85,5 @@ def _weighted(layout: Layout, model: str) -> list[int]:
     return [
         row
         for row, layer in enumerate(layout.layers)
-        if layer.model == model and layout.weights[row]
+        if layer.model == model and layout.weights[row] and layer.kind != "Parameter"
     ]

@@ -79,8 +79,11 @@ def routers(layout: Layout, index: int) -> list[int]:
 def embeddings(layout: Layout, index: int) -> list[int]:
     """Rows whose output may be the embedding of a model that runs several times in one step.
 
-    Two views go through one encoder: the model was called twice, or a weight in it was.
+    Two views go through one encoder: the model was called twice, or a weight in it was. A model
+    that ends in a score, as a discriminator does, is called for made and real samples, not views.
     """
+    if judges_others(layout, index):
+        return []
     rows = _matrices(layout, index)
     twice = {_base(layout.layers[row].name) for row in rows if "@" in layout.layers[row].name}
     whole = layout.models[index].calls >= 2

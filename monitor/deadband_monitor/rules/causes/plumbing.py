@@ -146,8 +146,8 @@ def _cleared_since(case: Case) -> int | None:
     """Since when gradients vanish between backward and step, though the way is open.
 
     The gradient of a layer's weight is its output's gradient times its input. Where both are there
-    and it is zero in every layer, it was cleared. A dead or saturated layer leaves the last one's; and where it had faded before,
-    the rows of a full batch cancel each other at an optimum.
+    and it is zero in every layer, it was cleared. A dead or saturated layer leaves the last one's;
+    and where it had faded before, the rows of a full batch cancel each other at an optimum.
     """
     flow, layout = case.past.flow, case.layout
     index = layout.index_of[case.model.name]
