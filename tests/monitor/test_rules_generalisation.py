@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
+import pytest
 from rules_scene import Scene, SceneSample
 
 
@@ -204,3 +205,26 @@ def test_a_gradient_that_is_zero_from_one_step_to_the_next_was_cleared() -> None
     scene.run(400, lambda sample: four_rows(sample, fades=False))
     assert "vanishing-gradient" in scene.standing
     assert scene.causes[0] == "detached-graph"
+
+
+def resting(sample: SceneSample, drift: float, agreement: float = 0.9) -> None:
+    """A constant answer; the head has found the mean, the layers before it lie where they began."""
+    sample.no_better_than_constant()
+    sample.model(neighbour_agreement=agreement)
+    for name in ("fc1", "fc2"):
+        sample.layer(name, weight_drift=drift, update_ratio=3e-5)
+    sample.layer("fc3", weight_drift=0.3, update_ratio=4e-4)
+
+
+def test_hidden_weights_that_never_left_their_start_want_a_higher_rate() -> None:
+    scene = Scene().run(600, lambda sample: resting(sample, 0.01), every=5)
+    assert scene.causes[0] == "learning-rate-too-low"
+    assert "Adam" in scene.engine.causes()[0].advice
+
+
+@pytest.mark.parametrize(("drift", "agreement"), [(0.3, 0.9), (0.01, 0.1)])
+def test_weights_that_moved_or_had_nothing_to_move_for_do_not(
+    drift: float, agreement: float
+) -> None:
+    scene = Scene().run(600, lambda sample: resting(sample, drift, agreement), every=5)
+    assert "learning-rate-too-low" not in scene.causes

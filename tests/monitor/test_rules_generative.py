@@ -158,3 +158,34 @@ def test_the_loss_of_a_lone_learner_beside_its_teacher_is_its_own() -> None:
     scene.run(60)
     scene.run(100, diverging)
     assert "loss-divergence" in {flag.kind for flag in scene.changes}
+
+
+CODES = [
+    linear("enc", 64, 8),
+    layer("book", "Embedding", units=8, fan_in=32, parameters=256),
+    linear("dec", 8, 64),
+    linear("out", 64, 64),
+]
+
+
+def _codes(sample: SceneSample, used: float, after: float) -> None:
+    label_free(sample)
+    sample.model(out_variance=after)
+    sample.layer("book", out_variance=used, out_rms=1)
+    for name in ("dec", "out"):
+        sample.layer(name, out_variance=after)
+
+
+def test_a_codebook_of_which_one_row_is_used_is_named() -> None:
+    scene = scene_of(CODES)
+    scene.run(60, lambda s: _codes(s, 0.3, 0.3))
+    scene.run(200, lambda s: _codes(s, 0.0, 0.0))
+    cause = scene.engine.causes()[0]
+    assert (cause.cause, cause.layer) == ("posterior-collapse", "book")
+
+
+def test_an_embedding_of_positions_is_no_codebook() -> None:
+    scene = scene_of(CODES)
+    scene.run(60, lambda s: _codes(s, 0.0, 0.3))
+    scene.run(200, lambda s: _codes(s, 0.0, 0.0))
+    assert "posterior-collapse" not in scene.causes

@@ -160,7 +160,7 @@ class LossPlateau(ModelRule):
             return False
         # To come down to a constant answer's loss is no knowledge: behind a strong dropout that
         # alone takes hundreds of steps.
-        nothing = -model.value("loss_constant")
+        nothing = -model.value("loss_constant") if _plain(model) else -math.inf
         gained = max(median(newer), nothing) - max(median(older), nothing)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
         if cramped and window >= seen.step:
@@ -177,6 +177,11 @@ class LossPlateau(ModelRule):
 def _skill(past: Past, model: ModelPast) -> float:
     """What the level of the losses says; the smoothed skill before there are enough of them."""
     constant, level = model.value("loss_constant"), past.loss.mean(EVEN_LOSSES)
-    if constant > 0 and math.isfinite(level):
+    if constant > 0 and math.isfinite(level) and _plain(model):
         return 1 - level / constant
     return past.skill(model.name)
+
+
+def _plain(model: ModelPast) -> bool:
+    """Whether the loss is that of the loss function alone: nothing was seen to be added to it."""
+    return math.isnan(model.latest("further_loss"))

@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterator
 
 from deadband.wire import Flag
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.generative import ALIKE
+from deadband_monitor.rules.outputs import EXACT
+from deadband_monitor.rules.representation import ALIVE, LOST
 
+_VARIANCE = LAYER_COLUMN["out_variance"]
 KIND = "representation-collapse"
 
 _OUTPUT = frozenset({KIND, "output-collapse", "constant-predictor", "dead-units", "saturation"})
@@ -18,7 +22,8 @@ LOST_LOSS = 4.0
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
-    """Mode collapse, a missing stop-gradient, a posterior that equals its prior."""
+    """Mode collapse, a missing stop-gradient, a posterior that equals its prior, a codebook."""
+    yield from _one_code(case)
     flag = case.flag(KIND)
     diversity = case.model.value("diversity")
     collapsed = case.flag("output-collapse")
@@ -33,6 +38,36 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield _no_stop(case, flag)
     if "nats_a_unit" in flag.evidence:
         yield _empty_latent(case, flag)
+
+
+def _one_code(case: Case) -> Iterator[Suspect]:
+    """Every input is given the same row of a codebook, though the encoder tells inputs apart."""
+    layout, past = case.layout, case.past
+    now, first = past.newest[:, _VARIANCE], past.first[:, _VARIANCE]
+    rows = [row for row in layout.rows(case.model.name).tolist() if math.isfinite(now[row])]
+    for before, book, after in zip(rows, rows[1:], rows[2:], strict=False):
+        same = now[book] < EXACT and now[after] < LOST
+        # Positions have the same embedding in every sample; what they are added to varies.
+        positions = first[book] < EXACT and first[after] > ALIVE
+        if layout.embedding[book] and same and now[before] > ALIVE and not positions:
+            layer = layout.layers[book]
+            yield Suspect(
+                word="posterior-collapse",
+                belief=0.85,
+                onset=case.start,
+                explains=_OUTPUT | {"loss-plateau", "vanishing-gradient"},
+                evidence=[
+                    f"{layer.name} gives the same row for every input, though "
+                    f"{layout.layers[before].name} before it still tells them apart "
+                    f"(out variance {now[before]:.2g})"
+                ],
+                advice=(
+                    f"one code of {layer.name} is nearest to all: start the codes from the "
+                    "encoder's first outputs (k-means), update them by moving averages, and set "
+                    "codes that are not used for 100 steps to a row of the batch"
+                ),
+                layer=layer.name,
+            )
 
 
 def _mode_collapse(case: Case, flag: Flag, diversity: float) -> Suspect:

@@ -11,6 +11,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.objective import OF_SOFTMAX
+from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
 
 HEALTHY_UPDATE = 0.01
 """First-step update that repaired ten of ten learning rates; 0.003 to 0.03 is usable."""
@@ -35,6 +36,12 @@ BLOW_UP = frozenset(
 )
 """What steps that are too large for the weights can bring about, whatever made them so."""
 
+
+UNMOVED = 0.03
+"""Largest way of a hidden weight from where it began, as a share of itself, after hundreds of
+steps: an autoencoder of sigmoids under SGD at 0.05 came to 0.02 in 1400 steps and gave the mean,
+under Adam it learns; networks that learn are past 0.1 within 300."""
+UNMOVED_STEPS = 300
 
 STUCK = frozenset({"constant-predictor", "frozen-weights", "loss-plateau"})
 """What steps that are too small can bring about."""
@@ -80,6 +87,20 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "scheduler that counts epochs belongs behind the epoch, not behind each batch "
             f"(T_max, step_size in the unit of scheduler.step); go on from lr {model.peak_lr:g}",
         )
+    elif _unmoved(case) < UNMOVED and case.past.step >= UNMOVED_STEPS:
+        yield Suspect(
+            word="learning-rate-too-low",
+            belief=0.6,
+            onset=case.start,
+            phase=2,
+            explains=STUCK,
+            evidence=[
+                f"after {case.past.step} steps the hidden weights lie {_unmoved(case):.1%} of "
+                "themselves from where they began: only the last layer was trained"
+            ],
+            advice="Adam at 1e-3, whose steps are of a size in all layers, or a rate ten to a "
+            "hundred times as high; ReLU or tanh for sigmoid let more of the gradient through",
+        )
     if model.large_update_step is not None:
         yield Suspect(
             word="learning-rate-too-high",
@@ -91,6 +112,20 @@ def suspects(case: Case) -> Iterator[Suspect]:
             evidence=_large_lines(case),
             advice=_lower(case),
         )
+
+
+def _unmoved(case: Case) -> float:
+    """The furthest that any hidden weight is from its start; infinite where that says nothing.
+
+    Where neighbours do not tell the answer, there may be nothing to move for.
+    """
+    layout, name = case.layout, case.model.name
+    rows = layout.rows(name)
+    rows = rows[(layout.matrix & layout.learns & ~layout.head)[rows]]
+    drift = case.past.newest[rows, LAYER_COLUMN["weight_drift"]]
+    drift = drift[np.isfinite(drift)]
+    tells = case.model.latest("neighbour_agreement") >= NEIGHBOURS_KNOW
+    return float(drift.max()) if len(drift) and tells else math.inf
 
 
 def _lower(case: Case) -> str:
