@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
@@ -92,4 +93,27 @@ def model_of(
         dropout=layers.largest_dropout(module),
         calls=calls,
         shards=shards_of(parameters),
+        unregistered=_unregistered(module),
     )
+
+
+_MOST_LOOKED_AT = 64
+"""Elements of a list that are looked at: one that holds modules holds them from the start."""
+
+
+def _unregistered(module: nn.Module) -> tuple[str, ...]:
+    """Plain containers of modules that would be trained if torch knew of them."""
+    known = {id(each) for each in module.modules()}
+    found = []
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if name.startswith("_") or not isinstance(value, list | tuple | dict):
+                continue
+            held = islice(value.values() if isinstance(value, dict) else value, _MOST_LOOKED_AT)
+            if any(isinstance(each, nn.Module) and _is_stray(each, known) for each in held):
+                found.append(f"{path}.{name}" if path else name)
+    return tuple(found)
+
+
+def _is_stray(module: nn.Module, known: set[int]) -> bool:
+    return id(module) not in known and any(each.requires_grad for each in module.parameters())

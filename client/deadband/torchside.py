@@ -28,6 +28,11 @@ class Counting(Enum):
     """Each step of an optimiser."""
 
 
+IDLE_SAMPLES = 20
+"""Sampled steps after which an optimiser that others step without counts as left out: those that
+take turns come by at least every tenth."""
+
+
 class TorchSide:
     """Listens to everything of torch that a watch needs, and copies on sampled steps.
 
@@ -75,6 +80,8 @@ class TorchSide:
         )
         recorder.optimizers = self.optimisers.groups
         self._backward = BackwardListener(self._heard_loss)
+        self._idle: dict[int, int] = {}
+        """Sampled steps in a row in which others stepped and this one did not, by its id."""
         self._given = False
         """Whether the loop gives its losses to `step`: then backward is heard on sampled steps."""
         self._scaler = ScalerListener(lambda: self.optimisers.steps, self._step_left_out)
@@ -101,12 +108,24 @@ class TorchSide:
         left_out, self._left_out = self._left_out, False
         if not self._stepped:
             self.capture.without_update(left_out=left_out)
+        else:
+            self._look_after_idle_ones()
         self._stepped.clear()
         if left_out:
             self.capture.drop_gradients()
         elif self._scaler.scale is not None:
             self.capture.unscale(self._scaler.scale)
         return left_out
+
+    def _look_after_idle_ones(self) -> None:
+        """Others step, one does not for many samples: its weights are shown all the same."""
+        for optimizer in self.optimisers.known:
+            if id(optimizer) in self._stepped:
+                self._idle.pop(id(optimizer), None)
+                continue
+            self._idle[id(optimizer)] = self._idle.get(id(optimizer), 0) + 1
+            if self._idle[id(optimizer)] > IDLE_SAMPLES:
+                self.capture.without_step(optimizer)
 
     def step_by_hand(self, loss: Any) -> Any:
         """The loop has called `step`; the loss, by what was back-propagated where none is given."""

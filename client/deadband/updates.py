@@ -103,6 +103,17 @@ class UpdateCapture(LayerCapture):
             self.failed(error)
         self.spent_s += perf_counter() - start
 
+    def without_step(self, optimizer: Optimizer) -> None:
+        """Others stepped, this one did not: what it holds, as it is."""
+        start = perf_counter()
+        try:
+            held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+            taps = [tap for tap in self._taps(optimizer) if id(tap.parameter) in held]
+            copy_after(taps, gradients=True)
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
     def drop_gradients(self) -> None:
         """They overflowed under the scale of a GradScaler: they say nothing of the run."""
         for cell in self.recorder.cells():

@@ -188,6 +188,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Whether sampled steps of compiled code run uncompiled, so that its inside is seen."""
     shards: int = 1
     """Processes that the parameters are spread over: slices come from this rank's own part."""
+    unregistered: tuple[str, ...] = ()
+    """Attributes that are plain lists or dictionaries of modules with weights: torch knows nothing
+    of those, and no optimiser is given them by `parameters()`."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):

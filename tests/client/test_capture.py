@@ -591,3 +591,20 @@ def test_a_loss_that_is_missing_differs_from_one_that_is_nan(frames_of: FramesOf
         watch.step(loss=loss)
     frames = frames_of(watch)
     assert b"".join(header.loss_given for header in frames.headers) == bytes([1, 1, 0, 0, 1])
+
+
+def test_modules_in_plain_containers_are_told() -> None:
+    class Lists(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = [nn.Linear(4, 4)]
+            self.named = {"a": nn.Linear(4, 4), "b": nn.Tanh()}
+            self.known = nn.ModuleList([nn.Linear(4, 2)])
+            self.same = [self.known[0]]
+            self.teacher = [nn.Linear(4, 2).requires_grad_(False)]
+            self.sizes = [4, 2]
+
+    from deadband.descriptions import model_of
+
+    told = model_of("m", Lists(), compiled=False, loss="", loss_shapes=((), ()), calls=1)
+    assert told.unregistered == ("blocks", "named")

@@ -265,7 +265,7 @@ def test_class_numbers_under_a_squared_error_are_called() -> None:
         known = numbers if sample.step > 40 else np.nan
         regression(skill=0.7, class_numbers=known, **values)(sample)
 
-    one = {"prediction": (64, 1), "target": (64, 1)}
+    one = BINARY
     made = scene("mse", **one).run(120, lambda sample: told(sample, 1.1))
     assert made.standing["loss-plateau"].onset_step == 1
     assert top(made).cause == "loss-mismatch"

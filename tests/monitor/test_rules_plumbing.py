@@ -316,6 +316,35 @@ def test_a_front_that_was_never_trained_is_named_where_little_is_learnt(
         assert "detached-graph" not in scene.causes
 
 
+def test_weights_whose_optimiser_is_never_stepped_are_called_once_it_is_no_turn() -> None:
+    def idle(sample: SceneSample, update: float) -> None:
+        still(sample, "fc1", "fc2")
+        for name in ("fc1", "fc2"):
+            sample.layer(name, update_ratio=update, weight_drift=np.nan)
+
+    scene = Scene().run(200, lambda sample: idle(sample, np.nan))
+    assert scene.standing["frozen-weights"].severity == "info"
+    scene.run(400, lambda sample: idle(sample, np.nan))
+    assert scene.standing["frozen-weights"].severity == "warning"
+    assert "step()" in top(scene).advice
+    assert top(scene).cause == "detached-graph"
+    rate_of_zero = Scene().run(400, lambda sample: idle(sample, 0.0))
+    assert "frozen-weights" not in rate_of_zero.standing
+
+
+def test_modules_in_a_plain_list_are_named_where_little_is_learnt() -> None:
+    def lists() -> Scene:
+        scene = Scene()
+        model = msgspec.structs.replace(scene.table.models[0], unregistered=("blocks",))
+        scene.table = msgspec.structs.replace(scene.table, models=(model,))
+        return scene
+
+    assert lists().run(150).standing == {}
+    scene = lists().run(200, lambda sample: sample.no_better_than_constant())
+    assert top(scene).cause == "detached-graph"
+    assert "nn.ModuleList" in top(scene).advice
+
+
 def accumulated(sample: SceneSample) -> None:
     """A sample for each of four batches whose gradients are added up on purpose."""
     arrives(sample)

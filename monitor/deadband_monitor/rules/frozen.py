@@ -30,6 +30,9 @@ slowest run that learnt (lr 1e-5 under Adam) at 1e-4, lr 1e-7 at 1e-6."""
 TINY_STEPS = 40
 
 
+_UPDATE, _GRAD = LAYER_COLUMN["update_ratio"], LAYER_COLUMN["grad_rms"]
+
+
 class Block(Enum):
     """Where the way from the loss to the weights is cut; its value says so."""
 
@@ -40,6 +43,7 @@ class Block(Enum):
     NOT_RUN = "the optimiser steps, but the model that it holds is not run"
     NO_STEP = "gradients arrive, but no step changes the weights"
     CUT = "no gradient reaches these weights, those after them get theirs"
+    IDLE = "gradients arrive, but the optimiser that holds these weights is not stepped"
     SIDE = "no gradient reaches these weights"
 
 
@@ -99,6 +103,10 @@ def blockage(past: Past, model: str) -> Blockage | None:
     if bare.any():
         last = int(np.flatnonzero(bare)[-1])
         return _part(Block.CUT if bare[: last + 1].all() else Block.SIDE, rows, since, bare)
+    # A group whose rate is 0 is stepped, and its update is measured.
+    idle = still & (past.newest[rows, _GRAD] > 0) & np.isnan(past.newest[rows, _UPDATE])
+    if idle.any():
+        return _part(Block.IDLE, rows, since, idle)
     return None
 
 
@@ -177,6 +185,8 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
             if (left > 0).any() and lasted < PILING_STEPS:
                 return ""
         return "warning" if layout.several_models else "critical"
+    if found.block is Block.IDLE and lasted < TURNS_STEPS:
+        return "info"  # a second optimiser may begin later, or take long turns
     if found.block is Block.SIDE:
         return "info"  # a branch whose result the loss does not use, as auxiliary heads often are
     if found.block is Block.NOT_HELD:

@@ -202,6 +202,14 @@ class ModelPast:
             self.usual_lr = before
 
 
+def _learning(layout: Layout) -> set[str]:
+    return {
+        model.name
+        for model, learns in zip(layout.models, layout.model_learns, strict=True)
+        if learns
+    }
+
+
 def _least(values: tuple[float, ...]) -> float:
     return min(values) if all(map(math.isfinite, values)) else 0.0
 
@@ -234,8 +242,14 @@ class Past:
         self.known_layers = np.zeros(len(LAYER_METRICS), bool)
 
     def adopt(self, layout: Layout) -> None:
-        """Rows change: what is known of a layer stays with its name."""
+        """Rows change: what is known of a layer stays with its name.
+
+        A model that begins to learn after others brings a loss of its own: a student's, say, once
+        its teacher is trained.
+        """
         old, self.layout = self.layout, layout
+        if old is not None and _learning(layout) - _learning(old):
+            self.loss = LossTrend()
         carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
         self.first = carried(self.first, carry, np.nan)
         self.highest = carried(self.highest, carry, np.nan)

@@ -30,6 +30,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield _cut(case, found)
     else:
         yield from _never_trained(case)
+    if case.build.unregistered:
+        yield _unknown_to_torch(case.build.unregistered, case.start)
     cleared = _cleared_since(case)
     if cleared is not None and (found is None or found.block is Block.ZERO_GRADIENT):
         yield Suspect(
@@ -79,6 +81,8 @@ def _cut(case: Case, found: Blockage) -> Suspect:
         tier, belief = Tier.PATTERN, 0.9
     if found.block is Block.ZERO_GRADIENT:
         tier, belief = Tier.PATTERN, 0.3  # dead units and a solved loss have it too
+    if found.block is Block.IDLE:
+        tier, belief = Tier.PATTERN, 0.9
     if found.block is Block.SIDE:
         tier, belief = Tier.PATTERN, 0.5
     return Suspect(
@@ -95,6 +99,23 @@ def _cut(case: Case, found: Blockage) -> Suspect:
         ],
         advice=_mend(found.block, names),
         layer="" if found.everything else layers[0],
+    )
+
+
+def _unknown_to_torch(names: tuple[str, ...], start: int) -> Suspect:
+    listed = ", ".join(names)
+    return Suspect(
+        word="detached-graph",
+        # A teacher may be hidden in a list on purpose; then little else is wrong.
+        belief=0.85,
+        onset=start,
+        explains=STILL,
+        evidence=[
+            f"{listed} holds modules in a plain list or dictionary: model.parameters() does not "
+            "give their weights to the optimiser"
+        ],
+        advice=f"self.{names[0].rpartition('.')[2]} = nn.ModuleList([...]) (nn.ModuleDict for a "
+        "dictionary), and build the optimiser after that",
     )
 
 
@@ -137,6 +158,8 @@ def _mend(block: Block, names: str) -> str:
         "built with this model's parameters, not with copies of them",
         Block.CUT: f"{names} get no gradient though they ran: remove the .detach() or no_grad() "
         "behind them, or say requires_grad_(False) where they are to stay as they are",
+        Block.IDLE: f"call step() of the optimiser that holds {names} as well, after each "
+        "loss.backward()",
         Block.SIDE: f"{names} ran but the loss does not depend on them: use their result in the "
         "loss, or leave them out",
     }[block]
