@@ -413,6 +413,16 @@ def test_a_loss_that_rests_where_the_data_leave_it_is_silent(
     assert "loss-plateau" not in made.standing
 
 
+def test_a_run_that_gathers_speed_far_below_its_neighbours_is_silent() -> None:
+    def speeds_up(sample: SceneSample) -> None:
+        skill = 0.001 * math.exp(sample.step / 150)
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, information=skill, neighbour_agreement=0.96)
+
+    made = scene().run(760, speeds_up)
+    assert "loss-plateau" not in made.standing
+
+
 def test_a_step_of_a_staircase_is_silent() -> None:
     def stairs(sample: SceneSample) -> None:
         stands(sample, min(0.95, 0.15 * (1 + sample.step // 180)), 0.97)

@@ -370,9 +370,9 @@ class Past:
     def _learning(self, past: ModelPast) -> bool:
         window = max(100, self.step // 3)
         verdicts = [
-            past.information.rising(window, 0.01),
-            past.sigma_share.rising(window, 0.1),
-            past.variance.rising(window, 0.01),
+            self._rising(past.information, window, 0.01),
+            self._rising(past.sigma_share, window, 0.1),
+            self._rising(past.variance, window, 0.01),
             past.skill.climbing(window, CLIMB),
             self.loss.falling,
         ]
@@ -385,6 +385,11 @@ class Past:
         if -0.1 < past.best_of_now < 0.02 and fades:
             return False
         return any(verdict is True for verdict in verdicts)
+
+    def _rising(self, values: History, window: int, goal: float) -> bool | None:
+        """As `History.rising`; behind a gap in the samples by all of the run."""
+        verdict = values.rising(window, goal)
+        return values.rising(self.step, goal) if verdict is None else verdict
 
     def stands(self, kind: str, model: str) -> bool:
         """Whether a flag of this kind stands with at least a warning."""

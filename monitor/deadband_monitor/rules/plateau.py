@@ -44,6 +44,10 @@ EVEN_LOSSES = 64
 """Losses whose mean is a level: behind a dropout of 0.95 that of eight swings by 0.15 of a constant
 answer's, and a single good one would hide that nothing is learnt."""
 
+DUST = 0.01
+"""Skill from which growth counts: three sigmoid layers crept to 0.02 in 700 steps, doubled every
+100 steps from there and were at 0.8 after 2000."""
+
 
 class LossPlateau(ModelRule):
     """The loss stands at a value that it cannot leave, or should have left."""
@@ -158,6 +162,12 @@ class LossPlateau(ModelRule):
         older, newer = gains.halves(window)
         if len(older) < 3 or len(newer) < 3:
             return False
+        before, now = (
+            median(part) if len(part) >= 3 else math.inf
+            for part in model.skill.halves(max(100, seen.step // 2))
+        )
+        if 2 * max(before, DUST) < now < math.inf:
+            return False  # it gathers speed: steady progress gains 1.4-fold over that stretch
         # To come down to a constant answer's loss is no knowledge: behind a strong dropout that
         # alone takes hundreds of steps.
         nothing = -model.value("loss_constant") if _plain(model) else -math.inf
