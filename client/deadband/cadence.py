@@ -81,6 +81,7 @@ class Cadence:
         self._costs: deque[float] = deque(maxlen=HISTORY)
         self._device_costs: deque[float] = deque(maxlen=HISTORY)
         self._steps: deque[float] = deque(maxlen=HISTORY)
+        self._unsampled: deque[float] = deque(maxlen=HISTORY)
 
     @property
     def pace(self) -> Pace:
@@ -97,9 +98,15 @@ class Cadence:
             rate=self._rate if self._every is None else 0.0,
         )
 
+    @property
+    def usual_step_s(self) -> float:
+        """What a step takes that is not sampled; infinite while none was seen."""
+        return median(self._unsampled) if self._unsampled else math.inf
+
     def passed(self, duration_s: float) -> None:
         """A step that was not sampled took so long."""
         self._steps.append(duration_s)
+        self._unsampled.append(duration_s)
 
     def sampled(
         self, step: int, duration_s: float, cost_s: float, *, keeps_up: bool = True

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deadband import compiling, layers
 from deadband.functional import FunctionalActivations
@@ -41,6 +41,7 @@ class ModelCapture(UpdateCapture):
         knows_optimiser: whether any is known, so that its step will be seen.
         forward_begins: called ahead of the first training forward of an armed step.
         step: the number of the step that is over by now.
+        eager_samples: whether sampled steps of compiled code run uncompiled, to see its inside.
     """
 
     def __init__(
@@ -52,14 +53,17 @@ class ModelCapture(UpdateCapture):
         knows_optimiser: Callable[[], bool],
         forward_begins: Callable[[], None],
         step: Callable[[], int],
+        eager_samples: bool = False,
     ) -> None:
         super().__init__(recorder, holds)
         self._knows_optimiser = knows_optimiser
         self._forward_begins = forward_begins
         self._gate = gate_entry(self._at_gate)
         compiling.listen(self.compile_begins)
+        self.eager = compiling.Eager()
+        self._eager_samples = eager_samples and self.eager.is_known()
         self._by_id: dict[int, Root] = {}
-        self.losses = LossListener(self.roots, recorder, self, step)
+        self.losses = LossListener(self.roots, recorder, self, step, self._reveal)
         for name, module in models.items():
             self.add(name, module)
 
@@ -73,10 +77,16 @@ class ModelCapture(UpdateCapture):
         root.entry = ModelEntry(name=name, describe=root.described)
         begins = partial(self._compiled_begins, root) if root.plain is not module else self._at_gate
         root.gate = pre_entry(module, begins)
+        root.call = compiling.CompiledCall(
+            module, partial(self._compiled_begins, root), partial(self._forward_done, root)
+        )
+        root.eager_samples = self._eager_samples
+        root.called = self.layer_called
         root.probes = [
             Probe(self.layer_called, root, path, layer)
             for path, layer in layers.find_layers(root.plain)
         ]
+        root.look_for_compiled()
         self.recorder.models.append(root.entry)
         self.roots.append(root)
         self._by_id[id(module)] = root
@@ -101,11 +111,14 @@ class ModelCapture(UpdateCapture):
         self.spent_s = 0.0
         self.armed = True
         self.losses.arm()
+        in_play = compiling.in_play()
+        if in_play and self._eager_samples:
+            self.eager.enter()
         for root in self.roots:
             self._leave(root)
             root.begin()
-            if compiling.in_play():
-                root.look_for_compiled()
+            if in_play:
+                self._look_for_compiled(root)
         self.await_forward()
 
     def disarm(self) -> None:
@@ -113,8 +126,10 @@ class ModelCapture(UpdateCapture):
         self.armed = False
         self.losses.disarm()
         self._gate.take()
+        self.eager.leave()
         for root in self.roots:
             self._leave(root)
+            self._note_hidden(root)
             if root.eval_seen and not root.seen:
                 root.takes_eval = True
             root.eval_seen = False
@@ -136,7 +151,9 @@ class ModelCapture(UpdateCapture):
             self._gate.put()
             return
         for root in self.roots:
-            if root.plain is not root.module or not root.compiled:
+            if root.opaque and root.plain is root.module:
+                root.call.put()
+            else:
                 root.gate.put()
 
     def compile_begins(self) -> None:
@@ -144,6 +161,22 @@ class ModelCapture(UpdateCapture):
         if self._gate.is_in:
             self._gate.take()
             self.await_forward()
+
+    def _look_for_compiled(self, root: Root) -> None:
+        root.look_for_compiled(eager=self.eager.is_on)
+        if root.changed:
+            root.changed, self.recorder.changed = False, True
+
+    def _note_hidden(self, root: Root) -> None:
+        """A step that moved the weights and called nothing that we know: compiled code did it."""
+        if not compiling.in_play() or (root.seen and not root.revealed):
+            hidden = False
+        elif any(tap.gradient is not None and tap.gradient.filled for tap in root.taps or ()):
+            hidden = True
+        else:
+            return
+        if hidden != root.hidden:
+            root.hidden, self.recorder.changed = hidden, True
 
     def heard_loss(self, kind: str) -> None:
         """The kind of a loss was recognised."""
@@ -161,7 +194,7 @@ class ModelCapture(UpdateCapture):
         try:
             root = self._by_id.get(id(module))
             if root is not None:
-                if root.compiled:
+                if root.opaque:
                     return
                 if self._is_training(root, module):
                     self._forward_begins()
@@ -197,7 +230,7 @@ class ModelCapture(UpdateCapture):
     def _enter(self, root: Root, args: Any) -> None:
         """The first training forward of the step begins."""
         if compiling.in_play():
-            root.look_for_compiled()  # parts may have been swapped for compiled ones since `arm`
+            self._look_for_compiled(root)  # parts may have been exchanged since `arm`
         root.seen, root.rootless, root.inside = True, False, True
         self._stack.append(root)
         self._put(root)
@@ -206,7 +239,7 @@ class ModelCapture(UpdateCapture):
         if tensor is not None:
             self._model_cell(root, What.INPUT, tensor)
         root.gate.take()
-        if all(each.seen or each.compiled for each in self.roots):
+        if all(each.seen or each.opaque for each in self.roots):
             self._gate.take()
         if not self._knows_optimiser():
             copy_before(self._taps(None), gradients=False)
@@ -245,17 +278,25 @@ class ModelCapture(UpdateCapture):
                     self._model_cell(root, What.INPUT, tensor)
             tensor = layers.first_tensor(output)
             if tensor is not None and tensor.is_floating_point():
-                self._model_cell(root, What.OUTPUT, tensor)
-                root.shown = Shown(tensor)
+                self._show_output(root, tensor)
                 self.losses.forward_done(root)
-                if tensor.requires_grad:
-                    cell = self._cell_of(
-                        root.entry.cells, What.OUTPUT_GRAD, tensor, OUTPUT, root.output_layout
-                    )
-                    self._output_gradient(root, tensor, cell)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+    def _show_output(self, root: Root, tensor: Tensor) -> None:
+        self._model_cell(root, What.OUTPUT, tensor)
+        root.shown = Shown(tensor)
+        if tensor.requires_grad:
+            cell = self._cell_of(
+                root.entry.cells, What.OUTPUT_GRAD, tensor, OUTPUT, root.output_layout
+            )
+            self._output_gradient(root, tensor, cell)
+
+    def _reveal(self, root: Root, tensor: Tensor) -> None:
+        """A loss was given what compiled code made, and no call of the model was seen."""
+        root.seen = root.revealed = True
+        self._show_output(root, tensor)
 
     def _leave(self, root: Root, *, raised: bool = False) -> None:
         """Take everything out of the model; the mode is left in any case."""
@@ -267,6 +308,7 @@ class ModelCapture(UpdateCapture):
         else:
             root.exit.take()
         root.gate.take()
+        root.call.take()
         root.take_probes()
         root.inside = False
         if root in self._stack:
@@ -274,17 +316,22 @@ class ModelCapture(UpdateCapture):
         root.last_function = None
 
     def _compiled_begins(self, root: Root, module: nn.Module, args: Any) -> None:
-        """torch.compile's wrapper of a root is called: its outside is all that is looked at."""
+        """A root that is compiled is called: its outside is all that is looked at."""
         if torch.compiler.is_compiling():
+            return
+        if not root.opaque:  # it is compiled, but not now
+            self._at_gate(module, args)
             return
         start = perf_counter()
         try:
-            if self._is_training(root, module):
+            if self._is_training(root, root.plain):
                 self._forward_begins()
                 start = perf_counter()
+                root.forwards += 1
                 if not root.seen:
                     root.seen, root.inside = True, True
-                    root.exit.put()
+                    if root.plain is not module:
+                        root.exit.put()
                     tensor = layers.first_tensor(args)
                     if tensor is not None:
                         self._model_cell(root, What.INPUT, tensor)

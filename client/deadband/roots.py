@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deadband import layers
-from deadband.compiling import compiled_insides, is_compiled
+from deadband.compiling import CompiledCall, compiled_parts, is_compiled
 from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
 from deadband.hooks import HookEntry, leaf_entry
@@ -95,6 +95,8 @@ class Root:
         self.gate: HookEntry
         """Waits at the model itself where torch's global table must be empty."""
         self.exit: HookEntry
+        self.call: CompiledCall
+        """Stands for both where the model is compiled in place."""
         self.members = {id(each) for each in self.plain.modules()}
         self.inside = False
         self.seen = False
@@ -108,10 +110,28 @@ class Root:
         self.by_function: dict[tuple[str, str], Entry | None] = {}
         self.function_calls: dict[tuple[str, str], int] = {}
         self.last_function: Applied | None = None
+        self.changed = False
+        """Whether the plan must say more of it."""
+        self.opaque = False
+        """Whether the model runs compiled in this step: its outside is all that is seen."""
         self.insides: set[int] = set()
         """Ids of the modules that run inside a compiled part."""
-        self.uses_mode = not self.compiled and has_custom_forward(self.plain)
-        self.look_for_compiled()
+        self.outsides: list[HookEntry | CompiledCall] = []
+        """What tells of the calls of compiled parts, from outside."""
+        self._outside_of: dict[int, HookEntry | CompiledCall] = {}
+        self.blocks: list[Probe] = []
+        """Compiled parts that hold more than one layer."""
+        self.called: Called
+        self.parts: dict[int, str] = {}
+        """Ids of the outermost compiled parts, and their paths."""
+        self.hidden = False
+        """Whether it runs inside compiled code of the user's: no call of it is seen."""
+        self.revealed = False
+        """Whether the loss has shown its output in this step, and nothing else."""
+        self.eager_samples = False
+        """Whether sampled steps run uncompiled."""
+        self._is_custom = has_custom_forward(self.plain)
+        self.uses_mode = self._is_custom
         self.mode: FunctionalActivations | None = None
         self.trained = False
         """Whether a training forward in training mode was ever seen."""
@@ -137,25 +157,66 @@ class Root:
         self.counted = 0
         """Steps in which they were."""
 
-    def look_for_compiled(self) -> None:
-        """Parts were compiled: hooks in them, or a mode around them, would be traced."""
+    def look_for_compiled(self, *, eager: bool = False) -> None:
+        """Parts were compiled: hooks in them, or a mode around them, would be traced.
+
+        Args:
+            eager: nothing runs compiled in this step.
+        """
         self.compiled = self.compiled or is_compiled(self.module)
-        self.insides = {id(each) for each in compiled_insides(self.plain)}
-        if self.compiled or self.insides:
-            self.uses_mode = False
+        parts = {id(each): path for path, each in self._parts()}
+        if parts != self.parts:
+            self.parts = parts
+            self.changed = True
+        self.opaque = self.compiled and not eager
+        self.outsides = [] if eager else [self._outside(*each) for each in self._parts()]
+        self.insides = set()
+        if not eager:
+            for each in self.plain.modules():
+                if id(each) in parts:
+                    self.insides |= {id(inner) for inner in each.modules()}
+        self.uses_mode = self._is_custom and not self.opaque and not self.insides
+
+    def _parts(self) -> list[tuple[str, nn.Module]]:
+        return [] if self.compiled else list(compiled_parts(self.plain))
+
+    def _outside(self, path: str, part: nn.Module) -> HookEntry | CompiledCall:
+        """What tells of the calls of a compiled part: as of its one layer, or of a whole block."""
+        hook = self._outside_of.get(id(part))
+        if hook is not None:
+            return hook
+        inner = getattr(part, "_orig_mod", part)
+        probe = next((each for each in self.probes if each.module is inner), None)
+        if probe is None:
+            probe = Probe(self.called, self, path, inner)
+            self.blocks.append(probe)
+
+        def called(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            if output is not None:
+                probe(module, args, output)
+
+        hook = CompiledCall(part, None, called) if inner is part else leaf_entry(part, probe)
+        self._outside_of[id(part)] = hook
+        return hook
 
     def put_probes(self) -> None:
         """From now on the layers tell of their calls."""
         self._probes_in = True
         for probe in self.probes:
             probe.calls = 0
-            if not self.compiled and id(probe.module) not in self.insides:
+            if not self.opaque and id(probe.module) not in self.insides:
                 probe.hook.put()
+        for block in self.blocks:
+            block.calls = 0
+        for outside in self.outsides:
+            outside.put()
 
     def take_probes(self) -> None:
         """They tell no more."""
         if self._probes_in:
             self._probes_in = False
+            for outside in self.outsides:
+                outside.take()
             for probe in self.probes:
                 probe.hook.take()
 
@@ -164,7 +225,10 @@ class Root:
         return model_of(
             self.name,
             self.plain,
-            compiled=self.compiled,
+            compiled=self.compiled or self.hidden,
+            compiled_parts=tuple(self.parts.values()),
+            eager_samples=self.eager_samples,
+            hidden=self.hidden,
             loss=self.loss or KINDS.get(self.loss_call, ""),
             loss_shapes=self.loss_shapes,
             calls=self.calls,
@@ -172,7 +236,7 @@ class Root:
 
     def begin(self) -> None:
         """A sampled step begins."""
-        self.seen = self.rootless = False
+        self.seen = self.rootless = self.revealed = False
         self.matched, self.shown, self.forwards = 0, None, 0
         self.pending.clear()
         self.left.begin()

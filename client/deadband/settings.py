@@ -16,6 +16,10 @@ LOSSES = (
     "poisson_nll", "gaussian_nll", "cosine",
 )  # fmt: skip
 """Kinds of losses that `watch` can be told of."""
+AS_IS = "as-is"
+EAGER_SAMPLES = "eager-samples"
+COMPILED = (AS_IS, EAGER_SAMPLES)
+"""Compiled code is left alone; or sampled steps run uncompiled, so that its inside is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Settings:
     """False: `watch` does nothing."""
     hub: bool = True
     """False: no hub is started, frames stay in the arena."""
+    compiled: str = AS_IS
+    """What to do about compiled models: one of `COMPILED`."""
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:
@@ -46,6 +52,10 @@ class Settings:
             raise ValueError(
                 f"stop_on must be one of {', '.join(SEVERITIES)}, not {self.stop_on!r}"
             )
+        if self.compiled not in COMPILED:
+            raise ValueError(
+                f"compiled must be one of {', '.join(COMPILED)}, not {self.compiled!r}"
+            )
 
 
 def from_environment(
@@ -54,9 +64,13 @@ def from_environment(
     budget: float | None = 0.01,
     credit_s: float = 1.0,
     stop_on: str | None = None,
+    compiled: str = AS_IS,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """The arguments of `watch`, overridden by $DEADBAND_EVERY, _BUDGET, _CREDIT_S, DEADBAND, _HUB.
+    """The arguments of `watch`, overridden by the environment.
+
+    $DEADBAND_EVERY, _BUDGET, _CREDIT_S, _COMPILED say the same; $DEADBAND=off and _HUB=off switch
+    all of it off, or the hub.
 
     Raises:
         ValueError: a setting has no sense; the text names it.
@@ -70,6 +84,7 @@ def from_environment(
         credit_s=credit_s if given_credit_s is None else given_credit_s,
         stop_on=stop_on,
         enabled=is_enabled(environ),
+        compiled=environ.get("DEADBAND_COMPILED") or compiled,
         hub=environ.get("DEADBAND_HUB", "").lower() != "off",
     )
 

@@ -28,6 +28,7 @@ def watch(
     credit_s: float = 1.0,
     stop_on: str | None = None,
     loss: str = "",
+    compiled: str = "as-is",
 ) -> Watch:
     """Watch a training run.
 
@@ -42,6 +43,9 @@ def watch(
         stop_on: `"critical"`: raise `Collapsed` at the next step once such a flag stands.
         loss: kind of the loss, where torch does not tell: of a loop without torch, or of a loss
             written by hand; `"cross_entropy"` of logits or probabilities, `"bce"`, `"mse"`, ...
+        compiled: `"as-is"`: of compiled models the outside is seen, and not a bit of training
+            changes. `"eager-samples"`: sampled steps run uncompiled, and the inside is seen too;
+            dropout draws and roundings of those steps are others then.
 
     Returns:
         The watch; call its `step(loss=loss)` once a training step.
@@ -50,7 +54,9 @@ def watch(
         ValueError: a setting has no sense; the text names it.
         TypeError: `model` is neither a module nor a mapping of modules.
     """
-    settings = from_environment(every=every, budget=budget, credit_s=credit_s, stop_on=stop_on)
+    settings = from_environment(
+        every=every, budget=budget, credit_s=credit_s, stop_on=stop_on, compiled=compiled
+    )
     if loss and loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
     models = _named(model)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from deadband import layers, losscalls
+from deadband import compiling, layers, losscalls
 from deadband.cells import make_cell
 from deadband.losscalls import LossCall
 from deadband.recorder import Recorder
@@ -57,6 +57,7 @@ class LossListener:
         recorder: is told when the plan must say more.
         books: of the capture.
         step: the step that is over by now.
+        reveal: called where a loss shows the output of a model whose call nobody has seen.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class LossListener:
         recorder: Recorder,
         books: Books,
         step: Callable[[], int],
+        reveal: Callable[[Root, Tensor], None],
     ) -> None:
         self.evaluation = EvaluationLosses()
         self._roots = roots
         self._recorder = recorder
         self._books = books
         self._step = step
+        self._reveal = reveal
         losscalls.listen(self)
 
     def arm(self) -> None:
@@ -106,6 +109,10 @@ class LossListener:
             self._place(root, call, self._match(root, call))
 
     def _trained(self, call: LossCall) -> None:
+        if len(self._roots) == 1 and not self._roots[0].seen and compiling.in_play():
+            root = self._roots[0]
+            if root.plain.training and compiling.is_made_by_compiled(call.input):
+                self._reveal(root, call.input)
         matches = [(self._match(root, call), root) for root in self._roots]
         if matches:
             match, root = max(matches, key=lambda each: each[0])

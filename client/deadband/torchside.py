@@ -43,6 +43,7 @@ class TorchSide:
         counting: what makes a step.
         end_step: ends the step, with its loss; `may_raise` says whether the user's errors may pass.
         step: the number of the last step that was ended.
+        eager_samples: whether sampled steps of compiled code run uncompiled.
     """
 
     def __init__(
@@ -54,9 +55,12 @@ class TorchSide:
         counting: Counting,
         end_step: Callable[[Any, bool], None],
         step: Callable[[], int],
+        eager_samples: bool = False,
     ) -> None:
         self.counting = counting
         self.armed = False
+        self.ran_eagerly = False
+        """Whether the last sampled step ran uncompiled for our sake."""
         self._end_step = end_step
         self._pending = False
         """An optimiser has stepped, and it is not known yet whether the loop calls `step`."""
@@ -70,6 +74,7 @@ class TorchSide:
             knows_optimiser=lambda: bool(self.optimisers.known),
             forward_begins=self._forward_begins,
             step=lambda: step() + self._pending,
+            eager_samples=eager_samples,
         )
         self.optimisers = Optimisers(
             optimizers,
@@ -100,6 +105,7 @@ class TorchSide:
     def disarm(self) -> bool:
         """The sampled step is over; True where a GradScaler left its update out."""
         self.armed = False
+        self.ran_eagerly = self.capture.eager.is_on
         self.capture.disarm()
         if self._given:
             self._backward.close()

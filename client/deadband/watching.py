@@ -22,7 +22,7 @@ from deadband.observed import Observations
 from deadband.opinions import OnFlag, Opinions
 from deadband.recorder import Entry, Recorder
 from deadband.sender import Link, NoLink, Sender
-from deadband.settings import Settings
+from deadband.settings import EAGER_SAMPLES, Settings
 from deadband.startle import Startle
 
 if TYPE_CHECKING:
@@ -279,9 +279,11 @@ class Watch:
             self._failed(error)
         end = perf_counter()
         cost_s = arm_cost_s + hooks_cost_s + end - now
-        self._cadence.sampled(
-            self._step, end - self._last, cost_s, keeps_up=self._recorder.keeps_up
-        )
+        duration_s = end - self._last
+        if torch is not None and torch.ran_eagerly:
+            # What is lost by not running compiled code is a cost of the sample, too.
+            cost_s = max(cost_s, duration_s - self._cadence.usual_step_s)
+        self._cadence.sampled(self._step, duration_s, cost_s, keeps_up=self._recorder.keeps_up)
         self._last = end
         self._timed = 0
 
@@ -316,6 +318,7 @@ class Watch:
                 counting=Counting.BY_OPTIMISER if by_optimiser else Counting.UNKNOWN,
                 end_step=self._end_step,
                 step=lambda: self._step,
+                eager_samples=settings.compiled == EAGER_SAMPLES,
             )
             for root in self._torch.capture.roots:
                 root.loss = loss

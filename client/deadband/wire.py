@@ -184,6 +184,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Training forwards of the model in one step."""
     compiled_parts: tuple[str, ...] = ()
     """Paths of the compiled parts of a model that is not compiled as a whole."""
+    hidden: bool = False
+    """Whether it runs inside compiled code of the user's, so that no call of it is seen."""
     eager_samples: bool = False
     """Whether sampled steps of compiled code run uncompiled, so that its inside is seen."""
     shards: int = 1

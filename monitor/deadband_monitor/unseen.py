@@ -18,17 +18,21 @@ class Unseen:
 
 def not_seen(model: Model) -> list[Unseen]:
     """What of this model the samples do not hold."""
-    found = []
-    if model.compiled and not model.eager_samples:
-        found.append(
-            Unseen(
-                what=f"what happens inside {model.name}"
-                if not model.compiled_parts
-                else f"what happens inside {', '.join(model.compiled_parts)}",
-                why="it is compiled, and compiled code is left alone; weights, gradients, inputs,"
-                " outputs and losses are seen",
-                advice='to see activations too, give watch compiled="eager-samples": sampled steps'
-                " then run uncompiled, with other random draws and rounding",
-            )
-        )
-    return found
+    if model.eager_samples or not (model.compiled or model.compiled_parts):
+        return []
+    if model.hidden:
+        what = f"inputs and activations of {model.name}"
+        why = "a compiled function of yours calls it; weights, gradients and losses are seen"
+    elif model.compiled:
+        what = f"activations inside {model.name}"
+        why = "it is compiled; weights, gradients, inputs, outputs and losses are seen"
+    else:
+        what = f"activations inside {', '.join(model.compiled_parts)}"
+        why = "compiled; what goes out of it is seen, and all weights and gradients"
+    return [Unseen(what=what, why=why, advice=_ADVICE)]
+
+
+_ADVICE = (
+    'to see them, give watch compiled="eager-samples" or set DEADBAND_COMPILED=eager-samples:'
+    " sampled steps then run uncompiled, with other dropout draws and rounding"
+)
