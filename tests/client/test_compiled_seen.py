@@ -101,7 +101,13 @@ def graphs() -> int:
 
 
 @pytest.mark.parametrize("how", ["wrapper", "module", "function", "parts"])
-@pytest.mark.parametrize("options", [{}, {"dynamic": True}], ids=["static", "dynamic"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="static"),
+        pytest.param({"dynamic": True}, id="dynamic", marks=pytest.mark.slow),
+    ],
+)
 def test_the_outside_of_what_is_compiled_is_seen_and_nothing_is_compiled_anew(
     how: str, options: dict[str, Any], frames_of: Callable[[Watch], Frames]
 ) -> None:
