@@ -82,10 +82,10 @@ class ModelCapture(UpdateCapture):
         )
         root.eager_samples = self._eager_samples
         root.called = self.layer_called
-        root.probes = [
-            Probe(self.layer_called, root, path, layer)
-            for path, layer in layers.find_layers(root.plain)
-        ]
+        found = list(layers.find_layers(root.plain))
+        followed = layers.spread(found)
+        root.left_out = len(found) - len(followed)
+        root.probes = [Probe(self.layer_called, root, path, layer) for path, layer in followed]
         root.look_for_compiled()
         self.recorder.models.append(root.entry)
         self.roots.append(root)

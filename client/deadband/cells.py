@@ -26,6 +26,8 @@ class Cell:
 
     cuts = 0
     """How often any was made or cut anew: as long as this stands still, so do all plans."""
+    array: NDArray[np.float32]
+    """Where what has arrived in pinned memory goes, of tensors on a device."""
     dest: Any
     """Where copies go: a tensor or an array of shape `picked`; pinned memory for devices."""
     address: int
@@ -102,11 +104,11 @@ class Cell:
 
     def settle(self, array: NDArray[np.float32]) -> None:
         """Copy into `array` from now on; by way of pinned memory where tensors are on a device."""
-        self.array = array
         self._look_anew()
         if self.on_device:
             from deadband.device import pinned
 
+            self.array = array
             self.dest, self.address = pinned(self.picked), 0
         else:
             self.dest, self.address = self.place_in(array)
@@ -123,14 +125,27 @@ class Cell:
         dest = dest.reshape(self.picked)
         return dest, dest.data_ptr() if self.block else 0
 
+    def place_at(self, payload: NDArray[np.float32], base: Any, offset: int) -> tuple[Any, int]:
+        """`dest` and `address` for copies to `offset` in a payload; `base`: the same as tensor.
+
+        One call of torch makes a target, and nothing but it is kept.
+        """
+        region = self.region
+        if self.device is None:
+            end = offset + region.size
+            return self.place_in(payload[offset:end].reshape(region.shape))
+        strides = contiguous(region.picked)
+        if region.swapped:
+            first, second, *rest = contiguous(region.shape)
+            strides = (second, first, *rest)
+        dest = base.as_strided(region.picked, strides, offset)
+        return dest, dest.data_ptr() if self.block else 0
+
     def held(self) -> NDArray[np.float32]:
         """What was copied, in canonical order."""
-        if self.on_device or self.device is None:
-            values: NDArray[np.float32] = self.array if self.on_device else self.dest
-        else:
-            values = self.dest.numpy()
         if self.on_device:
-            return values
+            return self.array
+        values: NDArray[np.float32] = self.dest if self.device is None else self.dest.numpy()
         if self.region.swapped:
             values = values.swapaxes(0, 1)
         return values.reshape(self.region.shape)

@@ -81,6 +81,7 @@ def model_of(
     loss: str,
     loss_shapes: tuple[tuple[int, ...], tuple[int, ...]],
     calls: int,
+    left_out: int,
 ) -> Model:
     """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
@@ -98,6 +99,7 @@ def model_of(
         loss_target=loss_shapes[1],
         dropout=layers.largest_dropout(module),
         calls=calls,
+        left_out=left_out,
         shards=shards_of(parameters),
         unregistered=_unregistered(module),
     )

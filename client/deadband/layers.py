@@ -75,12 +75,25 @@ def is_layer(module: nn.Module) -> bool:
     return not children
 
 
+MOST_LAYERS = 1500
+"""Layers of one model that are followed: with more, what lies ready for their slices would itself
+take tens of megabytes."""
+
+
+def spread(layers: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """As many of them as can be followed, evenly spread, with the first and the last."""
+    if len(layers) <= MOST_LAYERS:
+        return layers
+    last = len(layers) - 1
+    return [layers[place * last // (MOST_LAYERS - 1)] for place in range(MOST_LAYERS)]
+
+
 def find_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Layers of a model in the order of registration, each once; the root itself may be one."""
     seen: set[int] = set()
     pending = [("", root)]
     while pending:
-        path, module = pending.pop(0)
+        path, module = pending.pop()
         if id(module) in seen:
             continue
         seen.add(id(module))
@@ -95,7 +108,7 @@ def find_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             for name, child in module._modules.items()
             if child is not None and name != "parametrizations"
         ]
-        pending = children + pending
+        pending += reversed(children)
 
 
 _PARALLEL = (nn.parallel.DistributedDataParallel, nn.parallel.DataParallel)

@@ -47,6 +47,10 @@ class Optimisers:
         self._after = after
         self._changed = changed
         self._strangers: set[int] = set()
+        self._held: set[int] = set()
+        """Ids of the parameters that known optimisers hold ..."""
+        self._places: list[tuple[int, int]] = []
+        """... when their lists were these."""
         self._hooks: list[HookEntry] = []
         self.listening = True
         """Whether steps are heard of now."""
@@ -98,12 +102,14 @@ class Optimisers:
 
     def holds(self, parameter: Any) -> bool:
         """Whether a known optimiser holds the parameter; True where none is known."""
-        return not self.known or any(
-            each is parameter
-            for optimizer in self.known
-            for group in optimizer.param_groups
-            for each in group["params"]
-        )
+        if not self.known:
+            return True
+        groups = [group["params"] for optimizer in self.known for group in optimizer.param_groups]
+        places = [(id(each), len(each)) for each in groups]
+        if places != self._places:
+            self._places = places
+            self._held = {id(each) for group in groups for each in group}
+        return id(parameter) in self._held
 
     def groups(self) -> tuple[OptimizerGroup, ...]:
         """Every parameter group as it is set now."""

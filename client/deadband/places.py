@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deadband.arena import Arena
 from deadband.cells import Cell
 
@@ -46,7 +49,7 @@ class Places:
         place = self._arena.place
         frame = self._frames[place]
         if frame is None:
-            frame = self._frames[place] = list(self._targets(place))
+            frame = self._frames[place] = self._targets(place, range(len(self._cells)))
         strange = False
         for cell, (dest, address, picked) in zip(self._cells, frame, strict=True):
             cell.filled = False
@@ -59,16 +62,31 @@ class Places:
 
     def _lead_anew(self, place: int, frame: list[Target]) -> None:
         """Cells were cut for tensors of another shape; some of them with slices as large."""
-        for index, cell in enumerate(self._cells):
-            if cell.picked is not frame[index][2] and not cell.recut:
-                frame[index] = self._target(place, index)
-                cell.dest, cell.address, _ = frame[index]
+        strange = [
+            index
+            for index, cell in enumerate(self._cells)
+            if cell.picked is not frame[index][2] and not cell.recut
+        ]
+        for index, target in zip(strange, self._targets(place, strange), strict=True):
+            cell = self._cells[index]
+            frame[index] = target
+            cell.dest, cell.address, _ = target
 
-    def _targets(self, place: int) -> Iterable[Target]:
-        return (self._target(place, index) for index in range(len(self._cells)))
+    def _targets(self, place: int, which: Iterable[int]) -> list[Target]:
+        payload = self._arena.payload(place)
+        base = base_of(payload, self._cells)
+        targets = []
+        for index in which:
+            cell = self._cells[index]
+            dest, address = cell.place_at(payload, base, self._offsets[index])
+            targets.append((dest, address, cell.picked))
+        return targets
 
-    def _target(self, place: int, index: int) -> Target:
-        cell, offset = self._cells[index], self._offsets[index]
-        region = cell.region
-        array = self._arena.payload(place)[offset : offset + region.size].reshape(region.shape)
-        return (*cell.place_in(array), cell.picked)
+
+def base_of(payload: NDArray[np.float32], cells: Iterable[Cell]) -> Any:
+    """A payload as a tensor; None where nothing of torch is copied into it."""
+    if all(cell.device is None for cell in cells):
+        return None
+    import torch
+
+    return torch.from_numpy(payload)

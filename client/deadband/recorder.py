@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband import wire
-from deadband.arena import MOST_PAYLOAD_BYTES, Arena, shared_folder
+from deadband.arena import MOST_PAYLOAD_BYTES, SHORTEST, Arena, shared_folder
 from deadband.cells import Cell
 from deadband.ledger import Ledger, figure, is_given
-from deadband.places import Places
+from deadband.places import Places, base_of
 from deadband.regions import Layout, Limits
 from deadband.sender import Link
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
@@ -291,24 +291,32 @@ class Recorder:
         self._staging = np.zeros(size, np.float32) if arena is None else None
         payload = self._staging if arena is None else arena.payload(arena.place)
         assert payload is not None
+        base = base_of(payload, self._flat)
         for slot, cell in zip(slots, self._flat, strict=True):
             target = payload[slot.offset : slot.offset + cell.region.size]
             target = target.reshape(cell.region.shape)
             target[...] = cell.held()
-            cell.settle(target)
-            cell.refill()
+            if cell.on_device:
+                cell.settle(target)
+                cell.refill()
+            else:
+                cell.dest, cell.address = cell.place_at(payload, base, slot.offset)
             cell.recut = False
         if arena is not None:
             self._places = Places(arena, self._flat, [slot.offset for slot in slots])
 
 
+_CELL_BYTES = 2500
+"""About what a cell takes, with its target, its slot in the plan and its share of a layer."""
 WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD, What.GRAD_LEFT})
 
 
 def _squeeze(cells: list[Cell]) -> None:
     """Halve rows, then features, until a frame fits the shortest ring."""
     limits = None
-    while sum(cell.region.size for cell in cells) * 4 > MOST_PAYLOAD_BYTES - 4 * wire.LOSS_CAPACITY:
+    # What the cells themselves take counts, too: all of it together is bounded.
+    most = MOST_PAYLOAD_BYTES - 4 * wire.LOSS_CAPACITY - len(cells) * _CELL_BYTES // SHORTEST
+    while sum(cell.region.size for cell in cells) * 4 > max(most, MOST_PAYLOAD_BYTES // 8):
         limits = _halved(limits or max((cell.limits for cell in cells), key=lambda each: each.rows))
         if limits is None:
             return

@@ -7,6 +7,7 @@ the sequence.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -68,6 +69,7 @@ class Region:
         return math.prod(self.shape)
 
 
+@functools.lru_cache(4096)
 def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region | None:
     """The part of a tensor of this shape that is copied; None where there is nothing to copy."""
     if not shape or 0 in shape:

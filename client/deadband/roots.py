@@ -89,6 +89,8 @@ class Root:
         self.compiled = is_compiled(module)
         self.probes: list[Probe] = []
         self._probes_in = False
+        self.left_out = 0
+        """Layers that are not followed: there are too many."""
         self.taps: list[WeightTap] | None = None
         self.left = LeftGradients()
         self.entry: ModelEntry
@@ -232,6 +234,7 @@ class Root:
             loss=self.loss or KINDS.get(self.loss_call, ""),
             loss_shapes=self.loss_shapes,
             calls=self.calls,
+            left_out=self.left_out,
         )
 
     def begin(self) -> None:

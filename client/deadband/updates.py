@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -188,7 +189,7 @@ class UpdateCapture(LayerCapture):
             )
             for name, further in layers.further_weights(probe.module):
                 taps.append(self._parameter_tap(root, f"{entry.name}.{name}", further, entry))
-        for name, place in layers.loose_parameters(root.plain):
+        for name, place in islice(layers.loose_parameters(root.plain), layers.MOST_LAYERS):
             taps.append(self._parameter_tap(root, name, place))
         return taps
 

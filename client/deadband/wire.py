@@ -193,6 +193,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     unregistered: tuple[str, ...] = ()
     """Attributes that are plain lists or dictionaries of modules with weights: torch knows nothing
     of those, and no optimiser is given them by `parameters()`."""
+    left_out: int = 0
+    """Layers that are not followed, because the model has too many."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):

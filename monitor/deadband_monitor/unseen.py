@@ -18,6 +18,19 @@ class Unseen:
 
 def not_seen(model: Model) -> list[Unseen]:
     """What of this model the samples do not hold."""
+    return [*_compiled(model), *_left_out(model)]
+
+
+def _left_out(model: Model) -> list[Unseen]:
+    if not model.left_out:
+        return []
+    what = f"{model.left_out} layers of {model.name}"
+    why = "it has more than can be followed at no cost; those that are seen are spread over it"
+    advice = "to see some part of it whole, give watch that part as a model of its own"
+    return [Unseen(what=what, why=why, advice=advice)]
+
+
+def _compiled(model: Model) -> list[Unseen]:
     if model.eager_samples or not (model.compiled or model.compiled_parts):
         return []
     if model.hidden:
