@@ -25,10 +25,24 @@ NAME = "scaled_dot_product_attention"
 
 def is_attention(given: tuple[Any, ...], options: dict[str, Any], result: Tensor) -> bool:
     """Whether this call of softmax made attention weights."""
-    axis = given[1] if len(given) > 1 else options.get("dim", options.get("axis"))
-    if axis not in (-1, result.ndim - 1):
+    if not _over_last_axis(given, options, result):
         return False
     return is_square(result) if result.ndim == 3 else result.ndim == 4
+
+
+def is_choice(given: tuple[Any, ...], options: dict[str, Any], result: Tensor) -> bool:
+    """Whether this call of softmax gave every position a choice: a router's, or a classifier's.
+
+    One query over its keys has the same axes; with a single position there is no telling.
+    """
+    if result.ndim != 3 or result.shape[-2] < 2 or is_square(result):
+        return False
+    return _over_last_axis(given, options, result)
+
+
+def _over_last_axis(given: tuple[Any, ...], options: dict[str, Any], result: Tensor) -> bool:
+    axis = given[1] if len(given) > 1 else options.get("dim", options.get("axis"))
+    return axis in (-1, result.ndim - 1)
 
 
 def is_square(weights: Tensor) -> bool:

@@ -119,9 +119,12 @@ class LayerCapture:
     ) -> None:
         """A function that may be attention was applied in a root's forward."""
         start = perf_counter()
+        dotted = name == attention.NAME
+        if not dotted and attention.is_choice(args, kwargs, result):
+            self._function_called(name, result)
+            return
         try:
             root = self._stack[-1] if self._stack else None
-            dotted = name == attention.NAME
             if root is not None and (
                 len(args) > 1 if dotted else attention.is_attention(args, kwargs, result)
             ):

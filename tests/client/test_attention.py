@@ -181,3 +181,30 @@ def test_half_precision_attention_is_shown_as_it_is(frames_of: FramesOf) -> None
         watch.step(loss=loss)
     weights = block.seen["weights"][:, :, :4].flatten(0, 1).float()
     np.testing.assert_array_equal(frames_of(watch).held(What.ATTENTION, "qkv:attention"), weights)
+
+
+class Routed(nn.Module):
+    """Every token goes to one of three experts, or the sequence is pooled by one query."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.router = nn.Linear(8, 3)
+        self.out = nn.Linear(8, 8)
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        share = torch.softmax(self.router(x), self.dim)
+        result: Tensor = self.out(x * share.max(-1, keepdim=True).values)
+        return result
+
+
+def test_a_choice_of_each_token_is_an_activation(frames_of: FramesOf) -> None:
+    frames = frames_of(trained(Routed(-1)))
+    assert frames.layers == ["router", "router:softmax", "out"]
+    layer = frames.plan.layers[1]
+    assert (layer.activation, layer.units) == ("softmax", 3)
+    assert frames.of(What.ATTENTION, "router:softmax") is None
+
+
+def test_a_softmax_over_the_tokens_is_no_choice_of_theirs(frames_of: FramesOf) -> None:
+    assert frames_of(trained(Routed(1))).layers == ["router", "out"]

@@ -179,10 +179,14 @@ class OneExpert(ModelRule):
 
     kind = KIND
     needs = ("choice_entropy",)
-    grace_steps = 100
+    grace_steps = 20
 
     LASTING_STEPS = 100
     """Early on the experts are alike and a top-1 choice is arbitrary."""
+    CERTAIN = 0.9
+    CERTAIN_STEPS = 20
+    """Not arbitrary is a router that is sure on most rows (a probability above 0.99, where 1 / E is
+    what routers begin with), and of one expert: its choice has no gradient left."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,10 +215,12 @@ class OneExpert(ModelRule):
         row = int(rows[int(np.nanargmin(entropies))])
         entropy = float(np.nanmin(entropies))
         since = self._one_since.get(row, seen.step)
-        lasting = seen.step - since >= self.LASTING_STEPS
+        certain = float(seen.layers[row, LAYER_COLUMN["saturation"]]) > self.CERTAIN
+        patience = self.CERTAIN_STEPS if certain else self.LASTING_STEPS
+        lasting = seen.step - since >= patience
         units = layout.layers[row].units
         return Judgement(
-            active=entropy < ONE and lasting and seen.step >= self.grace_steps,
+            active=entropy < ONE and lasting and seen.step >= patience,
             clear=entropy > 1.2 * ONE,
             severity="warning",
             layer=layout.layers[row].name,

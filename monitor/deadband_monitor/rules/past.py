@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
+from deadband_monitor.rules.breaks import Break
 from deadband_monitor.rules.feed import Feed
 from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.layout import Layout
@@ -67,6 +68,8 @@ class ModelPast:
         self.variance = History()
         """Dependence ratio of the output, where it is more than dust."""
         self.skill = History()
+        self.rates = History()
+        """The learning rate."""
         self.best_of_now = math.nan
         """The better of the fresh and the smoothed skill."""
         self.best_skill = -math.inf
@@ -96,6 +99,7 @@ class ModelPast:
         self.judged_at = 0
         self.learns = True
         """Whether it was still improving at the sample of `judged_at`."""
+        self.broken = Break()
         self.gradient_rose = False
         """The gradient norm passed ten times its start within 250 steps."""
         self._lrs: deque[tuple[int, float]] = deque(maxlen=64)
@@ -152,6 +156,7 @@ class ModelPast:
                 self._lrs.popleft()
             self._lrs.append((step, lr))
             self.peak_lr = max(self.peak_lr, lr)
+            self.rates.add(step, lr)
             if lr >= RUN_OUT * self.peak_lr:
                 self.run_out_step = None
             elif self.run_out_step is None:
@@ -281,6 +286,7 @@ class Past:
         self.flow.absorb(seen, layout)
         judged = layout.matrix & layout.learns
         updates = np.where(judged, layers[:, _UPDATE], np.nan)
+        losses_broken = not np.isfinite(seen.losses).all()
         for i, model in enumerate(layout.models):
             past = self.models[model.name]
             row = seen.models[i]
@@ -295,6 +301,8 @@ class Past:
             largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
             past.absorb_update(seen.step, largest)
             past.absorb_pull(layers[rows[judged[rows]], _PULL])
+            outside = past.value("nonfinite") > 0 or losses_broken
+            past.broken.absorb(seen.step, layers[rows], judged[rows], outside=outside)
 
     @property
     def sample_interval(self) -> int:

@@ -34,6 +34,25 @@ class History:
         self._steps.append(step)
         self._values.append(value)
 
+    def best_before(self, step: int) -> tuple[int, float] | None:
+        """The highest value before `step`, with its step; None where there is none."""
+        known = [
+            (value, at) for at, value in zip(self._steps, self._values, strict=True) if at < step
+        ]
+        if not known:
+            return None
+        value, at = max(known)
+        return at, value
+
+    def at(self, step: int) -> float:
+        """The last value up to `step`; NaN before the first."""
+        found = math.nan
+        for taken, value in zip(self._steps, self._values, strict=True):
+            if taken > step:
+                break
+            found = value
+        return found
+
     def __len__(self) -> int:
         return len(self._steps)
 

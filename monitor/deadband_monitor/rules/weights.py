@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class DuplicateUnits(LayerRule):
 
     kind = "duplicate-units"
     needs = ("duplicate_units",)
+    TABLE_STEPS = 20
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
@@ -43,7 +45,11 @@ class DuplicateUnits(LayerRule):
             & (layout.fan_in >= 8)
             & (layout.units >= 4)
         )
-        pushed_alike = ~(twin_grads < 0.9)
+        # Rows of an embedding get gradients of their own: from zero they part at once, beside a
+        # common constant they may take thousands of steps.
+        tables = layout.embedding & layout.learns & (layout.fan_in >= 8)
+        judged |= tables & (column(seen, "weight_rms") > 0) & (seen.step >= self.TABLE_STEPS)
+        pushed_alike = ~(twin_grads < 0.9) | tables
         return LayerView(
             active=judged & (twins >= 0.9) & pushed_alike,
             clear=~judged | (twins < 0.5),
@@ -60,9 +66,10 @@ class DuplicateUnits(LayerRule):
         best, skill = past.models[model].best_skill, past.skill(model)
         alone = directions < 1.05 or not math.isfinite(directions)
         severity = "warning"
-        if skill > 0.5:
+        table = bool(layout.embedding[row])
+        if skill > (0.2 if table else 0.5):
             severity = "info"  # weights may align as a network converges
-        elif alone and seen.step >= 50 and best < 0.5:
+        elif not table and alone and seen.step >= 50 and best < 0.5:
             severity = "critical"
         evidence = {"duplicate_units": twins, "participation": directions}
         return Finding(
@@ -70,7 +77,9 @@ class DuplicateUnits(LayerRule):
             model=model,
             layer=layer,
             severity=severity,
-            message=f"{twins:.0%} of the units are twins: the layer is as wide as one unit",
+            message=f"{twins:.0%} of the rows of this table point the same way: all ids look alike"
+            if table
+            else f"{twins:.0%} of the units are twins: the layer is as wide as one unit",
             evidence=measured(evidence),
         )
 
@@ -105,6 +114,8 @@ class UpdateTooLarge:
     """A run that was ruined has recovered when it learns for so long."""
     PLAIN = 1.0
     """18 of 19 ruinous rates began above it, no healthy run at a usual rate came near."""
+    NO_USE_STEPS = 100
+    """A network that such a step did not ruin is better than a constant answer long before."""
 
     def __init__(self) -> None:
         self._spells: dict[str, _Spell] = {}
@@ -133,7 +144,9 @@ class UpdateTooLarge:
         if spell.last == seen.step:
             recovered = recovered and skill > 0.2
         if not spell.confirmed and not recovered:
-            spell.confirmed = _harmed(model, spell, past, layout)
+            spell.confirmed = _harmed(model, spell, past, layout) or self._of_no_use(
+                model, spell, seen, past
+            )
         quiet = seen.step - spell.last > (self.WATCH_STEPS if not recovered else 5)
         if spell.confirmed and math.isfinite(past.models[model].value("skill")):
             # One good batch is no recovery: a rate that is still too high swings about the level of
@@ -160,6 +173,21 @@ class UpdateTooLarge:
             )
         if spell.calm >= self.samples_to_close:
             del self._spells[model]
+
+    def _of_no_use(self, model: str, spell: _Spell, seen: Observation, past: Past) -> bool:
+        """The weights were overwritten, and ever since the answers are no better than a constant.
+
+        Their loss may swing close about that of a constant, never 1.5 times above it, and their
+        answers depend on the input: an LSTM whose first step was 4.9 of its weights.
+        """
+        if max(spell.rows.values()) <= self.PLAIN or past.layout is None:
+            return False
+        if past.layout.several_models or seen.step - spell.onset < self.NO_USE_STEPS:
+            return False
+        since = seen.step - spell.onset
+        older, newer = past.models[model].skill.halves(since)
+        useless = len(older) >= 3 and len(newer) >= 3 and median(newer) < 0.02
+        return useless and median(older) < 0.02
 
 
 def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:

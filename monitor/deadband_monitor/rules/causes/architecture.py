@@ -42,7 +42,8 @@ def _router(flag: Flag) -> Suspect:
         explains=_STUCK | {"representation-collapse"},
         evidence=[
             f"the choices among {experts:.0f} experts have {flag.evidence['choice_entropy']:.2g} "
-            "of the entropy of an even load, for more than 100 steps"
+            "of the entropy of an even load, since step "
+            f"{flag.onset_step}"
         ],
         advice=(
             "add 0.01 * E * (share * p.mean(0)).sum() to the loss, p the router's probabilities "

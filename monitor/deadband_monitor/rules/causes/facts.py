@@ -56,7 +56,8 @@ def gather(past: Past, model: ModelPast) -> Facts:
     began = _column(past.first, "weight_growth")[hidden]
     spreads = _finite(_column(past.first, "weight_spread")[hidden] / began)
     zero = len(rms) > 0 and bool((np.isnan(began) & np.isfinite(rms)).all())
-    twins = _twins(past, layout, hidden)
+    tables = rows[(layout.embedding & layout.learns)[rows]]
+    twins = _twins(past, layout, hidden) + _alike(past, layout, tables)
     kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))
     if model.start("in_variance") < CONSTANT or past.stands("input-anomaly", model.name):
         kind = kind or ("constant" if model.value("in_variance") < CONSTANT else "")
@@ -100,6 +101,16 @@ def _twins(past: Past, layout: Layout, hidden: NDArray[np.int64]) -> tuple[str, 
     moved = _column(past.first, "weight_drift")[gated]
     born = (share >= 0.9) & ~(moved > 0.5)
     return tuple(layout.layers[row].name for row in gated[born].tolist())
+
+
+def _alike(past: Past, layout: Layout, tables: NDArray[np.int64]) -> tuple[str, ...]:
+    """Embeddings that began with one and the same row for all ids, and not with zeros."""
+    share = _column(past.first, "duplicate_units")[tables]
+    alike = (share >= 0.9) & (_column(past.first, "weight_rms")[tables] > 0)
+    alike &= layout.fan_in[tables] >= 8
+    # From zero, the first step alone gives rows a direction each; these have theirs from the start.
+    alike &= _column(past.first, "weight_growth")[tables] < 2
+    return tuple(layout.layers[row].name for row in tables[alike].tolist())
 
 
 def _signals(past: Past, layout: Layout, rows: NDArray[np.int64]) -> tuple[float, float]:

@@ -47,16 +47,22 @@ _ROWS: dict[str, tuple[int, tuple[int, ...]]] = {
 }
 
 
-def odds(row: str, evidence: frozenset[str]) -> float:
-    """How much likelier the evidence is under a row of the table than under something else."""
-    ratio = _log_likelihood(row, evidence) - _log_likelihood("something else", evidence)
+def odds(row: str, evidence: frozenset[str], unknown: frozenset[str] = frozenset()) -> float:
+    """How much likelier the evidence is under a row of the table than under something else.
+
+    What could not be seen (`unknown`) speaks neither for nor against.
+    """
+    other = _log_likelihood("something else", evidence, unknown)
+    ratio = _log_likelihood(row, evidence, unknown) - other
     return math.exp(min(ratio, 500.0))
 
 
-def _log_likelihood(cause: str, evidence: frozenset[str]) -> float:
+def _log_likelihood(cause: str, evidence: frozenset[str], unknown: frozenset[str]) -> float:
     runs, percents = _ROWS[cause]
     total = 0.0
     for name, percent in zip(EVIDENCE, percents, strict=True):
+        if name in unknown:
+            continue
         share = (runs * percent / 100 + 1) / (runs + 2)  # Laplace's rule of succession
         total += math.log(share if name in evidence else 1 - share)
     return total

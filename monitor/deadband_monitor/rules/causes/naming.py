@@ -28,7 +28,7 @@ from deadband_monitor.rules.causes import (
 from deadband_monitor.rules.causes.base import Case, Family, Suspect, Tier
 from deadband_monitor.rules.causes.facts import gather
 from deadband_monitor.rules.causes.likelihood import odds
-from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.past import EARLY_STEPS, ModelPast, Past
 
 FAMILIES: tuple[Family, ...] = (
     plumbing.suspects,
@@ -115,6 +115,8 @@ def _shares(case: Case, suspects: list[Suspect]) -> dict[int, float]:
     """Share of each suspect, by identity, in all that it could be."""
     roots = [s for s in suspects if s.root]
     first = min((s.onset, s.phase) for s in (roots or suspects))
+    # What came before every root was not made by one.
+    first = min(first, min((s.onset, s.phase) for s in suspects))
     seen = case.facts.seen
     early = {s.word for s in suspects if (s.onset, s.phase) == first}
     if "large_update" in seen and "learning-rate-too-high" not in early:
@@ -122,12 +124,17 @@ def _shares(case: Case, suspects: list[Suspect]) -> dict[int, float]:
         # fault that can make them large.
         seen = seen - CONSEQUENCES
     weighed = {}
+    unseen = _unseen(case, seen)
     for suspect in suspects:
         if not suspect.root and roots and first < (suspect.onset, suspect.phase):
             weight = 0.05  # dead or saturated after something else: a consequence
         else:
             weight = 1.0 if (suspect.onset, suspect.phase) == first else 0.25
-        own = suspect.belief / (1 - suspect.belief) if not suspect.row else odds(suspect.row, seen)
+        own = (
+            odds(suspect.row, seen, unseen)
+            if suspect.row
+            else suspect.belief / (1 - suspect.belief)
+        )
         weighed[id(suspect)] = weight * own
     exact = max((s for s in suspects if s.tier is Tier.EXACT), key=_belief, default=None)
     if exact is None:
@@ -137,6 +144,19 @@ def _shares(case: Case, suspects: list[Suspect]) -> dict[int, float]:
     total = 1 + sum(value for key, value in weighed.items() if key != id(exact))
     left = 1 - exact.belief
     return {key: left * value / total for key, value in weighed.items()} | {id(exact): exact.belief}
+
+
+def _unseen(case: Case, seen: frozenset[str]) -> frozenset[str]:
+    """What a run that broke within ten steps of a large update had no time to show."""
+    large, broken = case.model.large_update_step, case.model.broken.step
+    if (
+        large is None
+        or broken is None
+        or broken - large > EARLY_STEPS
+        or case.model.broken.sound_outside
+    ):
+        return frozenset()
+    return CONSEQUENCES - seen
 
 
 def _belief(suspect: Suspect) -> float:

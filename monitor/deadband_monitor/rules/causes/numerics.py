@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deadband_monitor.rules.breaks import SMALL_OUTPUT
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Numerical overflow."""
     overflow = case.flag("non-finite")
-    if overflow is not None:
+    if overflow is not None and case.model.broken.sound_outside:
+        yield Suspect(
+            word="numerical-overflow",
+            belief=0.9,
+            onset=overflow.onset_step,
+            phase=1,
+            explains=frozenset({"non-finite"}),
+            evidence=[
+                f"step {case.model.broken.step}: every layer's output was finite and below "
+                f"{SMALL_OUTPUT:g}, the loss or its gradient was not: what comes after them "
+                "overflows or divides by zero"
+            ],
+            advice="mend the loss: torch.log(p + 1e-7) or F.binary_cross_entropy_with_logits for "
+            "log(0), torch.sqrt(x + 1e-8) for the slope of a root at 0, F.cross_entropy or "
+            "torch.logsumexp for exp of logits; torch.autograd.set_detect_anomaly(True) names the "
+            "line",
+        )
+    elif overflow is not None:
         where = f" in {overflow.layer}" if overflow.layer else ""
         yield Suspect(
             word="numerical-overflow",

@@ -43,6 +43,11 @@ steps: an autoencoder of sigmoids under SGD at 0.05 came to 0.02 in 1400 steps a
 under Adam it learns; networks that learn are past 0.1 within 300."""
 UNMOVED_STEPS = 300
 
+LEARNT = 0.3
+"""Skill from which units have served."""
+RAISED = 2.0
+"""A rate at half of the ruinous one trains well: the usable range spans a decade."""
+
 STUCK = frozenset({"constant-predictor", "frozen-weights", "loss-plateau"})
 """What steps that are too small can bring about."""
 
@@ -68,7 +73,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=advice,
         )
-    elif model.run_out_step is not None and case.past.skill(model.name) < 0.5:
+    elif model.run_out_step is not None and not case.past.skill(model.name) >= 0.5:
         lr = model.value("lr")
         yield Suspect(
             word="learning-rate-too-low",
@@ -101,7 +106,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="Adam at 1e-3, whose steps are of a size in all layers, or a rate ten to a "
             "hundred times as high; ReLU or tanh for sigmoid let more of the gradient through",
         )
-    if model.large_update_step is not None:
+    if model.large_update_step is None:
+        yield from _killed(case)
+    else:
         yield Suspect(
             word="learning-rate-too-high",
             row="learning-rate-too-high",
@@ -126,6 +133,38 @@ def _unmoved(case: Case) -> float:
     drift = drift[np.isfinite(drift)]
     tells = case.model.latest("neighbour_agreement") >= NEIGHBOURS_KNOW
     return float(drift.max()) if len(drift) and tells else math.inf
+
+
+def _killed(case: Case) -> Iterator[Suspect]:
+    """Units that served and then died or stuck at a rate that had been raised.
+
+    No single step need be large: at a rate that climbs, the net bounces ever wider until its units
+    are thrown off. Units that are dead by their start never learnt anything.
+    """
+    model = case.model
+    stuck = case.flag("dead-units") or case.flag("saturation")
+    if stuck is None:
+        return
+    before = model.skill.best_before(stuck.onset_step)
+    if before is None or before[1] < LEARNT:
+        return
+    step, skill = before
+    then = model.rates.at(step)
+    now = model.rates.at(stuck.onset_step)
+    if not now > RAISED * then > 0:
+        return
+    yield Suspect(
+        word="learning-rate-too-high",
+        belief=0.85,
+        onset=step + 1,
+        explains=BLOW_UP,
+        evidence=[
+            f"the skill was {skill:.2g} at step {step}, at a learning rate of {then:.2g}; at step "
+            f"{stuck.onset_step}, when {stuck.layer} stopped, the rate was {now:.2g}"
+        ],
+        advice=f"lr {now:.2g} -> {rounded(then)}, that of step {step}, at the most: check the "
+        f"schedule; reload a checkpoint from before step {stuck.onset_step}",
+    )
 
 
 def _lower(case: Case) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.activations import Saturation
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS
 from deadband_monitor.rules.causes.words import LARGE_BIAS, feeder
@@ -16,7 +18,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield Suspect(
             word="saturating-activation",
             row="saturating-activation",
-            onset=stuck.onset_step,
+            onset=case.start if _born_flat(case, stuck.layer) else stuck.onset_step,
             phase=1,
             root=False,
             explains=frozenset(
@@ -60,6 +62,15 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice=_revive(case, dead.layer),
             layer=dead.layer,
         )
+
+
+def _born_flat(case: Case, layer: str) -> bool:
+    """Whether it lay on the flat ends at the first sample, which no update came before.
+
+    The flag may open later: units that swing from end to end count only while nothing is learnt.
+    """
+    row = case.layout.row_of.get((case.model.name, layer), -1)
+    return row >= 0 and bool(case.past.first[row, LAYER_COLUMN["saturation"]] >= Saturation.FLAT)
 
 
 def _stuck_lines(case: Case, layer: str) -> list[str]:

@@ -1,0 +1,42 @@
+"""Where a run broke: what the first sample with NaN or infinity shows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.state.series import Floats
+
+SMALL_OUTPUT = 1e4
+"""Outputs that no loss of finite targets makes infinite: half precision ends at 6.5e4, the squares
+of float32 at 1.8e19."""
+
+_NONFINITE, _OUT_RMS = LAYER_COLUMN["nonfinite"], LAYER_COLUMN["out_rms"]
+
+
+class Break:
+    """The first sample of a model with a value that is not finite."""
+
+    def __init__(self) -> None:
+        self.step: int | None = None
+        """None while all is finite."""
+        self.sound_outside = False
+        """What its layers put out was finite and small all the same: the loss broke, not they."""
+
+    def absorb(
+        self, step: int, layers: Floats, matrices: NDArray[np.bool_], *, outside: bool
+    ) -> None:
+        """Fold one sample in.
+
+        Args:
+            step: of the sample.
+            layers: the model's rows.
+            matrices: which of them are trained weights.
+            outside: whether input, output or loss hold such a value.
+        """
+        if self.step is not None or not (outside or (layers[:, _NONFINITE] > 0).any()):
+            return
+        self.step = step
+        sizes = layers[matrices, _OUT_RMS]
+        self.sound_outside = len(sizes) > 0 and bool((np.abs(sizes) < SMALL_OUTPUT).all())

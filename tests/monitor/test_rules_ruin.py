@@ -1,0 +1,174 @@
+"""What ruined a run, where several things could have: scenes made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Layer
+
+
+def named(scene: Scene) -> list[str]:
+    return [cause.cause for cause in scene.engine.causes()]
+
+
+def overwritten(sample: SceneSample) -> None:
+    """The first step was five times the weights; since then the loss swings about a constant's."""
+    if sample.step == 1:
+        sample.layer("fc1", update_ratio=4.9)
+    swing = 0.1 * math.sin(sample.step)
+    sample.loss = 2.4 + swing
+    sample.layer("fc1", weight_growth=30)
+    sample.model(loss=sample.loss, skill=-0.05 - swing, information=0.15 + swing)
+
+
+def test_overwritten_weights_that_stay_of_no_use_are_ruined_by_the_rate() -> None:
+    scene = Scene().run(90, overwritten)
+    assert "update-too-large" not in {
+        flag.kind for flag in scene.standing.values() if flag.severity == "critical"
+    }
+    scene.run(40, overwritten)
+    assert scene.standing["update-too-large"].severity == "critical"
+    assert named(scene)[0] == "learning-rate-too-high"
+
+
+def test_overwritten_weights_that_learn_are_a_note() -> None:
+    def large_once(sample: SceneSample) -> None:
+        if sample.step == 1:
+            sample.layer("fc1", update_ratio=4.9)
+
+    scene = Scene().run(400, large_once)
+    assert scene.engine.verdict() == "healthy"
+
+
+def flat(sample: SceneSample) -> None:
+    """Units swing from end to end from the first sample on; nothing is learnt."""
+    sample.layer("act1", saturation=0.97, saturated_units=0.1 if sample.step < 30 else 0.9)
+    sample.layer("fc1", update_ratio=1.5 if sample.step == 1 else 0.01, weight_growth=3)
+    sample.loss = 4.0
+    sample.model(loss=4.0, skill=-0.7, information=0.001, grad_norm=0.5 + sample.step)
+
+
+def test_a_layer_that_was_flat_before_the_first_step_was_not_made_so_by_it() -> None:
+    assert named(Scene().run(120, flat))[0] == "saturating-activation"
+
+
+def test_a_layer_that_went_flat_after_a_ruinous_step_was_made_so_by_it() -> None:
+    def later(sample: SceneSample) -> None:
+        flat(sample)
+        if sample.step < 10:
+            sample.layer("act1", saturation=0.1, saturated_units=0)
+
+    assert named(Scene().run(120, later))[0] == "learning-rate-too-high"
+
+
+def thrown_off(rate: float, sample: SceneSample) -> None:
+    sample.loss = 2.35
+    sample.layer("act1", dead_units=1, zero_share=1, out_variance=0, out_rms=0)
+    sample.model(loss=2.35, skill=-0.02, information=0, out_variance=0, out_sd=0, lr=rate)
+
+
+def test_units_that_served_and_died_as_the_rate_climbed_were_killed_by_it() -> None:
+    def climbing(sample: SceneSample) -> None:
+        sample.model(lr=0.1 * 1.005**sample.step)
+
+    scene = Scene().run(400, climbing).run(40, lambda sample: thrown_off(5.0, sample))
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "learning-rate-too-high"
+    assert "that of step" in cause.advice
+
+
+def test_units_that_die_at_an_even_rate_are_not_blamed_on_it() -> None:
+    scene = Scene().run(400).run(40, lambda sample: thrown_off(0.1, sample))
+    assert "learning-rate-too-high" not in named(scene)
+
+
+def test_a_loss_that_breaks_behind_small_outputs_broke_by_its_own_operations() -> None:
+    def broken(sample: SceneSample) -> None:
+        sample.loss = math.nan
+        sample.layer("fc3", nonfinite=1)
+        sample.model(loss=math.nan, nonfinite=1, skill=math.nan)
+
+    (cause,) = Scene().run(60).run(5, broken).engine.causes()
+    assert cause.cause == "numerical-overflow"
+    assert cause.confidence >= 0.8
+    assert "logsumexp" in cause.advice
+
+
+def test_outputs_that_grew_without_bound_do_not_blame_the_loss() -> None:
+    def grown(sample: SceneSample) -> None:
+        sample.loss = math.nan
+        sample.layer("fc3", nonfinite=1, out_rms=1e20)
+        sample.model(loss=math.nan, nonfinite=1, skill=math.nan)
+
+    causes = Scene().run(60).run(5, grown).engine.causes()
+    assert all(cause.confidence <= 0.5 for cause in causes)
+
+
+def test_a_run_that_breaks_right_after_a_large_update_had_no_time_to_show_more() -> None:
+    def ruined(sample: SceneSample) -> None:
+        if sample.step == 1:
+            sample.layer("fc1", update_ratio=8.0)
+        else:
+            sample.loss = math.inf
+            sample.layer("fc1", nonfinite=1, out_rms=math.nan)
+            sample.model(loss=math.inf, nonfinite=1, skill=math.nan)
+
+    assert named(Scene().run(8, ruined))[0] == "learning-rate-too-high"
+
+
+def with_a_table() -> Scene:
+    scene = Scene()
+    ids = Layer(name="ids", model="model", kind="Embedding", fan_in=16, units=16, parameters=400)
+    scene.table = msgspec.structs.replace(scene.table, layers=(ids, *scene.table.layers))
+    return scene
+
+
+def look_alike(share: float, sample: SceneSample) -> None:
+    sample.layer(
+        "ids", duplicate_units=share, weight_rms=1, weight_growth=1, update_ratio=1e-4, has_grad=1
+    )
+    sample.loss = 2.3
+    sample.model(loss=2.3, skill=0.0, information=1e-6, out_variance=1e-4)
+
+
+def test_a_table_of_equal_rows_is_flagged_and_its_fill_named() -> None:
+    scene = with_a_table().run(60, lambda sample: look_alike(1.0, sample))
+    assert scene.standing["duplicate-units"].layer == "ids"
+    assert "ids" in scene.standing["duplicate-units"].message
+    assert named(scene)[0] == "constant-initialisation"
+
+
+def test_rows_that_part_within_twenty_steps_are_fine() -> None:
+    def parting(sample: SceneSample) -> None:
+        look_alike(1.0 if sample.step < 15 else 0.2, sample)
+
+    assert "duplicate-units" not in with_a_table().run(60, parting).standing
+
+
+def routed(sure: float, sample: SceneSample) -> None:
+    sample.layer("router:softmax", choice_entropy=0.0, saturation=sure)
+
+
+def with_a_router() -> Scene:
+    scene = Scene()
+    router = Layer(
+        name="router:softmax", model="model", kind="softmax", activation="softmax", units=4
+    )
+    rows = scene.table.layers
+    scene.table = msgspec.structs.replace(scene.table, layers=(*rows[:2], router, *rows[2:]))
+    return scene
+
+
+def test_a_router_that_is_sure_of_one_expert_is_named_within_thirty_steps() -> None:
+    scene = with_a_router().run(30, lambda sample: routed(1.0, sample))
+    assert named(scene) == ["router-collapse"]
+
+
+def test_a_router_that_wavers_gets_a_hundred_steps() -> None:
+    scene = with_a_router().run(90, lambda sample: routed(0.0, sample))
+    assert not named(scene)
+    scene.run(30, lambda sample: routed(0.0, sample))
+    assert named(scene) == ["router-collapse"]
