@@ -172,3 +172,23 @@ def test_a_router_that_wavers_gets_a_hundred_steps() -> None:
     assert not named(scene)
     scene.run(30, lambda sample: routed(0.0, sample))
     assert named(scene) == ["router-collapse"]
+
+
+def crept(update: float, sample: SceneSample) -> None:
+    for name in ("fc1", "fc2", "fc3"):
+        sample.layer(name, update_ratio=update, weight_growth=1)
+    swing = 0.1 * math.sin(7 * sample.step)
+    sample.loss = 2.0 + swing
+    sample.model(loss=sample.loss, skill=0.13 - swing / 2, information=0.1, update_ratio=update)
+
+
+def test_steps_that_crept_for_two_hundred_steps_and_learnt_nothing_are_too_small() -> None:
+    scene = Scene().run(190, lambda sample: crept(3e-5, sample))
+    assert "frozen-weights" not in scene.standing
+    scene.run(60, lambda sample: crept(3e-5, sample))
+    assert named(scene)[0] == "learning-rate-too-low"
+
+
+def test_usual_steps_that_learn_little_are_not_too_small() -> None:
+    scene = Scene().run(250, lambda sample: crept(3e-3, sample))
+    assert "learning-rate-too-low" not in named(scene)

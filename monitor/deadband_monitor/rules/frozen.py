@@ -13,7 +13,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.flow import STUCK_SCALER
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
-from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.past import SMALL_UPDATE, ModelPast, Past
 
 STILL_STEPS = 10
 STILL_SAMPLES = 3
@@ -28,6 +28,9 @@ TINY = 2e-5
 """Largest relative update of a run that will not get anywhere: healthy starts lie near 1e-2, the
 slowest run that learnt (lr 1e-5 under Adam) at 1e-4, lr 1e-7 at 1e-6."""
 TINY_STEPS = 40
+SLOW_STEPS = 200
+"""After so many steps below `SMALL_UPDATE` a weight has moved by 2 % at the most: told from the run
+at 1e-4 by its loss, which does not fall."""
 
 
 _UPDATE, _GRAD = LAYER_COLUMN["update_ratio"], LAYER_COLUMN["grad_rms"]
@@ -156,11 +159,14 @@ class FrozenWeights(ModelRule):
 
     def _tiny(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:
         peak, skill = model.peak_update, past.skill(model.name)
-        tiny = 0 < peak < TINY and seen.step - past.first_step >= TINY_STEPS
+        steps = seen.step - past.first_step
+        tiny = 0 < peak < TINY and steps >= TINY_STEPS
+        slow = 0 < peak < SMALL_UPDATE and steps >= SLOW_STEPS
         idle = skill < 0.3 or math.isnan(skill)
+        resting = past.loss.falling is not True and (tiny or not past.learning(model.name))
         return Judgement(
-            active=tiny and idle and past.loss.falling is not True,
-            clear=not tiny,
+            active=(tiny or slow) and idle and resting,
+            clear=not (tiny or slow),
             severity="warning",
             message=f"no step has changed a weight by more than {peak:.1e} of itself",
             evidence={"update_ratio": peak},
