@@ -192,3 +192,19 @@ def test_steps_that_crept_for_two_hundred_steps_and_learnt_nothing_are_too_small
 def test_usual_steps_that_learn_little_are_not_too_small() -> None:
     scene = Scene().run(250, lambda sample: crept(3e-3, sample))
     assert "learning-rate-too-low" not in named(scene)
+
+
+def thrown(sample: SceneSample) -> None:
+    sample.loss = 1.5
+    sample.model(loss=1.5, skill=0.3, grad_norm=50.0)
+
+
+def test_a_run_that_is_thrown_off_for_ten_steps_is_at_the_edge_of_stability() -> None:
+    scene = Scene().run(300).run(10, thrown).run(40)
+    assert all(flag.severity == "info" for flag in scene.engine.flags)
+
+
+def test_a_gradient_that_jumped_and_stays_up_with_the_loss_is_flagged() -> None:
+    scene = Scene().run(300).run(20, thrown)
+    assert "exploding-gradient" in scene.standing
+    assert abs(scene.standing["exploding-gradient"].onset_step - 301) <= 2
