@@ -208,3 +208,63 @@ def test_a_gradient_that_jumped_and_stays_up_with_the_loss_is_flagged() -> None:
     scene = Scene().run(300).run(20, thrown)
     assert "exploding-gradient" in scene.standing
     assert abs(scene.standing["exploding-gradient"].onset_step - 301) <= 2
+
+
+def without_gradient(sample: SceneSample) -> None:
+    for name in ("fc1", "fc2", "fc3"):
+        sample.layer(name, grad_rms=0, update_ratio=0, weight_growth=1)
+
+
+def test_gradients_of_zero_while_the_loss_falls_are_those_of_a_slice() -> None:
+    def shown(sample: SceneSample) -> None:
+        without_gradient(sample)
+        sample.layer("fc3", update_ratio=0.01)
+
+    scene = Scene().run(60, shown)
+    assert "vanishing-gradient" not in {f.kind for f in scene.engine.flags if f.severity != "info"}
+
+
+def test_gradients_of_zero_while_nothing_falls_are_critical() -> None:
+    def dead(sample: SceneSample) -> None:
+        without_gradient(sample)
+        sample.no_better_than_constant()
+
+    scene = Scene().run(60, dead)
+    assert any(flag.severity == "critical" for flag in scene.standing.values())
+
+
+def test_a_second_stage_with_a_loss_of_its_own_is_no_setback() -> None:
+    scene = Scene().run(300)
+    first, second = scene.table, Scene(models=("tuned",)).table
+    frozen = msgspec.structs.replace(first.models[0], trainable=0)
+    held = tuple(msgspec.structs.replace(layer, trainable=False) for layer in first.layers)
+    scene.table = msgspec.structs.replace(
+        first, layers=held + second.layers, models=(frozen, *second.models)
+    )
+
+    def tuned(sample: SceneSample) -> None:
+        skill = 1 - math.exp(-(sample.step - 300) / 60)
+        sample.loss = 4.0 * (1 - skill) + 0.02
+        for row in (0, 1):
+            sample.model(row, skill=skill, loss=sample.loss, information=0.9 * skill)
+
+    scene.run(200, tuned)
+    assert all(flag.severity == "info" for flag in scene.engine.flags)
+
+
+def test_a_recurrence_that_blows_its_state_up_is_named_before_the_rate() -> None:
+    scene = Scene(("rnn", "fc3"))
+    rnn = msgspec.structs.replace(
+        scene.table.layers[0], kind="RNN", activation="relu", fan_in=8, name="rnn"
+    )
+    scene.table = msgspec.structs.replace(scene.table, layers=(rnn, *scene.table.layers[1:]))
+
+    def blown(sample: SceneSample) -> None:
+        sample.layer("rnn", out_rms=1e6, update_ratio=40.0, weight_growth=30)
+        sample.layer("fc3", out_rms=1e6, update_ratio=40.0, weight_growth=30)
+        sample.loss = 1e6
+        sample.model(loss=1e6, skill=-1e5, information=0.001, grad_norm=1e5)
+
+    causes = scene.run(150, blown).engine.causes()
+    assert causes[0].cause == "depth-exploding"
+    assert "weight_hh" in causes[0].advice

@@ -77,7 +77,7 @@ class LossDivergence(ModelRule):
         fresh, first = past.loss.fresh, past.loss.first
         constant = model.value("loss_constant")
         level = float(np.fmax(constant, first))
-        if seen.step < self.START_GRACE:
+        if seen.step - model.born < self.START_GRACE:
             return None
         # Without labels the level of a constant answer is unknown, and some objectives are annealed
         # upwards: only a ten-fold rise counts then.
@@ -120,7 +120,7 @@ class LossDivergence(ModelRule):
         It is on its way down, so the trend of the loss does not tell.
         """
         return (
-            seen.step >= self.SURE_STEPS
+            seen.step - model.born >= self.SURE_STEPS
             and math.isfinite(model.value("information"))
             and model.start("out_sd") > self.SURE
             and past.loss.above(1.5 * constant, 36, 40)

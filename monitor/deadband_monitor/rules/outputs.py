@@ -166,7 +166,7 @@ class ConstantPredictor(ModelRule):
             clear = _steady(seen, model) >= 0.05
         clear = clear or skill > 0.2
         self._count(seen, past, model)
-        if seen.step < self.grace_steps or model.lr_rising:
+        if seen.step - model.born < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
         suspect = (says_nothing and useless) or skill < 0.05

@@ -54,6 +54,8 @@ class ModelPast:
     def __init__(self, name: str) -> None:
         self.name = name
         self.samples = 0
+        self.born = 0
+        """The step before its first, where other models came before it; 0 from the start."""
         self.now: Floats = np.full(len(MODEL_METRICS), np.nan, np.float32)
         self.first: Floats = self.now.copy()
         """First finite value of each statistic."""
@@ -228,6 +230,7 @@ class Past:
         self.first_step = 0
         self.samples = 0
         self.loss = LossTrend()
+        self._stage_begins = False
         self.loss_was_high = False
         """The loss stayed above 1.5 times its start and a constant answer's for five of eight."""
         self.models: dict[str, ModelPast] = {}
@@ -261,6 +264,10 @@ class Past:
         self.lowest = carried(self.lowest, carry, np.nan)
         self.early = carried(self.early, carry, np.nan)
         self.flow.adopt(layout, carry)
+        if old is not None and _another(old, layout):
+            # What a second stage of a script gains or loses is no setback of the first one.
+            self.loss, self.loss_was_high = LossTrend(), False
+            self._stage_begins = True
         for model in layout.models:
             self.models.setdefault(model.name, ModelPast(model.name))
 
@@ -272,7 +279,9 @@ class Past:
         self.samples += 1
         self.first_step = self.first_step or seen.step
         self._sample_steps.append(seen.step)
-        self.loss.add(seen.losses, seen.loss_steps)
+        since = -1 if self._stage_begins else 0  # those before belong to the stage before
+        self._stage_begins = False
+        self.loss.add(seen.losses[since:], seen.loss_steps[since:])
         self._watch_loss(seen)
         layers = self.newest = seen.layers
         if self.samples < 50 or self.samples % 10 == 0:
@@ -290,6 +299,8 @@ class Past:
         for i, model in enumerate(layout.models):
             past = self.models[model.name]
             row = seen.models[i]
+            if not past.samples and self.samples > 1:
+                past.born = seen.step - 1
             skill = float(row[MODEL_COLUMN["skill"]])
             if not layout.several_models:
                 skill = self._fresh_skill(row, skill)
@@ -407,6 +418,13 @@ class Past:
     def output_gone(self, model: str) -> bool:
         """Whether this model's output is known to be worthless."""
         return self.stands("output-collapse", model) or self.stands("constant-predictor", model)
+
+
+def _another(old: Layout, new: Layout) -> bool:
+    """Whether a model that was not there before learns in place of all that did."""
+    before = {m.name for m, learns in zip(old.models, old.model_learns, strict=True) if learns}
+    now = {m.name for m, learns in zip(new.models, new.model_learns, strict=True) if learns}
+    return len(before) == 1 and bool(now - before)
 
 
 def carried(values: NDArray[np.float32], carry: NDArray[np.int64], new: float) -> Floats:

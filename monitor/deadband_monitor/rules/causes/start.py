@@ -22,6 +22,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     """Constant initialisation, a bad scale, a signal lost or blown up with depth."""
     facts = case.facts
     yield from _exploding(case)
+    yield from _through_time(case)
     if facts.zero_weights or facts.twin_layers:
         yield Suspect(
             word="constant-initialisation",
@@ -132,6 +133,39 @@ def _exploding(case: Case) -> Iterator[Suspect]:
         "each block; scale the last layer of each residual block by 1 / sqrt(blocks); "
         "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
     )
+
+
+def _through_time(case: Case) -> Iterator[Suspect]:
+    """A recurrent layer that enlarges what it gets a hundredfold does so by its recurrence.
+
+    Weights between inputs and units are judged by their spread; those from step to step multiply
+    the state by themselves, four times a step in twenty steps is 1e12.
+    """
+    layout = case.layout
+    first = case.past.first[:, LAYER_COLUMN["out_rms"]]
+    given = case.model.start("in_rms")
+    for row in layout.rows(case.model.name).tolist():
+        layer = layout.layers[row]
+        size = float(first[row])
+        if layer.kind.startswith("RNN") and size > GROWS * given:
+            yield Suspect(
+                word="depth-exploding",
+                belief=0.93,
+                onset=case.start,
+                explains=BLOW_UP,
+                evidence=[
+                    f"first sample, before any step: {layer.name} puts out {size:.2g}, it was "
+                    f"given {given:.2g}: its state grows from step to step"
+                ],
+                advice=f"draw the recurrent weights so that they keep a state's length: "
+                f"nn.init.orthogonal_({layer.name}.weight_hh_l0); "
+                "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0); or take nn.LSTM or "
+                "nn.GRU",
+                layer=layer.name,
+            )
+            return
+        if math.isfinite(size):
+            given = size
 
 
 def _draw(case: Case) -> str:
