@@ -76,6 +76,14 @@ class Layout:
         """Rows of one model's layers, in order of execution."""
         return self.rows_of[self.index_of[model]]
 
+    def begins_after(self, old: Layout) -> bool:
+        """Whether a model learns that did not, where one alone did before: a second stage."""
+        before, now = (
+            {m.name for m, learns in zip(each.models, each.model_learns, strict=True) if learns}
+            for each in (old, self)
+        )
+        return len(before) == 1 and bool(now - before)
+
     def carry(self, old: Layout) -> NDArray[np.int64]:
         """For each row the row it had in `old`; -1 for a new one."""
         return np.array([old.row_of.get(key, -1) for key in self.keys], np.int64)

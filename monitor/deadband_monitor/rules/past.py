@@ -264,7 +264,7 @@ class Past:
         self.lowest = carried(self.lowest, carry, np.nan)
         self.early = carried(self.early, carry, np.nan)
         self.flow.adopt(layout, carry)
-        if old is not None and _another(old, layout):
+        if old is not None and layout.begins_after(old):
             # What a second stage of a script gains or loses is no setback of the first one.
             self.loss, self.loss_was_high = LossTrend(), False
             self._stage_begins = True
@@ -418,13 +418,6 @@ class Past:
     def output_gone(self, model: str) -> bool:
         """Whether this model's output is known to be worthless."""
         return self.stands("output-collapse", model) or self.stands("constant-predictor", model)
-
-
-def _another(old: Layout, new: Layout) -> bool:
-    """Whether a model that was not there before learns in place of all that did."""
-    before = {m.name for m, learns in zip(old.models, old.model_learns, strict=True) if learns}
-    now = {m.name for m, learns in zip(new.models, new.model_learns, strict=True) if learns}
-    return len(before) == 1 and bool(now - before)
 
 
 def carried(values: NDArray[np.float32], carry: NDArray[np.int64], new: float) -> Floats:
