@@ -12,6 +12,7 @@ from frames import Frames, grad_of, linear_of
 from torch import Tensor, nn
 
 import deadband
+from deadband.roots import Root
 from deadband.watching import Watch
 from deadband.wire import What
 
@@ -604,7 +605,5 @@ def test_modules_in_plain_containers_are_told() -> None:
             self.teacher = [nn.Linear(4, 2).requires_grad_(False)]
             self.sizes = [4, 2]
 
-    from deadband.descriptions import model_of
-
-    told = model_of("m", Lists(), compiled=False, loss="", loss_shapes=((), ()), calls=1)
+    told = Root("m", Lists()).described()
     assert told.unregistered == ("blocks", "named")
