@@ -4,10 +4,12 @@ A scenario is a training run of one to four seconds. A failing one has one fault
 its remedy: the same training from the same seed with the fault mended. It holds where the fault
 costs most of the skill and the remedy wins it back; the others are listed and left out. Healthy
 ones do what naive rules take for failures. Half of all scenarios, by a hash of their names, are set
-apart: they are run for a final figure only.
+apart: they are run for a final figure only. Beside the halves lies an exam, the files `exam_*`,
+written by somebody who had not read the rules and on networks, data and optimisers of their own.
 
     make scoreboard                                   (the half to tune on)
     make scoreboard ARGS="--half held"                (the final figure)
+    make scoreboard ARGS="--half exam"                (the exam)
     cd tests && python -m scoreboard dying --all-lines
     cd tests && python -m scoreboard --cache ../build/runs --json ../build/board.json
     make scoreboard PEERS=1                           (other tools beside us on some of the runs)
@@ -31,5 +33,6 @@ Anything else can listen to the same runs. A listener has three methods:
     verdict, skill = train(everything()[0], Mine())
 
 `on_start` may put hooks on the model and takes them off again in `verdict`, since the model's skill
-is measured after that. `scenario.mended()` is the remedy as a healthy run.
+is measured after that. A listener that also has `on_arrays(arrays)` is shown what a loop without
+torch works on. `scenario.mended()` is the remedy as a healthy run.
 """

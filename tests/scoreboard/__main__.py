@@ -1,6 +1,7 @@
 """Trains the scenarios, watched, and prints the board: `python -m scoreboard` in `tests`.
 
-The half that is set apart is run for a final figure only: whatever is looked at is tuned to.
+The half that is set apart and the exam are run for a final figure only: whatever is looked at is
+tuned to.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ from scoreboard.peers import comparison
 from scoreboard.scenario import Scenario
 
 
+SHARES = {
+    "tune": ("tune",),
+    "held": ("held",),
+    "both": ("tune", "held"),
+    "exam": ("exam",),
+    "all": ("tune", "held", "exam"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What came of one run."""
@@ -41,7 +51,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Scenario]:
             continue
         if options.only and scenario.fails != (options.only == "failing"):
             continue
-        if options.half != "both" and scenario.held_out != (options.half == "held"):
+        if scenario.share not in SHARES[options.half]:
             continue
         found[scenario.name] = scenario
         if scenario.remedy is not None and options.remedies:
@@ -84,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m scoreboard", description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="part of a name, or a cause")
-    parser.add_argument("--half", choices=("tune", "held", "both"), default="tune")
+    parser.add_argument(
+        "--half", choices=tuple(SHARES), default="tune", help="both: without the exam"
+    )
     parser.add_argument("--only", choices=("failing", "healthy"), help="of the two")
     parser.add_argument("--all-lines", action="store_true", help="a line for every run")
     parser.add_argument("--workers", type=int, default=2)

@@ -55,6 +55,11 @@ def _family(name: str) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
+@cache
+def _exam() -> bytes:
+    return b"".join(_family(f"exam_{name}") for name in ("data", "nets", "loops"))
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
     """A folder of recorded runs; everything is trained anew where there is none."""
@@ -82,6 +87,8 @@ class Cache:
     def _digest(scenario: Scenario) -> str:
         made = hashlib.sha256(_sources())
         made.update(_family(scenario.family))
+        if scenario.exam:
+            made.update(_exam())
         made.update(f"{scenario.name} {scenario.steps}".encode())
         return made.hexdigest()[:16]
 

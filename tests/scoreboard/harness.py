@@ -7,7 +7,7 @@ steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.engine import Engine
 from deadband_monitor.statistics.statistician import Statistician
 from deadband_monitor.statistics.values import RawFrame
-from scoreboard.scenario import Scenario, Training, Verdict, train
+from scoreboard.scenario import Scenario, Shown, Training, Verdict, train
 
 __all__ = ["CADENCES", "Outcome", "Scenario", "Training", "judge", "record"]
 
@@ -234,6 +234,11 @@ class Recorder:
             settings=Settings(every=1, budget=None, hub=False),
         )
         self._watch._link = PlanTap()
+
+    def on_arrays(self, arrays: Sequence[Shown]) -> None:
+        assert self._watch is not None
+        for each in arrays:
+            self._watch.observe(each.name, each.value, each.activation, each.role)
 
     def on_step(self, step: int, loss: torch.Tensor) -> None:
         assert self._watch is not None

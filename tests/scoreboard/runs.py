@@ -21,16 +21,40 @@ FAILING = (
     "kinds",
 )
 HEALTHY = ("usual", "settings", "heads", "kinds", "edges")
+EXAM_FAILING = (
+    "rate",
+    "start",
+    "depth",
+    "data",
+    "labels",
+    "late",
+    "objective",
+    "wiring",
+    "numbers",
+    "fit",
+    "kinds",
+)
+EXAM_HEALTHY = ("nets", "settings", "odd", "kinds")
 
 
 def failing() -> list[Scenario]:
     """Runs with a fault put in."""
-    return _of(f"failing_{family}" for family in FAILING)
+    return _of(
+        [
+            *(f"failing_{family}" for family in FAILING),
+            *(f"exam_failing_{family}" for family in EXAM_FAILING),
+        ]
+    )
 
 
 def healthy() -> list[Scenario]:
     """Runs that learn."""
-    return _of(f"healthy_{family}" for family in HEALTHY)
+    return _of(
+        [
+            *(f"healthy_{family}" for family in HEALTHY),
+            *(f"exam_healthy_{family}" for family in EXAM_HEALTHY),
+        ]
+    )
 
 
 def everything(pairs: bool = False) -> list[Scenario]:
