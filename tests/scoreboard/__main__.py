@@ -24,7 +24,6 @@ from scoreboard.harness import CADENCES, Outcome, judge
 from scoreboard.peers import comparison
 from scoreboard.scenario import Scenario
 
-
 SHARES = {
     "tune": ("tune",),
     "held": ("held",),

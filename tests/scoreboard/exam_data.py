@@ -114,9 +114,7 @@ def tables(name: str, count: int = 1200) -> Pair:
     """scikit-learn's made tables as they come: labels (long), or values (standardised)."""
     if name == "linnerud":
         x, y = datasets.load_linnerud(return_X_y=True)
-    elif name in {"swiss_roll", "s_curve"}:
-        x, y = getattr(datasets, f"make_{name}")(count, noise=0.05, random_state=5)
-    elif name in {"friedman2", "friedman3"}:
+    elif name in {"swiss_roll", "s_curve"} or name in {"friedman2", "friedman3"}:
         x, y = getattr(datasets, f"make_{name}")(count, noise=0.05, random_state=5)
     elif name == "hastie":
         x, y = datasets.make_hastie_10_2(count, random_state=5)

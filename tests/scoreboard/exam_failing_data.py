@@ -207,9 +207,7 @@ broken(
 broken(
     "exam series in cents",
     TARGETS,
-    lambda f: learn(
-        Tcn(1, 1), dear(series(), f, 5 * f if f > 1 else 0), by("RMSprop", 2e-3)
-    ),
+    lambda f: learn(Tcn(1, 1), dear(series(), f, 5 * f if f > 1 else 0), by("RMSprop", 2e-3)),
     1e4,
     1.0,
     steps=400,

@@ -9,7 +9,6 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from scoreboard.exam_data import (
-    LETTERS,
     arcs,
     drawings,
     even,
@@ -19,13 +18,11 @@ from scoreboard.exam_data import (
     series,
     sets,
     tables,
-    tongues,
     visits,
     waves,
 )
 from scoreboard.exam_loops import by, by_hand, drill, learn, rows
 from scoreboard.exam_nets import (
-    Bag,
     Density,
     Excited,
     Flow,
@@ -67,9 +64,7 @@ def couplings(lr: float) -> Training:
     x = x[:, [0, 2]]
     take = rows((x, x), 64)
     score = lambda: 2.84 - float(net.surprise(x))  # noqa: E731
-    return drill(
-        net, lambda: net.surprise(take()[0]), by("RMSprop", lr)(net.parameters()), score
-    )
+    return drill(net, lambda: net.surprise(take()[0]), by("RMSprop", lr)(net.parameters()), score)
 
 
 # --- too high from the start
@@ -100,7 +95,11 @@ broken(
     1e-2,
 )
 broken(
-    "exam asgd wide and deep", HIGH, lambda lr: learn(Wide(), visits(), by("ASGD", lr)), 300.0, 0.5,
+    "exam asgd wide and deep",
+    HIGH,
+    lambda lr: learn(Wide(), visits(), by("ASGD", lr)),
+    300.0,
+    0.5,
     steps=600,
 )
 broken(
@@ -119,13 +118,6 @@ broken(
     30.0,
     0.05,
     steps=400,
-)
-broken(
-    "exam letters in a bag adam",
-    HIGH,
-    lambda lr: learn(Bag(len(LETTERS)), tongues(), by("Adam", lr)),
-    30.0,
-    1e-2,
 )
 
 
@@ -152,7 +144,7 @@ broken(
         by("Adam", 5e-3),
         plan=from_step(300, f),
     ),
-    400.0,
+    4000.0,
     1.0,
     steps=450,
     onset=300,

@@ -17,7 +17,6 @@ from scoreboard.exam_data import (
     sprites,
     tables,
     tongues,
-    visits,
     waves,
 )
 from scoreboard.exam_loops import by, by_hand, learn
@@ -33,7 +32,6 @@ from scoreboard.exam_nets import (
     Tied,
     Waves,
     Wavy,
-    Wide,
     alike,
     biased,
     every,
@@ -71,16 +69,14 @@ def code(bias: float) -> Training:
 
 broken("exam sigmoid code shut", SATURATED, code, -25.0, 0.0, steps=400)
 broken(
-    "exam hard sigmoid bias 6",
+    "exam hard tanh bias 6",
     SATURATED,
     lambda b: learn(
-        biased(stack(4, 32, 32, 3, activation=nn.Hardsigmoid), b),
-        tables("quantiles"),
-        by("NAdam", 5e-3),
+        biased(stack(10, 48, 48, 2, activation=nn.Hardtanh), b), even("hastie"), by("NAdam", 3e-3)
     ),
     6.0,
     0.0,
-    steps=600,
+    steps=400,
 )
 
 
@@ -98,11 +94,9 @@ broken(
     "exam tanh series bias -8",
     SATURATED,
     lambda b: by_hand(
-        biased(
-            nn.Sequential(nn.Flatten(), *stack(24, 32, 32, 1, activation=nn.Tanh)), b
-        ),
+        biased(nn.Sequential(nn.Flatten(), *stack(24, 32, 32, 1, activation=nn.Tanh)), b),
         series(),
-        0.1,
+        0.02,
     ),
     -8.0,
     0.0,
@@ -117,41 +111,38 @@ def nodes(change: Callable[[Scatter], nn.Module], name: str, lr: float) -> Train
     return learn(change(Scatter(edges)), (x, y), by(name, lr), batch=len(x))
 
 
+def filled(net: nn.Module, value: float | None) -> nn.Module:
+    """All weights one number, and no biases."""
+    if value is not None:
+        alike(net, value)
+        for layer in every(net):
+            nn.init.zeros_(layer.get_parameter("bias"))
+    return net
+
+
 broken(
-    "exam graph of one weight",
+    "exam graph of zeros",
     CONSTANT,
-    lambda v: nodes(lambda net: alike(net, v), "Adagrad", 0.05),
-    0.1,
+    lambda v: nodes(lambda net: filled(net, v), "Adagrad", 0.05),
+    0.0,
     None,
     steps=400,
 )
 broken(
     "exam waves all filters alike",
     CONSTANT,
-    lambda v: learn(alike(Waves(), v), waves(), by("RAdam", 3e-3)),
+    lambda v: learn(filled(Waves(), v), waves(), by("RAdam", 3e-3)),
     0.05,
     None,
     steps=400,
 )
-
-
-def empty_sets(value: float | None) -> Training:
-    net = alike(Sets(activation=nn.Tanh), value)
-    if value is not None:
-        biased(net, 1e-12)
-    return learn(net, sets(), by("Adamax", 5e-3))
-
-
-broken("exam sets of nothing", CONSTANT, empty_sets, 0.0, None, steps=400)
 broken(
-    "exam wide and deep of one number",
+    "exam sets of nothing",
     CONSTANT,
-    lambda v: learn(
-        alike(Wide(), v, (nn.Linear, nn.Embedding, nn.EmbeddingBag)), visits(), by("Adam", 5e-3)
-    ),
-    0.05,
+    lambda v: learn(filled(Sets(activation=nn.Tanh), v), sets(), by("Adamax", 5e-3)),
+    0.0,
     None,
-    steps=500,
+    steps=400,
 )
 
 
@@ -265,10 +256,10 @@ broken(
     steps=400,
 )
 broken(
-    "exam sets times 25",
+    "exam sets times 10",
     SCALE,
     lambda f: learn(grown(Sets(), f, 0), sets(), by("RAdam", 3e-3)),
-    25.0,
+    10.0,
     1.0,
     steps=400,
 )
