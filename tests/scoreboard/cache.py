@@ -57,7 +57,8 @@ def _family(name: str) -> bytes:
 
 @cache
 def _exam() -> bytes:
-    return b"".join(_family(f"exam_{name}") for name in ("data", "nets", "loops"))
+    names = ("data", "faults", "kinds", "loops", "nets")
+    return b"".join(_family(f"exam_{name}") for name in names)
 
 
 @dataclass(frozen=True, slots=True)

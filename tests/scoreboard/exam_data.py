@@ -1,4 +1,4 @@
-"""The data of the exam: signals, drawings, sets, graphs, sequences, tables and letters, made here."""
+"""The data of the exam, made here: signals, drawings, sets, graphs, tables and letters."""
 
 from __future__ import annotations
 

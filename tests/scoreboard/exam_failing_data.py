@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scoreboard.exam_data import (
     Pair,
@@ -20,9 +17,9 @@ from scoreboard.exam_data import (
     tables,
     waves,
 )
-from scoreboard.exam_loops import by, by_hand, learn
+from scoreboard.exam_loops import Plain, by, by_hand, learn
 from scoreboard.exam_nets import Excited, Highway, Hyper, Reader, Sets, Tcn, Waves, stack
-from scoreboard.scenario import Runs, Shown, Training
+from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, exam=True)
 broken = RUNS.broken
@@ -132,50 +129,6 @@ broken(
     1.0,
     steps=500,
 )
-
-
-class Plain:
-    """Two layers in numpy, with their gradients written out."""
-
-    def __init__(self, x: Tensor, y: Tensor, lr: float) -> None:
-        self.x, self.y, self.lr = x.double().numpy(), y.double().numpy(), lr
-        random = np.random.default_rng(4)
-        self.random = random
-        self.w1, self.b1 = random.normal(size=(x.shape[1], 12)) * 0.5, np.zeros(12)
-        self.w2, self.b2 = random.normal(size=(12, 1)) * 0.3, np.zeros(1)
-        self.shown: Sequence[Shown] = ()
-
-    def step(self, _: int) -> Tensor:
-        at = self.random.integers(len(self.x), size=48)
-        x, y = self.x[at], self.y[at]
-        h = np.tanh(x @ self.w1 + self.b1)
-        out = h @ self.w2 + self.b2
-        back = 2 * (out - y) / len(x)
-        inner = back @ self.w2.T * (1 - h**2)
-        g1, g2 = x.T @ inner, h.T @ back
-        self.shown = (
-            Shown(name="first", value=x, role="input"),
-            Shown(name="first", value=self.w1, role="weight"),
-            Shown(name="first", value=self.b1, role="bias"),
-            Shown(name="first", value=h, activation="tanh"),
-            Shown(name="first", value=g1, role="weight_grad"),
-            Shown(name="second", value=self.w2, role="weight"),
-            Shown(name="second", value=out),
-            Shown(name="second", value=g2, role="weight_grad"),
-            Shown(name="second", value=out, role="output"),
-            Shown(name="second", value=y, role="target"),
-            Shown(name="second", value=back, role="output_grad"),
-        )
-        self.w1, self.b1 = self.w1 - self.lr * g1, self.b1 - self.lr * inner.sum(0)
-        self.w2, self.b2 = self.w2 - self.lr * g2, self.b2 - self.lr * back.sum(0)
-        return torch.tensor(float(((out - y) ** 2).mean()))
-
-    def score(self) -> float:
-        out = np.tanh(self.x @ self.w1 + self.b1) @ self.w2 + self.b2
-        return float(1 - ((out - self.y) ** 2).mean() / self.y.var())
-
-    def training(self) -> Training:
-        return Training({}, [], self.step, self.score, lambda: self.shown)
 
 
 broken(

@@ -41,9 +41,10 @@ MINIMUM = "local-minimum"
 broken(
     "exam looking back through 24 layers",
     VANISHING,
-    lambda skips: learn(Tcn(1, 1, 24, skips), series(), by("RMSprop", 1e-3)),
+    lambda skips: learn(Tcn(1, 1, 24, skips), series(), by("RMSprop", 2e-3), batch=24),
     False,
     True,
+    steps=200,
 )
 broken(
     "exam thirty layers without gates",
@@ -62,7 +63,7 @@ def messages(layers: int) -> Training:
     return learn(Scatter(edges, layers), (x, y), by("Adam", 3e-3), batch=len(x))
 
 
-broken("exam graph of twenty layers", (VANISHING, ATTENTION), messages, 20, 2)
+broken("exam graph of sixteen layers", (VANISHING, ATTENTION), messages, 16, 2, steps=200)
 
 
 def recalled(wrong: bool) -> Training:
@@ -141,18 +142,19 @@ def loud(factor: float) -> Training:
             layer.weight.mul_(factor)
         parts += [layer, nn.LeakyReLU()]
     net = nn.Sequential(*parts, nn.Flatten(), nn.Linear(12 * 24, 4))
-    return learn(net, waves(), by("NAdam", 1e-3))
+    return learn(net, waves(), by("NAdam", 1e-3), batch=24)
 
 
-broken("exam ten loud convolutions", (EXPLODING, SCALE), loud, 4.0, 1.0, steps=400)
+broken("exam ten loud convolutions", (EXPLODING, SCALE), loud, 4.0, 1.0, steps=250)
 
 # --- attention
 broken(
     "exam vit without skips",
     (ATTENTION, VANISHING),
-    lambda skips: learn(Vit(blocks=6, skips=skips), drawings(), by("NAdam", 1e-3)),
+    lambda skips: learn(Vit(16, 5, skips=skips), drawings(), by("NAdam", 2e-3), batch=24),
     False,
     True,
+    steps=200,
 )
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreboard.exam_data import Pair, arcs, drawings, marked, parted, seeded, sets, waves
+from scoreboard.exam_kinds import triplets
 from scoreboard.exam_loops import by, drill, learn, rows
 from scoreboard.exam_nets import Pooled, Sets, Waves, stack
 from scoreboard.loops import class_score
@@ -117,37 +118,7 @@ broken("exam statistics that lag behind", NORM, stale, 1e-4, 0.1, steps=300, sud
 
 
 # --- numbers
-def triplets(floor: float, from_step: int = 1) -> Training:
-    """Roots of distances; now and then a row is compared with itself."""
-    x, y = waves()
-    net, source = Waves(kinds=8), seeded(50)
-    made = [0]
-
-    def apart(a: Tensor, b: Tensor) -> Tensor:
-        return ((a - b) ** 2).sum(1).add(floor).sqrt()
-
-    def objective() -> Tensor:
-        made[0] += 1
-        at = torch.randint(len(x), (48,), generator=source)
-        near = torch.stack([(y == y[i]).nonzero()[torch.randint(200, (1,))][0, 0] for i in at])
-        if made[0] >= from_step:
-            near[0] = at[0]
-        far = torch.randint(len(x), (48,), generator=source)
-        a, b, c = net(x[at]), net(x[near]), net(x[far])
-        return (apart(a, b) - apart(a, c) + 1).clamp(min=0).mean()
-
-    def score() -> float:
-        net.eval()
-        with torch.no_grad():
-            z = net(x[:400])
-            away = torch.cdist(z, z)
-            same = y[:400, None] == y[None, :400]
-            return float(1 - away[same].mean() / away[~same].mean())
-
-    return drill(net, objective, by("Adam", 3e-3)(net.parameters()), score)
-
-
-broken("exam root of nothing", OVERFLOW, lambda floor: triplets(floor), 0.0, 1e-6, steps=250)
+broken("exam root of nothing", OVERFLOW, triplets, 0.0, 1e-6, steps=250)
 broken(
     "exam root of nothing at 120",
     OVERFLOW,

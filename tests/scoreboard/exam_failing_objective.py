@@ -26,10 +26,10 @@ from scoreboard.exam_data import (
     visits,
     waves,
 )
+from scoreboard.exam_kinds import Density
 from scoreboard.exam_loops import by, drill, learn, likely, recalls, rows
 from scoreboard.exam_nets import (
     Bag,
-    Density,
     Highway,
     Reader,
     Scatter,
@@ -60,6 +60,12 @@ class Then(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.net(x))
+
+
+Last = Callable[[Tensor], Tensor]
+SIGMOID: Last = torch.sigmoid
+RELU: Last = torch.relu
+TANH: Last = torch.tanh
 
 
 def itself(x: Tensor) -> Tensor:
@@ -118,7 +124,7 @@ broken("exam tags that share one whole", LOSS, tags, True, False, steps=400)
 
 def pixels(wrong: bool) -> Training:
     """Masks of small figures; a sigmoid before a loss that has its own."""
-    x, kind, where = sprites()
+    x, _, where = sprites()
     keep = where.mean((1, 2, 3)) < 0.14
     x, where = x[keep], where[keep]
     net = Then(Unet(), torch.sigmoid) if wrong else Unet()
@@ -288,14 +294,14 @@ broken(
     "exam sigmoid over a series",
     OUTPUT,
     lambda last: ended(Tcn(1, 1), last, series(), "RMSprop", 2e-3),
-    torch.sigmoid,
+    SIGMOID,
     itself,
 )
 broken(
     "exam relu over sets below zero",
     OUTPUT,
     lambda last: ended(Sets(), last, (sets()[0], sets()[1] - 1.5), "Adagrad", 0.03),
-    torch.relu,
+    RELU,
     itself,
     steps=400,
 )
@@ -305,7 +311,7 @@ broken(
     lambda last: ended(
         Highway(3, 1), last, (even("swiss_roll")[0], 3 * even("swiss_roll")[1] + 5), "Adam", 5e-3
     ),
-    torch.tanh,
+    TANH,
     itself,
     steps=400,
 )

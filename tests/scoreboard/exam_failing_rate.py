@@ -21,11 +21,10 @@ from scoreboard.exam_data import (
     visits,
     waves,
 )
+from scoreboard.exam_kinds import Density, Flow
 from scoreboard.exam_loops import by, by_hand, drill, learn, rows
 from scoreboard.exam_nets import (
-    Density,
     Excited,
-    Flow,
     Highway,
     Mixer,
     Reader,

@@ -19,6 +19,7 @@ from scoreboard.exam_data import (
     tongues,
     waves,
 )
+from scoreboard.exam_faults import alike, biased, every, grown
 from scoreboard.exam_loops import by, by_hand, learn
 from scoreboard.exam_nets import (
     Bag,
@@ -32,10 +33,6 @@ from scoreboard.exam_nets import (
     Tied,
     Waves,
     Wavy,
-    alike,
-    biased,
-    every,
-    grown,
     stack,
 )
 from scoreboard.scenario import Runs, Training

@@ -1,4 +1,4 @@
-"""The exam: gradients that do not reach the weights, updates that do not, gradients that pile up."""
+"""The exam: gradients or updates that do not reach the weights, gradients that pile up."""
 
 from __future__ import annotations
 

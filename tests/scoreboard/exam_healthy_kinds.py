@@ -20,8 +20,7 @@ from scoreboard.exam_data import (
     tongues,
     waves,
 )
-from scoreboard.exam_failing_data import Plain
-from scoreboard.exam_failing_kinds import (
+from scoreboard.exam_kinds import (
     Coder,
     Switch,
     bootstrapped,
@@ -30,10 +29,10 @@ from scoreboard.exam_failing_kinds import (
     duel,
     roll,
     routed,
+    triplets,
     twins,
 )
-from scoreboard.exam_failing_numbers import triplets
-from scoreboard.exam_loops import by, drill, learn, rows
+from scoreboard.exam_loops import Plain, by, drill, learn, rows
 from scoreboard.exam_nets import Excited, Waves, stack
 from scoreboard.loops import class_score
 from scoreboard.scenario import Runs, Training

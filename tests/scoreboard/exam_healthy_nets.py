@@ -24,13 +24,12 @@ from scoreboard.exam_data import (
     visits,
     waves,
 )
+from scoreboard.exam_kinds import Density, Flow
 from scoreboard.exam_loops import by, drill, learn, likely, recalls, rows
 from scoreboard.exam_nets import (
     Bag,
     Capsules,
-    Density,
     Excited,
-    Flow,
     Highway,
     Hyper,
     Mixer,

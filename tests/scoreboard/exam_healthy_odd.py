@@ -26,20 +26,9 @@ from scoreboard.exam_data import (
     visits,
     waves,
 )
+from scoreboard.exam_faults import biased, every
 from scoreboard.exam_loops import by, drill, learn, recalls, rows
-from scoreboard.exam_nets import (
-    Excited,
-    Highway,
-    Pooled,
-    Sets,
-    Tcn,
-    Vit,
-    Waves,
-    Wide,
-    biased,
-    every,
-    stack,
-)
+from scoreboard.exam_nets import Excited, Highway, Pooled, Sets, Tcn, Vit, Waves, Wide, stack
 from scoreboard.loops import class_score, hit_score, value_score
 from scoreboard.scenario import Runs, Training
 

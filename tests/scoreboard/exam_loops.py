@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreboard.exam_data import Pair, seeded
 from scoreboard.loops import class_score, value_score
-from scoreboard.scenario import Training
+from scoreboard.scenario import Shown, Training
 
 Make = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -89,7 +90,7 @@ def drill(
         for _ in range(micro):
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 loss = objective() / micro
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total = total + loss.detach()
         if clip:
             nn.utils.clip_grad_norm_(parameters, clip)
@@ -153,7 +154,7 @@ def learn(
     **how: Any,
 ) -> Training:
     """Rows and answers; `held` is looked at every `each` steps, and is what the score is of."""
-    x, y = data
+    y = data[1]
     measure = flat(loss or usual(y))
     take = draw or rows(data, batch)
     optimizer = make(model.parameters() if parameters is None else parameters)
@@ -200,21 +201,62 @@ def by_hand(
     def step(_: int) -> Tensor:
         a, b = take()
         loss = measure(model(a), b)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         with torch.no_grad():
             for p in model.parameters():
-                if p.grad is None:
-                    continue
-                if reaches:
-                    p.mul_(1 - decay).sub_(lr * p.grad)
-                else:
-                    p = p - lr * p.grad
+                if p.grad is not None:
+                    moved = (1 - decay) * p - lr * p.grad
+                    p.copy_(moved if reaches else p)
         if clear:
             model.zero_grad()
         return loss.detach()
 
     score = (value_score if data[1].is_floating_point() else class_score)(model, *data)
     return Training(model, [], step, score)
+
+
+class Plain:
+    """Two layers in numpy, with their gradients written out."""
+
+    def __init__(self, x: Tensor, y: Tensor, lr: float) -> None:
+        self.x, self.y, self.lr = x.double().numpy(), y.double().numpy(), lr
+        random = np.random.default_rng(4)
+        self.random = random
+        self.w1, self.b1 = random.normal(size=(x.shape[1], 12)) * 0.5, np.zeros(12)
+        self.w2, self.b2 = random.normal(size=(12, 1)) * 0.3, np.zeros(1)
+        self.shown: Sequence[Shown] = ()
+
+    def step(self, _: int) -> Tensor:
+        at = self.random.integers(len(self.x), size=48)
+        x, y = self.x[at], self.y[at]
+        h = np.tanh(x @ self.w1 + self.b1)
+        out = h @ self.w2 + self.b2
+        back = 2 * (out - y) / len(x)
+        inner = back @ self.w2.T * (1 - h**2)
+        g1, g2 = x.T @ inner, h.T @ back
+        self.shown = (
+            Shown(name="first", value=x, role="input"),
+            Shown(name="first", value=self.w1, role="weight"),
+            Shown(name="first", value=self.b1, role="bias"),
+            Shown(name="first", value=h, activation="tanh"),
+            Shown(name="first", value=g1, role="weight_grad"),
+            Shown(name="second", value=self.w2, role="weight"),
+            Shown(name="second", value=out),
+            Shown(name="second", value=g2, role="weight_grad"),
+            Shown(name="second", value=out, role="output"),
+            Shown(name="second", value=y, role="target"),
+            Shown(name="second", value=back, role="output_grad"),
+        )
+        self.w1, self.b1 = self.w1 - self.lr * g1, self.b1 - self.lr * inner.sum(0)
+        self.w2, self.b2 = self.w2 - self.lr * g2, self.b2 - self.lr * back.sum(0)
+        return torch.tensor(float(((out - y) ** 2).mean()))
+
+    def score(self) -> float:
+        out = np.tanh(self.x @ self.w1 + self.b1) @ self.w2 + self.b2
+        return float(1 - ((out - self.y) ** 2).mean() / self.y.var())
+
+    def training(self) -> Training:
+        return Training({}, [], self.step, self.score, lambda: self.shown)
 
 
 def likely(answer: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Score:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ Squash = Callable[[Tensor], Tensor]
 def stack(*widths: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """Linear layers of these widths with something between."""
     parts: list[nn.Module] = []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         parts += [nn.Linear(a, b), activation()]
     return nn.Sequential(*parts[:-1])
 
@@ -291,50 +292,6 @@ class Tied(nn.Module):
         return functional.linear(code, self.weight.T, self.outer)
 
 
-class Density(nn.Module):
-    """Weights, means and widths of several bells: a mixture density network."""
-
-    def __init__(self, bells: int = 5, width: int = 32) -> None:
-        super().__init__()
-        self.body = stack(1, width, width, activation=nn.Tanh)
-        self.share, self.mean = nn.Linear(width, bells), nn.Linear(width, bells)
-        self.spread = nn.Linear(width, bells)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        h = torch.tanh(self.body(x))
-        return self.share(h).log_softmax(1), self.mean(h), self.spread(h).clamp(-5, 5)
-
-    def surprise(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean negative log-likelihood."""
-        share, mean, spread = self(x)
-        each = -0.5 * ((y - mean) / spread.exp()) ** 2 - spread - 0.919
-        return -(share + each).logsumexp(1).mean()
-
-
-class Flow(nn.Module):
-    """Couplings that turn points of the plane into a bell."""
-
-    def __init__(self, couplings: int = 4, width: int = 24) -> None:
-        super().__init__()
-        self.nets = nn.ModuleList(stack(1, width, 2, activation=nn.Tanh) for _ in range(couplings))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        grown = torch.zeros(len(x))
-        for index, net in enumerate(self.nets):
-            keep, move = x[:, index % 2, None], x[:, 1 - index % 2, None]
-            scale, shift = net(keep).chunk(2, 1)
-            scale = torch.tanh(scale) * 2
-            move = move * scale.exp() + shift
-            grown = grown + scale[:, 0]
-            x = torch.cat([keep, move] if index % 2 == 0 else [move, keep], 1)
-        return x, grown
-
-    def surprise(self, x: Tensor) -> Tensor:
-        """Mean negative log-likelihood."""
-        z, grown = self(x)
-        return (0.5 * z.pow(2).sum(1) + 1.838 - grown).mean()
-
-
 class Wide(nn.Module):
     """Ids both by a table of their own and through a deep part, beside plain numbers."""
 
@@ -410,35 +367,3 @@ class Hyper(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weights = self.writer(x).unflatten(1, (-1, self.inputs))
         return self.head(torch.relu((weights @ x[:, :, None])[:, :, 0]))
-
-
-def every(net: nn.Module, kinds: Sequence[type[nn.Module]] = ()) -> list[nn.Module]:
-    """The layers with weights in a network."""
-    wanted = tuple(kinds) or (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
-    return [module for module in net.modules() if isinstance(module, wanted)]
-
-
-def grown(net: nn.Module, factor: float, but_last: int = 1) -> nn.Module:
-    """The weights of its layers multiplied, but for those of the last."""
-    layers = every(net)
-    with torch.no_grad():
-        for layer in layers[: len(layers) - but_last]:
-            layer.get_parameter("weight").mul_(factor)
-    return net
-
-
-def alike(net: nn.Module, value: float | None, kinds: Sequence[type[nn.Module]] = ()) -> nn.Module:
-    """All weights of its layers one number; None leaves them as they were drawn."""
-    if value is not None:
-        for layer in every(net, kinds):
-            nn.init.constant_(layer.get_parameter("weight"), value)
-    return net
-
-
-def biased(net: nn.Module, value: float, *names: str) -> nn.Module:
-    """The biases of the layers named one number, of all but the last without names; 0 leaves."""
-    layers = [net.get_submodule(name) for name in names] if names else every(net)[:-1]
-    for layer in layers:
-        if value:
-            nn.init.constant_(layer.get_parameter("bias"), value)
-    return net
