@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from scoreboard.figures import Result, figures, proven
 from scoreboard.harness import Outcome
 from scoreboard.loops import fit
 from scoreboard.nets import mlp
-from scoreboard.scenario import Runs, Scenario, Verdict, holds, train
+from scoreboard.scenario import Runs, Scenario, Shown, Verdict, holds, train
 
 
 def short(name: str = "short") -> Scenario:
@@ -69,8 +70,42 @@ def test_every_cause_has_three_variants_and_both_halves_have_some() -> None:
 
 
 def test_forty_healthy_runs_and_more_are_there_in_each_half() -> None:
-    held = [scenario for scenario in runs.healthy() if scenario.held_out]
-    assert min(len(held), len(runs.healthy()) - len(held)) >= 40
+    shares = Counter(scenario.share for scenario in runs.healthy())
+    assert min(shares["tune"], shares["held"], shares["exam"]) >= 40
+
+
+def test_the_exam_has_three_variants_of_every_cause_and_lies_in_neither_half() -> None:
+    exam = [scenario for scenario in runs.failing() if scenario.exam]
+    groups = Counter(scenario.causes[0] for scenario in exam)
+    assert {cause: count for cause, count in groups.items() if count < 3} == {}
+    assert len(groups) == 29
+    assert len(exam) >= 90
+    for scenario in (*exam, *(scenario for scenario in runs.healthy() if scenario.exam)):
+        assert scenario.family.startswith("exam_")
+        assert scenario.share == "exam"
+        assert not scenario.held_out
+
+
+def test_a_loop_without_torch_shows_what_each_step_worked_on() -> None:
+    (scenario,) = (s for s in runs.healthy() if s.name == "healthy exam numpy network")
+    seen: list[set[str]] = []
+
+    class Looker:
+        def on_start(self, model: object, optimizer: object) -> None:
+            assert (model, optimizer) == ({}, [])
+
+        def on_arrays(self, arrays: Sequence[Shown]) -> None:
+            seen.append({shown.role for shown in arrays})
+
+        def on_step(self, step: int, loss: torch.Tensor) -> None:
+            assert len(seen) == step
+
+        def verdict(self) -> Verdict:
+            return Verdict(verdict="healthy")
+
+    _, skill = train(scenario, Looker())
+    assert {"input", "weight", "output", "target", "weight_grad"} <= seen[0]
+    assert skill > 0.5
 
 
 def test_a_remedy_lies_in_the_half_of_its_fault() -> None:
