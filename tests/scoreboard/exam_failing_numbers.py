@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.exam_data import Pair, arcs, drawings, marked, parted, seeded, sets, waves
+from scoreboard.exam_data import arcs, drawings, marked, parted, seeded, sets, waves
 from scoreboard.exam_kinds import triplets
 from scoreboard.exam_loops import by, drill, learn, rows
 from scoreboard.exam_nets import Pooled, Sets, Waves, stack
@@ -60,32 +60,6 @@ def pairs(batch: int) -> Training:
 
 
 broken("exam batch norm of pairs", NORM, pairs, 2, 48, steps=400)
-
-
-def last_only(momentum: float) -> Training:
-    """What is kept are the statistics of the last batch, which was a small one of one kind."""
-    (x, y), held = parted(waves(), 700)
-    take = rows((x, y), 32)
-    drawn = [0]
-    few = (y == 3).nonzero()[:6, 0]
-
-    def draw() -> Pair:
-        drawn[0] += 1
-        return (x[few], y[few]) if drawn[0] % 10 == 0 else take()
-
-    net = Waves(norm=lambda width: nn.BatchNorm1d(width, momentum=momentum))
-    return learn(net, (x, y), by("Adam", 3e-3), draw=draw, held=held, each=20)
-
-
-broken(
-    "exam batch norm keeps the last batch only",
-    NORM,
-    last_only,
-    1.0,
-    0.03,
-    steps=400,
-    sudden=False,
-)
 
 
 class Pictures(nn.Module):

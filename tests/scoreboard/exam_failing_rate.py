@@ -175,8 +175,6 @@ broken(
     400.0,
     0.2,
     steps=400,
-    onset=30,
-    sudden=False,
 )
 
 # --- too low
