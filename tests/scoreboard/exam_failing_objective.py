@@ -16,7 +16,6 @@ from scoreboard.exam_data import (
     arcs,
     even,
     graph,
-    reversals,
     series,
     sets,
     sprites,
@@ -35,7 +34,6 @@ from scoreboard.exam_nets import (
     Scatter,
     Sets,
     Tcn,
-    Translator,
     Unet,
     Waves,
     Wide,
@@ -82,23 +80,6 @@ def twice(wrong: bool) -> Training:
 
 
 broken("exam waves squashed twice", LOSS, twice, True, False, steps=500)
-
-
-def over_time(wrong: bool) -> Training:
-    """Probabilities that add up over the letters of a word instead of over the alphabet."""
-    x, y = reversals()
-    axis = 1 if wrong else 2
-    net = Then(Translator(), lambda z: z.log_softmax(axis))
-    return learn(
-        net,
-        (x, y),
-        by("Adam", 5e-3),
-        loss=functional.nll_loss,
-        score=likely(lambda a: net(a).exp(), x, y),
-    )
-
-
-broken("exam softmax over time", LOSS, over_time, True, False, steps=300)
 
 
 def tags(wrong: bool) -> Training:
