@@ -139,12 +139,13 @@ late(
     more=300,
 )
 late(
-    "exam nodes without features from 220",
+    "exam features of other nodes from 220",
     220,
-    lambda x, y: (x * 0, y),
+    lambda x, y: (x[torch.randperm(len(x))], y),
     lambda draw: learn(Scatter(graph()[2]), graph()[:2], by("RMSprop", 3e-3), draw=draw, batch=400),
     lambda: graph()[:2],
     batch=400,
+    causes=(BAD, "label-noise"),
 )
 late(
     "exam pictures a thousand times brighter from 240",
@@ -155,9 +156,9 @@ late(
     causes=(BAD, "unnormalised-inputs"),
 )
 late(
-    "exam windows turn into padding at 180",
+    "exam all speech of one language from 180",
     180,
-    lambda x, y: (torch.zeros_like(x), y),
+    lambda x, y: (x, torch.full_like(y, 2)),
     lambda draw: learn(Bag(len(LETTERS)), tongues(), by("Adam", 1e-2), draw=draw),
     tongues,
     more=250,
