@@ -154,14 +154,13 @@ broken(
     lambda gamma: learn(
         Tcn(1, 1),
         series(),
-        by("SGD", 0.02, momentum=0.9),
+        by("SGD", 0.01, momentum=0.9),
         plan=lambda opt: lr_scheduler.StepLR(opt, 100, gamma),
     ),
     10.0,
     0.7,
-    steps=450,
-    onset=200,
-    sudden=False,
+    steps=400,
+    onset=201,
 )
 broken(
     "exam one cycle with a peak of a hundred",

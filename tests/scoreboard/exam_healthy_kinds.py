@@ -195,7 +195,7 @@ def _pupil() -> Training:
     x, y = drawings()
     net = Excited()
     teacher = copy.deepcopy(net).requires_grad_(False)
-    known, other = rows((x[:200], y[:200]), 24), rows((x, x), 48)
+    known, other = rows((x[:600], y[:600]), 32), rows((x, x), 48)
 
     def objective() -> Tensor:
         a, b = known()

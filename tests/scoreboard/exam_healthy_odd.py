@@ -167,7 +167,7 @@ simple(
         held=parted(even("hastie"), 900)[1],
         each=15,
     ),
-    400,
+    300,
 )
 
 
