@@ -143,10 +143,10 @@ broken(
     steps=300,
 )
 broken(
-    "exam six windows for ever",
+    "exam two windows for ever",
     ALIKE,
     lambda count: shown(Tcn(1, 1), series(), count, "NAdam", 5e-3),
-    6,
+    2,
     0,
     steps=400,
     sudden=False,
