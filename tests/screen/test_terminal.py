@@ -21,7 +21,7 @@ pytestmark = pytest.mark.terminal
 class Terminal:
     """A program on a pty, and the screen that it has drawn."""
 
-    def __init__(self, *arguments: str, **env: str) -> None:
+    def __init__(self, *arguments: str, shell: bool = False, **env: str) -> None:
         columns, rows = 80, 24
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
@@ -30,9 +30,12 @@ class Terminal:
             for name, value in os.environ.items()
             if name not in ("NO_COLOR", "COLORTERM", "TEXTUAL_FPS")
         }
+        program = [sys.executable, str(PROGRAM), *arguments]
+        if shell:
+            program = ["bash", "--norc", "--noprofile", "-i"]
         self.child = pexpect.spawn(
-            sys.executable,
-            [str(PROGRAM), *arguments],
+            program[0],
+            program[1:],
             dimensions=(rows, columns),
             env={**environment, "TERM": "xterm-256color", "PYTHONUTF8": "1", **env},
         )
@@ -75,8 +78,8 @@ class Terminal:
 def opened() -> Iterator[Callable[..., Terminal]]:
     terminals: list[Terminal] = []
 
-    def open_(*arguments: str, **settings: str) -> Terminal:
-        terminals.append(Terminal(*arguments, **settings))
+    def open_(*arguments: str, shell: bool = False, **settings: str) -> Terminal:
+        terminals.append(Terminal(*arguments, shell=shell, **settings))
         return terminals[-1]
 
     yield open_
@@ -108,6 +111,22 @@ def test_no_color_is_obeyed(opened: Callable[..., Terminal]) -> None:
     colours = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
     assert colours == {"default"}
     assert terminal.leave() == 0
+
+
+def test_ctrl_z_gives_the_shell_back_and_fg_the_screen(opened: Callable[..., Terminal]) -> None:
+    terminal = opened(shell=True, PS1="$ ")
+    terminal.child.sendline(f"{sys.executable} {PROGRAM} 8 25")
+    terminal.wait_for(lambda text: "LIVE" in text and "worst net." in text)
+    # The emulator knows no second screen, so what the shell writes stands over the picture.
+    terminal.child.send("\x1a")
+    terminal.wait_for(lambda text: "Stopped" in text)
+    terminal.child.sendline("echo the shell $((40 + 2)) is here")
+    terminal.wait_for(lambda text: "the shell 42 is here" in text)
+    terminal.child.sendline("fg")
+    terminal.wait_for(lambda text: "the shell" not in text and "worst net." in text)
+    terminal.child.send("q")
+    terminal.child.sendline("echo left with $?")
+    terminal.wait_for(lambda text: "left with 0" in text)
 
 
 def gauge(text: str) -> str:
