@@ -125,6 +125,7 @@ def test_ctrl_z_gives_the_shell_back_and_fg_the_screen(opened: Callable[..., Ter
     terminal.child.sendline("fg")
     terminal.wait_for(lambda text: "the shell" not in text and "worst net." in text)
     terminal.child.send("q")
+    terminal.wait_for(lambda text: "$ " in text)
     terminal.child.sendline("echo left with $?")
     terminal.wait_for(lambda text: "left with 0" in text)
 
