@@ -54,7 +54,6 @@ _NEEDED = {
     Clash.STRETCHED: 1,
     Clash.ONE_LOGIT: 1,
     Clash.COUPLED: LONG,
-    Clash.CLASS_NUMBERS: LONG,
     Clash.SILENT: LONG,
 }
 
