@@ -228,3 +228,22 @@ def test_weights_that_moved_or_had_nothing_to_move_for_do_not(
 ) -> None:
     scene = Scene().run(600, lambda sample: resting(sample, drift, agreement), every=5)
     assert "learning-rate-too-low" not in scene.causes
+
+
+def unlearns_its_noise(sample: SceneSample) -> None:
+    """What comes out is noise that shrinks: the loss falls to a constant answer's, from above."""
+    excess = 2.0 * math.exp(-sample.step / 120)
+    sample.loss = 2.3 * (1 + excess)
+    sample.model(
+        loss=sample.loss, skill=-excess, information=0.15 * excess, neighbour_agreement=0.9
+    )
+
+
+@pytest.mark.parametrize(("dropout", "named"), [(0.95, ["over-regularisation"]), (0.3, [])])
+def test_a_loss_that_falls_because_the_noise_of_dropout_does_is_no_learning(
+    dropout: float, named: list[str]
+) -> None:
+    scene = Scene()
+    models = tuple(msgspec.structs.replace(m, dropout=dropout) for m in scene.table.models)
+    scene.table = msgspec.structs.replace(scene.table, models=models)
+    assert scene.run(250, unlearns_its_noise).causes == named

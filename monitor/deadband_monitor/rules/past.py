@@ -40,6 +40,8 @@ WARM_UP_STEPS = 300
 """Every warm-up may be slow for so long."""
 RUN_OUT = 0.01
 """Share of its highest value below which a learning rate has all but ended the training."""
+STRONG_DROPOUT = 0.9
+"""Of ten units one is left, scaled up ten-fold: what comes out is noise at first (0.5 is usual)."""
 CLIMB = 0.002
 """Skill that must be won within a third of the run to count: a full batch that closes in on a poor
 optimum has no noise, and gains a millionth at each step."""
@@ -401,7 +403,9 @@ class Past:
         # less of the labels, unlearns its own noise (dropout of 0.9: 2.9 -> 2.3, information 0.19
         # -> 0.008).
         fades = past.information.fading(window) or past.sigma_share.fading(window)
-        if -0.1 < past.best_of_now < 0.02 and fades:
+        # Behind a very strong dropout it begins several times as high, and sinks for longer.
+        lowest = -math.inf if self._dropout(past.name) >= STRONG_DROPOUT else -0.1
+        if lowest < past.best_of_now < 0.02 and fades:
             return False
         return any(verdict is True for verdict in verdicts)
 
@@ -409,6 +413,10 @@ class Past:
         """As `History.rising`; behind a gap in the samples by all of the run."""
         verdict = values.rising(window, goal)
         return values.rising(self.step, goal) if verdict is None else verdict
+
+    def _dropout(self, model: str) -> float:
+        assert self.layout is not None
+        return self.layout.models[self.layout.index_of[model]].dropout
 
     def stands(self, kind: str, model: str) -> bool:
         """Whether a flag of this kind stands with at least a warning."""
