@@ -27,9 +27,9 @@ class Cell:
     cuts = 0
     """How often any was made or cut anew: as long as this stands still, so do all plans."""
     array: NDArray[np.float32]
-    """Where what has arrived in pinned memory goes, of tensors on a device."""
+    """Where what has arrived from a device goes."""
     dest: Any
-    """Where copies go: a tensor or an array of shape `picked`; pinned memory for devices."""
+    """Where copies go: a tensor or an array of shape `picked`, on the device of the tensors."""
     address: int
     """Address of `dest`, where whole blocks may be moved there; else 0."""
     picked: tuple[int, ...]
@@ -50,7 +50,6 @@ class Cell:
         "cut",
         "dest",
         "device",
-        "divisor",
         "dtype",
         "filled",
         "layout",
@@ -86,9 +85,11 @@ class Cell:
         self.dtype = dtype
         self.device = device
         """The torch device of the tensors; None for arrays."""
-        self.on_device = device is not None and device.type == "cuda"
-        self.divisor: Any = None
-        """Scale of a GradScaler that what flies must be divided by."""
+        self.on_device = False
+        if device is not None:
+            from deadband.device import is_device
+
+            self.on_device = is_device(device)
         self.filled = False
         self.recut = True
         """Whether the plan does not hold this cell as it is."""
@@ -103,13 +104,16 @@ class Cell:
         self.settle(np.zeros(region.shape, np.float32))
 
     def settle(self, array: NDArray[np.float32]) -> None:
-        """Copy into `array` from now on; by way of pinned memory where tensors are on a device."""
+        """Copy into `array` from now on; by way of the device's own memory where tensors are."""
         self._look_anew()
         if self.on_device:
-            from deadband.device import pinned
+            import torch
 
             self.array = array
-            self.dest, self.address = pinned(self.picked), 0
+            before = getattr(self, "dest", None)
+            if before is None or before.shape != self.picked:
+                before = torch.zeros(self.picked, dtype=torch.float32, device=self.device)
+            self.dest, self.address = before, 0
         else:
             self.dest, self.address = self.place_in(array)
 
@@ -155,25 +159,10 @@ class Cell:
         self.address, self.filled = 0, True
         self.dest, self.array = None, np.zeros(0, np.float32)
 
-    def land(self) -> None:
-        """What has arrived in pinned memory goes into the array."""
-        if self.on_device and self.filled:
-            host = self.dest.numpy()
-            if self.region.swapped:
-                host = host.swapaxes(0, 1)
-            self.array[...] = host.reshape(self.region.shape)
-            if self.divisor is not None:
-                self.array /= float(self.divisor)
-                self.divisor = None
-
-    def refill(self) -> None:
-        """Pinned memory holds what the array holds."""
-        if self.on_device:
-            import torch
-
-            values = self.array.swapaxes(0, 1) if self.region.swapped else self.array
-            held = np.ascontiguousarray(values).reshape(self.region.picked)
-            self.dest.copy_(torch.from_numpy(held))
+    def berth_at(self, memory: Any) -> None:
+        """Copy into this memory of the device from now on, where the slice has its size."""
+        if memory.numel() == self.region.size:
+            self.dest = memory.view(self.picked)
 
     def take(self, tensor: Any) -> None:
         """Copy the slice of a tensor."""
@@ -191,6 +180,10 @@ class Cell:
         ):
             move(self.address, source, self.block)
         elif self.on_device:
+            from deadband.device import RUNTIME
+
+            if RUNTIME.is_capturing():
+                return  # a CUDA graph would copy for good
             self.dest.copy_(self._part(tensor), non_blocking=True)
         else:
             self.dest.copy_(self._part(tensor))
@@ -198,7 +191,7 @@ class Cell:
 
     def add(self, tensor: Any) -> None:
         """Add the slice of a gradient to one that came before in the same step."""
-        if tensor.shape == self.source and not self.on_device:  # what flies cannot be added to
+        if tensor.shape == self.source:
             self.dest.add_(self._part(tensor))
 
     def take_array(self, array: NDArray[Any]) -> None:
@@ -219,7 +212,10 @@ class Cell:
             self.held()[tuple(slice(size) for size in region.shape)], np.float32
         )
         self.region, self.limits = region, limits
+        before = self.dest
         self.settle(kept)
+        if self.on_device:
+            self.dest.copy_(before[tuple(slice(size) for size in self.picked)])
 
     def _part(self, tensor: Any) -> Any:
         """The slice of a tensor, as a view.

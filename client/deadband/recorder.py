@@ -28,7 +28,7 @@ from deadband.sender import Link
 from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
 
 if TYPE_CHECKING:
-    from deadband.device import Flight
+    from deadband.device import Fleet
 
 MOST_PLANS = 32
 """A loop whose shapes change for ever is followed so often; then what does not fit is left out."""
@@ -80,9 +80,8 @@ class Recorder:
         self.changed = True
         """Whether layers or cells came that the plan does not hold."""
         self._run = run
-        self.flight: Flight | None = None
-        """A frame that is on its way from a device."""
-        self._devices: list[Any] = []
+        self.fleet: Fleet | None = None
+        """Frames that are on their way from devices, where the plan holds any of theirs."""
         self._link = link
         self._plans = 0
         self._flat: list[Cell] = []
@@ -123,15 +122,18 @@ class Recorder:
                 cell.filled = False
         if self._places is not None:
             self._places.enter()
+        if self.fleet is not None:
+            self.fleet.enter()
+            self.fleet.clock.begin()
 
     @property
     def has_room(self) -> bool:
         """Whether a frame could be written now."""
         if self.plan is None:
             return True
-        if self.flight is not None:
-            self.land()
-            if self.flight is not None:
+        if self.fleet is not None:
+            self.fleet.land()
+            if not self.fleet.has_room:
                 return False
         return self._link().is_free if self.arena is None else self.arena.has_room
 
@@ -144,7 +146,10 @@ class Recorder:
         self, step: int, time: float, ledger: Ledger, *, skipped: bool, cost_s: float
     ) -> bool:
         """Write what the cells hold as the frame of `step`; False where it was dropped."""
-        if self.plan is None or (self._outgrown() and self._plans < MOST_PLANS):
+        # What flies lands by the plan that it was copied by.
+        self.land()
+        flying = self.fleet is not None and self.fleet.is_busy
+        if self.plan is None or (self._outgrown() and self._plans < MOST_PLANS and not flying):
             self._replan()
         assert self.plan is not None
         if not self.has_room:
@@ -164,19 +169,18 @@ class Recorder:
             cost_s=cost_s,
         )
         self.samples += 1
-        if not self._devices:
+        if self.fleet is None:
             self._store(header, losses, points)
             return True
-        from deadband.device import Flight, on_host
+        from deadband.device import on_host
 
         figures = on_host(losses + [value for _, _, value in points])
         landing = [
             (name, at, value)
             for (name, at, _), value in zip(points, figures[len(losses) :], strict=True)
         ]
-        self.flight = Flight(
-            self._devices, partial(self._store, header, figures[: len(losses)], landing)
-        )
+        self.fleet.launch(partial(self._store, header, figures[: len(losses)], landing))
+        self.fleet.clock.step()
         return True
 
     def write_rest(self, step: int, time: float, ledger: Ledger) -> None:
@@ -187,17 +191,14 @@ class Recorder:
                 self.samples -= 1
 
     def land(self, *, wait: bool = False) -> None:
-        """Store the frame that is on its way from a device, if it has arrived."""
-        if self.flight is not None and self.flight.try_to_land(wait=wait):
-            self.flight = None
+        """Store the frames that were on their way from devices, if they have arrived."""
+        if self.fleet is not None:
+            self.fleet.land(wait=wait)
 
     def _store(
         self, header: wire.FrameHeader, losses: list[Any], points: list[tuple[str, int, Any]]
     ) -> None:
         """Everything is there: the frame goes to the hub."""
-        if self._devices:
-            for cell in self._flat:
-                cell.land()
         payload = self._staging
         if payload is None:
             assert self.arena is not None
@@ -233,13 +234,6 @@ class Recorder:
     def _replan(self) -> None:
         """Lay all cells out anew, open an arena for them, say so to the hub."""
         cells = list(self.cells())
-        self._devices = list({cell.device for cell in cells if cell.on_device})
-        if self._devices:
-            from deadband.device import wait_for
-
-            wait_for(self._devices)
-            for cell in cells:
-                cell.land()
         _squeeze(cells)
         self.entries.sort(key=lambda entry: (entry.beside or entry).order)
         self._flat = []
@@ -298,10 +292,14 @@ class Recorder:
             target[...] = cell.held()
             if cell.on_device:
                 cell.settle(target)
-                cell.refill()
             else:
                 cell.dest, cell.address = cell.place_at(payload, base, slot.offset)
             cell.recut = False
+        self.fleet = None
+        if any(cell.on_device for cell in self._flat):
+            from deadband.device import Fleet
+
+            self.fleet = Fleet(self._flat)
         if arena is not None:
             self._places = Places(arena, self._flat, [slot.offset for slot in slots])
 

@@ -16,7 +16,7 @@ from deadband import layers
 from deadband.calls import LayerCapture
 from deadband.cells import Cell
 from deadband.descriptions import parameter_layer
-from deadband.device import on_host
+from deadband.device import is_device
 from deadband.gradients import await_gradient
 from deadband.recorder import Entry, Recorder
 from deadband.roots import Root
@@ -124,13 +124,12 @@ class UpdateCapture(LayerCapture):
     def unscale(self, scale: Tensor) -> None:
         """Gradients of outputs were taken under a GradScaler's scale; weights' were not."""
         try:
-            flying = on_host([scale])[0]
             for cell in self.recorder.cells():
                 if cell.filled and cell.what in _SCALED:
-                    if cell.on_device:
-                        cell.divisor = flying
+                    if is_device(scale.device) and not cell.on_device:
+                        cell.filled = False  # to know the scale here would be to wait for it
                     else:
-                        cell.dest.div_(flying)
+                        cell.dest.div_(scale.to(cell.dest.device, non_blocking=True))
         except Exception as error:
             self.failed(error)
 

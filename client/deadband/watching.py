@@ -231,8 +231,8 @@ class Watch:
                 self._timed += 1
                 self._cadence.passed(now - self._last)
             self._last = now
-        if self._recorder.flight is not None:
-            self._recorder.land()
+        if self._recorder.fleet is not None:
+            self._look_at_fleet()
         opinions = self._opinions
         if opinions.inbox:
             self._hear()
@@ -240,6 +240,20 @@ class Watch:
             self._arm()
         if (opinions.fresh or opinions.grave) and may_raise:
             opinions.react()
+
+    def _look_at_fleet(self) -> None:
+        """Take in what has come from the devices."""
+        fleet = self._recorder.fleet
+        assert fleet is not None
+        try:
+            if self._timed:
+                fleet.clock.step()
+            cost_s = fleet.clock.cost_s()
+            if cost_s is not None:
+                self._cadence.took_on_device(cost_s)
+            fleet.land()
+        except Exception as error:
+            self._failed(error)
 
     def _arm(self) -> None:
         """The step that begins now is sampled, if there is room for its frame."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deadband.cells import Cell, make_cell
+from deadband.device import RUNTIME
 from deadband.recorder import Entry
 from deadband.regions import BIAS, WEIGHT, Layout
 from deadband.shards import local_of
@@ -274,6 +275,8 @@ class Batch:
         """Copy all of them."""
         if not self._cells:
             return
+        if self._cells[0].on_device and RUNTIME.is_capturing():
+            return  # a CUDA graph would copy for good
         targets = [cell.dest for cell in self._cells]
         together = getattr(torch, "_foreach_copy_", None)
         if together is not None:
