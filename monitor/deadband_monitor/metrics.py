@@ -552,6 +552,24 @@ MODEL_METRICS: tuple[Metric, ...] = (
         "where near inputs share whole numbers: 0 = a quantity, 1 = they number classes",
         high=0.5, worst="high",
     ),
+    Metric(
+        name="rare_recall",
+        title="rare recall",
+        doc="share of the rows of less frequent classes that are answered right, mean of classes",
+        low=0.5, worst="low",
+    ),
+    Metric(
+        name="in_rows",
+        title="in rows",
+        doc="number of different rows among the last 2000 input rows",
+        log=True, low=32.0, floor=1.0, ceiling=2000.0, worst="low",
+    ),
+    Metric(
+        name="in_per_feature",
+        title="rows/feature",
+        doc="that number over the features of a row; below 2 labels of any kind can be fitted",
+        log=True, low=2.0, floor=1e-2, ceiling=1e3, worst="low",
+    ),
 )
 
 # fmt: on

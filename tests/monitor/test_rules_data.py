@@ -132,6 +132,32 @@ def test_a_discriminators_inputs_may_jump() -> None:
     assert "input-anomaly" not in made.standing
 
 
+def test_labels_that_no_longer_go_with_their_inputs_are_bad_data() -> None:
+    def apart(sample: SceneSample) -> None:
+        after = sample.step - 300
+        fed(neighbour_agreement=0.95 * math.exp(-max(0, after) / 100))(sample)
+        sample.loss = 5.0 * math.exp(-after / 300)
+        sample.model(loss=sample.loss, skill=-1.0)
+
+    made = scene().run(300, fed()).run(25, apart)
+    assert [flag.kind for flag in made.engine.flags if flag.severity != "info"] != []
+    assert top(made).cause == "bad-data"
+    assert 300 <= top(made).onset_step <= 303
+    assert "labels no longer go" in made.run(60, apart).standing["input-anomaly"].message
+
+
+def test_neighbours_that_agree_little_and_stray_are_no_change() -> None:
+    random = np.random.default_rng(3)
+    level = 0.25
+
+    def strays(sample: SceneSample) -> None:
+        nonlocal level
+        level += 0.02 * (0.25 - level) + 0.005 * float(random.standard_normal())
+        fed(neighbour_agreement=level)(sample)
+
+    assert scene().run(1500, strays).engine.flags == []
+
+
 def test_targets_in_other_units_are_bad_data() -> None:
     def values(sample: SceneSample, sd: float) -> None:
         fed(
@@ -228,6 +254,45 @@ def test_uneven_classes_that_are_told_apart_are_silent(said: float, skill: float
     assert "constant-predictor" not in made.standing
 
 
+def two_levels(sample: SceneSample) -> None:
+    """One batch in three holds a rare row, which costs ten times what the others do."""
+    uneven(said=1.0, skill=0.0, information=0.05, share=0.99)(sample)
+    sample.loss = 0.42 if sample.step % 3 == 0 else 0.02
+    sample.model(skill=1 - sample.loss / 0.2, rare_recall=0.0)
+
+
+def test_batches_without_a_rare_row_do_not_pass_for_skill() -> None:
+    made = scene(classes=2).run(700, two_levels)
+    assert made.standing["constant-predictor"].severity == "warning"
+    assert top(made).cause == "class-imbalance"
+
+
+def test_naming_a_rare_row_once_in_a_while_is_no_recovery() -> None:
+    def now_and_then(sample: SceneSample) -> None:
+        uneven(said=0.98, skill=0.3, information=0.1)(sample)
+        sample.model(rare_recall=0.3)
+
+    def learnt(sample: SceneSample) -> None:
+        uneven(said=0.95, skill=0.6, information=0.3)(sample)
+        sample.model(rare_recall=0.8)
+
+    made = scene(classes=2).run(300, uneven(said=1.0, skill=0.05, information=0.03))
+    made.run(300, now_and_then)
+    assert "constant-predictor" in made.standing
+    assert top(made).cause == "class-imbalance"
+    assert "constant-predictor" not in made.run(100, learnt).standing
+
+
+def test_rare_rows_that_are_seldom_found_are_called_after_a_slow_start() -> None:
+    def seldom(sample: SceneSample) -> None:
+        uneven(said=0.97, skill=0.4, information=0.1)(sample)
+        sample.model(rare_recall=0.2)
+
+    made = scene(classes=2).run(450, seldom)
+    assert "constant-predictor" not in made.standing
+    assert "20% of the rows" in made.run(100, seldom).standing["constant-predictor"].message
+
+
 def test_even_classes_are_no_imbalance() -> None:
     bend = uneven(said=1.0, skill=0.01, information=1e-3, share=0.55)
     assert "class-imbalance" not in scene(classes=2).run(260, bend).causes
@@ -290,6 +355,70 @@ def test_doubled_rows_are_a_note_until_something_goes_wrong() -> None:
     made = scene().run(200, stuck)
     assert made.standing["input-anomaly"].severity == "warning"
     assert "low-data-diversity" in made.causes
+
+
+def handful(rows: float, features: float, repeat: float = 1.0) -> Bend:
+    """The same rows over and over."""
+
+    def bend(sample: SceneSample) -> None:
+        seen = min(2000, 32 * sample.step)
+        fed(
+            in_rows=rows, in_distinct=rows / seen, in_per_feature=rows / features,
+            in_repeat=repeat,
+        )(sample)  # fmt: skip
+
+    return bend
+
+
+@pytest.mark.parametrize(("rows", "features"), [(8, 64), (12, 10), (48, 64), (2, 30)])
+def test_a_handful_of_rows_for_ever_is_too_little_data(rows: int, features: int) -> None:
+    made = scene().run(100, handful(rows, features))
+    assert made.standing["input-anomaly"].severity == "warning"
+    assert made.standing["input-anomaly"].onset_step == 1
+    assert made.causes[0] == "low-data-diversity"
+
+
+@pytest.mark.parametrize(("rows", "features"), [(4, 2), (133, 13), (112, 4), (40, 10), (100, 300)])
+def test_small_tables_and_truth_tables_are_silent(rows: int, features: int) -> None:
+    assert scene().run(300, handful(rows, features)).engine.flags == []
+
+
+def test_a_round_that_fits_the_cadence_shows_few_rows_of_many() -> None:
+    def unknown(sample: SceneSample) -> None:
+        handful(48, 64)(sample)
+        sample.loss = np.nan  # a loss that falls at every step would tell
+
+    made = scene()
+    made.step = 1  # no two samples lie a step apart
+    for _ in range(60):
+        made.step += 9
+        made.run(1, unknown)
+    assert made.engine.flags == []
+
+
+def half_learnt(skill: float, flat: float = 0.95) -> Bend:
+    """Inputs in the thousands, which hold the first layer at its flat ends."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.model(
+            in_max=3000.0, in_rms=900.0, neighbour_agreement=0.95, skill=skill,
+            information=skill, loss=2.3 * (1 - skill),
+        )  # fmt: skip
+        sample.loss = 2.3 * (1 - skill)
+        sample.layer("act1", saturation=flat, saturated_units=0.4)
+
+    return bend
+
+
+def test_inputs_that_flatten_the_first_layer_are_called_where_half_is_learnt() -> None:
+    made = scene().run(300, half_learnt(0.6))
+    assert made.standing["input-anomaly"].severity == "warning"
+    assert top(made).cause == "unnormalised-inputs"
+
+
+@pytest.mark.parametrize(("skill", "flat"), [(0.9, 0.95), (0.6, 0.3)])
+def test_large_inputs_stay_a_note_where_they_are_learnt_or_pass(skill: float, flat: float) -> None:
+    assert scene().run(300, half_learnt(skill, flat)).standing["input-anomaly"].severity == "info"
 
 
 def test_token_ids_have_no_scale_to_judge() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.datasets import (
@@ -20,6 +21,7 @@ from deadband.wire import What
 from deadband_monitor.statistics import Statistician, inputs
 from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.neighbours import Neighbours
+from deadband_monitor.statistics.recall import RareRecall
 
 
 def test_rows_of_the_sample_before_and_of_the_window_are_counted() -> None:
@@ -28,7 +30,7 @@ def test_rows_of_the_sample_before_and_of_the_window_are_counted() -> None:
     before: set[int] = set()
     for step in range(120):
         keys = rng.integers(0, 300, 30).tolist()
-        repeated, distinct = seen.add(keys)
+        repeated, distinct, _ = seen.add(keys)
         kept += keys
         if step:
             assert repeated == np.mean([key in before for key in keys])
@@ -61,6 +63,39 @@ def test_repeated_batches_show_in_the_columns() -> None:
     assert of_model(found[2], "in_constant") == 0.0
     assert of_model(found[5], "in_constant") == pytest.approx(2 / 6)
     assert np.isnan(inputs.constant_share(batches[:, :7])).all()
+
+
+def test_rows_are_counted_and_set_against_the_features_of_measurements() -> None:
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(12, 10)).astype(np.float32)
+    for labels, dtype, known in (((12,), "float32", True), ((48,), "float32", False)):
+        bench = Bench([])
+        bench.add(What.INPUT, 0, batch.shape, "nu", dtype=dtype)
+        plan = bench.plan()
+        model = msgspec.structs.replace(plan.models[0], loss_target=labels)
+        statistician = Statistician()
+        statistician.adopt(msgspec.structs.replace(plan, models=(model,)))
+        frames = [bench.frame(k + 1, {(What.INPUT, 0): batch}) for k in range(8)]
+        found = statistician.measure(frames)
+        assert of_model(found[-1], "in_rows") == 12
+        ratio = of_model(found[-1], "in_per_feature")
+        assert ratio == pytest.approx(1.2) if known else np.isnan(ratio)
+
+
+def test_rare_rows_are_followed_class_by_class() -> None:
+    rng = np.random.default_rng(0)
+    recall, found = RareRecall(), np.nan
+    for step in range(1, 60):
+        labels = rng.choice(3, 64, p=(0.9, 0.07, 0.03))
+        said = np.where(labels == 2, 0, labels)  # the third class is never named
+        known = Labels(labels, np.ones(64, dtype=np.bool_), np.ones(64), 1.0)
+        found = recall.observe(step, np.eye(3)[said], known, 0)
+    assert found == pytest.approx(0.5)
+    yes = (rng.random((64, 1)) < 0.3).astype(np.float64)
+    for step in range(60, 90):
+        found = recall.observe(step, 4 * yes - 2, YesNo(yes, np.nan, np.nan), 0)
+    assert found == 1.0
+    assert np.isnan(recall.observe(90, yes, Targets(yes, 1.0), 0))
 
 
 def agreement(x: np.ndarray, y: np.ndarray, *, classes: bool, steps: int = 120) -> float:

@@ -57,6 +57,7 @@ class Change(Enum):
     RESCALED = "rescaled"
     LABELS = "labels"
     TARGETS = "targets"
+    PAIRS = "pairs"
 
 
 _COLUMNS = {
@@ -72,6 +73,7 @@ _COLUMNS = {
         "batch_label_entropy",
         "majority_share",
         "target_sd",
+        "neighbour_agreement",
     )
 }
 
@@ -102,6 +104,63 @@ class Usual:
                 return
         self.out = 0
         self._values.append(level)
+
+
+APART = 0.05
+"""Fall of the neighbours' agreement below all it was before that counts with another symptom: of
+2000 comparisons it strays by 0.02 at most."""
+SWINGS = 2.0
+"""... and as many times the range it had moved in."""
+FAR_APART = 0.25
+"""Fall, as a share of its level, that is a symptom of its own."""
+
+
+class Pairing:
+    """Whether labels that went with their inputs stopped to: a loader that shuffles one of the two.
+
+    A property of the data, whatever the model makes of them. The agreement is a mean over some two
+    thousand comparisons, so it leaves its level slowly, and the step at which it begins to counts.
+    """
+
+    def __init__(self) -> None:
+        self._values: deque[tuple[int, float]] = deque(maxlen=96)
+        """Steps and agreements; the older half is what is usual."""
+        self._usual = (0.0, 0.0)
+        """Lowest agreement and range of it, before it fell."""
+        self.fallen_since: int | None = None
+        """When the agreement left its level, once it lies well below."""
+        self.samples = 0
+        """Samples in a row of which it lay `FAR_APART` below."""
+
+    def add(self, step: int, agreement: float) -> None:
+        """Take the agreement of one sample."""
+        if not math.isfinite(agreement):
+            return
+        if self.fallen_since is None:
+            self._values.append((step, agreement))
+            self._look(agreement)
+        low, swing = self._usual
+        if self.fallen_since is None:
+            return
+        if agreement >= low - max(swing, APART / 2):
+            self.fallen_since, self.samples = None, 0
+            self._values.clear()
+            return
+        far = agreement < (1 - FAR_APART) * low - SWINGS * swing
+        self.samples = self.samples + 1 if far else 0
+
+    def _look(self, agreement: float) -> None:
+        if len(self._values) < 2 * HEALTHY_START:
+            return
+        older = [value for _, value in list(self._values)[: len(self._values) // 2]]
+        low, swing = min(older), max(older) - min(older)
+        if low < 2 * APART or agreement >= low - max(APART, SWINGS * swing):
+            return
+        self._usual = low, swing
+        for step, value in reversed(self._values):
+            if value >= low - APART / 10:
+                break
+            self.fallen_since = step
 
 
 class Spell:
@@ -148,10 +207,15 @@ class Feed:
         self._one_label = Spell()
         self._scale = Usual()
         self._targets = Usual()
+        self.pairing = Pairing()
         self._entropies: deque[tuple[int, float, float]] = deque(maxlen=12)
         self._suspected: int | None = None
         self._measured = False
         self._last_step = 0
+        self._stride = 0
+        """Greatest common divisor of the steps between samples."""
+        self._mingled = 0
+        """Samples that held a part of the rows of the sample before."""
 
     def absorb(self, step: int, now: Floats, losses: Floats, layout: Layout, index: int) -> None:
         """Fold one sample in; `now` is the model's row of it."""
@@ -161,11 +225,14 @@ class Feed:
         self._follow_repeat(step, value["in_repeat"])
         self._follow_constant(step, value)
         self._follow_labels(step, value, layout, index)
+        self.pairing.add(step, value["neighbour_agreement"])
         if not layout.several_models:
             # A discriminator is fed by its generator, whose scale grows a hundredfold at first.
             self._scale.add(step, value["in_rms"])
             self._targets.add(step, value["target_sd"])
         self._conclude()
+        self._stride = math.gcd(self._stride, step - self._last_step)
+        self._mingled += 0.05 < value["in_repeat"] < SAME_BATCH
         self._last_step = step
 
     def _conclude(self) -> None:
@@ -176,6 +243,7 @@ class Feed:
             (Change.RESCALED, self._scale.since, self._scale.out),
             (Change.LABELS, self._one_label.since, self._one_label.samples),
             (Change.TARGETS, self._targets.since, self._targets.out),
+            (Change.PAIRS, self.pairing.fallen_since or 0, self.pairing.samples),
         ):
             if samples < LASTING or (change is Change.REPEATED and not self._truly_repeated):
                 continue
@@ -185,10 +253,18 @@ class Feed:
         self.change = None
 
     @property
+    def seen_whole(self) -> bool:
+        """The rows of the samples are those of the steps between them as well."""
+        return self._stride == 1 or self._mingled >= LASTING or self._smooth
+
+    @property
     def _truly_repeated(self) -> bool:
         """Not merely an unshuffled loader whose round fits the cadence of the samples."""
-        if self._gaps == 1:
-            return True
+        return self._gaps == 1 or self._smooth
+
+    @property
+    def _smooth(self) -> bool:
+        """The loss fell on nearly every one of the last steps."""
         falls = np.diff(np.array(self._losses))
         return len(falls) == 20 and bool((falls <= 0).mean() >= SMOOTH)
 

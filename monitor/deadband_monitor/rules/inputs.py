@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.feed import CONSTANT, Change, Feed
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
@@ -20,6 +21,24 @@ TINY = 1e-3
 """Input rms below which a bias of usual size drowns it: digits scaled twice by 1/255."""
 DUPLICATES = 0.5
 """Share of rows that repeat another of the batch. Truth tables and small grids have as many."""
+FEW_ROWS = 64
+LEAST_FEATURES = 8
+ANY_LABELS = 2.0
+"""So few different rows, of so many features, and less than two rows a feature: a plane fits all
+ways to label d + 1 points in d dimensions, half of those of 2 (d + 1) points (Cover, IEEE Trans.
+Electronic Computers 14:326, 1965), so that what is learnt says nothing of other rows. Truth tables
+and worked examples have fewer features."""
+ROUNDS = 20.0
+"""Times that each of them was shown, on average, before they are called all that there is."""
+BEHIND = 0.2
+"""Skill below what the nearest neighbours tell: twins with scaled inputs are within 0.05 of it
+after 300 steps, those that learn half through a flat first layer 0.3 to 0.6 below."""
+BEHIND_STEPS = 250
+FLAT = 0.85
+"""Share of the first layer's outputs on a flat end of its activation."""
+FAR_OUT = 10.0
+"""Standard deviation of what a recurrent layer's gates are given: a sigmoid is flat beyond 4."""
+RECURRENT = ("LSTM", "GRU", "RNN")
 LASTING_STEPS = 50
 """A batch that is repeated for so long is all that will be learnt."""
 
@@ -64,6 +83,8 @@ class InputAnomaly(ModelRule):
                 evidence={"batch_label_entropy": ratio},
                 onset_step=model.feed.sorted_since,
             )
+        if few_rows(model):
+            return _few(past, model)
         judged = _from_the_start(past, model)
         if judged is None or not judged.active:
             self._odd[model.name] = 0
@@ -74,6 +95,28 @@ class InputAnomaly(ModelRule):
         return judged
 
 
+def few_rows(model: ModelPast) -> bool:
+    """Whether the same handful of rows comes again and again."""
+    rows, share = model.value("in_rows"), model.value("in_distinct")
+    per_feature = model.value("in_per_feature")
+    if not (rows <= FEW_ROWS and per_feature < ANY_LABELS and model.feed.seen_whole):
+        return False
+    return rows >= LEAST_FEATURES * per_feature and rows > 1 and ROUNDS * rows <= rows / share
+
+
+def _few(past: Past, model: ModelPast) -> Judgement:
+    rows = model.value("in_rows")
+    features = rows / model.value("in_per_feature")
+    return Judgement(
+        active=True,
+        clear=False,
+        message=f"the same {rows:.0f} rows of {features:.0f} features come again and again: labels "
+        "of any kind can be learnt by heart of so few",
+        evidence={"in_rows": rows, "in_distinct": model.value("in_distinct")},
+        onset_step=past.first_step,
+    )
+
+
 def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
     """A run that began well and is fed worse now."""
     feed = model.feed
@@ -81,9 +124,11 @@ def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | Non
         return None
     lasted = seen.step - feed.since
     gone = past.output_gone(model.name) or model.value("out_variance") < CONSTANT
-    useless = {Change.REPEATED, Change.CONSTANT, Change.LABELS}
+    useless = {Change.REPEATED, Change.CONSTANT, Change.LABELS, Change.PAIRS}
     lost = feed.change in useless and lasted >= LASTING_STEPS
     names = ("in_repeat", "in_variance", "in_rms", "in_constant", "batch_label_entropy")
+    if feed.change is Change.PAIRS:
+        names = ("neighbour_agreement",)
     evidence = {name: model.value(name) for name in names}
     return Judgement(
         active=True,
@@ -104,6 +149,7 @@ def change_in_words(feed: Feed) -> str:
         Change.RESCALED: f"the inputs are {feed.factor:.3g} times as large as before",
         Change.LABELS: "all labels of a batch are the same",
         Change.TARGETS: f"the targets vary {feed.factor:.3g} times as much as before",
+        Change.PAIRS: "the labels no longer go with the inputs: neighbours bear unrelated ones",
         None: "nothing changed",
     }[feed.change]
 
@@ -135,6 +181,7 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
     else:
         message = f"{twins:.0%} of the rows of a batch repeat another row"
     hurts = past.output_gone(model.name) or _harm(past, model.name)
+    hurts = hurts or (odd in {"large", "offset"} and _drowned(past, model))
     if (odd or repeated) and not constant and hurts:
         severity = "warning"
     evidence = {
@@ -151,6 +198,29 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         message=message,
         evidence=measured(evidence),
     )
+
+
+def _drowned(past: Past, model: ModelPast) -> bool:
+    """The inputs hold the first layer at a flat end, and less is learnt than they tell.
+
+    What passes is a code of random bits, which the later layers can learn something from; the first
+    layer's own weights get next to no gradient.
+    """
+    agreement = model.value("neighbour_agreement")
+    if past.step < BEHIND_STEPS or not past.skill(model.name) < agreement - BEHIND:
+        return False
+    assert past.layout is not None
+    layout = past.layout
+    rows = layout.rows(model.name)
+    weighted = rows[layout.matrix[rows]].tolist()
+    if not weighted:
+        return False
+    first, end = weighted[0], weighted[1] if len(weighted) > 1 else int(rows[-1])
+    if layout.layers[first].kind.startswith(RECURRENT):
+        rms = float(past.newest[first, LAYER_COLUMN["weight_rms"]])
+        return rms * math.sqrt(layout.fan_in[first]) * model.value("in_rms") > FAR_OUT
+    flat = past.newest[first:end, LAYER_COLUMN["saturation"]]
+    return bool((flat >= FLAT).any())
 
 
 def _harm(past: Past, model: str) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from deadband_monitor.rules.past import ModelPast
-
 UNEVEN = 0.7
 """Share of the most frequent class from which always naming it looks like success."""
 FEWEST = 30.0
@@ -15,6 +13,15 @@ one time in four."""
 NAMED = 0.1
 """Share of those rows that a classifier names at least, even a poor one: always naming the
 majority's opposite at random as often as it occurs would give 1."""
+SELDOM = 0.02
+"""The same, below which they are as good as never named."""
+FOUND = 0.5
+"""Share of the rows of the other classes that are answered right, from which they count as learnt;
+healthy runs with 2 to 10 % of them pass 0.7."""
+POOR = 0.3
+RULING = 0.88
+"""Share of the most frequent class (8 to 1 and more) from which finding so few of the others is no
+matter of classes that overlap: with 80 to 20 the best answer to noisy rows may be no better."""
 ROWS = 32
 """Rows of a sample where the batch size is not known."""
 
@@ -24,17 +31,35 @@ class Majority:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=256)
+        self._share = math.nan
+        self._due = self._named = 0.0
 
-    def add(self, step: int, model: ModelPast, rows: int) -> None:
-        """Take one sample of `rows` rows."""
-        share, said = model.value("majority_share"), model.value("majority_predicted")
+    def add(self, step: int, share: float, said: float, rows: int) -> None:
+        """Take one sample of `rows` rows: how many are of the majority, and are said to be."""
         if math.isfinite(share) and math.isfinite(said):
             count = rows or ROWS
+            self._share = share
             self._samples.append((step, count * (1 - share), count * (1 - said)))
 
-    def only_since(self, model: ModelPast) -> int | None:
+    @property
+    def uneven(self) -> bool:
+        """One class holds so many labels that naming it alone looks like success."""
+        return self._share >= UNEVEN
+
+    @property
+    def rules(self) -> bool:
+        """It holds nearly all."""
+        return self._share >= RULING
+
+    @property
+    def never(self) -> bool:
+        """Hardly any row was said to be of another class since `only_since`."""
+        return self._named <= SELDOM * self._due
+
+    @property
+    def only_since(self) -> int | None:
         """Since when nothing but the majority is named; None where other classes are."""
-        if not model.value("majority_share") >= UNEVEN:
+        if not self.uneven:
             return None
         due = named = 0.0
         since = None
@@ -42,4 +67,5 @@ class Majority:
             if named + said > NAMED * max(due + others, FEWEST):
                 break
             due, named, since = due + others, named + said, step
+        self._due, self._named = due, named
         return since if due >= FEWEST else None

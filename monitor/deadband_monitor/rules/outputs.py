@@ -8,7 +8,7 @@ from statistics import median
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
-from deadband_monitor.rules.majority import Majority
+from deadband_monitor.rules.majority import FOUND, NAMED, POOR
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
 from deadband_monitor.rules.unrelated import chance, unrelated
@@ -134,14 +134,20 @@ class ConstantPredictor(ModelRule):
     """Networks learn the frequency of the classes first; 2 to 5 % of separable rare ones are named
     from step 50 to 100 on."""
     LEARNT = 0.25
-    """Skill that a classifier which never names the rare classes may have by its probabilities."""
+    UNNAMED = 0.4
+    """Skill that a classifier which hardly names the rare classes may have by its probabilities,
+    and the same for one that never did: 1 % of rare rows, not one of which was found in 800 steps,
+    gave 0.28, three classes of 3 % each 0.38."""
+    POOR_STEPS = 500
+    """Steps after which rare rows that are seldom found are no matter of a slow start."""
 
     def __init__(self) -> None:
         super().__init__()
         self._stalled: dict[str, tuple[int, int]] = {}
         """Samples in a row without skill, and the step of the first."""
         self._empty_since: dict[str, int] = {}
-        self._majorities: dict[str, Majority] = {}
+        self._uneven: dict[str, int] = {}
+        """Models that name one class only, and since when."""
         self._random: set[str] = set()
         """Models whose labels were found to be random."""
 
@@ -165,7 +171,6 @@ class ConstantPredictor(ModelRule):
             # The little there is to learn may be learnt: it counts where it lasts.
             clear = _steady(seen, model) >= 0.05
         clear = clear or skill > 0.2
-        self._count(seen, past, model)
         if seen.step - model.born < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
@@ -230,35 +235,48 @@ class ConstantPredictor(ModelRule):
         return _blind(seen, model)
 
     def _majority(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
-        """Only the most frequent class is ever named, and little was learnt by it."""
+        """The most frequent class is named nearly always, and the others are not learnt."""
         assert past.layout is not None
-        since = self._majorities[model.name].only_since(model)
-        # The loss of a batch with two rare rows is twice that of one with one: the middle counts.
-        _, recent = model.skill.halves(max(200, seen.step // 2))
-        if since is None or not recent or median(recent) >= self.LEARNT:
+        since = self._uneven_since(seen, past, model)
+        if since is None:
+            self._uneven.pop(model.name, None)
             return None
-        lasted = seen.step - since >= self.MAJORITY_STEPS
-        share = model.value("majority_share")
+        self._uneven.setdefault(model.name, since)
+        share, recall = model.value("majority_share"), model.value("rare_recall")
+        words = "every input is said to be of the class"
+        if recall >= NAMED:
+            words = f"{recall:.0%} of the rows of the other classes are found beside the one"
         return Judgement(
-            active=lasted or not past.learning(model.name),
+            active=True,
             clear=False,
             severity="info" if past.layout.several_models else "warning",
-            message=f"every input is said to be of the class that holds {share:.0%} of the "
-            "labels, though the outputs still vary",
-            evidence={
-                "majority_share": share,
-                "majority_predicted": model.value("majority_predicted"),
-                "skill": median(recent),
-            },
-            onset_step=since,
+            message=f"{words} that holds {share:.0%} of the labels, though the outputs still vary",
+            evidence=measured(
+                {
+                    "majority_share": share,
+                    "majority_predicted": model.value("majority_predicted"),
+                    "rare_recall": recall,
+                    "skill": _mean_skill(seen, past, model),
+                }
+            ),
+            onset_step=self._uneven[model.name],
         )
 
-    def _count(self, seen: Observation, past: Past, model: ModelPast) -> None:
-        assert past.layout is not None
-        index = past.layout.index_of[model.name]
-        shape = past.layout.models[index].loss_target
-        majority = self._majorities.setdefault(model.name, Majority())
-        majority.add(seen.step, model, min(64, shape[0]) if shape else 0)
+    def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
+        recall, skill = model.value("rare_recall"), _mean_skill(seen, past, model)
+        if model.name in self._uneven:
+            # Named once in a while they are not learnt yet.
+            if recall < FOUND and model.majority.uneven:
+                return self._uneven[model.name]
+        elif seen.step >= self.POOR_STEPS and recall < POOR and model.majority.rules:
+            return past.first_step
+        since = model.majority.only_since
+        if since is None:
+            return None
+        lasted = seen.step - since >= self.MAJORITY_STEPS
+        if skill < self.LEARNT and (lasted or not past.learning(model.name)):
+            return since
+        return since if lasted and model.majority.never and skill < self.UNNAMED else None
 
     def _unrelated(self, past: Past, model: ModelPast) -> Judgement | None:
         """Random labels; learning more of them by heart does not mend them."""
@@ -367,6 +385,16 @@ def _far_to_grow(seen: Observation, model: ModelPast) -> bool:
 def _steady(seen: Observation, model: ModelPast) -> float:
     """The skill in the middle of the last stretch: single losses swing more."""
     _, recent = model.skill.halves(max(100, seen.step // 3))
+    return median(recent) if recent else math.nan
+
+
+def _mean_skill(seen: Observation, past: Past, model: ModelPast) -> float:
+    """Skill by the mean loss: batches with rare rows count as much as they cost."""
+    assert past.layout is not None
+    constant = model.value("loss_constant")
+    if not past.layout.several_models and constant > 0 and math.isfinite(past.loss.mean):
+        return 1 - past.loss.mean / constant
+    _, recent = model.skill.halves(max(200, seen.step // 2))
     return median(recent) if recent else math.nan
 
 

@@ -18,6 +18,7 @@ from deadband_monitor.rules.breaks import Break
 from deadband_monitor.rules.feed import Feed
 from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.majority import Majority
 from deadband_monitor.rules.objective import Objective
 from deadband_monitor.rules.trend import History, LossTrend
 from deadband_monitor.state.series import Floats
@@ -65,6 +66,7 @@ class ModelPast:
         """Newest finite value of each statistic."""
         self.objective = Objective()
         self.feed = Feed()
+        self.majority = Majority()
         self.updated = False
         """Some weight had moved before this sample."""
         self.information = History()
@@ -310,6 +312,13 @@ class Past:
             past.absorb(seen.step, row, skill)
             past.objective.absorb(seen.step, row, layers, layout, i)
             past.feed.absorb(seen.step, row, seen.losses, layout, i)
+            shape = layout.models[i].loss_target
+            past.majority.add(
+                seen.step,
+                past.value("majority_share"),
+                past.value("majority_predicted"),
+                min(64, shape[0]) if shape else 0,
+            )
             rows = layout.rows_of[i]
             largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
             past.absorb_update(seen.step, largest)

@@ -67,14 +67,14 @@ class SeenRows:
         self._counts: Counter[int] = Counter()
         self._size = 0
 
-    def add(self, keys: list[int]) -> tuple[float, float]:
+    def add(self, keys: list[int]) -> tuple[float, float, float]:
         """Take one sample's rows.
 
-        Returns the share of them that the sample before held too, and the share of different rows
-        among the last 2000; NaN before the second sample, and below 64 rows.
+        Returns the share of them that the sample before held too, and the share and the number of
+        different rows among the last 2000; NaN before the second sample, and below 64 rows.
         """
         if not keys:
-            return np.nan, np.nan
+            return np.nan, np.nan, np.nan
         repeated = np.nan
         if self._batches:
             repeated = sum(key in self._last for key in keys) / len(keys)
@@ -89,8 +89,9 @@ class SeenRows:
                 self._counts[key] -= 1
                 if not self._counts[key]:
                     del self._counts[key]
-        distinct = len(self._counts) / self._size if self._size >= _FEWEST_SEEN else np.nan
-        return repeated, distinct
+        if self._size < _FEWEST_SEEN:
+            return repeated, np.nan, np.nan
+        return repeated, len(self._counts) / self._size, float(len(self._counts))
 
 
 def largest_absolute(x: Reals) -> Doubles:

@@ -78,7 +78,17 @@ def _measure_rows(
 ) -> list[list[int]]:
     """What holds for measurements and ids alike: which rows and features repeat."""
     keys: list[list[int]] = [[] for _ in x]
-    shares = np.full((3, len(x)), np.nan)
+    # Where a row holds many labelled positions (a sentence, a series, an image of classes), one row
+    # is many examples; ids are no measurements of which any combination can be weighed.
+    source, target = reader.slot(What.INPUT), reader.model.loss_target
+    one_label = np.full(
+        len(x),
+        source is not None
+        and not is_integer(source)
+        and bool(target)
+        and int(np.prod(target)) == (source.source or source.shape)[0],
+    )
+    shares = np.full((4, len(x)), np.nan)
     for frame in np.flatnonzero(told).tolist():
         keys[frame] = inputs.row_keys(x[frame])
         if x.shape[1] > 1:
@@ -87,5 +97,7 @@ def _measure_rows(
     reader.put(table, "in_duplicates", shares[0], told)
     reader.put(table, "in_repeat", shares[1], told)
     reader.put(table, "in_distinct", shares[2], told)
+    reader.put(table, "in_rows", shares[3], told)
+    reader.put(table, "in_per_feature", shares[3] / max(1, x.shape[2]), told & one_label)
     reader.put(table, "in_constant", inputs.constant_share(x), told)
     return keys

@@ -21,6 +21,7 @@ from deadband_monitor.statistics.neighbours import Neighbours
 from deadband_monitor.statistics.outputs import CLASSIFYING
 from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
+from deadband_monitor.statistics.recall import RareRecall
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
 from deadband_monitor.statistics.squash import bent, squashed
 from deadband_monitor.statistics.table import Table
@@ -61,6 +62,7 @@ class OutputMemory:
     skill: Skill = field(default_factory=Skill)
     neighbours: Neighbours = field(default_factory=Neighbours)
     predictions: PredictionMemory = field(default_factory=PredictionMemory)
+    recall: RareRecall = field(default_factory=RareRecall)
     head: HeadMemory = field(default_factory=HeadMemory)
     single: GatheredRows = field(default_factory=GatheredRows)
     pointed: GatheredRows = field(default_factory=GatheredRows)
@@ -170,6 +172,11 @@ class ModelOutputs:
             standings.trusted[frame] = not (with_grad[frame] and np.isnan(standing.label_entropy))
             for metric in _OF_STANDING:
                 self._reader.put_one(table, metric, frame, getattr(standing, metric))
+            if standings.trusted[frame] and standing.found is not None:
+                recall = self._memory.recall.observe(
+                    frames[frame].header.step, rows[frame], standing.found, standing.majority
+                )
+                self._reader.put_one(table, "rare_recall", frame, recall)
             if known and (coupled or (target is not None and not self._loss)):
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):

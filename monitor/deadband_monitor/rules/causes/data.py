@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.feed import Change
-from deadband_monitor.rules.inputs import change_in_words
+from deadband_monitor.rules.inputs import change_in_words, few_rows
 from deadband_monitor.rules.majority import UNEVEN
-from deadband_monitor.rules.unrelated import LITTLE, chance
+from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance
 
 FEW_NEIGHBOURS = 0.15
 """Agreement of nearest neighbours, beyond chance, from which labels are plainly not random."""
@@ -19,6 +19,10 @@ HEAVY_TAILS = 20.0
 FEW_ROWS = 0.1
 """Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
 MANY_TWINS = 0.5
+PAIRS_ADVICE = (
+    "check that x[i] still belongs to y[i]: one of them shuffled, filtered or augmented without "
+    "the other, an index that is one off, files of two versions"
+)
 STARVED = frozenset({"constant-predictor", "loss-plateau", "overfitting", "input-anomaly"})
 
 
@@ -46,6 +50,7 @@ def _bad(case: Case) -> Iterator[Suspect]:
             "or impute them in the data set, assert it in the loader",
         )
     if feed.change is None:
+        yield from _apart(case)
         return
     where = f"the batches of step {feed.since} and the ones before"
     yield Suspect(
@@ -64,9 +69,29 @@ def _bad(case: Case) -> Iterator[Suspect]:
             "another file or sensor",
             Change.LABELS: f"compare the labels of {where}: an unshuffled part of the data, a "
             "filter, a default label",
+            Change.PAIRS: PAIRS_ADVICE,
             Change.TARGETS: f"compare the targets of {where}: other units, a scaling left out, "
             "outliers",
         }.get(feed.change, f"compare {where}"),
+    )
+
+
+def _apart(case: Case) -> Iterator[Suspect]:
+    """The agreement of neighbours is falling: not a symptom yet, but the reason of one."""
+    since = case.model.feed.pairing.fallen_since
+    if since is None:
+        return
+    yield Suspect(
+        word="bad-data",
+        tier=Tier.EXACT,
+        belief=0.9,
+        onset=since,
+        explains=BLOW_UP | STARVED,
+        evidence=[
+            f"since step {since} inputs that lie close together agree less and less in their "
+            f"labels ({case.model.value('neighbour_agreement'):.2g} of 1 now)"
+        ],
+        advice=PAIRS_ADVICE,
     )
 
 
@@ -90,7 +115,21 @@ def _sorted(case: Case) -> Iterator[Suspect]:
 
 def _few(case: Case) -> Iterator[Suspect]:
     distinct, twins = case.model.value("in_distinct"), case.model.value("in_duplicates")
-    if twins > MANY_TWINS and case.facts.input_kind != "constant":
+    if few_rows(case.model):
+        rows = case.model.value("in_rows")
+        yield Suspect(
+            word="low-data-diversity",
+            tier=Tier.EXACT,
+            belief=0.93,
+            onset=case.start,
+            explains=(STARVED | {"output-collapse"}) - {"loss-plateau"},
+            evidence=[
+                f"{rows:.0f} different rows are all that came in the last {rows / distinct:.0f}"
+            ],
+            advice="look at the loader: next(iter(loader)) taken once, a subset left from a test, "
+            "a sampler over a few indices; as a test that the model can fit a batch it is fine",
+        )
+    elif twins > MANY_TWINS and case.facts.input_kind != "constant":
         yield Suspect(
             word="low-data-diversity",
             belief=0.6,
@@ -116,7 +155,13 @@ def _few(case: Case) -> Iterator[Suspect]:
 def _uneven(case: Case) -> Iterator[Suspect]:
     model = case.model
     share, said = model.value("majority_share"), model.value("majority_predicted")
-    if not share >= UNEVEN or not said >= 0.99 or not model.value("information") > 1e-4:
+    flag = case.flag("constant-predictor")
+    # A single sample may hold the one row in a hundred that is said to be of another class: what
+    # the rule found in many of them counts.
+    found = flag is not None and "majority_share" in flag.evidence
+    if not (found or (share >= UNEVEN and said >= 0.99)):
+        return
+    if not model.value("information") > 1e-4:
         return
     ratio = share / max(1e-6, 1 - share)
     yield Suspect(
@@ -151,6 +196,8 @@ def _noise(case: Case) -> Iterator[Suspect]:
         )
     if not agreement < FEW_NEIGHBOURS or math.isnan(agreement):
         return
+    if model.value("majority_share") > EVEN:
+        return  # agreement beyond chance is a matter of a few rows there
     heart = case.flag("overfitting") is not None
     if skill >= 2 * LITTLE and not heart and case.flag("constant-predictor") is None:
         return

@@ -28,7 +28,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             word="unnormalised-inputs",
             row="unnormalised-inputs (tiny)" if kind == "tiny" else "unnormalised-inputs",
             onset=case.start,
-            explains=BLOW_UP,
+            explains=BLOW_UP | {"input-anomaly"},
             evidence=_lines(case),
             advice=_mend(case),
         )
