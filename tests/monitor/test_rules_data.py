@@ -267,6 +267,16 @@ def test_batches_without_a_rare_row_do_not_pass_for_skill() -> None:
     assert top(made).cause == "class-imbalance"
 
 
+def test_the_last_losses_of_a_run_take_no_cause_away() -> None:
+    def nothing_measured(sample: SceneSample) -> None:
+        sample.models[:] = np.nan
+        sample.layers[:] = np.nan
+
+    made = scene(classes=2).run(301, uneven(said=1.0, skill=0.05, information=0.03))
+    assert top(made).cause == "class-imbalance"
+    assert top(made.run(12, nothing_measured)).cause == "class-imbalance"
+
+
 def test_naming_a_rare_row_once_in_a_while_is_no_recovery() -> None:
     def now_and_then(sample: SceneSample) -> None:
         uneven(said=0.98, skill=0.3, information=0.1)(sample)

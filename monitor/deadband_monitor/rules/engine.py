@@ -142,6 +142,7 @@ class Engine:
         self._causes: list[Cause] = []
         self._coverage: list[Coverage] = []
         self._stale = False
+        self._weighed_at = 0
 
     def adopt(self, table: LayerTable) -> None:
         """Take the layer table that the samples from now on follow."""
@@ -157,7 +158,13 @@ class Engine:
             self.past.absorb(seen)
             for rule in self.rules:
                 changed += self._run(rule, seen)
-        grown = self.past.samples % RECONSIDER_SAMPLES == 0 and bool(self._standing())
+        # The last losses of a run come with nothing measured: that is no new evidence, and without
+        # statistics no cause could be named.
+        measured = bool(np.isfinite(seen.models).any())
+        due = measured and self.past.samples - self._weighed_at >= RECONSIDER_SAMPLES
+        grown = due and bool(self._standing())
+        if grown:
+            self._weighed_at = self.past.samples
         self._stale = self._stale or bool(changed) or grown
         return changed
 

@@ -22,6 +22,7 @@ HEALTHY_START = 10
 """Samples that show what is usual, before a change can be told from it."""
 LASTING = 3
 """Samples in a row that a change must show: one odd batch is an outlier, not a state."""
+NEW_BATCH = 0.05
 SAME_BATCH = 0.99
 FRESH_BATCH = 0.5
 """Share of a batch's rows that the sample before held too: nearly all, and less than half. Draws of
@@ -213,9 +214,9 @@ class Feed:
         self._measured = False
         self._last_step = 0
         self._stride = 0
-        """Greatest common divisor of the steps between samples."""
+        """Greatest common divisor of the steps between samples since the rows were last new."""
         self._mingled = 0
-        """Samples that held a part of the rows of the sample before."""
+        """Samples since then that held a part of the rows of the sample before."""
 
     def absorb(self, step: int, now: Floats, losses: Floats, layout: Layout, index: int) -> None:
         """Fold one sample in; `now` is the model's row of it."""
@@ -231,8 +232,7 @@ class Feed:
             self._scale.add(step, value["in_rms"])
             self._targets.add(step, value["target_sd"])
         self._conclude()
-        self._stride = math.gcd(self._stride, step - self._last_step)
-        self._mingled += 0.05 < value["in_repeat"] < SAME_BATCH
+        self._follow_stride(step, value["in_repeat"])
         self._last_step = step
 
     def _conclude(self) -> None:
@@ -267,6 +267,13 @@ class Feed:
         """The loss fell on nearly every one of the last steps."""
         falls = np.diff(np.array(self._losses))
         return len(falls) == 20 and bool((falls <= 0).mean() >= SMOOTH)
+
+    def _follow_stride(self, step: int, share: float) -> None:
+        if share < NEW_BATCH or not self._last_step:
+            self._stride = self._mingled = 0
+            return
+        self._stride = math.gcd(self._stride, step - self._last_step)
+        self._mingled += share < SAME_BATCH
 
     def _follow_finite(self, step: int, value: dict[str, float]) -> None:
         # Rows are compared whether finite or not; moments are given of finite inputs alone.

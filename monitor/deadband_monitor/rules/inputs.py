@@ -126,7 +126,13 @@ def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | Non
     gone = past.output_gone(model.name) or model.value("out_variance") < CONSTANT
     useless = {Change.REPEATED, Change.CONSTANT, Change.LABELS, Change.PAIRS}
     lost = feed.change in useless and lasted >= LASTING_STEPS
-    names = ("in_repeat", "in_variance", "in_rms", "in_constant", "batch_label_entropy")
+    names: tuple[str, ...] = (
+        "in_repeat",
+        "in_variance",
+        "in_rms",
+        "in_constant",
+        "batch_label_entropy",
+    )
     if feed.change is Change.PAIRS:
         names = ("neighbour_agreement",)
     evidence = {name: model.value(name) for name in names}

@@ -138,6 +138,8 @@ class ConstantPredictor(ModelRule):
     """Skill that a classifier which hardly names the rare classes may have by its probabilities,
     and the same for one that never did: 1 % of rare rows, not one of which was found in 800 steps,
     gave 0.28, three classes of 3 % each 0.38."""
+    KNOWN = 0.6
+    """Skill from which the probabilities tell the rare rows, whether they pass one half or not."""
     POOR_STEPS = 500
     """Steps after which rare rows that are seldom found are no matter of a slow start."""
 
@@ -256,27 +258,26 @@ class ConstantPredictor(ModelRule):
                     "majority_share": share,
                     "majority_predicted": model.value("majority_predicted"),
                     "rare_recall": recall,
-                    "skill": _mean_skill(seen, past, model),
+                    "skill": _mean_skill(seen, past, model)[0],
                 }
             ),
             onset_step=self._uneven[model.name],
         )
 
     def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
-        recall, skill = model.value("rare_recall"), _mean_skill(seen, past, model)
-        if model.name in self._uneven:
-            # Named once in a while they are not learnt yet.
-            if recall < FOUND and model.majority.uneven:
-                return self._uneven[model.name]
-        elif seen.step >= self.POOR_STEPS and recall < POOR and model.majority.rules:
+        recall, (skill, rise) = model.value("rare_recall"), _mean_skill(seen, past, model)
+        if skill >= self.KNOWN or not model.majority.uneven:
+            return None
+        if model.name in self._uneven and recall < FOUND:
+            return self._uneven[model.name]  # named once in a while they are not learnt yet
+        if seen.step >= self.POOR_STEPS and recall < POOR and model.majority.rules:
             return past.first_step
         since = model.majority.only_since
-        if since is None:
+        if since is None or self.KNOWN - skill < rise * seen.step / 2:
+            return None  # at this pace they are known before long
+        if seen.step - since < self.MAJORITY_STEPS:
             return None
-        lasted = seen.step - since >= self.MAJORITY_STEPS
-        if skill < self.LEARNT and (lasted or not past.learning(model.name)):
-            return since
-        return since if lasted and model.majority.never and skill < self.UNNAMED else None
+        return since if skill < (self.UNNAMED if model.majority.never else self.LEARNT) else None
 
     def _unrelated(self, past: Past, model: ModelPast) -> Judgement | None:
         """Random labels; learning more of them by heart does not mend them."""
@@ -388,14 +389,20 @@ def _steady(seen: Observation, model: ModelPast) -> float:
     return median(recent) if recent else math.nan
 
 
-def _mean_skill(seen: Observation, past: Past, model: ModelPast) -> float:
-    """Skill by the mean loss: batches with rare rows count as much as they cost."""
+def _mean_skill(seen: Observation, past: Past, model: ModelPast) -> tuple[float, float]:
+    """Skill by the mean loss, and how much of it a step adds.
+
+    Batches with rare rows count as much as they cost. Of several models the single ones are not
+    known, and the middle of what was measured has to do.
+    """
     assert past.layout is not None
     constant = model.value("loss_constant")
-    if not past.layout.several_models and constant > 0 and math.isfinite(past.loss.mean):
-        return 1 - past.loss.mean / constant
+    span = min(200, max(40, seen.step // 2))
+    older, newer = past.loss.means(span)
+    if not past.layout.several_models and constant > 0 and math.isfinite(newer):
+        return 1 - (older + newer) / 2 / constant, (older - newer) / constant / (span / 2)
     _, recent = model.skill.halves(max(200, seen.step // 2))
-    return median(recent) if recent else math.nan
+    return median(recent) if recent else math.nan, 0.0
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:

@@ -194,14 +194,17 @@ class LossTrend:
         """Mean of the last `count` losses; NaN before there are as many."""
         return fmean(self._recent[-count:]) if len(self._recent) >= count else math.nan
 
-    @property
-    def mean(self) -> float:
-        """Mean of the last two hundred losses.
+    def means(self, count: int) -> tuple[float, float]:
+        """Means of the older and the newer half of the last `count` losses, at most two hundred.
 
         Where one batch in two holds a row of a rare class, the losses have two levels: their median
         is that of the batches without one, and looks as if the rare rows were learnt.
         """
-        return fmean(self._recent) if self._recent else math.nan
+        last = self._recent[-max(2, count) :]
+        half = len(last) // 2
+        if not half:
+            return math.nan, math.nan
+        return fmean(last[:half]), fmean(last[half:])
 
     def above(self, level: float, count: int, of: int) -> bool:
         """Whether at least `count` of the last `of` losses exceed `level`."""
