@@ -350,6 +350,21 @@ def test_a_few_targets_far_out_are_label_noise() -> None:
     assert "HuberLoss" in top(made).advice
 
 
+def test_batches_without_a_target_far_out_do_not_pass_for_skill() -> None:
+    def seldom(sample: SceneSample) -> None:
+        fed(
+            information=np.nan, label_entropy=np.nan, batch_label_entropy=np.nan, top_share=np.nan,
+            majority_share=np.nan, majority_predicted=np.nan, target_kurtosis=60.0,
+            target_sd=0.8, target_mean=0.0, sigma_share=0.02 + sample.step / 5000,
+        )(sample)  # fmt: skip
+        sample.loss = 1.5 if sample.step % 5 < 2 else 0.015
+        sample.model(loss=sample.loss, skill=0.3, loss_constant=0.62)
+
+    made = scene(classes=1, loss="mse").run(400, seldom)
+    assert "a few targets far out" in made.standing["constant-predictor"].message
+    assert top(made).cause == "label-noise"
+
+
 # --- few rows -------------------------------------------------------------------------------------
 
 

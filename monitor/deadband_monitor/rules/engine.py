@@ -153,14 +153,16 @@ class Engine:
         layout = self.past.layout
         if layout is None or layout.table is not seen.table:
             self.adopt(seen.table)
+        # The last losses of a run come with nothing measured: that is no new evidence, and without
+        # statistics no cause could be named.
+        measured = bool(np.isfinite(seen.models).any())
+        if not measured:
+            self.causes()
         changed: list[Flag] = []
         with np.errstate(all="ignore"):
             self.past.absorb(seen)
             for rule in self.rules:
                 changed += self._run(rule, seen)
-        # The last losses of a run come with nothing measured: that is no new evidence, and without
-        # statistics no cause could be named.
-        measured = bool(np.isfinite(seen.models).any())
         due = measured and self.past.samples - self._weighed_at >= RECONSIDER_SAMPLES
         grown = due and bool(self._standing())
         if grown:

@@ -9,6 +9,7 @@ from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
+from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
 from deadband_monitor.rules.unrelated import chance, unrelated
@@ -162,6 +163,9 @@ class ConstantPredictor(ModelRule):
             return None  # batches of one label: neither information nor skill means anything
         information, sigma = model.value("information"), model.value("sigma_share")
         skill = past.skill(model.name)
+        if model.value("target_kurtosis") > HEAVY_TAILS:
+            # Most batches have no row of those that rule the loss: only the mean counts them.
+            skill = mean_skill(past, model)[0]
         if math.isnan(information) and math.isnan(sigma) and math.isnan(skill):
             return self._coupled(seen, past, model)
         says_nothing = information < 0.01 or sigma < 0.1
@@ -215,6 +219,7 @@ class ConstantPredictor(ModelRule):
         stalled = stalled or _crawls(seen, model, skill)
         if not (lasting or stalled):
             special = self._unrelated(past, model) or self._majority(seen, past, model)
+            special = special or ruled_by_few(past, model)
             if special is not None:
                 return special
         return Judgement(
@@ -258,14 +263,14 @@ class ConstantPredictor(ModelRule):
                     "majority_share": share,
                     "majority_predicted": model.value("majority_predicted"),
                     "rare_recall": recall,
-                    "skill": _mean_skill(seen, past, model)[0],
+                    "skill": mean_skill(past, model)[0],
                 }
             ),
             onset_step=self._uneven[model.name],
         )
 
     def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
-        recall, (skill, rise) = model.value("rare_recall"), _mean_skill(seen, past, model)
+        recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
         if skill >= self.KNOWN or not model.majority.uneven:
             return None
         if model.name in self._uneven and recall < FOUND:
@@ -387,22 +392,6 @@ def _steady(seen: Observation, model: ModelPast) -> float:
     """The skill in the middle of the last stretch: single losses swing more."""
     _, recent = model.skill.halves(max(100, seen.step // 3))
     return median(recent) if recent else math.nan
-
-
-def _mean_skill(seen: Observation, past: Past, model: ModelPast) -> tuple[float, float]:
-    """Skill by the mean loss, and how much of it a step adds.
-
-    Batches with rare rows count as much as they cost. Of several models the single ones are not
-    known, and the middle of what was measured has to do.
-    """
-    assert past.layout is not None
-    constant = model.value("loss_constant")
-    span = min(200, max(40, seen.step // 2))
-    older, newer = past.loss.means(span)
-    if not past.layout.several_models and constant > 0 and math.isfinite(newer):
-        return 1 - (older + newer) / 2 / constant, (older - newer) / constant / (span / 2)
-    _, recent = model.skill.halves(max(200, seen.step // 2))
-    return median(recent) if recent else math.nan, 0.0
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:

@@ -10,12 +10,11 @@ from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import change_in_words, few_rows
 from deadband_monitor.rules.majority import UNEVEN
+from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance
 
 FEW_NEIGHBOURS = 0.15
 """Agreement of nearest neighbours, beyond chance, from which labels are plainly not random."""
-HEAVY_TAILS = 20.0
-"""Kurtosis of targets (normal 3, Laplace 6) from which a few of them rule a squared loss."""
 FEW_ROWS = 0.1
 """Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
 MANY_TWINS = 0.5
