@@ -51,3 +51,9 @@ def ruled_by_few(past: Past, model: ModelPast) -> Judgement | None:
         f"mean is that of a constant prediction (skill {skill:.2g})",
         evidence={"target_kurtosis": kurtosis, "skill": skill},
     )
+
+
+def steady_skill(step: int, model: ModelPast) -> float:
+    """The skill in the middle of the last stretch: single losses swing more."""
+    _, recent = model.skill.halves(max(100, step // 3))
+    return median(recent) if recent else math.nan

@@ -9,7 +9,7 @@ from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
-from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few
+from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few, steady_skill
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
 from deadband_monitor.rules.unrelated import chance, unrelated
@@ -175,7 +175,7 @@ class ConstantPredictor(ModelRule):
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
         if clear and skill < 0.1:
             # The little there is to learn may be learnt: it counts where it lasts.
-            clear = _steady(seen, model) >= 0.05
+            clear = steady_skill(seen.step, model) >= 0.05
         clear = clear or skill > 0.2
         if seen.step - model.born < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
@@ -199,7 +199,7 @@ class ConstantPredictor(ModelRule):
         stalled = (
             count > 10 - self.samples_to_open
             and seen.step - since_stalled >= span
-            and not _steady(seen, model) >= 0.05
+            and not steady_skill(seen.step, model) >= 0.05
         )
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
@@ -386,12 +386,6 @@ def _far_to_grow(seen: Observation, model: ModelPast) -> bool:
     now = median(newer)
     pace = (now - median(older)) / (seen.step / 2)
     return now < 0.1 < wanted and wanted - now > GROW * seen.step * max(pace, 0.0)
-
-
-def _steady(seen: Observation, model: ModelPast) -> float:
-    """The skill in the middle of the last stretch: single losses swing more."""
-    _, recent = model.skill.halves(max(100, seen.step // 3))
-    return median(recent) if recent else math.nan
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:
