@@ -12,6 +12,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 
@@ -24,6 +25,7 @@ from deadband.recorder import Entry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
 from deadband.roots import Applied, Probe, Root
 from deadband.shards import is_sum, local_of
+from deadband.tensors import is_solid, numbers, outside, unwrapped
 from deadband.wire import What
 
 MOST_CALLS = 4
@@ -82,15 +84,23 @@ class LayerCapture:
 
     def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
         root = probe.root
-        call, probe.calls = probe.calls, probe.calls + 1
         tensor = output if type(output) is Tensor else layers.first_tensor(output)
-        if tensor is None or (call and root.rootless) or call >= MOST_CALLS:
+        if not root.inside and not root.rootless:
+            self._recomputed(probe, tensor)
+            return
+        call, probe.calls = probe.calls, probe.calls + 1
+        root.beyond = call >= MOST_CALLS
+        if tensor is None or root.beyond or (call and root.rootless):
             return
         inner = self._own_function(root, tensor) if root.last_function is not None else ""
         entry = probe.entries[call] if call < len(probe.entries) else self._new_call(probe, call)
         if inner and not layers.activation_of(probe.module):
             entry.describe = partial(module_layer, entry, probe.module, self._holds, inner)
         self._copy_activation(root, entry, probe.module, tensor)
+        if not tensor.requires_grad and not torch.is_grad_enabled():
+            root.blind.setdefault(probe, []).append(entry)
+        if root.transformed:
+            return
         if probe.is_norm and not call:
             copy_input(entry, args)
         elif probe.attends and isinstance(output, tuple) and isinstance(output[1], Tensor):
@@ -101,7 +111,7 @@ class LayerCapture:
         start = perf_counter()
         try:
             root = self._stack[-1] if self._stack else None
-            if root is not None:
+            if root is not None and not root.beyond:
                 key = self._function_key(root, name)
                 if key not in root.by_function:
                     root.by_function[key] = self._new_function(root, key, name)
@@ -125,9 +135,9 @@ class LayerCapture:
             return
         try:
             root = self._stack[-1] if self._stack else None
-            if root is not None and (
-                len(args) > 1 if dotted else attention.is_attention(args, kwargs, result)
-            ):
+            if root is None or root.beyond or root.transformed:
+                return
+            if len(args) > 1 if dotted else attention.is_attention(args, kwargs, result):
                 key = self._function_key(root, "attention")
                 if key not in root.by_function:
                     root.by_function[key] = self._new_function(root, key, name)
@@ -141,6 +151,23 @@ class LayerCapture:
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+    def _recomputed(self, probe: Probe, tensor: Tensor | None) -> None:
+        """A layer is called again in the backward pass, where its output has a gradient.
+
+        Reentrant checkpointing runs a part without gradients first. Which call of several this is
+        cannot be told, so only layers that were called once are followed.
+        """
+        blind = probe.root.blind.get(probe)
+        if blind is None or len(blind) != 1 or tensor is None or not tensor.requires_grad:
+            return
+        if torch._C._current_graph_task_id() == -1:
+            return  # no backward pass: the next of several forwards
+        entry = blind.pop()
+        shown = numbers(tensor)
+        if shown is not None:
+            cell = self._cell_of(entry.cells, What.ACTIVATION_GRAD, shown, LAYER, entry.layout)
+            self._hook_gradient(tensor, cell)
 
     def _describe_attention(self, entry: Entry, kind: str, options: dict[str, float]) -> None:
         if entry.order == math.inf:
@@ -161,8 +188,8 @@ class LayerCapture:
         root, name = probe.root, probe.path
         if call:
             # By what came before it, not by its own number: that holds where calls are skipped.
-            before = root.previous.name.partition("@")[0] if root.previous is not None else "input"
-            name = f"{name}@{before}"
+            before = root.previous.name if root.previous is not None else "input"
+            name = f"{name}@{before.partition('@')[0].partition(':')[0]}"
             if name in root.names:
                 name += f"#{call + 1}"
         entry = self._entry(root, name, probe.module)
@@ -188,38 +215,58 @@ class LayerCapture:
             return ""
         root.by_function[last.key] = None
         root.previous = last.before
+        root.names.discard(last.entry.name)
         self.recorder.drop(last.entry)
         return last.name
 
     def _copy_activation(
         self, root: Root, entry: Entry, module: nn.Module | None, tensor: Tensor
     ) -> None:
-        if not tensor.is_floating_point():
-            return
+        whole = tensor
+        if root.transformed:
+            whole = tensor = unwrapped(tensor)
+        if not tensor.is_floating_point() or type(tensor) is not Tensor:
+            found = numbers(tensor)
+            if found is None:
+                return
+            tensor = found
         before = root.previous.layout if root.previous is not None else None
         root.previous = entry
         cell = entry.cells.get(_ACTIVATION)
         if cell is None:
+            if not is_solid(tensor):
+                return
             if module is None:
                 entry.layout = layers.follow(tensor, before)
             else:
-                entry.layout = layers.layout_of(module, tensor, before)
+                entry.layout = layers.layout_of(module, tensor, before, root.rows)
             self.recorder.executed(entry)
             cell = self._cell_of(entry.cells, What.ACTIVATION, tensor, LAYER, entry.layout)
         if cell is None or cell.filled:
             return
+        if root.transformed:
+            with outside():
+                cell.take(tensor)
+            return
         cell.take(local_of(tensor))
-        if tensor.requires_grad:
+        if whole.requires_grad:
             gradient = entry.cells.get(_ACTIVATION_GRAD)
             if gradient is None:
                 gradient = self._cell_of(
                     entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout
                 )
-            self._hook_gradient(tensor, gradient)
+            self._hook_gradient(whole, gradient)
 
     def _hook_gradient(self, tensor: Tensor, cell: Cell | None) -> None:
         if cell is not None:
-            await_gradient(tensor, partial(self._gradient_came, cell, self.generation))
+            is_odd = tensor.is_complex() or tensor.layout is torch.jagged
+            came = self._odd_gradient_came if is_odd else self._gradient_came
+            await_gradient(tensor, partial(came, cell, self.generation))
+
+    def _odd_gradient_came(self, cell: Cell, generation: int, gradient: Tensor) -> None:
+        found = numbers(gradient)
+        if found is not None:
+            self._gradient_came(cell, generation, found)
 
     def _gradient_came(self, cell: Cell, generation: int, gradient: Tensor) -> None:
         if generation != self.generation or not self.armed:
@@ -239,12 +286,23 @@ class LayerCapture:
     # --- Cells and descriptions ------------------------------------------------------------------
 
     def _model_cell(self, root: Root, what: What, tensor: Tensor) -> None:
+        if root.transformed:
+            tensor = unwrapped(tensor)
+        if tensor.is_complex() or tensor.layout is torch.jagged:
+            shown = numbers(tensor)
+            if shown is None:
+                return
+            tensor = shown
         if what is What.INPUT:
             cell = self._cell_of(root.entry.cells, what, tensor, INPUT)
         else:
             cell = self._cell_of(root.entry.cells, what, tensor, OUTPUT, root.output_layout)
         if cell is not None and not cell.filled:
-            cell.take(local_of(tensor))
+            if root.transformed:
+                with outside():
+                    cell.take(tensor)
+            else:
+                cell.take(local_of(tensor))
 
     def _cell_of(
         self,
@@ -256,6 +314,8 @@ class LayerCapture:
     ) -> Cell | None:
         cell = cells.get(what)
         if cell is None:
+            if not is_solid(tensor):
+                return None
             if layout is None:
                 layout = Layout.SAMPLES if tensor.ndim == 1 else layers.follow(tensor, None)
             cell = make_cell(what, local_of(tensor), layout, limits)

@@ -23,6 +23,7 @@ from deadband.recorder import ModelEntry, Recorder
 from deadband.regions import OUTPUT
 from deadband.roots import Probe, Root, Shown
 from deadband.targets import LossListener
+from deadband.tensors import as_reals, in_transform
 from deadband.updates import UpdateCapture
 from deadband.weights import copy_before
 from deadband.wire import What
@@ -232,28 +233,45 @@ class ModelCapture(UpdateCapture):
         if compiling.in_play():
             self._look_for_compiled(root)  # parts may have been exchanged since `arm`
         root.seen, root.rootless, root.inside = True, False, True
+        root.transformed = in_transform()
+        tensor = layers.first_tensor(args)
+        root.rows = tensor.shape[0] if tensor is not None and _has_rows(tensor) else 0
         self._stack.append(root)
         self._put(root)
         root.exit.put()
-        tensor = layers.first_tensor(args)
         if tensor is not None:
             self._model_cell(root, What.INPUT, tensor)
         root.gate.take()
         if all(each.seen or each.opaque for each in self.roots):
             self._gate.take()
         if not self._knows_optimiser():
-            copy_before(self._taps(None), gradients=False)
+            taps = self._taps(None)
+            root.lent = any(not isinstance(tap.parameter, nn.Parameter) for tap in taps)
+            if not root.lent:
+                copy_before(taps, gradients=False)
         if root.uses_mode:
             root.mode = FunctionalActivations(self._function_called, self._attended)
             root.mode.__enter__()  # type: ignore[no-untyped-call]
 
     def _put(self, root: Root) -> None:
-        root.previous = None
+        root.previous, root.beyond = None, False
         root.function_calls.clear()
+        if root.structure.changed:
+            self._look_anew(root)
         root.put_probes()
         norms = [probe for probe in root.probes if probe.is_norm and probe.hook.is_in]
         if norms:
             copy_running([(self._first_entry(probe), probe.module) for probe in norms])
+
+    def _look_anew(self, root: Root) -> None:
+        """Layers came or went since the last look."""
+        for probe in root.find_layers(self.layer_called):
+            for entry in probe.entries:
+                self.recorder.drop(entry)
+                root.names.discard(entry.name)
+        self.forget_taps(root)
+        if compiling.in_play():
+            self._look_for_compiled(root)
 
     def _forward_done(
         self, root: Root, module: nn.Module, args: Any, kwargs: Any, output: Any
@@ -267,6 +285,8 @@ class ModelCapture(UpdateCapture):
             if root in self._stack:
                 self._stack.remove(root)
             self._leave(root, raised=output is None)
+            if root.blind and output is not None and not root.transformed:
+                root.await_recompute()
             if root.counted < _COUNTED and not compiling.in_play():
                 self._gate.put()
             cell = root.entry.cells.get(What.INPUT)
@@ -277,19 +297,23 @@ class ModelCapture(UpdateCapture):
                 if tensor is not None:
                     self._model_cell(root, What.INPUT, tensor)
             tensor = layers.first_tensor(output)
-            if tensor is not None and tensor.is_floating_point():
+            if tensor is not None and (tensor.is_floating_point() or tensor.is_complex()):
                 self._show_output(root, tensor)
-                self.losses.forward_done(root)
+                if root.shown is not None:
+                    self.losses.forward_done(root)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
     def _show_output(self, root: Root, tensor: Tensor) -> None:
         self._model_cell(root, What.OUTPUT, tensor)
+        if root.transformed or tensor.is_nested:
+            return
         root.shown = Shown(tensor)
         if tensor.requires_grad:
+            shown = as_reals(tensor) if tensor.is_complex() else tensor
             cell = self._cell_of(
-                root.entry.cells, What.OUTPUT_GRAD, tensor, OUTPUT, root.output_layout
+                root.entry.cells, What.OUTPUT_GRAD, shown, OUTPUT, root.output_layout
             )
             self._output_gradient(root, tensor, cell)
 
@@ -338,3 +362,7 @@ class ModelCapture(UpdateCapture):
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+
+def _has_rows(tensor: Tensor) -> bool:
+    return tensor.ndim > 0 and not tensor.is_nested

@@ -58,14 +58,15 @@ class HookEntry:
 
 def leaf_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     """An entry for `hook(module, args, output)`, not put in."""
-    handle = module.register_forward_hook(hook)
+    # By the class: scripted modules refuse the method, though they do call hooks.
+    handle = nn.Module.register_forward_hook(module, hook)
     handle.remove()
     return HookEntry(module._forward_hooks, handle.id, hook)
 
 
 def root_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     """An entry for `hook(module, args, kwargs, output)`, called on exceptions too; not put in."""
-    handle = module.register_forward_hook(hook, with_kwargs=True, always_call=True)
+    handle = nn.Module.register_forward_hook(module, hook, with_kwargs=True, always_call=True)
     handle.remove()
     flags = (module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
     entry = HookEntry(module._forward_hooks, handle.id, hook, flags)
@@ -75,7 +76,7 @@ def root_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
 
 def pre_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     """An entry for `hook(module, args)` ahead of one module's forward, not put in."""
-    handle = module.register_forward_pre_hook(hook)
+    handle = nn.Module.register_forward_pre_hook(module, hook)
     handle.remove()
     return HookEntry(module._forward_pre_hooks, handle.id, Waiting(hook))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -43,6 +46,7 @@ _PASSED_OVER = (
     nn.ParameterList, nn.ParameterDict, nn.modules.loss._Loss,
 )  # fmt: skip
 _WHOLE = (nn.MultiheadAttention,)  # has children, but its forward does not call them
+_CLOSED = (*_WHOLE, torch.jit.ScriptModule)
 _LAYERS = (
     nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.GroupNorm, nn.RNNBase,
     nn.RNNCellBase, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase,
@@ -71,6 +75,8 @@ def is_layer(module: nn.Module) -> bool:
         return False
     if isinstance(module, _LAYERS):
         return True
+    if isinstance(module, torch.jit.ScriptModule):
+        return True  # what is inside is not called from Python
     children = module._modules.keys() - {"parametrizations"}
     return not children
 
@@ -99,7 +105,7 @@ def find_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         seen.add(id(module))
         if is_layer(module):
             yield path or type(module).__name__.lower(), module
-            if isinstance(module, _WHOLE) or len(module._modules) == 0:
+            if isinstance(module, _CLOSED) or not module._modules:
                 continue
         if type(module).__module__.startswith(_BOOKKEEPING):
             continue
@@ -145,6 +151,10 @@ def own_parameters(module: nn.Module) -> Iterator[tuple[str, Place]]:
     Never read as attributes: a parametrised weight would be computed anew, and spectral norm moves
     its state when that happens.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        table = dict(module.named_parameters())
+        yield from ((name, (table, name)) for name in table)
+        return
     for name, parameter in module._parameters.items():
         if parameter is not None and not is_pending(parameter):
             yield name, (module._parameters, name)
@@ -161,7 +171,7 @@ def loose_parameters(root: nn.Module) -> Iterator[tuple[str, Place]]:
     inside = {
         id(part)
         for _, layer in find_layers(root)
-        for part in (layer.modules() if isinstance(layer, _WHOLE) else (layer,))
+        for part in (layer.modules() if isinstance(layer, _CLOSED) else (layer,))
     }
     for path, module in unwrapped(root).named_modules():
         if id(module) not in inside and "parametrizations" not in path.split("."):
@@ -203,12 +213,12 @@ def _is_matrix(place: Place) -> bool:
     return bool(parameter.ndim > 1 and parameter.numel() > parameter.shape[0])
 
 
-def bias_place(module: nn.Module) -> tuple[dict[str, Any], str] | None:
+def bias_place(module: nn.Module) -> Place | None:
     """Where the layer's bias is found, if it has one of that name."""
+    own = dict(own_parameters(module))
     for name in ("bias", "in_proj_bias", "bias_ih_l0"):
-        bias = module._parameters.get(name)
-        if bias is not None and not is_pending(bias) and bias.ndim == 1:
-            return module._parameters, name
+        if name in own and own[name][0][own[name][1]].ndim == 1:
+            return own[name]
     return None
 
 
@@ -264,8 +274,11 @@ def largest_dropout(root: nn.Module) -> float:
     return max(shares)
 
 
-def layout_of(module: nn.Module, tensor: Tensor, before: Layout | None) -> Layout:
-    """Which axes of the layer's output are which; elementwise layers follow the layer before."""
+def layout_of(module: nn.Module, tensor: Tensor, before: Layout | None, rows: int = 0) -> Layout:
+    """Which axes of the layer's output are which; elementwise layers follow the layer before.
+
+    `rows`: samples that the model was given, where that is known.
+    """
     if isinstance(module, nn.RNNBase) and not module.batch_first and tensor.ndim == 3:
         return Layout.TIME_FIRST
     if isinstance(module, nn.MultiheadAttention) and not module.batch_first and tensor.ndim == 3:
@@ -273,7 +286,11 @@ def layout_of(module: nn.Module, tensor: Tensor, before: Layout | None) -> Layou
     if isinstance(module, _CHANNELS):
         return Layout.CHANNELS
     if isinstance(module, _UNITS_LAST):
-        return before if before is Layout.TIME_FIRST and tensor.ndim == 3 else Layout.UNITS_LAST
+        if tensor.ndim == 3 and (
+            before is Layout.TIME_FIRST or tensor.shape[0] != rows == tensor.shape[1]
+        ):
+            return Layout.TIME_FIRST
+        return Layout.UNITS_LAST
     return follow(tensor, before)
 
 
@@ -288,20 +305,29 @@ def follow(tensor: Tensor, before: Layout | None) -> Layout:
     )
 
 
-def first_tensor(value: Any, depth: int = 3) -> Tensor | None:
-    """The tensor that stands for a module's input or output; `logits` go first in mappings."""
+_MOST_PARTS = 64
+"""Parts of a container in which a tensor is looked for."""
+
+
+def first_tensor(value: Any, depth: int = 5) -> Tensor | None:
+    """The tensor that stands for a module's input or output; what is called `logits` goes first."""
     if isinstance(value, Tensor):
         return value
     if depth == 0 or value is None:
         return None
     parts: Any = ()
     if isinstance(value, list | tuple):
-        parts = value
+        logits = getattr(value, "logits", None) if hasattr(value, "_fields") else None
+        parts = value if logits is None else (logits, *value)
     elif hasattr(value, "items"):
-        if (logits := first_tensor(value.get("logits"), 1)) is not None:
-            return logits
-        parts = value.values()
-    for part in parts:
+        logits = value.get("logits")
+        parts = value.values() if logits is None else (logits, *value.values())
+    elif not isinstance(value, nn.Module | type) and (held := getattr(value, "__dict__", None)):
+        # A dataclass or any other object: what it holds is looked at, none of its code is run.
+        parts = (held["logits"], *held.values()) if "logits" in held else held.values()
+    elif dataclasses.is_dataclass(value):
+        parts = [getattr(value, each.name, None) for each in dataclasses.fields(value)]
+    for part in itertools.islice(parts, _MOST_PARTS):
         tensor = first_tensor(part, depth - 1)
         if tensor is not None and tensor.ndim:
             return tensor

@@ -101,6 +101,7 @@ class Recorder:
     def drop(self, entry: Entry) -> None:
         """The layer turned out to be another one's inside."""
         self.entries.remove(entry)
+        self.changed = True
 
     def executed(self, entry: Entry) -> None:
         """The layer was called; the order of first calls is the order of the plan."""

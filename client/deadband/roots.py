@@ -19,6 +19,7 @@ from deadband.losscalls import KINDS, LossCall
 from deadband.norms import is_batch_norm
 from deadband.recorder import Entry, ModelEntry
 from deadband.regions import Layout
+from deadband.structure import Structure
 from deadband.weights import LeftGradients, WeightTap
 from deadband.wire import Model
 
@@ -92,6 +93,10 @@ class Root:
         self.left_out = 0
         """Layers that are not followed: there are too many."""
         self.taps: list[WeightTap] | None = None
+        self.outgrown: list[WeightTap] = []
+        """Of them, those whose parameter has another shape now."""
+        self.pending_layers: list[nn.Module] = []
+        """Lazy modules that had not made their parameters when the taps were made."""
         self.left = LeftGradients()
         self.entry: ModelEntry
         self.gate: HookEntry
@@ -108,6 +113,17 @@ class Root:
         self.takes_eval = False
         """Whether training forwards run in eval mode."""
         self.eval_seen = False
+        self.beyond = False
+        """Whether the last layer was called more often than is followed: nor is what comes next."""
+        self.blind: dict[Probe, list[Entry]] = {}
+        """Layers that ran without gradients in this forward: checkpointing may run them again."""
+        self.transformed = False
+        """Whether the forward runs inside `vmap`, `grad` or their kin."""
+        self.lent = False
+        """Whether `functional_call` lent the model other weights: its own say nothing then."""
+        self.rows = 0
+        """Samples that the model was given."""
+        self.structure = Structure(self.plain)
         self.previous: Entry | None = None
         self.by_function: dict[tuple[str, str], Entry | None] = {}
         self.function_calls: dict[tuple[str, str], int] = {}
@@ -222,6 +238,31 @@ class Root:
             for probe in self.probes:
                 probe.hook.take()
 
+    def await_recompute(self) -> None:
+        """The forward is over; layers that ran without gradients may run again in the backward."""
+        self._probes_in = True
+        for probe in self.blind:
+            probe.hook.put()
+
+    def find_layers(self, called: Called) -> list[Probe]:
+        """Look at what the model is made of now; the layers that are gone."""
+        self.structure = Structure(self.plain)
+        self.members = {id(each) for each in self.plain.modules()}
+        self._is_custom = has_custom_forward(self.plain)
+        self.uses_mode = self._is_custom and not self.opaque and not self.insides
+        self._outside_of = {
+            part: hook for part, hook in self._outside_of.items() if part in self.members
+        }
+        known = {(probe.path, id(probe.module)): probe for probe in self.probes}
+        self.probes = []
+        for path, layer in layers.spread(list(layers.find_layers(self.plain))):
+            key = (path, id(layer))
+            probe = known.pop(key) if key in known else Probe(called, self, path, layer)
+            self.probes.append(probe)
+        for probe in known.values():
+            probe.hook.take()
+        return list(known.values())
+
     def described(self) -> Model:
         """What the plan says of the model."""
         return model_of(
@@ -240,6 +281,8 @@ class Root:
     def begin(self) -> None:
         """A sampled step begins."""
         self.seen = self.rootless = self.revealed = False
+        self.transformed = self.beyond = self.lent = False
+        self.blind.clear()
         self.matched, self.shown, self.forwards = 0, None, 0
         self.pending.clear()
         self.left.begin()

@@ -9,7 +9,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deadband import layers
@@ -20,6 +20,7 @@ from deadband.device import is_device
 from deadband.gradients import await_gradient
 from deadband.recorder import Entry, Recorder
 from deadband.roots import Root
+from deadband.tensors import is_solid
 from deadband.weights import MOST_LEFT, WeightTap, copy_after, copy_before
 from deadband.wire import What
 
@@ -97,6 +98,8 @@ class UpdateCapture(LayerCapture):
         start = perf_counter()
         try:
             taps = self._taps(None)
+            if any(root.lent for root in self.roots):
+                taps = [tap for root in self.roots if not root.lent for tap in self._taps_of(root)]
             if left_out:
                 copy_before(taps, gradients=False)
             copy_after(taps, gradients=not left_out)
@@ -138,12 +141,13 @@ class UpdateCapture(LayerCapture):
     def _output_gradient(self, root: Root, tensor: Tensor, cell: Cell | None) -> None:
         """Await the gradient of a model's output."""
         generation = self.generation
+        passed_on = self._odd_gradient_came if tensor.is_complex() else self._gradient_came
 
         def came(gradient: Tensor) -> None:
             if generation == self.generation and self.armed and not root.left.taken:
                 self._model_backward(root)
             if cell is not None:
-                self._gradient_came(cell, generation, gradient)
+                passed_on(cell, generation, gradient)
 
         await_gradient(tensor, came)
 
@@ -167,15 +171,29 @@ class UpdateCapture(LayerCapture):
         return chosen
 
     def _taps_of(self, root: Root) -> list[WeightTap]:
+        if root.outgrown or (root.pending_layers and not any(map(_is_lazy, root.pending_layers))):
+            self.forget_taps(root)
         if root.taps is None:
             root.taps = self._make_taps(root)
         return root.taps
 
+    def forget_taps(self, root: Root) -> None:
+        """Weights came, went or have another shape: they are looked up anew."""
+        own = {id(entry) for probe in root.probes for entry in probe.entries}
+        for tap in root.taps or ():
+            if id(tap.entry) not in own and tap.entry in self.recorder.entries:
+                self.recorder.drop(tap.entry)
+        root.taps = None
+        root.outgrown.clear()
+        self._choices.clear()
+        self.recorder.changed = True
+
     def _make_taps(self, root: Root) -> list[WeightTap]:
         taps = []
+        root.pending_layers = [probe.module for probe in root.probes if _is_lazy(probe.module)]
         for probe in root.probes:
             place = layers.weight_place(probe.module)
-            if place is None:
+            if place is None or not is_solid(place[0][place[1]]):
                 continue
             entry = self._first_entry(probe)
             taps.append(
@@ -184,12 +202,14 @@ class UpdateCapture(LayerCapture):
                     *place,
                     bias=layers.bias_place(probe.module),
                     transposed=layers.is_transposed(probe.module),
+                    outgrown=root.outgrown,
                 )
             )
             for name, further in layers.further_weights(probe.module):
                 taps.append(self._parameter_tap(root, f"{entry.name}.{name}", further, entry))
         for name, place in islice(layers.loose_parameters(root.plain), layers.MOST_LAYERS):
-            taps.append(self._parameter_tap(root, name, place))
+            if is_solid(place[0][place[1]]):
+                taps.append(self._parameter_tap(root, name, place))
         return taps
 
     def _parameter_tap(
@@ -200,4 +220,11 @@ class UpdateCapture(LayerCapture):
         entry = Entry(name=name, model=root.name, beside=beside)
         entry.describe = partial(parameter_layer, entry, table[key], self._holds)
         self.recorder.add(entry)
-        return WeightTap(entry, table, key)
+        return WeightTap(entry, table, key, outgrown=root.outgrown)
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    """Whether the module is still to make its parameters."""
+    if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+        return any(layers.is_pending(each) for each in module.parameters())
+    return False

@@ -31,8 +31,10 @@ class WeightTap:
         "gradient",
         "held",
         "left",
+        "outgrown",
         "place",
         "pointer",
+        "shape",
         "table",
         "transposed",
         "weight",
@@ -46,6 +48,7 @@ class WeightTap:
         *,
         bias: tuple[dict[str, Any], str] | None = None,
         transposed: bool = False,
+        outgrown: list[WeightTap] | None = None,
     ) -> None:
         self.entry = entry
         self.table = table
@@ -55,12 +58,15 @@ class WeightTap:
         self.pointer = -1
         """Where the parameter's data lay when `held` was made."""
         self.held: Tensor
+        self.outgrown = [] if outgrown is None else outgrown
+        """Taps whose parameter has another shape by now put themselves here."""
         self.place: tuple[Any, ...] | None = None
         """Shape and strides of the gradients that `cut` is good for."""
         self.cut: tuple[Any, ...] = ()
         self.bias_pointer = -1
         self.bias_held: Tensor
         parameter = self.parameter
+        self.shape = parameter.shape
         view = self.view(parameter)
         self.before = self._cell(What.WEIGHT_BEFORE, view)
         self.after = self._cell(What.WEIGHT, view)
@@ -99,6 +105,8 @@ class WeightTap:
 
     def sliced(self, parameter: Tensor, pointer: int) -> Tensor:
         """The slice of the weight that is copied; a view that lives as long as its storage."""
+        if parameter.shape != self.shape:
+            self.outgrown.append(self)
         view = self.view(parameter)[:, : WEIGHT.features]
         if view.data_ptr() == pointer:  # other memory formats give a copy, good for once only
             self.held, self.pointer = view, pointer

@@ -6,6 +6,7 @@ It knows the client's rules of naming, written down a second time, and shares no
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,6 +157,7 @@ class Eye:
         self.calls.clear()
         self.places.clear()
         self.last = None
+        self.beyond = False
         self.inside.clear()
 
     def begin(self, module: nn.Module, args: Any) -> None:
@@ -188,7 +190,8 @@ class Eye:
             return
         call = self.calls.get(path, 0)
         self.calls[path] = call + 1
-        if call >= MOST_CALLS or (call and self.rootless):
+        self.beyond = call >= MOST_CALLS
+        if self.beyond or (call and self.rootless):
             return
         if self.last is not None and self.last[1] is tensor:
             del self.look.shown[self.name, self.last[0]]
@@ -196,13 +199,15 @@ class Eye:
         self.last = None
         name = path
         if call:
-            name = f"{path}@{self.previous.partition('@')[0]}"
+            name = f"{path}@{re.split('[@:]', self.previous)[0]}"
             if self.names.setdefault(name, call) != call:
                 name += f"#{call + 1}"
         self.show(name, tensor)
 
     def function(self, name: str, result: Tensor) -> None:
         """A function was applied: of no module, or inside one of the user's own."""
+        if self.beyond:
+            return
         if any(type(each).__module__.startswith("torch.nn") for each in self.inside):
             return
         place = (self.previous, name)
