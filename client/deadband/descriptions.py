@@ -49,7 +49,7 @@ def module_layer(entry: Entry, module: nn.Module, holds: Holds, activation: str)
         activation=activation or layers.activation_of(module),
         fan_in=layers.fan_in(module, weight),
         units=units,
-        parameters=sum(each.numel() for each in own) if first else 0,
+        parameters=sum(each.numel() for each in own) - entry.shared if first else 0,
         trainable=not own or any(each.requires_grad for each in own),
         optimised=not own or any(holds(each) for each in own),
         options=layers.options_of(module),

@@ -23,6 +23,30 @@ _NAMES = (
 )  # fmt: skip
 
 
+_CLAMP = "clamp"
+_CLAMPS = frozenset(
+    getattr(place, name)
+    for place in (torch, Tensor)
+    for name in ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
+    if hasattr(place, name)
+)
+_BOUNDS: dict[tuple[float, float | None], str] = {
+    (0, None): "relu",
+    (0, 6): "relu6",
+    (-1, 1): "hardtanh",
+}
+"""What is clamped to these is an activation; to others, mostly a guard against extremes."""
+
+
+def clamp_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Name of the activation that a clamp is; empty where it is none."""
+    low = args[1] if len(args) > 1 else kwargs.get("min")
+    high = args[2] if len(args) > 2 else kwargs.get("max")
+    if isinstance(low, int | float) and isinstance(high, int | float | None):
+        return _BOUNDS.get((low, high), "")
+    return ""
+
+
 def _known() -> dict[Any, str]:
     known: dict[Any, str] = {}
     for name in _NAMES:
@@ -32,6 +56,7 @@ def _known() -> dict[Any, str]:
                 if function is not None:
                     known[function] = name
     known[SCALED_DOT_PRODUCT] = NAME
+    known.update(dict.fromkeys(_CLAMPS, _CLAMP))
     return known
 
 
@@ -64,7 +89,9 @@ class FunctionalActivations(TorchFunctionMode):
         """Call the function; name its result if it is an activation."""
         result = func(*args, **(kwargs or {}))
         name = FUNCTIONS.get(func)
-        if name is not None and isinstance(result, Tensor):
+        if name == _CLAMP:
+            name = clamp_name(args, kwargs or {})
+        if name and isinstance(result, Tensor):
             if result.ndim <= 2 and name != NAME:
                 self._heard(name, result)
             elif name in _ATTENDING:

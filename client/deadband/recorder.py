@@ -47,6 +47,8 @@ class Entry:
     """Order of first execution; parameters that no forward has shown come last."""
     beside: Entry | None = None
     """The layer that this is a further weight of: it stands behind it."""
+    shared: int = 0
+    """Elements of its weight that count at another layer, where weights are tied."""
     cells: dict[What, Cell] = field(default_factory=dict)
     sources: dict[What, tuple[int, ...]] = field(default_factory=dict)
     """Whole shapes where a cell sees a view: weights."""

@@ -190,12 +190,16 @@ class UpdateCapture(LayerCapture):
 
     def _make_taps(self, root: Root) -> list[WeightTap]:
         taps = []
+        counted: set[int] = set()
         root.pending_layers = [probe.module for probe in root.probes if _is_lazy(probe.module)]
         for probe in root.probes:
             place = layers.weight_place(probe.module)
             if place is None or not is_solid(place[0][place[1]]):
                 continue
             entry = self._first_entry(probe)
+            weight = place[0][place[1]]
+            entry.shared = weight.numel() if id(weight) in counted else 0
+            counted.add(id(weight))
             taps.append(
                 WeightTap(
                     entry,
