@@ -25,7 +25,7 @@ from deadband.recorder import Entry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
 from deadband.roots import Applied, Probe, Root
 from deadband.shards import is_sum, local_of
-from deadband.tensors import is_solid, numbers, outside, unwrapped
+from deadband.tensors import in_transform, is_solid, numbers, outside, unwrapped
 from deadband.wire import What
 
 MOST_CALLS = 4
@@ -222,9 +222,11 @@ class LayerCapture:
     def _copy_activation(
         self, root: Root, entry: Entry, module: nn.Module | None, tensor: Tensor
     ) -> None:
+        if root.transformed and in_transform():
+            with outside():
+                self._copy_activation(root, entry, module, unwrapped(tensor))
+            return
         whole = tensor
-        if root.transformed:
-            whole = tensor = unwrapped(tensor)
         if not tensor.is_floating_point() or type(tensor) is not Tensor:
             found = numbers(tensor)
             if found is None:
@@ -243,10 +245,6 @@ class LayerCapture:
             self.recorder.executed(entry)
             cell = self._cell_of(entry.cells, What.ACTIVATION, tensor, LAYER, entry.layout)
         if cell is None or cell.filled:
-            return
-        if root.transformed:
-            with outside():
-                cell.take(tensor)
             return
         cell.take(local_of(tensor))
         if whole.requires_grad:
@@ -286,8 +284,10 @@ class LayerCapture:
     # --- Cells and descriptions ------------------------------------------------------------------
 
     def _model_cell(self, root: Root, what: What, tensor: Tensor) -> None:
-        if root.transformed:
-            tensor = unwrapped(tensor)
+        if root.transformed and in_transform():
+            with outside():
+                self._model_cell(root, what, unwrapped(tensor))
+            return
         if tensor.is_complex() or tensor.layout is torch.jagged:
             shown = numbers(tensor)
             if shown is None:
@@ -298,11 +298,7 @@ class LayerCapture:
         else:
             cell = self._cell_of(root.entry.cells, what, tensor, OUTPUT, root.output_layout)
         if cell is not None and not cell.filled:
-            if root.transformed:
-                with outside():
-                    cell.take(tensor)
-            else:
-                cell.take(local_of(tensor))
+            cell.take(local_of(tensor))
 
     def _cell_of(
         self,

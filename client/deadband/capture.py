@@ -8,6 +8,7 @@ training: a fault is counted, and its text kept for the hub.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -23,7 +24,7 @@ from deadband.recorder import ModelEntry, Recorder
 from deadband.regions import OUTPUT
 from deadband.roots import Probe, Root, Shown
 from deadband.targets import LossListener
-from deadband.tensors import as_reals, in_transform
+from deadband.tensors import as_reals, in_transform, outside
 from deadband.updates import UpdateCapture
 from deadband.weights import copy_before
 from deadband.wire import What
@@ -245,10 +246,10 @@ class ModelCapture(UpdateCapture):
         if all(each.seen or each.opaque for each in self.roots):
             self._gate.take()
         if not self._knows_optimiser():
-            taps = self._taps(None)
-            root.lent = any(not isinstance(tap.parameter, nn.Parameter) for tap in taps)
+            root.lent = root.is_lent()
             if not root.lent:
-                copy_before(taps, gradients=False)
+                with outside() if root.transformed else nullcontext():
+                    copy_before(self._taps(None), gradients=False)
         if root.uses_mode:
             root.mode = FunctionalActivations(self._function_called, self._attended)
             root.mode.__enter__()  # type: ignore[no-untyped-call]

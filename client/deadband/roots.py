@@ -263,6 +263,14 @@ class Root:
             probe.hook.take()
         return list(known.values())
 
+    def is_lent(self) -> bool:
+        """Whether the weights are others than the model's own: `functional_call` puts tensors."""
+        return any(
+            each is not None and not isinstance(each, nn.Parameter)
+            for probe in self.probes
+            for each in probe.module._parameters.values()
+        )
+
     def described(self) -> Model:
         """What the plan says of the model."""
         return model_of(

@@ -63,16 +63,15 @@ def unwrapped(tensor: Tensor) -> Tensor:
     A module that is called for one sample at a time is given it with an axis of one, or without.
     """
     functorch = torch._C._functorch
-    mapped = 0
+    places = []
     while functorch.is_functorch_wrapped_tensor(tensor):
-        place = functorch.maybe_get_bdim(tensor) if functorch.is_batchedtensor(tensor) else -1
+        if functorch.is_batchedtensor(tensor):
+            places.append(functorch.maybe_get_bdim(tensor))
         tensor = functorch.get_unwrapped(tensor)
-        if place >= 0:
-            # The axes of transforms further out have been moved to the front already.
-            tensor = tensor.movedim(place, 0) if not mapped else tensor
-            mapped += 1
-    tensor = tensor.detach()
-    for _ in range(mapped):
-        if tensor.ndim > 2:
-            tensor = tensor.squeeze(1) if tensor.shape[1] == 1 else tensor.flatten(0, 1)
+    with outside():
+        tensor = tensor.detach()
+        for place in reversed(places):
+            tensor = tensor.movedim(place, 0)
+            if tensor.ndim > 2:
+                tensor = tensor.squeeze(1) if tensor.shape[1] == 1 else tensor.flatten(0, 1)
     return tensor
