@@ -255,7 +255,10 @@ class Root:
         }
         known = {(probe.path, id(probe.module)): probe for probe in self.probes}
         self.probes = []
-        for path, layer in layers.spread(list(layers.find_layers(self.plain))):
+        found = list(layers.find_layers(self.plain))
+        followed = layers.spread(found)
+        self.left_out = len(found) - len(followed)
+        for path, layer in followed:
             key = (path, id(layer))
             probe = known.pop(key) if key in known else Probe(called, self, path, layer)
             self.probes.append(probe)
