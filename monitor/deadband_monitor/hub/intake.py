@@ -133,6 +133,13 @@ class Inbox:
         """Frames that `take` would give, now or in the next calls."""
         return len(self._inline) + (self._arena.waiting if self._arena else 0)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait that the client may soon find no room."""
+        return len(self._inline) > WAITING_FRAMES // 4 or (
+            self._arena is not None and 4 * self._arena.waiting >= self._arena.length
+        )
+
     def adopt(self, plan: Plan) -> str:
         """Read by this plan from now on. The caller has taken all frames of the plan before.
 

@@ -41,6 +41,9 @@ from deadband_monitor.statistics.values import RawFrame
 BUSY_POLL_MS = 20
 """While frames come: 50 Hz, well inside what an arena of a few frames holds at 20 samples/s."""
 IDLE_POLL_MS = 100
+GATHER_S = 0.25
+"""While nobody looks on, frames of so long are measured together: five of them for the price of
+two. The ring must have room for it."""
 STAYS_BUSY_S = 2.0
 """How long after the last frame the hub goes on polling at the busy rate."""
 STATUS_INTERVAL_S = 1.0
@@ -81,6 +84,8 @@ class Hub:
         self._born = self._last_frame = time.monotonic()
         self._viewers = Viewers(self._door, run, self._born)
         self._watched = False
+        self._gathers_since: float | None = None
+        """Since when frames wait to be measured together."""
         self._next_status = 0.0
         self._told_beat: Beat | None = None
         self._ended_at: float | None = None
@@ -100,7 +105,7 @@ class Hub:
             self._take_messages()
             self._viewers.take(self.chronicle, time.monotonic())
             self._note_audience(time.monotonic())
-            moved = self._take_frames()
+            moved = self._due(time.monotonic()) and self._take_frames()
             now = time.monotonic()
             if moved:
                 self._last_frame = now
@@ -207,6 +212,22 @@ class Hub:
             _log.error("refused a client: %s", refused)
         else:
             _log.warning("left out an unreadable message: %s", error)
+
+    def _due(self, now: float) -> bool:
+        """Whether frames wait that are to be measured now."""
+        if not self._frames_wait():
+            self._gathers_since = None
+            return False
+        if self._gathers_since is None:
+            self._gathers_since = now
+        due = (
+            now - self._gathers_since >= GATHER_S
+            or self._viewers.watching(now)
+            or any(client.inbox.is_crowded for client in self.clients.values())
+        )
+        if due:
+            self._gathers_since = None
+        return due
 
     def _take_frames(self) -> bool:
         moved = False
