@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+
+NOTHING = (getattr, (nullcontext(), "__exit__"))
+"""What a hook of ours is copied and pickled as: a function that takes anything and does nothing.
+
+A model may be copied or saved in the middle of a sampled forward. Its copy must not take us along,
+and where it is loaded nobody needs to know of deadband.
+"""
 
 
 class HookEntry:
@@ -69,7 +77,7 @@ def root_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     handle = nn.Module.register_forward_hook(module, hook, with_kwargs=True, always_call=True)
     handle.remove()
     flags = (module._forward_hooks_with_kwargs, module._forward_hooks_always_called)
-    entry = HookEntry(module._forward_hooks, handle.id, hook, flags)
+    entry = HookEntry(module._forward_hooks, handle.id, Behind(hook), flags)
     entry.take()
     return entry
 
@@ -79,6 +87,20 @@ def pre_entry(module: nn.Module, hook: Callable[..., None]) -> HookEntry:
     handle = nn.Module.register_forward_pre_hook(module, hook)
     handle.remove()
     return HookEntry(module._forward_pre_hooks, handle.id, Waiting(hook))
+
+
+class Behind:
+    """A hook behind a model's forward; a copy of the model gets none of it."""
+
+    def __init__(self, hook: Callable[..., None]) -> None:
+        self._hook = hook
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """The model was called."""
+        self._hook(module, args, kwargs, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NOTHING
 
 
 class Waiting:
@@ -92,9 +114,7 @@ class Waiting:
         self._hook(module, args)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An empty dictionary's `get` returns its second argument: as a hook it hands the model its
-        # own arguments, and where a pickled model is loaded nobody needs to know of deadband.
-        return getattr, ({}, "get")
+        return NOTHING
 
 
 def gate_entry(hook: Callable[..., None]) -> HookEntry:

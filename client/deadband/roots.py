@@ -14,7 +14,7 @@ from deadband import layers
 from deadband.compiling import CompiledCall, compiled_parts, is_compiled
 from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
-from deadband.hooks import HookEntry, leaf_entry
+from deadband.hooks import NOTHING, HookEntry, leaf_entry
 from deadband.losscalls import KINDS, LossCall
 from deadband.norms import is_batch_norm
 from deadband.recorder import Entry, ModelEntry
@@ -55,6 +55,9 @@ class Probe:
         if torch.compiler.is_compiling():
             return  # whatever traces this takes nothing of ours into its graph
         self.called(self, args, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NOTHING
 
 
 @dataclass(slots=True)
