@@ -146,3 +146,69 @@ def test_a_loss_that_leaves_its_course_startles(jump: float) -> None:
     for _ in range(300):
         startle.by(float(0.5 + 0.1 * random.standard_normal()))
     assert startle.by(jump)
+
+
+def test_ranks_sample_the_same_steps_though_each_has_its_own_times() -> None:
+    paces = ((0.010, 0.0007), (0.012, 0.0011), (0.009, 0.0009))
+    chosen = []
+    for step_s, cost_s in paces:
+        cadence = Cadence(every=None, budget=0.01, credit_s=0.0, ranks=3)
+        chosen.append(drive(cadence, steps=500, step_s=step_s, cost_s=cost_s))
+    late = [{step for step in sampled if step > 16} for sampled in chosen]
+    rarest = min(late, key=len)
+    assert rarest
+    assert all(rarest <= each for each in late)
+
+
+def test_with_nobody_watching_half_as_many_samples_do() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    drive(cadence, steps=500, step_s=0.001, cost_s=0.000001)
+    assert (cadence.interval, cadence.pace.why, cadence.pace.rate) == (100, "rate", 10.0)
+    cadence.watched = True
+    drive(cadence, steps=500, step_s=0.001, cost_s=0.000001, first=501)
+    assert (cadence.interval, cadence.pace.why, cadence.pace.rate) == (50, "rate", 20.0)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "cost_s", "interval"),
+    [(0.00002, 0.01, 1024), (3.0, 90.0, 200), (700.0, 7000.0, 1)],
+)
+def test_no_run_is_left_alone_for_longer_than_the_slowest_pace(
+    step_s: float, cost_s: float, interval: int
+) -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    drive(cadence, steps=12, step_s=step_s, cost_s=cost_s)
+    assert (cadence.interval, cadence.pace.why) == (interval, "slowest")
+
+
+def test_the_pace_says_what_is_done_and_why() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.015)
+    said = []
+    for step in range(1, 60):
+        if step >= cadence.next_step:
+            cadence.sampled(step, 0.101, 0.001)
+        else:
+            cadence.passed(0.1)
+        said.append(cadence.pace.why)
+    assert said[8] == "first steps"
+    assert said[12] == "credit"
+    assert said[40] == "budget" or said[40] == "rate"
+    assert cadence.pace.cost_s == pytest.approx(0.001)
+    assert cadence.pace.step_s == pytest.approx(0.1)
+    cadence.skipped(60)
+    assert cadence.pace.why == "no room"
+    assert Cadence(every=4, budget=0.01, credit_s=1.0).pace.why == "named"
+
+
+def test_flags_that_flap_for_ever_cost_no_more_than_the_budget_again() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=1.0)
+    step_s, cost_s, now, step = 0.1, 0.01, 0.0, 0
+    for step in range(1, 20_000):
+        now += step_s
+        if step % 10 == 0:
+            cadence.renew(None, now=now, step=step)
+        if step >= cadence.next_step:
+            cadence.sampled(step, step_s + cost_s, cost_s)
+        else:
+            cadence.passed(step_s)
+    assert cadence.spent_s / (step * step_s) < 0.0225
