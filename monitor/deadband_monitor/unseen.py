@@ -14,6 +14,8 @@ class Unseen:
     what: str
     why: str
     advice: str
+    short: str = 'watch(..., compiled="eager-samples") shows them'
+    """The advice for a line of a screen."""
 
 
 def not_seen(model: Model) -> list[Unseen]:

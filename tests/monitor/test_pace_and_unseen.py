@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deadband.wire import Model, Pace
+from deadband.wire import LayerTable, Model, Pace, RankStatus, Sample, Status
 from deadband_monitor.pace import in_words, short
+from deadband_monitor.state.run_state import RunState
+from deadband_monitor.tui.widgets.panels import run_facts
 from deadband_monitor.unseen import not_seen
 
 
@@ -44,3 +46,43 @@ def test_what_is_compiled_is_said_to_be_unseen_and_how_to_see_it() -> None:
     assert hidden.what == "inputs and activations of net"
     (parts,) = not_seen(model(compiled_parts=("first", "blocks.0")))
     assert parts.what == "activations inside first, blocks.0"
+
+
+def test_the_screen_says_what_is_not_seen_and_which_rank_is_shown() -> None:
+    state = RunState()
+    table = LayerTable(
+        seq=1,
+        id=1,
+        layers=(),
+        models=(model(compiled=True),),
+        optimizers=(),
+        layer_metrics=(),
+        model_metrics=(),
+    )
+    sample = Sample(seq=2, step=3, time=1.0, rank=0, table=1, layers=b"", models=b"")
+    ranks = [
+        RankStatus(
+            rank=rank, pid=1, host="", status="running", step=3, samples=1, dropped=0, overhead=0.0
+        )
+        for rank in (0, 1)
+    ]
+    status = Status(
+        seq=3,
+        time=1.0,
+        status="running",
+        step=3,
+        samples=1,
+        dropped=0,
+        overhead=0.01,
+        interval=64,
+        pace=pace("budget"),
+        ranks=ranks,
+    )
+    for event in (table, sample, status):
+        state.apply(event)
+    facts = run_facts(state)
+    assert "2 ranks, 2 running; rank 0 is shown, all are judged" in facts
+    assert 'not seen: activations inside net; watch(..., compiled="eager-samples") shows them' in (
+        facts
+    )
+    assert any(fact.startswith("every 64 steps") for fact in facts)

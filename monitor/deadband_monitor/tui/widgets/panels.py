@@ -28,6 +28,7 @@ from deadband_monitor.tui.draw.text import count, figure, fit
 from deadband_monitor.tui.keys import Key
 from deadband_monitor.tui.view import HEADLINES, View
 from deadband_monitor.tui.widgets.canvas import Canvas
+from deadband_monitor.unseen import not_seen
 
 
 class StateLine(Canvas):
@@ -286,6 +287,14 @@ def run_facts(state: RunState) -> list[str]:
         )
         if status.pace is not None and status.interval > 1:
             facts.append(f"every {status.interval} steps: {PACES.get(status.pace.why, '')}")
+        if status.ranks:
+            living = sum(rank.status == "running" for rank in status.ranks)
+            facts.append(
+                f"{len(status.ranks)} ranks, {living} running; rank {state.lead} is shown, all are"
+                " judged"
+            )
+    for model in state.table.models if state.table is not None else ():
+        facts += [f"not seen: {unseen.what}; {unseen.short}" for unseen in not_seen(model)]
     if state.coverage:
         armed = sum(cover.state == "armed" for cover in state.coverage)
         facts.append(f"{armed} of {len(state.coverage)} rules armed (f shows which, and why not)")
