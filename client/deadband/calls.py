@@ -236,13 +236,13 @@ class LayerCapture:
         root.previous = entry
         cell = entry.cells.get(_ACTIVATION)
         if cell is None:
+            self.recorder.executed(entry)
             if not is_solid(tensor):
                 return
             if module is None:
                 entry.layout = layers.follow(tensor, before)
             else:
                 entry.layout = layers.layout_of(module, tensor, before, root.rows)
-            self.recorder.executed(entry)
             cell = self._cell_of(entry.cells, What.ACTIVATION, tensor, LAYER, entry.layout)
         if cell is None or cell.filled:
             return

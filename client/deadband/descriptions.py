@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ from deadband import layers
 from deadband.recorder import Entry
 from deadband.regions import Layout
 from deadband.shards import shards_of
+from deadband.tensors import is_solid
 from deadband.wire import Layer, Model, What
 
 Holds = Callable[[Any], bool]
@@ -53,7 +55,18 @@ def module_layer(entry: Entry, module: nn.Module, holds: Holds, activation: str)
         trainable=not own or any(each.requires_grad for each in own),
         optimised=not own or any(holds(each) for each in own),
         options=layers.options_of(module),
+        unseen=_unseen(entry, weight),
     )
+
+
+def _unseen(entry: Entry, weight: Tensor | None) -> str:
+    if What.ACTIVATION in entry.cells:
+        return ""
+    if weight is not None and not is_solid(weight):
+        return "its weight is not in memory: meta or fake"
+    if entry.order < math.inf:
+        return "its output holds no floating-point numbers in one block"
+    return "no call of it was seen; its weight may be used without it"
 
 
 def parameter_layer(entry: Entry, parameter: Tensor, holds: Holds) -> Layer:

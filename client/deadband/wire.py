@@ -161,6 +161,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a known optimiser holds them (True where no optimiser is known)."""
     options: dict[str, float] = {}
     """What the module was made with and a rule may need: `p`, `negative_slope`, `momentum`."""
+    unseen: str = ""
+    """Why its output is not in the frames; empty where it is, or where there is none."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

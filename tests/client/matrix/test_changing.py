@@ -161,7 +161,8 @@ def test_a_checkpointed_part_counts_once_and_has_gradients(
 
     def plain() -> nn.Module:
         model = make()
-        model.run = lambda self, x: self.head(self.body(self.stem(x)))
+        assert isinstance(model, Of)
+        model.__dict__["run"] = lambda self, x: self.head(self.body(self.stem(x)))
         return model
 
     frames = frames_of(train(make, classified).watch)
@@ -221,16 +222,16 @@ def by_sample(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def mapped(model: nn.Module, x: Tensor) -> Tensor:
-    return vmap(lambda row: model(row).square().sum())(x).mean()  # type: ignore[no-any-return]
+    return vmap(lambda row: model(row).square().sum())(x).mean()
 
 
 def bent(model: nn.Module, x: Tensor) -> Tensor:
-    out, slope = jvp(lambda given: model(given), (x,), (torch.ones_like(x),))
-    return out.square().mean() + slope.square().mean()  # type: ignore[no-any-return]
+    out, slope, *_ = jvp(lambda given: model(given), (x,), (torch.ones_like(x),))
+    return out.square().mean() + slope.square().mean()
 
 
 def jacobian(model: nn.Module, x: Tensor) -> Tensor:
-    return jacrev(lambda given: model(given))(x).square().mean()  # type: ignore[no-any-return]
+    return jacrev(lambda given: model(given))(x).square().mean()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -281,8 +282,8 @@ def test_scripted_modules_are_layers(where: str, frames_of: FramesOf) -> None:
         if where == "part":
             return nn.Sequential(torch.jit.script(nn.Linear(4, 8)), nn.Tanh(), nn.Linear(8, 3))
         if where == "root":
-            return torch.jit.script(mlp())  # type: ignore[no-any-return]
-        return torch.jit.trace(mlp(), torch.randn(5, 4))  # type: ignore[no-any-return]
+            return torch.jit.script(mlp())
+        return torch.jit.trace(mlp(), torch.randn(5, 4))
 
     frames = frames_of(train(make, classified).watch)
     first = frames.layers[0]
@@ -383,3 +384,20 @@ def test_functions_in_a_long_loop_are_followed_as_far_as_its_layers(frames_of: F
         "step@step#4:tanh",
         "head",
     ]
+
+
+def test_a_layer_whose_weight_alone_is_used_says_so(frames_of: FramesOf) -> None:
+    def run(self: Any, x: Tensor) -> Tensor:
+        result: Tensor = self.head(F.linear(x, self.one.weight))
+        return result
+
+    def make() -> nn.Module:
+        return Of(run, one=nn.Linear(4, 6), head=nn.Linear(6, 3))
+
+    frames = frames_of(train(make, classified).watch)
+    reasons = {layer.name: layer.unseen for layer in frames.plan.layers}
+    assert reasons == {
+        "one": "no call of it was seen; its weight may be used without it",
+        "head": "",
+    }
+    assert frames.of(What.WEIGHT_GRAD, "one") is not None

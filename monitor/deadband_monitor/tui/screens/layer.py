@@ -65,6 +65,8 @@ class LayerScreen(RunScreen):
             facts.append(f"{count(layer.parameters)} parameters")
         if layer.parameters and not layer.trainable:
             facts.append("not trained")
+        if layer.unseen:
+            facts.append(layer.unseen)
         self.table.entitle(" · ".join([view.label(layer), *facts]))
         items = layer_items(view, row, trends=True)
         if len(items) > self._most_rows:
