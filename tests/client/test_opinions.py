@@ -6,6 +6,7 @@ import pytest
 
 import deadband
 from deadband import wire
+from deadband.opinions import Opinions
 from deadband.watching import Watch
 
 
@@ -68,3 +69,13 @@ def test_a_wish_for_dense_samples_is_granted(monkeypatch: pytest.MonkeyPatch) ->
     watch.step()
     assert watch._cadence.next_step == 14
     assert watch._armed
+
+
+def test_whether_anybody_watches_is_heard_and_wishes_for_nothing() -> None:
+    opinions = Opinions(None)
+    opinions.inbox.append(wire.Audience(watching=True))
+    assert opinions.hear() is None
+    assert opinions.watched
+    opinions.inbox.append(wire.Audience(watching=False))
+    assert opinions.hear() is None
+    assert not opinions.watched

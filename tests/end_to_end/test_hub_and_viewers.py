@@ -362,3 +362,13 @@ def test_silence_is_said_while_the_process_lives(
     follow(viewer, lambda _: status(viewer) == "silent")
     training.do("beat")
     follow(viewer, lambda _: status(viewer) == "running")
+
+
+def test_the_first_viewer_that_comes_asks_for_a_dense_look(
+    training: ScriptedTraining, viewers: Viewers
+) -> None:
+    training.start()
+    training.do("frames 1")
+    assert training.do("heard") == "Audience"  # nobody is there yet
+    follow(viewers(), has_samples(1))
+    assert training.do("heard").split()[:2] == ["Audience", "CaptureWish"]
