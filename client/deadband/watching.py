@@ -279,7 +279,7 @@ class Watch:
             left_out = False
             if torch is not None:
                 left_out = torch.disarm()
-                hooks_cost_s = torch.capture.spent_s
+                hooks_cost_s = torch.capture.cost_s
                 self._ledger.note(self._step, torch.optimisers.learning_rates())
                 self._note_evaluations(torch)
             self._recorder.write(

@@ -273,7 +273,9 @@ def main() -> None:
     from workloads import NAMES
 
     own = [each for each in CONDITIONS if each != "bare"]
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(NAMES))
     parser.add_argument("--turns", type=int, default=4, help="turns of each process")
     parser.add_argument("--reps", type=int, default=2, help="processes a condition")

@@ -125,7 +125,7 @@ def make(name: str) -> Workload:
     def step() -> Tensor:
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x), y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         return loss
 
