@@ -35,6 +35,7 @@ from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.panel import Panel
 from deadband_monitor.hub.port import Port
 from deadband_monitor.hub.viewers import Viewers
+from deadband_monitor.hub.wording import loosely, standings, wrong_version
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.statistics.values import RawFrame
 
@@ -172,7 +173,7 @@ class Hub:
         refused = ""
         same = next((c for c in self.clients.values() if c.hello.rank == hello.rank), None)
         if hello.version != wire.VERSION:
-            refused = _wrong_version(hello.version)
+            refused = wrong_version(hello.version)
         elif self._ended_at is not None:
             refused = f"run {self.run} has ended"
         elif same is not None and same.identity != identity:
@@ -204,9 +205,9 @@ class Hub:
 
     def _refuse_unreadable(self, identity: bytes, body: bytes, error: Exception) -> None:
         """Another version's Hello need not fit our types; its version is read all the same."""
-        said = _loosely(body)
+        said = loosely(body)
         if said.get("type") == "hello" and said.get("version") != wire.VERSION:
-            refused = _wrong_version(said.get("version"))
+            refused = wrong_version(said.get("version"))
             self._tell_client(identity, Welcome(run=self.run, hub_pid=os.getpid(), refused=refused))
             self._refused = True
             _log.error("refused a client: %s", refused)
@@ -298,7 +299,7 @@ class Hub:
         said = self.chronicle.state.status
         status = self._status(primary, "silent" if primary.silent(now) else "running")
         status = msgspec.structs.replace(status, error=status.error or self._loss_of_a_rank(now))
-        changed = said is None or _standings(said) != _standings(status)
+        changed = said is None or standings(said) != standings(status)
         if changed or (primary.beat is not self._told_beat and now >= self._next_status):
             self._next_status = now + STATUS_INTERVAL_S
             self._told_beat = primary.beat
@@ -403,24 +404,3 @@ class Hub:
 
     def _tell_client(self, identity: bytes, message: ToClient) -> None:
         self._intake.send(identity, message)
-
-
-def _standings(status: Status) -> tuple[object, ...]:
-    """What of a status is told at once."""
-    ranks = tuple((rank.rank, rank.status) for rank in status.ranks)
-    return status.status, status.error, ranks
-
-
-def _loosely(body: bytes) -> dict[str, object]:
-    try:
-        said = msgspec.msgpack.decode(body)
-    except msgspec.MsgspecError:
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _wrong_version(said: object) -> str:
-    return (
-        f"the hub speaks version {wire.VERSION} of the wire, the client {said}:"
-        " install the same deadband in both environments"
-    )
