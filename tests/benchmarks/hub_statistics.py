@@ -1,4 +1,4 @@
-"""What a sample costs the hub: `python tests/benchmarks/statistics.py`.
+"""What a sample costs the hub: `python tests/benchmarks/hub_statistics.py`.
 
 Prints milliseconds of processor time a sample, 16 frames at a time, for 4-layer MLPs and for
 networks of 300 layers, whose slices the client cuts to a few rows. Steps follow one another, old
