@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
@@ -9,6 +11,7 @@ from deadband_monitor.rules.base import Finding, Observation
 from deadband_monitor.rules.judges import LayerRule, LayerView, column
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past
+from deadband_monitor.state.series import Floats
 
 
 class Saturation(LayerRule):
@@ -82,6 +85,11 @@ class DeadUnits(LayerRule):
     needs = ("dead_units",)
     grace_steps = 5
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost: Mask = np.zeros(0, bool)
+        """Of the sample at hand: layers that pass nothing on."""
+
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
         dead = column(seen, "dead_units")
@@ -89,7 +97,8 @@ class DeadUnits(LayerRule):
         if not known.any():
             return None
         silent = _silent(seen)
-        gone = self._gone(seen) & (seen.step >= self.grace_steps)
+        self._lost = _gone(dead, seen, silent)
+        gone = self._lost & (seen.step >= self.grace_steps)
         # 64 % dead units were seen in a network at skill 1.00: without loss of variance the share
         # is worth a note only, and only while it grows.
         before = past.early[:, LAYER_COLUMN["dead_units"]]
@@ -104,9 +113,10 @@ class DeadUnits(LayerRule):
         """See `LayerRule`."""
         model, layer = layout.keys[row]
         dead = float(column(seen, "dead_units")[row])
+        variance = float(column(seen, "out_variance")[row])
         severity = "info"
         message = f"{dead:.0%} of the units did not fire in the last samples"
-        if self._gone(seen)[row]:
+        if self._lost[row]:
             share = (
                 f"{dead:.0%} of the units are dead" if dead >= 0.97 else "no unit fires any more"
             )
@@ -127,16 +137,16 @@ class DeadUnits(LayerRule):
             evidence={
                 "dead_units": dead,
                 "zero_share": float(column(seen, "zero_share")[row]),
-                "out_variance": float(np.nan_to_num(column(seen, "out_variance")[row])),
+                "out_variance": variance if math.isfinite(variance) else 0.0,
             },
         )
 
-    def _gone(self, seen: Observation) -> Mask:
-        """No unit fired in the last ten samples, or in this one no element of any; all is lost."""
-        dead = column(seen, "dead_units")
-        off = (dead >= 0.97) | (np.isfinite(dead) & (column(seen, "zero_share") == 1))
-        gone: Mask = off & _silent(seen)
-        return gone
+
+def _gone(dead: Floats, seen: Observation, silent: Mask) -> Mask:
+    """No unit fired in the last ten samples, or in this one no element of any; all is lost."""
+    off = (dead >= 0.97) | (np.isfinite(dead) & (column(seen, "zero_share") == 1))
+    gone: Mask = off & silent
+    return gone
 
 
 def _silent(seen: Observation) -> Mask:

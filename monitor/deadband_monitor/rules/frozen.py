@@ -163,9 +163,12 @@ class FrozenWeights(ModelRule):
         tiny = 0 < peak < TINY and steps >= TINY_STEPS
         slow = 0 < peak < SMALL_UPDATE and steps >= SLOW_STEPS
         idle = skill < 0.3 or math.isnan(skill)
-        resting = past.loss.falling is not True and (tiny or not past.learning(model.name))
+        suspect = (tiny or slow) and idle
+        # Asked last: whether the loss falls is a fit over its history.
         return Judgement(
-            active=(tiny or slow) and idle and resting,
+            active=suspect
+            and past.loss.falling is not True
+            and (tiny or not past.learning(model.name)),
             clear=not (tiny or slow),
             severity="warning",
             message=f"no step has changed a weight by more than {peak:.1e} of itself",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -80,10 +81,11 @@ def _is_drawn(layer: Layer, spread: float) -> bool:
     return any(abs(spread - each) <= AS_DRAWN * each for each in usual)
 
 
-def _weighted(layout: Layout, model: str) -> list[int]:
+@lru_cache(maxsize=16)
+def _weighted(layout: Layout, model: str) -> tuple[int, ...]:
     """Rows of the weight layers; with a single input too, unlike a gain of a normalisation."""
-    return [
+    return tuple(
         row
         for row, layer in enumerate(layout.layers)
         if layer.model == model and layout.weights[row] and layer.kind != "Parameter"
-    ]
+    )
