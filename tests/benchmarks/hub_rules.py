@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "monitor"))
 
-from rules_scene import Scene, SceneSample
+from rules_scene import Scene, SceneSample  # type: ignore[import-not-found]
 
 from deadband_monitor.rules.base import Observation
 

@@ -77,7 +77,7 @@ def test_a_captured_graph_replays_what_was_captured_and_nothing_of_ours() -> Non
     for _ in range(3):
         graph.replay()
         watch.step()
-    assert not torch.equal(before, model[0].weight)
+    assert not torch.equal(before, model[0].weight)  # type: ignore[arg-type]
     assert watch._beat().faults == 0
     watch.close()
 

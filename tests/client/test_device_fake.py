@@ -120,7 +120,7 @@ class Loop:
         self.optimizer.step()
         self.watch.step(loss=loss)
         self.inputs.append(x)
-        self.weights.append(self.model[0].weight.detach().clone())  # type: ignore[operator, union-attr]
+        self.weights.append(self.model[0].weight.detach().clone())  # type: ignore[operator]
 
 
 def test_frames_land_as_they_were_and_nobody_waits(

@@ -81,8 +81,13 @@ def test_features_that_draw_together_under_another_loss_are_no_views() -> None:
 def test_a_discriminator_is_called_for_real_and_made_samples_not_for_views() -> None:
     critic = [*ENCODER[:2], linear("score", 32, 1)]
     scene = scene_of(critic, model={"calls": 2})
+
+    def alike(sample: SceneSample) -> None:
+        _ssl(sample, directions=2, apart=0, rank=1)
+        sample.layer("enc.1", cosine=1)
+
     scene.run(20, lambda s: _ssl(s, directions=12, apart=0.5, rank=14))
-    scene.run(200, lambda s: [_ssl(s, directions=2, apart=0, rank=1), s.layer("enc.1", cosine=1)])
+    scene.run(200, alike)
     assert "representation-collapse" not in scene.standing
 
 
