@@ -19,7 +19,7 @@ from pictures import (
     recorded,
     shown,
 )
-from test_ranks import with_ranks
+from test_ranks_page import with_ranks
 from textual.pilot import Pilot
 
 from deadband_monitor.tui.app import DeadbandApp
