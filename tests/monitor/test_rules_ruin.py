@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Layer
@@ -95,6 +96,23 @@ def test_a_loss_that_breaks_behind_small_outputs_broke_by_its_own_operations() -
     assert cause.cause == "numerical-overflow"
     assert cause.confidence >= 0.8
     assert "logsumexp" in cause.advice
+
+
+@pytest.mark.parametrize(("further", "cause"), [(0.0, "bad-data"), (0.3, "numerical-overflow")])
+def test_a_squared_error_of_small_outputs_only_breaks_by_its_targets(
+    further: float, cause: str
+) -> None:
+    def broken(sample: SceneSample) -> None:
+        sample.loss = math.nan
+        sample.layer("fc3", nonfinite=1)
+        sample.model(loss=math.nan, nonfinite=1, skill=math.nan)
+
+    scene = Scene()
+    (model,) = scene.table.models
+    valued = msgspec.structs.replace(model, loss="mse", loss_target=(32, 1))
+    scene.table = msgspec.structs.replace(scene.table, models=(valued,))
+    scene.run(60, lambda sample: sample.model(further_loss=further)).run(5, broken)
+    assert scene.engine.causes()[0].cause == cause
 
 
 def test_outputs_that_grew_without_bound_do_not_blame_the_loss() -> None:
@@ -268,3 +286,25 @@ def test_a_recurrence_that_blows_its_state_up_is_named_before_the_rate() -> None
     causes = scene.run(150, blown).engine.causes()
     assert causes[0].cause == "depth-exploding"
     assert "weight_hh" in causes[0].advice
+
+
+def test_weights_that_were_never_stepped_are_not_zero() -> None:
+    def still(sample: SceneSample) -> None:
+        for layer in ("fc1", "fc2", "fc3"):
+            sample.layer(layer, update_ratio=math.nan, weight_growth=math.nan)
+            sample.layer(layer, weight_rms=0.1)
+        sample.model(moved_share=0)
+
+    assert "constant-initialisation" not in named(Scene().run(60, still))
+
+
+def test_a_loss_that_is_decades_away_falls_by_decades() -> None:
+    """A thousandth of a per cent is left after 400 steps, and the way is still long."""
+
+    def far(sample: SceneSample) -> None:
+        skill = -1e9 * 10 ** (-3 * min(sample.step / 100, 1) - sample.step / 1000)
+        sample.loss = 1e-12 * (1 - skill)
+        sample.model(loss=sample.loss, loss_constant=1e-12, skill=skill, target_sd=1e-6)
+
+    scene = Scene().run(400, far)
+    assert "constant-predictor" in {flag.kind for flag in scene.engine.flags}

@@ -351,6 +351,10 @@ CRAWL = 3
 """Times the steps so far that the way to a constant answer's loss still takes."""
 
 
+FAR = 10.0
+"""Losses above so many times a constant answer's fall by decades, not by steps of one size."""
+
+
 def _crawls(seen: Observation, model: ModelPast, skill: float) -> bool:
     """Far worse than a constant answer, and getting there would take several times as long.
 
@@ -363,6 +367,10 @@ def _crawls(seen: Observation, model: ModelPast, skill: float) -> bool:
     older, newer = model.skill.halves(seen.step)
     if len(older) < 3 or len(newer) < 3:
         return False
+    if median(newer) < -FAR:
+        # So far away what remains is a share of what there was: it goes down by decades.
+        rate = (math.log(-median(older)) - math.log(-median(newer))) / (seen.step / 2)
+        return math.log(-median(newer)) > CRAWL * seen.step * max(rate, 0.0)
     pace = (median(newer) - median(older)) / (seen.step / 2)
     return -median(newer) > CRAWL * seen.step * max(pace, 0.0)
 

@@ -116,10 +116,13 @@ def _few(case: Case) -> Iterator[Suspect]:
     distinct, twins = case.model.value("in_distinct"), case.model.value("in_duplicates")
     if few_rows(case.model):
         rows = case.model.value("in_rows")
+        # Whether the loader is stuck or there are no more data cannot be told; where the evaluation
+        # loss was seen to rise, learning by heart is what was found.
+        by_heart = case.flag("overfitting") is not None
         yield Suspect(
             word="low-data-diversity",
-            tier=Tier.EXACT,
-            belief=0.93,
+            tier=Tier.PATTERN if by_heart else Tier.EXACT,
+            belief=0.6 if by_heart else 0.93,
             onset=case.start,
             explains=(STARVED | {"output-collapse"}) - {"loss-plateau"},
             evidence=[

@@ -55,7 +55,9 @@ def gather(past: Past, model: ModelPast) -> Facts:
     rms = _column(past.first, "weight_rms")[hidden]
     began = _column(past.first, "weight_growth")[hidden]
     spreads = _finite(_column(past.first, "weight_spread")[hidden] / began)
-    zero = len(rms) > 0 and bool((np.isnan(began) & np.isfinite(rms)).all())
+    # It is undefined too before the first step; weights that stand where they stood are not zero.
+    stood = (rms > 0) & (_column(past.newest, "weight_rms")[hidden] == rms)
+    zero = len(rms) > 0 and bool((np.isnan(began) & np.isfinite(rms) & ~stood).all())
     tables = rows[(layout.embedding & layout.learns)[rows]]
     twins = _twins(past, layout, hidden) + _alike(past, layout, tables)
     kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))

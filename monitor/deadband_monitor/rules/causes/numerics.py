@@ -6,15 +6,34 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.breaks import SMALL_OUTPUT
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.objective import VALUE_LOSSES
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Numerical overflow."""
     overflow = case.flag("non-finite")
     if overflow is not None and case.model.broken.sound_outside:
+        # torch's own losses of values make something infinite of finite outputs only where the
+        # targets are; a term that the user adds to them may too.
+        alone = not case.model.latest("further_loss") > 0
+        targets = alone and case.build.loss in VALUE_LOSSES and bool(case.build.loss_target)
+        if targets:
+            yield Suspect(
+                word="bad-data",
+                belief=0.9,
+                onset=overflow.onset_step,
+                explains=frozenset({"non-finite"}),
+                evidence=[
+                    f"step {case.model.broken.step}: every layer's output was finite and below "
+                    f"{SMALL_OUTPUT:g}, and {case.build.loss} of it was not: a target is NaN or "
+                    "infinite"
+                ],
+                advice="look for them before training: assert torch.isfinite(y).all() in the "
+                "loader; drop the rows, or fill them with a value that means missing",
+            )
         yield Suspect(
             word="numerical-overflow",
-            belief=0.9,
+            belief=0.5 if targets else 0.9,
             onset=overflow.onset_step,
             phase=1,
             explains=frozenset({"non-finite"}),

@@ -62,6 +62,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
 
 
+def _gradient_shown(case: Case) -> bool:
+    """Whether anybody showed us a weight gradient: a numpy loop need not."""
+    rows = case.layout.rows(case.model.name)
+    return bool(np.isfinite(case.past.highest[rows, LAYER_COLUMN["grad_rms"]]).any())
+
+
 def _cut(case: Case, found: Blockage) -> Suspect:
     layers = [case.layout.layers[row].name for row in found.rows]
     names = ", ".join(layers[:4]) + (", ..." if len(layers) > 4 else "")
@@ -77,6 +83,8 @@ def _cut(case: Case, found: Blockage) -> Suspect:
                 advice=f"lr {case.model.value('lr'):g} -> 1e-3 (Adam) or 0.1 (SGD) to begin with",
             )
         tier, belief = Tier.PATTERN, 0.9
+        if not _gradient_shown(case) and case.flag("dead-units") is not None:
+            belief = 0.3  # nobody showed a gradient, and behind a dead layer there is none
     if found.block is Block.NOT_RUN:
         tier, belief = Tier.PATTERN, 0.9
     if found.block is Block.ZERO_GRADIENT:
