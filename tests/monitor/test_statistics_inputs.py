@@ -67,17 +67,22 @@ def test_repeated_batches_show_in_the_columns() -> None:
 
 def test_rows_are_counted_and_set_against_the_features_of_measurements() -> None:
     rng = np.random.default_rng(0)
-    batch = rng.normal(size=(12, 10)).astype(np.float32)
-    for labels, dtype, known in (((12,), "float32", True), ((48,), "float32", False)):
+    measured = rng.normal(size=(12, 10)).astype(np.float32)
+    places = np.eye(12, 10, dtype=np.float32)
+    for batch, labels, known in (
+        (measured, (12,), True),
+        (measured, (48,), False),
+        (places, (12,), False),
+    ):
         bench = Bench([])
-        bench.add(What.INPUT, 0, batch.shape, "nu", dtype=dtype)
+        bench.add(What.INPUT, 0, batch.shape, "nu", dtype="float32")
         plan = bench.plan()
         model = msgspec.structs.replace(plan.models[0], loss_target=labels)
         statistician = Statistician()
         statistician.adopt(msgspec.structs.replace(plan, models=(model,)))
         frames = [bench.frame(k + 1, {(What.INPUT, 0): batch}) for k in range(8)]
         found = statistician.measure(frames)
-        assert of_model(found[-1], "in_rows") == 12
+        assert of_model(found[-1], "in_rows") == len(np.unique(batch, axis=0))
         ratio = of_model(found[-1], "in_per_feature")
         assert ratio == pytest.approx(1.2) if known else np.isnan(ratio)
 
