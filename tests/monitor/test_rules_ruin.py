@@ -308,3 +308,13 @@ def test_a_loss_that_is_decades_away_falls_by_decades() -> None:
 
     scene = Scene().run(400, far)
     assert "constant-predictor" in {flag.kind for flag in scene.engine.flags}
+
+
+def test_a_loss_that_left_for_good_is_worse_than_a_constant_whatever_it_was_before() -> None:
+    def leaving(sample: SceneSample) -> None:
+        if sample.step > 200:
+            sample.loss = 2.3e4
+            sample.model(loss=2.3e4, skill=-1e4, information=0)
+
+    scene = Scene().run(500, leaving)
+    assert "loss-divergence" in scene.standing or "constant-predictor" in scene.standing

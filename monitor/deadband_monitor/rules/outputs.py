@@ -369,7 +369,7 @@ def _crawls(seen: Observation, model: ModelPast, skill: float) -> bool:
         return False
     if median(newer) < -FAR:
         # So far away what remains is a share of what there was: it goes down by decades.
-        rate = (math.log(-median(older)) - math.log(-median(newer))) / (seen.step / 2)
+        rate = (math.log(max(-median(older), 1.0)) - math.log(-median(newer))) / (seen.step / 2)
         return math.log(-median(newer)) > CRAWL * seen.step * max(rate, 0.0)
     pace = (median(newer) - median(older)) / (seen.step / 2)
     return -median(newer) > CRAWL * seen.step * max(pace, 0.0)
