@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Layer
+from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.outputs import _crawls
+from deadband_monitor.rules.past import ModelPast
 
 
 def named(scene: Scene) -> list[str]:
@@ -310,11 +315,8 @@ def test_a_loss_that_is_decades_away_falls_by_decades() -> None:
     assert "constant-predictor" in {flag.kind for flag in scene.engine.flags}
 
 
-def test_a_loss_that_left_for_good_is_worse_than_a_constant_whatever_it_was_before() -> None:
-    def leaving(sample: SceneSample) -> None:
-        if sample.step > 200:
-            sample.loss = 2.3e4
-            sample.model(loss=2.3e4, skill=-1e4, information=0)
-
-    scene = Scene().run(500, leaving)
-    assert "loss-divergence" in scene.standing or "constant-predictor" in scene.standing
+def test_a_loss_that_left_for_good_is_not_on_its_way_to_a_constant_answers() -> None:
+    halves = SimpleNamespace(halves=lambda step: ([0.5] * 5, [-1e4] * 5))
+    model = cast("ModelPast", SimpleNamespace(skill=halves))
+    seen = cast("Observation", SimpleNamespace(step=400))
+    assert _crawls(seen, model, skill=-1e4)
