@@ -116,11 +116,13 @@ def test_a_compiled_model_trains_as_without_deadband(
     assert bare[1] <= late[1] <= bare[1] + more
 
 
+@pytest.mark.slow
 def test_a_zero_code_run_of_a_compiled_module_breaks_no_graph(tmp_path: Path) -> None:
     bare = run(tmp_path, "module", "eager", "bare")
     assert run(tmp_path, "module", "eager", "bare", launched=True) == bare
 
 
+@pytest.mark.slow
 def test_a_compiled_loss_is_one_graph_though_its_function_is_listened_to(tmp_path: Path) -> None:
     bare = run(tmp_path, "loss", "eager", "bare")
     assert run(tmp_path, "loss", "eager", "bare", launched=True) == bare

@@ -161,6 +161,7 @@ def test_a_zero_code_run_finds_model_optimiser_and_loss(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_two_optimisers_and_late_models_join_one_run(tmp_path: Path) -> None:
     (tmp_path / "gan.py").write_text(
         TRAINING.split("def main")[0]
@@ -192,6 +193,7 @@ for watch in spy():
         ("optimizer = torch.optim.SGD(net.parameters(), lr=0.1); net.eval()", True),
     ],
 )
+@pytest.mark.slow
 def test_a_model_that_the_optimiser_lacks_or_that_trains_in_eval_mode_is_found(
     tmp_path: Path, change: str, held: bool
 ) -> None:
@@ -208,6 +210,7 @@ def test_a_model_that_the_optimiser_lacks_or_that_trains_in_eval_mode_is_found(
     assert report.endswith(str([held, held]))
 
 
+@pytest.mark.slow
 def test_who_optimises_an_input_of_a_fixed_network_is_not_asked_about_the_network(
     tmp_path: Path,
 ) -> None:

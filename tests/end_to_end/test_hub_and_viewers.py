@@ -331,6 +331,7 @@ def test_rubbish_on_the_sockets_hurts_nobody(training: ScriptedTraining, viewers
     follow(viewers(), has_samples(2))
 
 
+@pytest.mark.slow
 def test_a_viewer_carries_on_where_it_was_after_a_lost_link(
     training: ScriptedTraining, viewers: Viewers
 ) -> None:
@@ -349,6 +350,7 @@ def test_a_viewer_carries_on_where_it_was_after_a_lost_link(
     assert [reading.step for reading in viewer.state.recent] == list(range(1, 11))
 
 
+@pytest.mark.slow
 def test_silence_is_said_while_the_process_lives(
     training: ScriptedTraining, viewers: Viewers
 ) -> None:

@@ -111,6 +111,7 @@ def rejudged(recording: Recording) -> list[Flag]:
     return engine.flags
 
 
+@pytest.mark.slow
 def test_a_late_viewer_sees_a_watched_loop_from_its_first_step(
     loops: list[Loop], viewer: LiveSource
 ) -> None:
