@@ -186,9 +186,12 @@ def is_pending(parameter: Tensor) -> bool:
 
 def weight_place(module: nn.Module) -> Place | None:
     """Where the parameter that stands for the layer's weight is found."""
-    found = [(name, place) for name, place in own_parameters(module)]
-    found.sort(key=lambda each: (each[0] != "weight", not _is_matrix(each[1])))
-    return found[0][1] if found else None
+    found = min(
+        own_parameters(module),
+        key=lambda each: (each[0] != "weight", not _is_matrix(each[1])),
+        default=None,
+    )
+    return None if found is None else found[1]
 
 
 _MOST_FURTHER = 15

@@ -152,7 +152,6 @@ class Root:
         self.eager_samples = False
         """Whether sampled steps run uncompiled."""
         self._is_custom = has_custom_forward(self.plain)
-        self.uses_mode = self._is_custom
         self.mode: FunctionalActivations | None = None
         self.trained = False
         """Whether a training forward in training mode was ever seen."""
@@ -178,6 +177,11 @@ class Root:
         self.counted = 0
         """Steps in which they were."""
 
+    @property
+    def uses_mode(self) -> bool:
+        """Whether functions inside its forward are listened to."""
+        return self._is_custom and not self.opaque and not self.insides
+
     def look_for_compiled(self, *, eager: bool = False) -> None:
         """Parts were compiled: hooks in them, or a mode around them, would be traced.
 
@@ -196,7 +200,6 @@ class Root:
             for each in self.plain.modules():
                 if id(each) in parts:
                     self.insides |= {id(inner) for inner in each.modules()}
-        self.uses_mode = self._is_custom and not self.opaque and not self.insides
 
     def _parts(self) -> list[tuple[str, nn.Module]]:
         return [] if self.compiled else list(compiled_parts(self.plain))
@@ -252,7 +255,6 @@ class Root:
         self.structure = Structure(self.plain)
         self.members = {id(each) for each in self.plain.modules()}
         self._is_custom = has_custom_forward(self.plain)
-        self.uses_mode = self._is_custom and not self.opaque and not self.insides
         self._outside_of = {
             part: hook for part, hook in self._outside_of.items() if part in self.members
         }

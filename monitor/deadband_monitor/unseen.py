@@ -14,7 +14,7 @@ class Unseen:
     what: str
     why: str
     advice: str
-    short: str = 'watch(..., compiled="eager-samples") shows them'
+    short: str
     """The advice for a line of a screen."""
 
 
@@ -29,7 +29,7 @@ def _left_out(model: Model) -> list[Unseen]:
     what = f"{model.left_out} layers of {model.name}"
     why = "it has more than can be followed at no cost; those that are seen are spread over it"
     advice = "to see some part of it whole, give watch that part as a model of its own"
-    return [Unseen(what=what, why=why, advice=advice)]
+    return [Unseen(what=what, why=why, advice=advice, short=advice)]
 
 
 def _compiled(model: Model) -> list[Unseen]:
@@ -44,7 +44,8 @@ def _compiled(model: Model) -> list[Unseen]:
     else:
         what = f"activations inside {', '.join(model.compiled_parts)}"
         why = "compiled; what goes out of it is seen, and all weights and gradients"
-    return [Unseen(what=what, why=why, advice=_ADVICE)]
+    short = 'watch(..., compiled="eager-samples") shows them'
+    return [Unseen(what=what, why=why, advice=_ADVICE, short=short)]
 
 
 _ADVICE = (

@@ -48,6 +48,12 @@ def test_what_is_compiled_is_said_to_be_unseen_and_how_to_see_it() -> None:
     assert parts.what == "activations inside first, blocks.0"
 
 
+def test_what_is_left_out_has_its_own_mend_on_screen_too() -> None:
+    (rest,) = not_seen(model(left_out=8500))
+    assert "eager-samples" not in rest.short
+    assert "a model of its own" in rest.short
+
+
 def test_the_screen_says_what_is_not_seen_and_which_rank_is_shown() -> None:
     state = RunState()
     table = LayerTable(
@@ -85,4 +91,4 @@ def test_the_screen_says_what_is_not_seen_and_which_rank_is_shown() -> None:
     assert 'not seen: activations inside net; watch(..., compiled="eager-samples") shows them' in (
         facts
     )
-    assert any(fact.startswith("every 64 steps") for fact in facts)
+    assert "sampled every 64 (budget)" in facts

@@ -21,19 +21,7 @@ FAILING = (
     "kinds",
 )
 HEALTHY = ("usual", "settings", "heads", "kinds", "edges")
-EXAM_FAILING = (
-    "rate",
-    "start",
-    "depth",
-    "data",
-    "labels",
-    "late",
-    "objective",
-    "wiring",
-    "numbers",
-    "fit",
-    "kinds",
-)
+EXAM_FAILING = FAILING
 EXAM_HEALTHY = ("nets", "settings", "odd", "kinds")
 
 

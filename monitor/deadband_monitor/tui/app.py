@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 os.environ.setdefault("TEXTUAL_FPS", "20")  # caps repaints; read when textual is imported
 
 from textual.app import App, SystemCommand
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from deadband.wire import Flag
@@ -44,6 +46,7 @@ from deadband_monitor.tui.screens.ranks import RanksScreen
 from deadband_monitor.tui.screens.runs import PickerScreen
 from deadband_monitor.tui.view import View
 
+T = TypeVar("T")
 KEY_PATIENCE_S = 0.05
 """A key press waits this long for a reader that is busy; then the next tick draws its picture."""
 
@@ -284,36 +287,39 @@ class DeadbandApp(App[int]):
         self.push_screen(DashboardScreen())
 
     def open_run(self, entry: RunEntry) -> None:
-        """Open a run of the picker, in a thread: it may take a while."""
-
-        def connect() -> None:
-            try:
-                source = self._open_run(entry)
-            except (MonitorError, OSError) as error:
-                self.call_from_thread(self.notify, str(error), severity="error", timeout=8)
-                return
-            self.call_from_thread(self._show_run, source)
-
-        self.run_worker(connect, thread=True, exclusive=True, group="open")
+        """Open a run of the picker."""
+        self._open(lambda: self._open_run(entry), self._show_run)
 
     def compare(self, entries: tuple[RunEntry, RunEntry]) -> None:
         """Two runs of the picker on the same axes."""
 
-        def connect() -> None:
-            opened: list[Source] = []
+        def both() -> tuple[Source, Source]:
+            one = self._open_run(entries[0])
             try:
-                opened.extend(self._open_run(entry) for entry in entries)
-            except (MonitorError, OSError) as error:
-                for source in opened:
-                    source.close()
-                self.call_from_thread(self.notify, str(error), severity="error", timeout=8)
-                return
-            one, other = opened
-            self.call_from_thread(
-                self.push_screen, CompareScreen((one, other), threaded=self._threaded)
-            )
+                return one, self._open_run(entries[1])
+            except (MonitorError, OSError):
+                one.close()
+                raise
 
-        self.run_worker(connect, thread=True, exclusive=True, group="open")
+        def show(sources: tuple[Source, Source]) -> None:
+            self.push_screen(CompareScreen(sources, threaded=self._threaded))
+
+        self._open(both, show)
+
+    def _open(
+        self, connect: Callable[[], T], show: Callable[[T], None], severity: SeverityLevel = "error"
+    ) -> None:
+        """Open something in a thread, since it may take a while, and show it, or say why not."""
+
+        def work() -> None:
+            try:
+                opened = connect()
+            except (MonitorError, OSError) as error:
+                self.call_from_thread(self.notify, str(error), severity=severity, timeout=8)
+                return
+            self.call_from_thread(show, opened)
+
+        self.run_worker(work, thread=True, exclusive=True, group="open")
 
     def _show_run(self, source: Source) -> None:
         self._close_feed()
@@ -329,17 +335,13 @@ class DeadbandApp(App[int]):
             return
         source = self.feed.source
 
-        def connect() -> None:
-            try:
-                past = self._open_past(source)
-                past.seek(source.state.step)
-                move(past)
-            except (MonitorError, OSError) as error:
-                self.call_from_thread(self.notify, str(error), severity="warning", timeout=6)
-                return
-            self.call_from_thread(self._show_past, source, past)
+        def connect() -> Player:
+            past = self._open_past(source)
+            past.seek(source.state.step)
+            move(past)
+            return past
 
-        self.run_worker(connect, thread=True, exclusive=True, group="open")
+        self._open(connect, lambda past: self._show_past(source, past), severity="warning")
 
     def _show_past(self, live: Source, past: Player) -> None:
         if self.feed.source is not live:

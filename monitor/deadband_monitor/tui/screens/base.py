@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
@@ -14,7 +13,7 @@ from deadband_monitor.source.base import Source
 from deadband_monitor.tui.exports import export, safe_name, screen_text
 from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import DASHBOARD, FLAG, HEAT_METRICS, key_line
-from deadband_monitor.tui.screens.prompt import PromptScreen
+from deadband_monitor.tui.screens.prompt import PromptScreen, no_pattern
 from deadband_monitor.tui.widgets.heat_map import HeatMap
 from deadband_monitor.tui.widgets.panels import FlagList, KeyLine, StateLine
 
@@ -196,10 +195,8 @@ class RunScreen(SizedScreen):
         view, before = self.deadband.view, self.deadband.view.pattern
 
         def heed(text: str) -> str:
-            try:
-                re.compile(text)
-            except re.error as error:
-                return f"no regular expression: {error.msg}"
+            if trouble := no_pattern(text):
+                return trouble
             view.pattern = text
             self.deadband.repaint()
             return "" if view.order else "no layer matches"
@@ -234,24 +231,22 @@ class RunScreen(SizedScreen):
     def action_acknowledge(self) -> None:
         """The flag at hand was seen, or is to be loud again."""
         view = self.deadband.view
-        flag = view.acknowledge()
-        if flag is None:
+        if flag := view.acknowledge():
+            quiet = "seen, and quiet" if flag.id in view.acknowledged else "loud again"
+            self.notify(f"{flag.kind}: {quiet}", timeout=2)
+            self.deadband.repaint()
+        else:
             self.notify("no flag so far", timeout=2)
-            return
-        quiet = flag.id in view.acknowledged
-        self.notify(f"{flag.kind}: {'seen, and quiet' if quiet else 'loud again'}", timeout=2)
-        self.deadband.repaint()
 
     def action_mute(self) -> None:
         """No more of this kind of flag, or again."""
         view = self.deadband.view
-        flag = view.mute()
-        if flag is None:
+        if flag := view.mute():
+            quiet = "muted" if flag.kind in view.muted else "loud again"
+            self.notify(f"every {flag.kind}: {quiet}", timeout=2)
+            self.deadband.repaint()
+        else:
             self.notify("no flag so far", timeout=2)
-            return
-        quiet = flag.kind in view.muted
-        self.notify(f"every {flag.kind}: {'muted' if quiet else 'loud again'}", timeout=2)
-        self.deadband.repaint()
 
     def action_copy(self) -> None:
         """The screen to the clipboard."""

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from deadband_monitor.metrics import MODEL_METRICS
 from deadband_monitor.source.base import Source
 from deadband_monitor.tui.draw.compare import Pair, flag_words, pair_rows, title_row
-from deadband_monitor.tui.draw.line import Mark, chart
+from deadband_monitor.tui.draw.line import chart
 from deadband_monitor.tui.draw.text import figure
 from deadband_monitor.tui.feed import Feed
 from deadband_monitor.tui.governor import EVERYTHING, Due
@@ -19,7 +19,7 @@ from deadband_monitor.tui.keys import COMPARE, bindings, key_line
 from deadband_monitor.tui.screens.base import SizedScreen
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
-from deadband_monitor.tui.widgets.panels import KeyLine, curve_of
+from deadband_monitor.tui.widgets.panels import KeyLine, critical_mark, curve_of
 
 EVERY_S = 0.5
 """Between two pictures: people cannot read figures that change faster."""
@@ -95,14 +95,15 @@ class CompareScreen(SizedScreen):
                 [title_row(letter, name, state.verdict, state.step, state.causes, width)]
             )
             canvas = self.charts[at]
-            marks = [
-                Mark(x=view.axis.share(flag.onset_step), style="crit")
-                for flag in state.open_flags
-                if flag.severity == "critical"
-            ][:1]
             canvas.entitle(f"{letter} loss {figure(state.last_scalar.get('loss', float('nan')))}")
             canvas.show(
-                chart(curve, *canvas.size, marks=marks, scale=self.views[0].scale, beside=curves)
+                chart(
+                    curve,
+                    *canvas.size,
+                    marks=critical_mark(view),
+                    scale=self.views[0].scale,
+                    beside=curves,
+                )
             )
             self.flags[at].show([flag_words(state.open_flags, self.flags[at].size.width)])
         self.table.entitle("readings of the network, the newest of each")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from textual.app import ComposeResult
@@ -11,6 +12,15 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
 from deadband_monitor.tui.governor import Due
+
+
+def no_pattern(text: str) -> str:
+    """What is wrong with a regular expression; empty where nothing is."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        return f"no regular expression: {error.msg}"
+    return ""
 
 
 class PromptScreen(ModalScreen[str | None]):

@@ -14,7 +14,7 @@ from deadband_monitor.tui.draw.text import Row, fit, spread
 from deadband_monitor.tui.governor import EVERYTHING, Due
 from deadband_monitor.tui.keys import PICKER, bindings, key_line
 from deadband_monitor.tui.screens.base import SizedScreen
-from deadband_monitor.tui.screens.prompt import PromptScreen
+from deadband_monitor.tui.screens.prompt import PromptScreen, no_pattern
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine
 
@@ -169,10 +169,8 @@ class PickerScreen(SizedScreen):
         before = self.pattern
 
         def heed(text: str) -> str:
-            try:
-                re.compile(text)
-            except re.error as error:
-                return f"no regular expression: {error.msg}"
+            if trouble := no_pattern(text):
+                return trouble
             self.pattern = text
             self._sift()
             return ""

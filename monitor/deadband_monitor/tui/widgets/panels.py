@@ -16,6 +16,7 @@ from deadband_monitor.metrics import (
     MODEL_COLUMN,
     MODEL_METRICS,
 )
+from deadband_monitor.pace import short
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
 from deadband_monitor.tui.draw.flags import diagnosis_rows, flag_lines
@@ -138,11 +139,7 @@ def _paint_chart(
     canvas.entitle(f"{title} {figure(value)}{more}" if framed else "")
     gutter = 8 if framed else 17
     curve = curve_of(view, series, column)
-    marks = [
-        Mark(x=view.axis.share(flag.onset_step), style="crit")
-        for flag in view.state.open_flags
-        if flag.severity == "critical" and view.loud(flag)
-    ][:1]
+    marks = critical_mark(view)
     rows = chart(curve, width, height, limits=limits, marks=marks, gutter=gutter, scale=view.scale)
     if not framed:
         title = title.removesuffix(" norm")
@@ -151,6 +148,15 @@ def _paint_chart(
                 axis, _ = rows[at][0]
                 rows[at] = [*fit([(f" {text}", style)], 9), (axis[9:], "dim"), *rows[at][1:]]
     canvas.show(rows)
+
+
+def critical_mark(view: View) -> list[Mark]:
+    """The onset of the worst critical flag that is loud, for a chart on the view's axis."""
+    return [
+        Mark(x=view.axis.share(flag.onset_step), style="crit")
+        for flag in view.state.open_flags
+        if flag.severity == "critical" and view.loud(flag)
+    ][:1]
 
 
 def curve_of(view: View, series: Series | None, column: int | None) -> Curve:
@@ -286,7 +292,7 @@ def run_facts(state: RunState) -> list[str]:
             f" {status.overhead:.1%} overhead"
         )
         if status.pace is not None and status.interval > 1:
-            facts.append(f"every {status.interval} steps: {PACES.get(status.pace.why, '')}")
+            facts.append(f"sampled {short(status.pace, status.interval)}")
         if status.ranks:
             living = sum(rank.status == "running" for rank in status.ranks)
             facts.append(
@@ -299,19 +305,6 @@ def run_facts(state: RunState) -> list[str]:
         armed = sum(cover.state == "armed" for cover in state.coverage)
         facts.append(f"{armed} of {len(state.coverage)} rules armed (f shows which, and why not)")
     return facts
-
-
-PACES = {
-    "first steps": "the first steps are all sampled",
-    "credit": "sampled densely while the credit lasts",
-    "loss jumped": "the loss jumped, so samples come close",
-    "named": "as you asked",
-    "budget": "more would cost training more than its budget",
-    "rate": "as often as a screen can show",
-    "slowest": "the slowest cadence, though it costs more than the budget",
-    "no room": "the hub does not keep up",
-}
-"""`Pace.why` in words."""
 
 
 class KeyLine(Canvas):
