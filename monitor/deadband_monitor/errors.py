@@ -4,6 +4,7 @@ MonitorError                 exit 2: usage, or a target that cannot be read
 ├── UnknownRun               a name that matches no run or several
 ├── BadRecording             not a recording, truncated, or from a newer version
 ├── SourceError              a hub that refuses or cannot be reached
+│   └── LinkLost             the host of the run does not answer at the moment
 └── BadSettings              a settings file that says what it cannot
 """
 
@@ -26,6 +27,10 @@ class BadRecording(MonitorError):  # noqa: N818
 
 class SourceError(MonitorError):
     """A live run that cannot be read."""
+
+
+class LinkLost(SourceError):  # noqa: N818
+    """The way to the host of a run is broken; it may be mended by the next try."""
 
 
 class BadSettings(MonitorError):  # noqa: N818

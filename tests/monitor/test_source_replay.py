@@ -20,6 +20,7 @@ from deadband_monitor.source import replay
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.fake import FakeSource, collapsing_run, healthy_run
 from deadband_monitor.source.open import open_source
+from deadband_monitor.source.reel import OwnRecording
 from deadband_monitor.source.replay import ReplaySource
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
@@ -62,7 +63,7 @@ def test_a_recording_opens_at_its_end(source: ReplaySource) -> None:
 
 @pytest.mark.parametrize("near", [1, 64, 2048])
 def test_any_step_shows_what_was_known_then(near: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "FAR_EVENTS", near)
+    monkeypatch.setattr(OwnRecording, "far_events", near)
     monkeypatch.setattr(history, "SNAPSHOT_EVENTS", 40)
     chronicle = Chronicle(Recorder(wire.recording_path(RUN)))
     for now, event in enumerate(EVENTS):
@@ -80,7 +81,7 @@ def test_any_step_shows_what_was_known_then(near: int, monkeypatch: pytest.Monke
 
 
 def test_a_snapshot_that_cannot_be_read_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "FAR_EVENTS", 1)
+    monkeypatch.setattr(OwnRecording, "far_events", 1)
     recorder = Recorder(wire.recording_path(RUN))
     for event in EVENTS:
         recorder.add(event)

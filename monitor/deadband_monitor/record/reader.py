@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,8 +26,11 @@ from deadband.wire import (
     Status,
 )
 from deadband_monitor.errors import BadRecording
+from deadband_monitor.record.base import Span
 from deadband_monitor.record.format import APPLICATION_ID, USER_VERSION
 
+FAR_EVENTS = 2048
+"""From here on a snapshot is worth unpacking."""
 CHUNK_EVENTS = 256
 """Events read in one short transaction: a long one would keep a live hub from tidying its log."""
 ENDED = ("finished", "failed", "killed", "lost")
@@ -47,19 +49,6 @@ _decode_diagnosis = msgspec.msgpack.Decoder(Diagnosis).decode
 _decode_status = msgspec.msgpack.Decoder(Status).decode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """What a recording covers at the moment."""
-
-    last_seq: int
-    samples: int
-    """Sampled steps, whatever number of ranks sampled them."""
-    first_step: int
-    last_step: int
-    first_time: float
-    last_time: float
-
-
 class Recording:
     """An open recording.
 
@@ -67,8 +56,12 @@ class Recording:
         BadRecording: at construction or from any method, with one line for the user.
     """
 
+    where = ""
+    far_events = FAR_EVENTS
+
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = path.stem
         _check_head(path)
         try:
             self._database = sqlite3.connect(

@@ -16,8 +16,18 @@ class Source(Protocol):
 
     name: str
     """What to call it on screen: the run id or the file."""
-    state: RunState
-    """The run as of the last `refresh`; only `refresh` changes it."""
+
+    @property
+    def state(self) -> RunState:
+        """The run as of the last `refresh`; only `refresh` changes it."""
+
+    @property
+    def where(self) -> str:
+        """The host of the run, as the screen says it; empty for this one."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the host does not answer, and when it is tried again; empty while it does."""
 
     @property
     def link(self) -> str:

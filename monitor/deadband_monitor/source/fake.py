@@ -50,6 +50,8 @@ class FakeSource:
         """Samples that each `refresh` plays by itself."""
         self.link_shown = link
         """What `link` says until the script has ended."""
+        self.where = ""
+        self.trouble = ""
         self.closed = False
         self._script = iter(script)
         self._over = False

@@ -1,4 +1,4 @@
-"""A run that a hub on this host serves: asks, folds the answer in, asks again.
+"""A live run, here or elsewhere: asks its hub, folds the answer in, asks again.
 
 The source has one question under way at most, so a viewer that sleeps misses nothing and nobody
 waits for it. Where the hub has gone, the rest of the run is read from its recording.
@@ -7,21 +7,17 @@ waits for it. Where the hub has gone, the rest of the run is read from its recor
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import closing
 
 import msgspec
-import zmq
 
 from deadband import wire
 from deadband.wire import AskHistory, AskNews, FromViewer, History, News, Refusal, Status, ToViewer
-from deadband_monitor.errors import BadRecording, SourceError
-from deadband_monitor.hub.registry import live_hub
-from deadband_monitor.record.reader import ENDED, UNFIT, Recording
+from deadband_monitor.errors import BadRecording, LinkLost, SourceError
+from deadband_monitor.record.reader import ENDED, UNFIT
+from deadband_monitor.source.channel import Channel, Health, LocalChannel
 from deadband_monitor.state.run_state import RunState
 
-LOST_AFTER_S = 5.0
-"""A hub answers within 2 s even when nothing happens; this allows for one slow answer."""
-RETRY_S = 1.0
 COLUMNS = 512
 """Buckets of history asked for: all that a hub keeps, so that every viewer sees the same."""
 
@@ -30,19 +26,21 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class LiveSource:
-    """The Source of a live run. Retries a lost link for ever; see `link`."""
+    """The Source of a live run. Retries a lost link for ever; see `link`.
 
-    def __init__(self, run: str) -> None:
+    Args:
+        run: its id.
+        channel: the way to it; it is on this host by default. Closed with the source.
+    """
+
+    def __init__(self, run: str, channel: Channel | None = None) -> None:
         self.name = run
         self.state = RunState()
+        self.channel = channel or LocalChannel(run)
         self._run = run
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] | None = None
         self._link = "live"
         self._heard = time.time()
-        self._asked_at: float | None = None
-        self._heard_at = time.monotonic()
-        self._closed = False
+        self._asked = False
 
     @property
     def link(self) -> str:
@@ -53,6 +51,16 @@ class LiveSource:
     def last_heard(self) -> float:
         """When the hub last answered, seconds since the epoch."""
         return self._heard
+
+    @property
+    def where(self) -> str:
+        """The host, where it is another one."""
+        return self.channel.where
+
+    @property
+    def trouble(self) -> str:
+        """Why the link is lost, where that is known."""
+        return self.channel.trouble if self._link == "lost" else ""
 
     def refresh(self, wait_s: float) -> bool:
         """Fold in what the hub has to say, waiting at most `wait_s` for it.
@@ -68,7 +76,7 @@ class LiveSource:
         while True:
             self._ask()
             left = max(deadline - time.monotonic(), 0.0)
-            body = self._receive(left)
+            body = self.channel.receive(left)
             if body is None:
                 self._notice_silence()
                 if (self.state.seq, self._link) != before or time.monotonic() >= deadline:
@@ -82,39 +90,20 @@ class LiveSource:
         return (self.state.seq, self._link) != before
 
     def close(self) -> None:
-        """Let go of the socket."""
-        if not self._closed:
-            self._closed = True
-            self._drop_socket()
-            self._context.term()
+        """Let go of the way to the run."""
+        self.channel.close()
 
     def _ask(self) -> None:
-        if self._asked_at is not None:
-            return
-        if self._socket is None:
-            self._socket = self._context.socket(zmq.DEALER)
-            self._socket.setsockopt(zmq.LINGER, 0)
-            self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
-            self._socket.connect(wire.viewer_address(self._run))
-        question: FromViewer = (
-            AskNews(since=self.state.seq)
-            if self.state.seq
-            else AskHistory(version=wire.VERSION, columns=COLUMNS)
-        )
-        self._send(question)
+        if not self._asked:
+            self._send(
+                AskNews(since=self.state.seq)
+                if self.state.seq
+                else AskHistory(version=wire.VERSION, columns=COLUMNS)
+            )
 
     def _send(self, question: FromViewer) -> None:
-        assert self._socket is not None
-        self._asked_at = time.monotonic()
-        with suppress(zmq.Again):
-            self._socket.send(_encode(question), zmq.NOBLOCK)
-
-    def _receive(self, wait_s: float) -> bytes | None:
-        assert self._socket is not None
-        # In short turns, so that the end of the hub is noticed while a long wait goes on.
-        if not self._socket.poll(int(min(wait_s, RETRY_S) * 1000)):
-            return None
-        return self._socket.recv()
+        self._asked = True
+        self.channel.send(_encode(question))
 
     def _fold(self, body: bytes) -> None:
         try:
@@ -126,8 +115,8 @@ class LiveSource:
                 f"cannot read what the hub of {self._run} says ({error}): use the deadband that"
                 " the run was started with"
             ) from error
-        self._asked_at = None
-        self._heard, self._heard_at = time.time(), time.monotonic()
+        self._asked = False
+        self._heard = time.time()
         self._link = "live"
         if isinstance(answer, Refusal):
             raise SourceError(answer.reason)
@@ -146,17 +135,11 @@ class LiveSource:
             self.state.apply(event)
 
     def _notice_silence(self) -> None:
-        now = time.monotonic()
-        quiet = now - max(self._heard_at, self._asked_at or 0.0)
-        if quiet < RETRY_S or now - self._heard_at < RETRY_S:
-            return
-        if live_hub(self._run) is None and self._finish_from_recording():
-            return
-        if now - self._heard_at > LOST_AFTER_S:
+        health = self.channel.health()
+        if health is Health.LOST:
+            self._link, self._asked = "lost", False
+        elif health is Health.GONE and not self._finish_from_recording():
             self._link = "lost"
-            # A fresh socket: an answer to the old question can no longer come in between.
-            self._drop_socket()
-            self._asked_at = None
 
     def _finish_from_recording(self) -> bool:
         """The hub is gone: what it wrote after our last news is in the recording.
@@ -164,11 +147,13 @@ class LiveSource:
         One that was killed, or had a full disk, has told us more than it wrote.
         """
         try:
-            with Recording(wire.recording_path(self._run)) as recording:
+            with closing(self.channel.recording()) as recording:
                 if recording.hello.run != self._run:
                     return False
                 for event in recording.events(after=self.state.seq):
                     self.state.apply(event)
+        except LinkLost:
+            return False
         except (BadRecording, *UNFIT):
             if self.state.info is None:
                 return False
@@ -180,12 +165,7 @@ class LiveSource:
 
     def _end(self) -> None:
         self._link = "ended"
-        self._drop_socket()
-
-    def _drop_socket(self) -> None:
-        if self._socket is not None:
-            self._socket.close(linger=0)
-            self._socket = None
+        self.channel.close()
 
 
 def lost_status(state: RunState) -> Status:

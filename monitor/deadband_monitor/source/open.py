@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from deadband import wire
 from deadband_monitor.errors import UnknownRun
 from deadband_monitor.hub.registry import RunEntry, resolve
 from deadband_monitor.source.base import Source
@@ -24,13 +23,13 @@ def open_past(source: Source) -> ReplaySource:
     """The recording of a run that is live, to look back in.
 
     Raises:
-        UnknownRun: it is not on this machine.
+        UnknownRun: there is none.
         BadRecording: it cannot be read.
+        LinkLost: the host of the run does not answer.
     """
-    path = wire.recording_path(source.name)
-    if not path.exists():
-        raise UnknownRun(f"no way back: the recording of {source.name} is not on this machine")
-    return ReplaySource(path)
+    if not isinstance(source, LiveSource):
+        raise UnknownRun(f"no way back: {source.name} has no recording")
+    return ReplaySource(source.channel.recording())
 
 
 def open_entry(entry: RunEntry) -> Source:

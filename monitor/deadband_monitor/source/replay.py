@@ -1,23 +1,22 @@
 """A recording, from its first step to its last, at any step and at any speed.
 
 The hands of a screen (`seek`, `playing`, `speed`) only say where to go, from any thread; `refresh`
-goes there. Snapshots in the recording make a step far away as near as the next one.
+goes there.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
-from deadband_monitor.hub.registry import live_hub
-from deadband_monitor.record.reader import ENDED, UNFIT, Recording
+from deadband_monitor.errors import LinkLost
+from deadband_monitor.record.base import RecordingReader
+from deadband_monitor.record.reader import ENDED
 from deadband_monitor.source.live import lost_status
-from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
+from deadband_monitor.source.reel import OwnRecording, Reel
+from deadband_monitor.state.run_state import RunState
 
-FAR_EVENTS = 2048
-"""From here on a snapshot is worth unpacking."""
 GROWTH_CHECK_S = 0.5
 """A live hub writes as often."""
 PLAYING_NAP_S = 0.05
@@ -29,22 +28,28 @@ class ReplaySource:
     It stands at the end unless `step` says otherwise. At the end of a recording that a live hub
     still writes, it follows.
 
+    Args:
+        recording: the file, or a recording elsewhere; closed with the source.
+        step: where to stand.
+
     Raises:
         BadRecording: at construction, or from `refresh`.
+        LinkLost: at construction, it lies on a host that does not answer.
     """
 
-    def __init__(self, path: Path, step: int | None = None) -> None:
-        self.name = path.stem
-        self.state = RunState()
-        self._recording = Recording(path)
-        self._run = self._recording.hello.run
+    def __init__(self, recording: Path | RecordingReader, step: int | None = None) -> None:
+        if isinstance(recording, Path):
+            recording = OwnRecording(recording)
+        self.name, self.where = recording.name, recording.where
+        self.trouble = ""
+        """Why the host of the recording does not answer."""
+        self._recording = recording
+        self._reel = Reel(recording)
         self._lock = threading.Condition()
         self._target: int | None = step
         """Step to stand at; None: the end."""
         self._moves = 0
         """Samples to go on from there."""
-        self._reached = 0
-        """Number of the recorded event that the state stands at."""
         self._playing = False
         self._speed = 1.0
         self._clock: tuple[float, float] | None = None
@@ -53,7 +58,7 @@ class ReplaySource:
         self._span = self._recording.span()
         self._span_read = time.monotonic()
         self._complete = False
-        self.refresh(0.0)
+        self._move()
 
     # --- the hands of a screen ---
 
@@ -116,6 +121,11 @@ class ReplaySource:
     # --- the Source ---
 
     @property
+    def state(self) -> RunState:
+        """The run at the step that is shown."""
+        return self._reel.state
+
+    @property
     def link(self) -> str:
         """Always `replay`."""
         return "replay"
@@ -132,14 +142,14 @@ class ReplaySource:
         Raises:
             BadRecording: the file is damaged there.
         """
-        before = (self.state, self.state.seq)
-        self._move()
-        if (self.state, self.state.seq) == before and wait_s > 0:
+        before = (self.state, self.state.seq, self.trouble)
+        self._try_move()
+        if (self.state, self.state.seq, self.trouble) == before and wait_s > 0:
             with self._lock:
                 if not self._hurry:
                     self._lock.wait(self._nap(wait_s))
-            self._move()
-        return (self.state, self.state.seq) != before
+            self._try_move()
+        return (self.state, self.state.seq, self.trouble) != before
 
     def close(self) -> None:
         """Let go of the file."""
@@ -155,6 +165,15 @@ class ReplaySource:
     def _nap(self, wait_s: float) -> float:
         return min(wait_s, PLAYING_NAP_S) if self._playing else wait_s
 
+    def _try_move(self) -> None:
+        """Where the host does not answer, stay: it is asked again at the next look."""
+        try:
+            self._move()
+        except LinkLost as error:
+            self.trouble = str(error)
+        else:
+            self.trouble = ""
+
     def _move(self) -> None:
         with self._lock:
             self._hurry = False
@@ -168,7 +187,7 @@ class ReplaySource:
                 seq = min(seq, self._recording.seq_at_step(self._target))
             if self._playing:
                 seq = self._played_to(seq)
-        self._go(seq)
+        self._reel.go(seq)
         if at_end:
             self._note_loss()
 
@@ -185,33 +204,11 @@ class ReplaySource:
             self._target = self._recording.step_at(reached)
         return max(min(reached, self._span.last_seq), seq)
 
-    def _go(self, seq: int) -> None:
-        back = seq < self._reached
-        if back or seq - self._reached > FAR_EVENTS:
-            if back:
-                self._reached, self.state = 0, RunState()
-            self._leap(seq)
-        for event in self._recording.events(after=self._reached, upto=seq):
-            try:
-                self.state.apply(event)
-            except UNFIT as error:
-                raise self._recording.damaged(error) from error
-        self._reached = seq
-
-    def _leap(self, seq: int) -> None:
-        """Take up the snapshot next before `seq`, where that is ahead of us."""
-        near = self._recording.snapshot(seq, STATE_LAYOUT)
-        if near is not None and near[0] > self._reached:
-            # A snapshot only saves time: one that cannot be read is left aside.
-            with suppress(ValueError):
-                self.state = RunState.unpack(near[1])
-                self._reached = near[0]
-
     def _note_loss(self) -> None:
         """At the end of a recording whose hub died the run is lost, though nobody wrote so."""
         status = self.state.status
         over = status is not None and status.status in ENDED
-        if not over and self._reached == self._span.last_seq and live_hub(self._run) is None:
+        if not over and self._reel.reached == self._span.last_seq and not self._recording.served:
             self.state.apply(lost_status(self.state))
 
     def _note_growth(self) -> None:

@@ -82,6 +82,7 @@ class NoSource:
     def __init__(self) -> None:
         self.name = ""
         self.state = RunState()
+        self.where = self.trouble = ""
         self.link = "ended"
         self.last_heard = 0.0
 
