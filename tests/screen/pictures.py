@@ -58,6 +58,7 @@ class Recorded:
 
     name = "digits-mlp-7f3a1c"
     link = "replay"
+    where = trouble = ""
 
     def __init__(self, events: list[Event], last_step: int) -> None:
         self._events = events
