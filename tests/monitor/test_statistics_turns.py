@@ -134,10 +134,10 @@ def test_only_the_last_sample_of_layers_that_exist_is_kept() -> None:
     statistician._weight_memory = memory
     statistician.adopt(loop.bench.plan())
     statistician.measure([loop.frame(step) for step in range(10)])
-    assert [past.step for past in memory.gradients.values()] == [9, 9, 9]
+    assert {past.step for past in memory.gradients.values()} == {9}
     fewer = Bench([layer("a", fan_in=6)])
     statistician.adopt(fewer.plan())
-    assert list(memory.gradients) == list(memory.changes) == [("m", "a")]
+    assert list(memory.gradients) == list(memory.changes) == [(("m", "a"),)]
 
 
 def test_old_gradients_are_reported_only_where_some_were_lying_there() -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from deadband.wire import Plan, What
 from deadband_monitor.statistics import arrange, likeness, saturation
-from deadband_monitor.statistics.layout import Group, blocks, groups, present
+from deadband_monitor.statistics.layout import Batch, Group, blocks, groups, present
 from deadband_monitor.statistics.moments import mean_square, nonfinite_where, spread
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Doubles, Floats, Mask, RawFrame
+from deadband_monitor.statistics.values import Doubles, Floats, Mask
 
 _DEAD_WINDOW = 10
 """Samples that a unit must stay off to count as dead. One batch of 64 over-reports fivefold (18.8 %
@@ -45,7 +44,7 @@ class Activations:
         self._outputs = groups(plan, What.ACTIVATION, by_activation=True)
         self._gradients = groups(plan, What.ACTIVATION_GRAD)
 
-    def measure(self, frames: Sequence[RawFrame], table: Table, judged: Mask) -> None:
+    def measure(self, frames: Batch, table: Table, judged: Mask) -> None:
         """Fill the activation columns of `table`.
 
         `judged` says for each frame whether its gradients count; a step that a GradScaler left out
@@ -54,20 +53,20 @@ class Activations:
         for group in self._outputs:
             self._measure_outputs(frames, group, table)
         for group in self._gradients:
-            here = present(self._plan, frames, group.slots)
+            here = present(frames, group.slots)
             rms = np.full(here.size, np.nan)
             broken = np.zeros(here.size)
-            for part, x in blocks(self._plan, frames, group):
+            for part, x in blocks(frames, group):
                 square = mean_square(x)
                 rms[part] = np.sqrt(square)
                 broken[part] = nonfinite_where(np.isnan(square), x)
             here &= judged[:, None]
-            table.put("out_grad_rms", group.subjects, rms, here)
-            table.worst_nonfinite(group.subjects, broken, here)
+            table.put("out_grad_rms", group.rows, rms, here)
+            table.worst_nonfinite(group.rows, broken, here)
 
-    def _measure_outputs(self, frames: Sequence[RawFrame], group: Group, table: Table) -> None:
+    def _measure_outputs(self, frames: Batch, group: Group, table: Table) -> None:
         plan = self._plan
-        here = present(plan, frames, group.slots)
+        here = present(frames, group.slots)
         layers = [plan.layers[index] for index in group.subjects]
         activation = layers[0].activation
         ends = [saturation.ends(layer) for layer in layers]
@@ -86,7 +85,7 @@ class Activations:
         means = np.full(size, np.nan)
         alive = []
         gathered = []
-        for part, x in blocks(plan, frames, group):
+        for part, x in blocks(frames, group):
             rows = arrange.by_sample(x, group.axes)
             found = spread(rows, columns=True)
             seen["out_variance"][part] = found.dependence
@@ -134,11 +133,11 @@ class Activations:
         if gathered:
             self._spread_over_frames(group, np.concatenate(gathered), here, seen)
         for name, values in seen.items():
-            table.put(name, group.subjects, values, here)
-        table.worst_nonfinite(group.subjects, broken, here)
+            table.put(name, group.rows, values, here)
+        table.worst_nonfinite(group.rows, broken, here)
         if alive:
             dead = self._dead_units(group, np.concatenate(alive), here)
-            table.put("dead_units", group.subjects, dead, here & (broken == 0).reshape(here.shape))
+            table.put("dead_units", group.rows, dead, here & (broken == 0).reshape(here.shape))
 
     def _dead_units(self, group: Group, alive: Mask, here: Mask) -> Floats:
         """Share of units without a positive output in the last samples, (frames * k, u) -> same."""

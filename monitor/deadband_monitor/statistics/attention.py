@@ -6,14 +6,12 @@ mask hides is no choice either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from deadband.wire import Plan, What
-from deadband_monitor.statistics.layout import gather, groups, present
+from deadband_monitor.statistics.layout import Batch, gather, groups, present
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Doubles, Floats, Mask, RawFrame, Reals
+from deadband_monitor.statistics.values import Doubles, Floats, Mask, Reals
 
 _MOST_KEYS = 128
 """Keys that the client copies at most."""
@@ -36,14 +34,14 @@ class Attention:
             if slot.what is What.QUERY and slot.index in keys
         ]
 
-    def measure(self, frames: Sequence[RawFrame], table: Table) -> None:
+    def measure(self, frames: Batch, table: Table) -> None:
         """Fill `attention_entropy` and `attention_logit`."""
         plan = self._plan
         for group in self._rows:
-            here = present(plan, frames, group.slots)
+            here = present(frames, group.slots)
             if not here.any() or len(group.shape) != 3:
                 continue
-            weight = gather(plan, frames, group.slots)
+            weight = gather(frames, group.slots)
             entropy = np.empty((len(frames), len(group.slots)))
             for column, number in enumerate(group.slots):
                 slot = plan.slots[number]
@@ -54,15 +52,13 @@ class Attention:
                 entropy[:, column] = entropy_of_rows(
                     weight[column :: len(group.slots)], may_see, causal
                 )
-            table.put("attention_entropy", group.subjects, entropy, here)
+            table.put("attention_entropy", group.rows, entropy, here)
         for query, key in self._pairs:
-            here = np.asarray(present(plan, frames, (query, key)).all(axis=1, keepdims=True))
+            here = np.asarray(present(frames, (query, key)).all(axis=1, keepdims=True))
             if here.any():
                 self._measure_pair(frames, query, key, here, table)
 
-    def _measure_pair(
-        self, frames: Sequence[RawFrame], query: int, key: int, here: Mask, table: Table
-    ) -> None:
+    def _measure_pair(self, frames: Batch, query: int, key: int, here: Mask, table: Table) -> None:
         plan = self._plan
         of_query, of_key = plan.slots[query], plan.slots[key]
         if len(of_query.shape) != 3 or len(of_key.shape) != 3:
@@ -70,8 +66,8 @@ class Attention:
         options = plan.layers[of_query.index].options
         wide = of_query.source[-1] if of_query.source else of_query.shape[-1]
         scale = options.get("scale", 1.0 / np.sqrt(wide))
-        q = gather(plan, frames, (query,))
-        k = gather(plan, frames, (key,))
+        q = gather(frames, (query,))
+        k = gather(frames, (key,))
         count = min(q.shape[1], k.shape[1])
         whole = (
             of_query.source[-2] if len(of_query.source) > 1 else of_query.shape[1],

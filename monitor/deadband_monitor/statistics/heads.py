@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from deadband.wire import Plan, What
-from deadband_monitor.statistics.layout import gather, present
+from deadband_monitor.statistics.layout import Batch, gather, present
 from deadband_monitor.statistics.reader import ModelReader
-from deadband_monitor.statistics.values import Doubles, Floats, RawFrame, Reals
+from deadband_monitor.statistics.values import Doubles, Floats, Reals
 
 _SHAPING = frozenset({"Identity", "Flatten", "Unflatten", "flatten", "identity"})
 """Layers that may follow the head without changing what it gives."""
@@ -34,7 +33,7 @@ class Head:
         self._layer = _head(reader.plan, reader.model.name)
         self._slot = _bias_slot(reader.plan, self._layer)
 
-    def distances(self, frames: Sequence[RawFrame], rows: Reals) -> Doubles:
+    def distances(self, frames: Batch, rows: Reals) -> Doubles:
         """rms(output - bias) / rms(output) of each frame, (frames, r, c units) -> (frames,).
 
         The bias is copied after the step, so that of the step before is the one that was in this
@@ -46,8 +45,8 @@ class Head:
             return distances
         memory = self._memory
         name = self._plan.layers[self._layer].name
-        here = present(self._plan, frames, (self._slot,))[:, 0]
-        biases = gather(self._plan, frames, (self._slot,))
+        here = present(frames, (self._slot,))[:, 0]
+        biases = gather(frames, (self._slot,))
         used = biases.copy()
         for place, frame in enumerate(frames):
             if not here[place]:

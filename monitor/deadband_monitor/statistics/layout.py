@@ -6,8 +6,10 @@ costs little more than one for a single slot.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -28,6 +30,8 @@ class Group:
     """(k,) index of the layer or model of each."""
     shape: tuple[int, ...]
     axes: str
+    rows: slice | Ints
+    """`subjects` as the quickest index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class WeightGroup:
 
     subjects: Ints
     shape: tuple[int, ...]
+    rows: slice | Ints
+    """`subjects` as the quickest index."""
     before: tuple[int, ...]
     """Slot numbers, `EMPTY` where the plan has none."""
     after: tuple[int, ...]
@@ -48,6 +54,7 @@ class WeightGroup:
         return WeightGroup(
             self.subjects[which],
             self.shape,
+            as_rows(self.subjects[which]),
             self.before[which],
             self.after[which],
             self.grad[which],
@@ -62,10 +69,11 @@ def groups(plan: Plan, what: What, *, by_activation: bool = False) -> list[Group
         if slot.what is what:
             activation = plan.layers[slot.index].activation if by_activation else ""
             found.setdefault((slot.shape, slot.axes, activation), []).append(number)
-    return [
-        Group(tuple(numbers), _subjects(plan, numbers), shape, axes)
-        for (shape, axes, _), numbers in found.items()
-    ]
+    made = []
+    for (shape, axes, _), numbers in found.items():
+        subjects = _subjects(plan, numbers)
+        made.append(Group(tuple(numbers), subjects, shape, axes, as_rows(subjects)))
+    return made
 
 
 def weight_groups(plan: Plan) -> list[WeightGroup]:
@@ -79,50 +87,151 @@ def weight_groups(plan: Plan) -> list[WeightGroup]:
             numbers[parts.index(slot.what)] = number
     made = []
     for shape, layers in found.items():
-        made.append(WeightGroup(np.array(list(layers)), shape, *zip(*layers.values(), strict=True)))
+        subjects = np.array(list(layers))
+        slots = zip(*layers.values(), strict=True)
+        made.append(WeightGroup(subjects, shape, as_rows(subjects), *slots))
     return made
 
 
-def present(plan: Plan, frames: Sequence[RawFrame], slots: Sequence[int]) -> Mask:
-    """Which of `slots` each frame holds: (frames, k)."""
-    flags = np.zeros((len(frames), len(plan.slots) + 1), dtype=np.bool_)
-    for row, frame in zip(flags, frames, strict=True):
-        given = np.frombuffer(frame.header.present, dtype=np.uint8)[: len(plan.slots)]
-        row[: len(given)] = given
-    return flags[:, list(slots)]  # EMPTY = -1 picks the last column, which is never set
+class Batch(Sequence[RawFrame]):
+    """Frames of one plan; what every statistic asks of them is worked out once."""
+
+    def __init__(self, frames: Sequence[RawFrame], held: Mask, places: Places) -> None:
+        self._frames = frames
+        self.held = held
+        """(frames, slots + 1) which slots a frame holds; the last column is never set."""
+        self.places = places
+
+    @classmethod
+    def of(cls, places: Places, frames: Sequence[RawFrame]) -> Batch:
+        """Frames of the plan whose places these are."""
+        held = np.zeros((len(frames), places.count + 1), dtype=np.bool_)
+        for row, frame in zip(held, frames, strict=True):
+            given = np.frombuffer(frame.header.present, dtype=np.bool_)[: places.count]
+            row[: len(given)] = given
+        return cls(frames, held, places)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, which: int) -> RawFrame: ...
+    @overload
+    def __getitem__(self, which: slice) -> Batch: ...
+    def __getitem__(self, which: int | slice) -> RawFrame | Batch:
+        if isinstance(which, slice):
+            return Batch(self._frames[which], self.held[which], self.places)
+        return self._frames[which]
+
+    def __iter__(self) -> Iterator[RawFrame]:
+        return iter(self._frames)
 
 
-def gather(plan: Plan, frames: Sequence[RawFrame], slots: Sequence[int]) -> Floats:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Slots that lie at even distances in a payload."""
+
+    items: slice
+    """Which of the slots asked for."""
+    first: int
+    """Byte at which the first one begins; below zero where the plan has none of them."""
+    strides: tuple[int, int]
+
+
+class Places:
+    """Where the slots of one plan lie.
+
+    Layers repeat, and so do the distances between their slots: those of a kind are a few runs, each
+    of which numpy copies in one go.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.count = len(plan.slots)
+        self._slots = plan.slots
+        self._known: dict[tuple[int, ...], tuple[Ints, list[_Run], tuple[int, ...]]] = {}
+
+    def columns(self, slots: tuple[int, ...]) -> Ints:
+        """The slots as an index."""
+        return self._found(slots)[0]
+
+    def copy(self, frames: Sequence[RawFrame], slots: tuple[int, ...]) -> Floats:
+        """The slices of all frames: (frames * k, *shape), frame-major."""
+        _, runs, shape = self._found(slots)
+        size = math.prod(shape)
+        taken = np.empty((len(frames), len(slots), size), dtype=np.float32)
+        for run in runs:
+            into = taken[:, run.items]
+            if run.first < 0:
+                into[...] = 0
+                continue
+            held = into.shape[1:]
+            for place, frame in enumerate(frames):
+                into[place] = np.ndarray(held, np.float32, frame.payload, run.first, run.strides)
+        return taken.reshape(len(frames) * len(slots), *shape)
+
+    def _found(self, slots: tuple[int, ...]) -> tuple[Ints, list[_Run], tuple[int, ...]]:
+        found = self._known.get(slots)
+        if found is None:
+            shape = next((self._slots[slot].shape for slot in slots if slot != EMPTY), (0,))
+            starts = [-1 if slot == EMPTY else 4 * self._slots[slot].offset for slot in slots]
+            found = self._known[slots] = (np.array(slots, np.int64), _runs(starts), shape)
+        return found
+
+
+def _runs(starts: Sequence[int]) -> list[_Run]:
+    runs: list[_Run] = []
+    first = 0
+    while first < len(starts):
+        step = starts[first + 1] - starts[first] if first + 1 < len(starts) else 0
+        if starts[first] < 0 or starts[first] + step < 0:
+            step = 0
+        last = first + 1
+        while last < len(starts) and starts[last] - starts[last - 1] == step:
+            last += 1
+        runs.append(_Run(slice(first, last), starts[first], (step, 4)))
+        first = last
+    return runs
+
+
+def present(batch: Batch, slots: tuple[int, ...]) -> Mask:
+    """Which of `slots` each frame holds: (frames, k). `EMPTY` is held by none."""
+    held: Mask = batch.held[:, batch.places.columns(slots)]  # -1 picks the last column
+    return held
+
+
+def gather(batch: Batch, slots: tuple[int, ...]) -> Floats:
     """The slices of `slots` (all of one shape) from all frames: (frames * k, *shape), frame-major.
 
     Slots that are `EMPTY` come as zeros.
     """
-    pairs = [(frame, slot) for frame in frames for slot in slots]
-    shape = next((plan.slots[slot].shape for slot in slots if slot != EMPTY), (0,))
-    return _filled(plan, pairs, shape)
+    return batch.places.copy(batch, slots)
 
 
-def blocks(plan: Plan, frames: Sequence[RawFrame], group: Group) -> Iterator[tuple[slice, Floats]]:
+def blocks(batch: Batch, group: Group) -> Iterator[tuple[slice, Floats]]:
     """`gather` in pieces that fit a cache: (part of the frame-major items, slices)."""
-    pairs = [(frame, slot) for frame in frames for slot in group.slots]
-    size = max(1, int(np.prod(group.shape)))
-    at_once = max(1, _BLOCK // size)
-    for start in range(0, len(pairs), at_once):
-        part = slice(start, min(start + at_once, len(pairs)))
-        yield part, _filled(plan, pairs[part], group.shape)
+    count = len(group.slots)
+    at_once = max(1, _BLOCK // max(1, math.prod(group.shape)))
+    if at_once >= count:
+        frames = at_once // count
+        for start in range(0, len(batch), frames):
+            part = batch[start : start + frames]
+            yield slice(start * count, (start + len(part)) * count), gather(part, group.slots)
+        return
+    for place in range(len(batch)):
+        for start in range(0, count, at_once):
+            slots = group.slots[start : start + at_once]
+            first = place * count + start
+            yield slice(first, first + len(slots)), gather(batch[place : place + 1], slots)
 
 
-def _filled(plan: Plan, pairs: Sequence[tuple[RawFrame, int]], shape: tuple[int, ...]) -> Floats:
-    size = int(np.prod(shape))
-    taken = np.empty((len(pairs), size), dtype=np.float32)
-    slots = plan.slots
-    for place, (frame, number) in enumerate(pairs):
-        if number == EMPTY:
-            taken[place] = 0
-        else:
-            offset = slots[number].offset
-            taken[place] = frame.payload[offset : offset + size]
-    return taken.reshape(len(pairs), *shape)
+def as_rows(subjects: Ints) -> slice | Ints:
+    """The same rows as a slice where they lie at even distances: numpy is faster with one."""
+    if not len(subjects):
+        return subjects
+    step = int(subjects[1] - subjects[0]) if len(subjects) > 1 else 1
+    if step > 0 and bool((np.diff(subjects) == step).all()):
+        return slice(int(subjects[0]), int(subjects[-1]) + 1, step)
+    return subjects
 
 
 def _subjects(plan: Plan, numbers: Sequence[int]) -> Ints:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,10 +9,11 @@ import numpy as np
 from deadband.wire import What
 from deadband_monitor.statistics import arrange, inputs
 from deadband_monitor.statistics.gathered import GatheredRows
+from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.moments import nonfinite_where, spread
 from deadband_monitor.statistics.reader import ModelReader, is_integer
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Mask, RawFrame, Reals
+from deadband_monitor.statistics.values import Mask, Reals
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class InputRows:
 
 
 def measure_inputs(
-    reader: ModelReader, memory: InputMemory, frames: Sequence[RawFrame], table: Table
+    reader: ModelReader, memory: InputMemory, frames: Batch, table: Table
 ) -> InputRows | None:
     """Fill the `in_` columns; the rows come back for whoever compares them with labels."""
     taken = reader.take(frames, What.INPUT)

@@ -14,6 +14,7 @@ from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
 from deadband_monitor.statistics.heads import Head, HeadMemory
+from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.model_inputs import InputRows
 from deadband_monitor.statistics.moments import nonfinite_where, spread
@@ -25,7 +26,7 @@ from deadband_monitor.statistics.recall import RareRecall
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
 from deadband_monitor.statistics.squash import bent, squashed
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Doubles, Ints, Mask, RawFrame, Reals
+from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
 _LARGE = 1 << 14
 """Elements of an output whose directions are counted at every eighth sample only, and so is ..."""
@@ -83,7 +84,7 @@ class ModelOutputs:
 
     def measure(
         self,
-        frames: Sequence[RawFrame],
+        frames: Batch,
         losses: Sequence[FrameLosses],
         given: InputRows | None,
         table: Table,
@@ -131,7 +132,7 @@ class ModelOutputs:
 
     def _follow_labels(
         self,
-        frames: Sequence[RawFrame],
+        frames: Batch,
         taken: Taken,
         rows: Reals,
         drawn: Ints | None,
@@ -195,7 +196,7 @@ class ModelOutputs:
                 self._reader.put_one(table, "class_numbers", frame, numbers)
         return standings
 
-    def _gradients(self, frames: Sequence[RawFrame], slot: Slot, rows: Reals) -> tuple[Mask, Reals]:
+    def _gradients(self, frames: Batch, slot: Slot, rows: Reals) -> tuple[Mask, Reals]:
         """Loss gradients arranged as `rows`; which frames have one."""
         taken = self._reader.take(frames, What.OUTPUT_GRAD)
         if taken is None or taken.slot.shape != slot.shape:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deadband.wire import Plan, What
+from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.model_inputs import InputMemory, measure_inputs
 from deadband_monitor.statistics.model_outputs import ModelOutputs, OutputMemory
 from deadband_monitor.statistics.reader import ModelReader
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Mask, RawFrame
+from deadband_monitor.statistics.values import Mask
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class ModelSlots:
         self._memory = memory
         self._outputs = ModelOutputs(self.reader, memory.outputs)
 
-    def output_broken(self, frames: Sequence[RawFrame]) -> Mask:
+    def output_broken(self, frames: Batch) -> Mask:
         """Which frames hold an output that is not finite, (frames,)."""
         taken = self.reader.take(frames, What.OUTPUT)
         if taken is None:
@@ -41,9 +42,7 @@ class ModelSlots:
             suspect = taken.here & ~np.isfinite(taken.flat.sum(axis=1))
             return np.asarray(suspect & ~np.isfinite(taken.flat).all(axis=1))
 
-    def measure(
-        self, frames: Sequence[RawFrame], losses: Sequence[FrameLosses], table: Table
-    ) -> None:
+    def measure(self, frames: Batch, losses: Sequence[FrameLosses], table: Table) -> None:
         """Fill the columns of the model's input, output and labels."""
         given = measure_inputs(self.reader, self._memory.inputs, frames, table)
         self._outputs.measure(frames, losses, given, table)

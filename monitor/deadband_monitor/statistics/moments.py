@@ -108,15 +108,16 @@ def mean_and_variance(x: Reals) -> tuple[Doubles, Doubles]:
 
 
 def mean_square_difference(a: Reals, b: Reals) -> Doubles:
-    """Mean of (a - b)^2 of each slice, (b, ...) -> (b,)."""
-    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    if not a.shape[1]:
+    """Mean of (a - b)^2 of each slice, (n * k, ...), (k, ...) -> (n * k,): b counts n times."""
+    if not a.size:
         return np.full(len(a), np.nan)
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     with np.errstate(all="ignore"):
-        total = _sum_of_squares(a - b)
-        again = ~_holds(total)
-        if again.any():
-            total[again] = _sum_of_squares(a[again].astype(np.float64) - b[again])
+        total = _sum_of_squares((a.reshape(-1, *b.shape) - b).reshape(a.shape))
+        again = np.flatnonzero(~_holds(total))
+        if len(again):
+            wide = a[again].astype(np.float64) - b[again % len(b)]
+            total[again] = _sum_of_squares(wide)
     total[~np.isfinite(total)] = np.nan
     return total / a.shape[1]
 

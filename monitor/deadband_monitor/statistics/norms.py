@@ -7,16 +7,15 @@ input and output gives the mean and variance of the whole batch, whatever the sl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from deadband.wire import Plan, Slot, What
 from deadband_monitor.statistics import arrange
-from deadband_monitor.statistics.layout import gather, present
+from deadband_monitor.statistics.layout import Batch, gather, present
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import EMPTY, Doubles, Mask, RawFrame, Reals
+from deadband_monitor.statistics.values import EMPTY, Doubles, Mask, Reals
 
 _FEWEST_ELEMENTS = 8
 """Elements of a channel that its figures are taken from."""
@@ -59,13 +58,13 @@ class Norms:
                 kinds.setdefault((shapes, axes), []).append((index, *numbers))
         self._groups = list(kinds.values())
 
-    def measure(self, frames: Sequence[RawFrame], table: Table) -> None:
+    def measure(self, frames: Batch, table: Table) -> None:
         """Fill `norm_shift`, `norm_ratio` and `norm_values`."""
         for group in self._groups:
             subjects = np.array([own[0] for own in group], dtype=np.int64)
             columns = list(zip(*(own[1:] for own in group), strict=True))
             slots = dict(zip(_SHOWN, columns, strict=True))
-            here = {what: present(self._plan, frames, slots[what]) for what in _SHOWN}
+            here = {what: present(frames, slots[what]) for what in _SHOWN}
             known = np.logical_and.reduce([here[what] for what in _NEEDED])
             if known.any():
                 values = [_values(self._plan, own[0], own[1]) for own in group]
@@ -74,7 +73,7 @@ class Norms:
 
     def _measure(
         self,
-        frames: Sequence[RawFrame],
+        frames: Batch,
         subjects: np.ndarray,
         slots: dict[What, tuple[int, ...]],
         here: dict[What, Mask],
@@ -86,10 +85,10 @@ class Norms:
         slot = plan.slots[slots[What.LAYER_INPUT][0]]
 
         def taken(what: What) -> Doubles:
-            return gather(plan, frames, slots[what]).reshape(items, -1).astype(np.float64)
+            return gather(frames, slots[what]).reshape(items, -1).astype(np.float64)
 
         center, scale = taken(What.RUNNING_MEAN), taken(What.RUNNING_VAR)
-        x = gather(plan, frames, slots[What.LAYER_INPUT])
+        x = gather(frames, slots[What.LAYER_INPUT])
         samples, positions, channels = _sizes(slot)
         if samples * positions < _FEWEST_ELEMENTS or samples < 2:
             return
@@ -108,7 +107,7 @@ class Norms:
                     into[:, part.shape[1] :] = np.nan
                     sure = sure & here[what].reshape(-1)
             gain[~sure] = np.nan
-            y = _few(gather(plan, frames, outputs), slot.axes)
+            y = _few(gather(frames, outputs), slot.axes)
             told = of_batch(_few(x, slot.axes), y, gain, offset, eps, samples=_samples(slot))
         unknown = np.isnan(told.mean).all(axis=1, keepdims=True)
         if unknown.any() and _is_whole(slot):

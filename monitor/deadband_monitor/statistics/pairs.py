@@ -12,9 +12,10 @@ import numpy as np
 
 from deadband.wire import Slot, What
 from deadband_monitor.statistics import arrange
+from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.reader import ModelReader, is_integer
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Doubles, RawFrame, Reals
+from deadband_monitor.statistics.values import Doubles, Reals
 
 _FEWEST_ROWS = 8
 """Rows whose distances are worth a mean."""
@@ -51,7 +52,7 @@ def pairs(readers: Sequence[ModelReader]) -> list[Pair]:
     return chosen
 
 
-def put_diversity(pair: Pair, frames: Sequence[RawFrame], table: Table) -> None:
+def put_diversity(pair: Pair, frames: Batch, table: Table) -> None:
     """Mean distance between the maker's outputs over that between the judge's inputs."""
     made = pair.maker.take(frames, What.OUTPUT)
     shown = pair.judge.take(frames, What.INPUT)

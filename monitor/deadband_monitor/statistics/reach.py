@@ -6,15 +6,13 @@ of a layer that did not run, of a sparse one. Where that cannot be told, nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from deadband.wire import Plan, What
 from deadband_monitor.statistics import weights
-from deadband_monitor.statistics.layout import present
+from deadband_monitor.statistics.layout import Batch, present
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import EMPTY, Ints, Mask, RawFrame
+from deadband_monitor.statistics.values import EMPTY, Ints, Mask
 
 
 class Reach:
@@ -42,17 +40,15 @@ class Reach:
             for model in plan.models
         ]
 
-    def measure(
-        self, frames: Sequence[RawFrame], layers: Table, models: Table, stepped: Mask
-    ) -> None:
+    def measure(self, frames: Batch, layers: Table, models: Table, stepped: Mask) -> None:
         """Fill `has_grad` of layers, `grad_share` and `moved_share` of models.
 
         The layers' `update_ratio` must be there.
         """
         if not self._plan.layers:
             return
-        here = {what: present(self._plan, frames, slots) for what, slots in self._slots.items()}
-        output = present(self._plan, frames, self._outputs)
+        here = {what: present(frames, slots) for what, slots in self._slots.items()}
+        output = present(frames, self._outputs)
         weight, ran = here[What.WEIGHT], here[What.ACTIVATION]
         got = here[What.WEIGHT_GRAD] & stepped[:, None]
         missing = weight & ~here[What.WEIGHT_GRAD] & stepped[:, None]
@@ -86,16 +82,16 @@ class Reach:
 _SHOWN = (What.ACTIVATION, What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD)
 
 
-def _slots_of(plan: Plan, what: What, count: int) -> list[int]:
+def _slots_of(plan: Plan, what: What, count: int) -> tuple[int, ...]:
     numbers = [EMPTY] * count
     for number, slot in enumerate(plan.slots):
         if slot.what is what and slot.index < count:
             numbers[slot.index] = number
-    return numbers
+    return tuple(numbers)
 
 
 def _put_share(models: Table, metric: str, index: int, yes: Mask, no: Mask) -> None:
     """The share of yes in yes and no, (frames, layers); where there are any."""
     count = yes.sum(axis=1) + no.sum(axis=1)
     share = yes.sum(axis=1) / np.maximum(count, 1)
-    models.put(metric, np.array([index], dtype=np.int64), share, (count > 0)[:, None])
+    models.put(metric, slice(index, index + 1), share, (count > 0)[:, None])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from deadband.wire import Plan, Slot, What
-from deadband_monitor.statistics.layout import gather, present
+from deadband_monitor.statistics.layout import Batch, gather, present
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Floats, Mask, RawFrame, Reals
+from deadband_monitor.statistics.values import Floats, Mask, Reals
 
 _OF_MODELS = frozenset({What.INPUT, What.OUTPUT, What.OUTPUT_GRAD, What.TARGET})
 
@@ -40,7 +39,7 @@ class ModelReader:
         self.model = plan.models[index]
         self.loss = _loss_of(plan, index)
         self.takes_data = _takes_data(plan, index)
-        self._subject = np.array([index], dtype=np.int64)
+        self._subject = slice(index, index + 1)
         self._number: dict[What, int] = {}
         for number, slot in enumerate(plan.slots):
             if slot.what in _OF_MODELS and slot.index == index:
@@ -51,15 +50,15 @@ class ModelReader:
         number = self._number.get(what)
         return None if number is None else self.plan.slots[number]
 
-    def take(self, frames: Sequence[RawFrame], what: What) -> Taken | None:
+    def take(self, frames: Batch, what: What) -> Taken | None:
         """The slices of one slot; None where no frame holds it."""
         number = self._number.get(what)
         if number is None:
             return None
-        here = present(self.plan, frames, (number,))[:, 0]
+        here = present(frames, (number,))[:, 0]
         if not here.any():
             return None
-        flat = gather(self.plan, frames, (number,)).reshape(len(frames), -1)
+        flat = gather(frames, (number,)).reshape(len(frames), -1)
         return Taken(here, flat, self.plan.slots[number])
 
     def put(self, table: Table, metric: str, values: Reals, where: Mask) -> None:

@@ -12,6 +12,7 @@ from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.statistics.activations import ActivationMemory, Activations
 from deadband_monitor.statistics.attention import Attention
 from deadband_monitor.statistics.evaluations import EvaluationLosses
+from deadband_monitor.statistics.layout import Batch, Places
 from deadband_monitor.statistics.losses import FrameLosses, Losses, scalars
 from deadband_monitor.statistics.models import ModelMemory, ModelSlots
 from deadband_monitor.statistics.norms import Norms
@@ -54,6 +55,7 @@ class Statistician:
     def adopt(self, plan: Plan) -> None:
         """Read the frames that follow by this plan."""
         self._plan = plan
+        self._places = Places(plan)
         self._activations = Activations(plan, self._activation_memory)
         self._parameters = Parameters(plan, self._weight_memory)
         self._norms = Norms(plan)
@@ -82,6 +84,7 @@ class Statistician:
     def _measure(self, plan: Plan, frames: Sequence[RawFrame]) -> list[Measured]:
         layers = Table(len(frames), len(plan.layers), LAYER_COLUMN)
         models = Table(len(frames), len(plan.models), MODEL_COLUMN)
+        frames = Batch.of(self._places, frames)
         stepped = np.array([not frame.header.skipped for frame in frames])
         judged = self._judged(stepped)
         self._activations.measure(frames, layers, judged)
@@ -104,7 +107,7 @@ class Statistician:
         self._reach.measure(frames, layers, models, stepped)
         evaluated = [self._evaluations.read(frame) for frame in frames]
         self._put_losses(plan, losses, evaluated, models)
-        made = []
+        series_of = []
         for place, (frame, loss) in enumerate(zip(frames, losses, strict=True)):
             series = scalars(frame, loss)
             if "lr" in series:
@@ -112,16 +115,19 @@ class Statistician:
             models.put_one("lr", place, slice(None), self._rate)
             self._skips.append(frame.header.skipped)
             models.put_one("skipped", place, slice(None), sum(self._skips) / _SKIP_WINDOW)
-            made.append(
-                Measured(
-                    step=frame.header.step,
-                    time=frame.header.time,
-                    layers=layers.values[place],
-                    models=models.values[place],
-                    scalars=series,
-                )
+            series_of.append(series)
+        return [
+            Measured(
+                step=frame.header.step,
+                time=frame.header.time,
+                layers=rows,
+                models=row,
+                scalars=series,
             )
-        return made
+            for frame, rows, row, series in zip(
+                frames, layers.finished(), models.finished(), series_of, strict=True
+            )
+        ]
 
     def _judged(self, stepped: Mask) -> Mask:
         """Frames whose gradients count: those that were stepped, and long rows of skipped ones."""

@@ -42,7 +42,7 @@ class Summaries:
             ]
             for metric, values in put:
                 everywhere = np.ones((len(values), 1), dtype=np.bool_)
-                models.put(metric, np.array([index], dtype=np.int64), values, everywhere)
+                models.put(metric, slice(index, index + 1), values, everywhere)
 
 
 def grad_norm(rms: Doubles, sizes: Doubles) -> Doubles:

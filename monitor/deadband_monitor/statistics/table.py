@@ -3,51 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isnan
 
 import numpy as np
 
 from deadband_monitor.statistics.values import Floats, Ints, Mask, Reals
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = np.finfo(np.float32).max
 
 
 class Table:
-    """Metrics of all layers, or of all models, for a batch of frames."""
+    """Metrics of all layers, or of all models, for a batch of frames.
+
+    Values beyond float32 come out as its largest number: they are wild, not infinite.
+    """
 
     def __init__(self, frames: int, subjects: int, columns: Mapping[str, int]) -> None:
         self._columns = columns
-        self.values: Floats = np.full((frames, subjects, len(columns)), np.nan, dtype=np.float32)
+        # A metric's values lie together: they are written metric by metric.
+        self._values: Floats = np.full((len(columns), frames, subjects), np.nan, dtype=np.float32)
 
     def rows(self, frames: slice) -> Table:
         """The part of the table for some of the frames; writing to it writes here."""
         part = Table(0, 0, self._columns)
-        part.values = self.values[frames]
+        part._values = self._values[:, frames]
         return part
 
-    def put(self, metric: str, subjects: Ints, values: Reals, where: Mask) -> None:
-        """Write frame-major `values` (frames * k or frames x k) where `where` (frames x k) holds.
-
-        Values beyond float32 are cut to its largest number: they are wild, not infinite.
-        """
-        known = np.asarray(values, dtype=np.float64).reshape(where.shape)
-        column = self.values[:, subjects, self._columns[metric]]
-        cut = np.clip(known[where], -_LARGEST, _LARGEST)
-        column[where] = cut
-        self.values[:, subjects, self._columns[metric]] = column
+    def put(self, metric: str, subjects: slice | Ints, values: Reals, where: Mask) -> None:
+        """Write frame-major values (frames * k or frames x k) where `where` (frames x k) holds."""
+        column = self._values[self._columns[metric]]
+        into = column[:, subjects]
+        np.copyto(into, values.reshape(where.shape), "same_kind", where)
+        if not isinstance(subjects, slice):
+            column[:, subjects] = into
 
     def get(self, metric: str) -> Floats:
         """Values of one metric, (frames, subjects)."""
-        return self.values[:, :, self._columns[metric]]
+        return _cut(self._values[self._columns[metric]])
 
-    def worst_nonfinite(self, subjects: Ints, share: Reals, where: Mask) -> None:
+    def worst_nonfinite(self, subjects: slice | Ints, share: Reals, where: Mask) -> None:
         """Raise `nonfinite` to `share` where that is larger, or was not known."""
-        column = self.values[:, subjects, self._columns["nonfinite"]]
-        fresh = np.asarray(share, dtype=np.float32).reshape(where.shape)
-        column[where] = np.fmax(column[where], fresh[where])
-        self.values[:, subjects, self._columns["nonfinite"]] = column
+        column = self._values[self._columns["nonfinite"]]
+        into = column[:, subjects]
+        fresh = share.reshape(where.shape).astype(np.float32)
+        np.fmax(into, fresh, out=into, where=where)
+        if not isinstance(subjects, slice):
+            column[:, subjects] = into
 
     def put_one(self, metric: str, frame: int, subject: int | slice, value: float) -> None:
-        """Write one value, cut as in `put`."""
-        cut = min(max(value, -_LARGEST), _LARGEST) if not isnan(value) else value
-        self.values[frame, subject, self._columns[metric]] = cut
+        """Write one value."""
+        self._values[self._columns[metric], frame, subject] = value
+
+    def finished(self) -> Floats:
+        """Everything, (frames, subjects, metrics)."""
+        return _cut(np.ascontiguousarray(self._values.transpose(1, 2, 0)))
+
+
+def _cut(values: Floats) -> Floats:
+    cut: Floats = np.maximum(values, -_LARGEST)
+    return np.minimum(cut, _LARGEST, out=cut)

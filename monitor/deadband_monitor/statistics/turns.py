@@ -6,7 +6,7 @@ steps, directions say nothing of oscillation or of gradients that pile up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +18,51 @@ _SMALLEST, _LARGEST = 1e-30, 1e30
 """Products of norms whose dot product float32 holds with all its digits."""
 
 
+Keys = tuple[tuple[str, str], ...]
+"""Layers of a group, each by its model and its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is kept of one layer's last sample."""
+    """What is kept of the last sample of k layers of one shape."""
 
     step: int
     values: Floats
-    """(units, inputs)"""
-    square: float
-    """Mean of their squares."""
+    """(k, units, inputs)"""
+    square: Doubles
+    """(k,) mean of their squares."""
+    known: Mask
+    """(k,) which of them it showed."""
+
+
+def regrouped(
+    past: Mapping[Keys, Past], shapes: Mapping[Keys, tuple[int, ...]]
+) -> dict[Keys, Past]:
+    """The same under another plan, whose groups and their shapes are given."""
+    found = {
+        key: (kept, column)
+        for keys, kept in past.items()
+        for column, key in enumerate(keys)
+        if kept.known[column]
+    }
+    made = {}
+    for keys, shape in shapes.items():
+        carried = {
+            column: found[key]
+            for column, key in enumerate(keys)
+            if key in found and found[key][0].values.shape[1:] == shape[1:]
+        }
+        if not carried:
+            continue
+        step = max(kept.step for kept, _ in carried.values())
+        made[keys] = Past(
+            step, np.zeros(shape, np.float32), np.zeros(shape[0]), np.zeros(shape[0], bool)
+        )
+        for column, (kept, old) in carried.items():
+            made[keys].values[column] = kept.values[old]
+            made[keys].square[column] = kept.square[old]
+            made[keys].known[column] = kept.step == step
+    return made
 
 
 def cosine(a: Reals, b: Reals, a_square: Doubles, b_square: Doubles) -> Doubles:
@@ -45,9 +81,7 @@ def cosine(a: Reals, b: Reals, a_square: Doubles, b_square: Doubles) -> Doubles:
         return np.where(lengths > 0, np.clip(dot / lengths, -1.0, 1.0), np.nan)
 
 
-def turn(
-    values: Floats, square: Doubles, known: Mask, steps: Ints, past: Sequence[Past | None]
-) -> Doubles:
+def turn(values: Floats, square: Doubles, known: Mask, steps: Ints, past: Past | None) -> Doubles:
     """Cosine of each slice with that of the step before: (frames, k).
 
     Args:
@@ -55,7 +89,7 @@ def turn(
         square: (frames * k,) their mean squares.
         known: (frames, k) which of them hold something.
         steps: (frames,)
-        past: (k,) the last sample ahead of these frames.
+        past: the last sample ahead of these frames.
     """
     frames, count = known.shape
     found = np.full((frames, count), np.nan)
@@ -64,22 +98,10 @@ def turn(
         later, earlier = slice(count, None), slice(None, -count)
         every = cosine(values[later], values[earlier], square[later], square[earlier])
         found[1:] = np.where(follows, every.reshape(follows.shape), np.nan)
-    kept = {
-        column: last
-        for column, last in enumerate(past)
-        if last is not None
-        and known[0, column]
-        and last.step == steps[0] - 1
-        and last.values.shape == values.shape[1:]
-    }
-    if kept:
-        now = list(kept)
-        found[0, now] = cosine(
-            values[now],
-            np.stack([last.values for last in kept.values()]),
-            square[now],
-            np.array([last.square for last in kept.values()]),
-        )
+    if past is not None and past.step == steps[0] - 1:
+        now = np.flatnonzero(known[0] & past.known)
+        if len(now):
+            found[0, now] = cosine(values[now], past.values[now], square[now], past.square[now])
     return found
 
 
