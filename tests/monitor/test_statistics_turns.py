@@ -136,6 +136,8 @@ def test_only_the_last_sample_of_layers_that_exist_is_kept() -> None:
     statistician.measure([loop.frame(step) for step in range(10)])
     assert {past.step for past in memory.gradients.values()} == {9}
     fewer = Bench([layer("a", fan_in=6)])
+    for what in (What.WEIGHT_BEFORE, What.WEIGHT, What.WEIGHT_GRAD):
+        fewer.add(what, 0, loop.shapes[0])
     statistician.adopt(fewer.plan())
     assert list(memory.gradients) == list(memory.changes) == [(("m", "a"),)]
 

@@ -7,13 +7,14 @@ input and output gives the mean and variance of the whole batch, whatever the sl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from deadband.wire import Plan, Slot, What
 from deadband_monitor.statistics import arrange
-from deadband_monitor.statistics.layout import Batch, gather, present
+from deadband_monitor.statistics.layout import Batch, as_rows, gather, present
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import EMPTY, Doubles, Mask, Reals
 
@@ -26,6 +27,8 @@ _LINE = 0.999
 leaves 1 - 1e-6 at an offset of a hundred standard deviations."""
 _SMALLEST_WEIGHT = 1e-3
 """Below, a channel's output is its bias and says nothing of its input."""
+_AT_ONCE = 16
+"""Layers measured in one go, so that what is made of their slices stays in a core's cache."""
 _EPS = 1e-5
 """PyTorch's default."""
 
@@ -38,6 +41,19 @@ class Channels:
     variance: Doubles
     noise: Doubles
     """Variance of `mean` from batch to batch that chance alone gives."""
+
+
+class _Alike:
+    """Batch normalisations of one shape: their layers, and the slots of each kind."""
+
+    def __init__(self, plan: Plan, members: Sequence[tuple[int, ...]]) -> None:
+        subjects, *columns = zip(*members, strict=True)
+        self.rows = as_rows(np.array(subjects, dtype=np.int64))
+        self.slots = dict(zip(_SHOWN, columns, strict=True))
+        inputs = self.slots[What.LAYER_INPUT]
+        own = list(zip(subjects, inputs, strict=True))
+        self.values = np.array([_values(plan, layer, number) for layer, number in own])
+        self.eps = np.array([plan.layers[layer].options.get("eps", _EPS) for layer in subjects])
 
 
 class Norms:
@@ -56,31 +72,31 @@ class Norms:
                 shapes = tuple(_shape(plan, number) for number in numbers)
                 axes = plan.slots[own[What.LAYER_INPUT]].axes
                 kinds.setdefault((shapes, axes), []).append((index, *numbers))
-        self._groups = list(kinds.values())
+        self._groups = [
+            _Alike(plan, group[first : first + _AT_ONCE])
+            for group in kinds.values()
+            for first in range(0, len(group), _AT_ONCE)
+        ]
 
     def measure(self, frames: Batch, table: Table) -> None:
         """Fill `norm_shift`, `norm_ratio` and `norm_values`."""
         for group in self._groups:
-            subjects = np.array([own[0] for own in group], dtype=np.int64)
-            columns = list(zip(*(own[1:] for own in group), strict=True))
-            slots = dict(zip(_SHOWN, columns, strict=True))
-            here = {what: present(frames, slots[what]) for what in _SHOWN}
+            here = {what: present(frames, group.slots[what]) for what in _SHOWN}
             known = np.logical_and.reduce([here[what] for what in _NEEDED])
             if known.any():
-                values = [_values(self._plan, own[0], own[1]) for own in group]
-                table.put("norm_values", subjects, np.tile(values, (len(frames), 1)), known)
-                self._measure(frames, subjects, slots, here, known, table)
+                values = np.tile(group.values, (len(frames), 1))
+                table.put("norm_values", group.rows, values, known)
+                self._measure(frames, group, here, known, table)
 
     def _measure(
         self,
         frames: Batch,
-        subjects: np.ndarray,
-        slots: dict[What, tuple[int, ...]],
+        group: _Alike,
         here: dict[What, Mask],
         known: Mask,
         table: Table,
     ) -> None:
-        plan = self._plan
+        plan, slots = self._plan, group.slots
         items = known.size
         slot = plan.slots[slots[What.LAYER_INPUT][0]]
 
@@ -92,8 +108,7 @@ class Norms:
         samples, positions, channels = _sizes(slot)
         if samples * positions < _FEWEST_ELEMENTS or samples < 2:
             return
-        options = [plan.layers[subject].options.get("eps", _EPS) for subject in subjects]
-        eps = np.tile(options, len(frames))[:, None]
+        eps = np.tile(group.eps, len(frames))[:, None]
         shape = (items, min(channels, center.shape[1], scale.shape[1]))
         told = Channels(*(np.full(shape, np.nan) for _ in range(3)))
         outputs = slots[What.ACTIVATION]
@@ -119,8 +134,8 @@ class Norms:
             )
         center, scale = center[:, : shape[1]], scale[:, : shape[1]] + eps
         away = np.maximum((told.mean - center) ** 2 - told.noise, 0.0) / scale
-        table.put("norm_shift", subjects, _median(away), known)
-        table.put("norm_ratio", subjects, _median((told.variance + eps) / scale), known)
+        table.put("norm_shift", group.rows, _median(away), known)
+        table.put("norm_ratio", group.rows, _median((told.variance + eps) / scale), known)
 
 
 def _values(plan: Plan, layer: int, number: int) -> float:
