@@ -53,14 +53,53 @@ def activate() -> None:
     """Watch whatever trains in this process from now on."""
     if not settings.is_enabled():
         return
-    from deadband import endings, start
-
-    start.ON_WATCH.append(stand_aside)
-    endings.AT_END.append(_at_end)
+    _listen()
     if "torch" in sys.modules:
         _torch_is_here()
     else:
         sys.meta_path.insert(0, TorchArrival())
+
+
+def join_late() -> None:
+    """Watch whatever trains in this process already, from its optimiser's next step on."""
+    global _discovery, _stood_aside
+    from deadband.discovery import Discovery
+
+    _stood_aside = False
+    _listen()
+    _discovery = Discovery(late=True)
+
+
+def leave() -> str | None:
+    """Take everything back; the run that was watched, "" where none was found yet.
+
+    None: nothing was begun here by `join_late`.
+    """
+    global _discovery
+    if _discovery is None or not _discovery.late:
+        return None
+    from deadband import endings, start
+
+    left, _discovery = _discovery, None
+    left.close()
+    start.ON_WATCH.remove(stand_aside)
+    endings.AT_END.remove(_at_end)
+    return left.watch.run if left.watch is not None else ""
+
+
+def is_watching() -> bool:
+    """Whether something is watched here, or looked for."""
+    from deadband import endings
+
+    looks = _discovery is not None and not _stood_aside
+    return looks or endings.any_open() or any(isinstance(f, TorchArrival) for f in sys.meta_path)
+
+
+def _listen() -> None:
+    from deadband import endings, start
+
+    start.ON_WATCH.append(stand_aside)
+    endings.AT_END.append(_at_end)
 
 
 def stand_aside() -> None:
@@ -91,13 +130,19 @@ def _torch_is_here() -> None:
         _discovery = Discovery()
 
 
+def _looked_in_vain() -> bool:
+    if _stood_aside:
+        return False
+    return _discovery is None or (_discovery.watch is None and not _discovery.late)
+
+
 def _at_end() -> BaseException | None:
     """How the script ended; says so where nothing was found to watch."""
     error = _ended_by
     if isinstance(error, SystemExit):
         code = error.code
         error = None if code is None or code == 0 else error
-    if error is None and not _stood_aside and (_discovery is None or _discovery.watch is None):
+    if error is None and _looked_in_vain():
         looked = (
             "no module was called in training mode whose parameters a torch optimiser holds"
             if _discovery is not None

@@ -44,6 +44,7 @@ class Cadence:
             samples must fall on the same steps: intervals are powers of two, and their multiples
             are sampled. Nobody needs to be asked for that.
         rate_share: of the samples a second: many ranks of one host share a hub.
+        steps_before: steps that were taken before anybody looked.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class Cadence:
         credit_s: float,
         ranks: int = 1,
         rate_share: float = 1.0,
+        steps_before: int = 0,
     ) -> None:
         if every is None and budget is None:
             every = 1
-        self.next_step = 1
+        self.next_step = steps_before + 1
         """The step that is sampled next."""
         self.interval = every or 1
         """Steps from the last sample to the next."""
@@ -71,6 +73,7 @@ class Cadence:
         self._left_s = credit_s
         self._together = ranks > 1
         self._rate_share = rate_share
+        self._always_until = steps_before + ALWAYS_STEPS
         self._pause_s = max(RENEWAL_PAUSE_S, credit_s / self._budget if self._budget else 0.0)
         # ... and no oftener than the budget could pay for: flags that flap never more than double
         # what a run costs.
@@ -166,7 +169,7 @@ class Cadence:
         if self._every is not None:
             self._why = "named"
             return self._every
-        if step < ALWAYS_STEPS:
+        if step < self._always_until:
             self._why = "first steps"
             return 1
         if step < self._startled_until:

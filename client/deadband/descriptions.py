@@ -95,6 +95,7 @@ def model_of(
     loss_shapes: tuple[tuple[int, ...], tuple[int, ...]],
     calls: int,
     left_out: int,
+    late: bool,
 ) -> Model:
     """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
@@ -113,6 +114,7 @@ def model_of(
         dropout=layers.largest_dropout(module),
         calls=calls,
         left_out=left_out,
+        late=late,
         shards=shards_of(parameters),
         unregistered=_unregistered(module),
     )

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from deadband import compiling, losscalls, settings
+from deadband.errors import CannotWatch
 from deadband.hooks import gate_entry
 from deadband.identity import identify
 from deadband.watching import Watch
@@ -32,9 +33,15 @@ class Discovery:
 
     An optimiser may hold another model's parameters than those that are trained (a model that was
     built anew, a copy): then the model that got the gradients is watched, which do not reach it.
+
+    Args:
+        late: training goes on already. Its optimisers are found among all objects, and its models
+            from the next step on: in the middle of one, the first call to be seen may be that of
+            a layer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, late: bool = False) -> None:
+        self.late = late
         self.watch: Watch | None = None
         self._optimisers: list[weakref.ref[Optimizer]] = []
         self._found: set[int] = set()
@@ -57,6 +64,15 @@ class Discovery:
         losscalls.listen(self)
         self._original = Optimizer.__init__
         self._listen_to_optimisers()
+        self._awaits_boundary = late
+        """Whether the step that is under way is to end before a model is looked for."""
+        if late:
+            self._optimisers = [weakref.ref(each) for each in _living_optimisers()]
+            if not self._optimisers:
+                self.close()
+                raise CannotWatch("no torch optimiser lives there, so nothing trains there yet")
+            self._gate.take()
+            self._steps = register_optimizer_step_pre_hook(self._about_to_step)
 
     def close(self) -> None:
         """Look for nothing any more; what was found is let go of."""
@@ -104,6 +120,10 @@ class Discovery:
 
     def _about_to_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """An optimiser steps: the models that hold its parameters are found among all objects."""
+        if self._awaits_boundary:
+            self._awaits_boundary = False
+            self._look()
+            return
         if not self._awaits_step and not self._strays:
             return
         try:
@@ -220,7 +240,36 @@ class Discovery:
             run=run,
             settings=settings.from_environment(),
             by_optimiser=True,
+            steps_before=_steps_taken(self._optimisers) if self.late else None,
         )
+
+
+def _living_optimisers() -> list[Optimizer]:
+    # The type is asked, not the object: proxies answer for others, and wake up for it.
+    return [each for each in gc.get_objects() if issubclass(type(each), Optimizer)]
+
+
+def _steps_taken(optimisers: list[weakref.ref[Optimizer]]) -> int:
+    """Steps that the optimisers remember to have taken; 0 where one of them does not count.
+
+    Those of Adam's family count, in a tensor of the processor's unless they are fused; SGD does
+    not. A device is not waited for.
+    """
+    taken = 0
+    for reference in optimisers:
+        optimizer = reference()
+        if optimizer is None or not optimizer.state:
+            continue
+        steps = [state.get("step") for state in optimizer.state.values()]
+        known = [
+            int(each)
+            for each in steps
+            if isinstance(each, int | float) or (isinstance(each, torch.Tensor) and each.is_cpu)
+        ]
+        if not known:
+            return 0
+        taken += max(known)
+    return taken
 
 
 def _held(optimizer: Optimizer) -> set[int]:

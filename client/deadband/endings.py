@@ -38,6 +38,11 @@ def closed(each: Closable) -> None:
     _open.discard(each)
 
 
+def any_open() -> bool:
+    """Whether something is watched in this process."""
+    return any(each.pid == os.getpid() for each in _open)
+
+
 def one_line(error: BaseException) -> str:
     """Type and text of an error, on one line."""
     text = " ".join(str(error).split())

@@ -1,7 +1,8 @@
 """The errors that deadband raises to its users.
 
 DeadbandError
-└── Collapsed    a flag stood that `stop_on` names
+├── Collapsed      a flag stood that `stop_on` names
+└── CannotWatch    a process that was asked from outside has nothing to watch
 
 Bad settings are `ValueError`s that name the setting. Whatever goes wrong inside capture is counted
 and reported, never raised.
@@ -16,6 +17,10 @@ from deadband.wire import Flag
 
 class DeadbandError(Exception):
     """Base of all errors of deadband."""
+
+
+class CannotWatch(DeadbandError):  # noqa: N818 - a state, told to the one who asks
+    """Nothing in this process can be watched from outside; the text says why, and the mend."""
 
 
 class Collapsed(DeadbandError):  # noqa: N818 - a state, as users catch it

@@ -155,6 +155,8 @@ class Root:
         self.mode: FunctionalActivations | None = None
         self.trained = False
         """Whether a training forward in training mode was ever seen."""
+        self.late = False
+        """Whether it had trained before it was watched."""
         self.loss = ""
         """Kind of the loss, as autograd knows it."""
         self.loss_call = ""
@@ -292,6 +294,7 @@ class Root:
             loss_shapes=self.loss_shapes,
             calls=self.calls,
             left_out=self.left_out,
+            late=self.late,
         )
 
     def begin(self) -> None:

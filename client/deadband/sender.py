@@ -226,6 +226,10 @@ class Hub:
         return lines[-1] if lines else f"exit status {self._process.returncode}"
 
 
+hub_python = ""
+"""The interpreter that runs hubs; empty: this process's own."""
+
+
 def start_hub(run: str) -> Hub:
     """Start the hub of a run as a process of its own session, niced.
 
@@ -240,7 +244,7 @@ def start_hub(run: str) -> Hub:
         )
     complaint = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the hub's starter
     process = subprocess.Popen(
-        [sys.executable, "-m", "deadband_monitor.hub", "--run", run],
+        [hub_python or sys.executable, "-m", "deadband_monitor.hub", "--run", run],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=complaint,

@@ -112,6 +112,11 @@ def claim(environ: MutableMapping[str, str] = os.environ) -> None:
         _claimed.append(found)
 
 
+def claim_as(chosen: Claim) -> None:
+    """Somebody outside has chosen for the next watch of this process."""
+    _claimed.insert(0, chosen)
+
+
 def take_claim() -> Claim:
     """What was chosen for this process; the second watch gets nothing."""
     claim()

@@ -45,13 +45,15 @@ class Watch:
         settings: Settings,
         by_optimiser: bool = False,
         loss: str = "",
+        steps_before: int | None = None,
     ) -> None:
         self.run = run
         """Run id: what `deadband attach` and `deadband replay` take."""
         self.name = name
         self.pid = os.getpid()
         self._live = settings.enabled
-        self._step = 0
+        self._late = steps_before is not None
+        self._step = steps_before or 0
         self._armed = False
         self._arm_cost_s = 0.0
         self._timed = 0
@@ -71,6 +73,7 @@ class Watch:
             credit_s=settings.credit_s,
             ranks=at.world_size,
             rate_share=1.0 / at.local_size if at.rank else 1.0,
+            steps_before=self._step,
         )
         self._recorder = Recorder(run, lambda: self._link)
         self._observations = Observations(self._recorder, loss=loss, follow=self._follow)
@@ -209,6 +212,7 @@ class Watch:
         """One more model was found to train in this run."""
         if self._live and self._torch is not None:
             self._torch.capture.add(name, model)
+            self._torch.capture.roots[-1].late = self._late
             self._torch.optimisers.add(optimizers)
 
     def forward_of(self, model: nn.Module, args: Any) -> None:
@@ -336,6 +340,7 @@ class Watch:
             )
             for root in self._torch.capture.roots:
                 root.loss = loss
+                root.late = self._late
         else:
             self._recorder.models.append(self._observations.bare_model())
         if settings.hub:

@@ -197,6 +197,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     of those, and no optimiser is given them by `parameters()`."""
     left_out: int = 0
     """Layers that are not followed, because the model has too many."""
+    late: bool = False
+    """Whether it had trained before anybody looked: the first sample shows no initialisation."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):

@@ -320,3 +320,18 @@ def test_a_loss_that_left_for_good_is_not_on_its_way_to_a_constant_answers() -> 
     model = cast("ModelPast", SimpleNamespace(skill=halves))
     seen = cast("Observation", SimpleNamespace(step=400))
     assert _crawls(seen, model, skill=-1e4)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_wide_weights_are_how_they_were_drawn_only_if_the_start_was_seen(late: bool) -> None:
+    def wide(sample: SceneSample) -> None:
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, weight_spread=12, weight_growth=1, out_variance=1e-7)
+        sample.no_better_than_constant()
+        sample.model(out_variance=1e-9, information=0, skill=0, sigma_share=1e-6)
+
+    scene = Scene()
+    models = tuple(msgspec.structs.replace(each, late=late) for each in scene.table.models)
+    scene.table = msgspec.structs.replace(scene.table, models=models)
+    words = named(scene.run(80, wide))
+    assert ("bad-initialisation-scale" in words) is not late

@@ -6,7 +6,8 @@ from argparse import ArgumentParser, Namespace
 
 from deadband_monitor.commands.base import Command, can_draw, say
 from deadband_monitor.commands.following import follow
-from deadband_monitor.errors import UnknownRun
+from deadband_monitor.commands.unprepared import leave_process, watch_process
+from deadband_monitor.errors import MonitorError, UnknownRun
 from deadband_monitor.hub.registry import resolve, runs
 from deadband_monitor.source.open import open_entry
 
@@ -18,9 +19,29 @@ def _prepare(parser: ArgumentParser) -> None:
         metavar="RUN",
         help="name, id or the start of an id (default: the one that is live)",
     )
+    parser.add_argument(
+        "--pid",
+        type=int,
+        metavar="PID",
+        help="a Python process of this machine that was started without deadband",
+    )
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="with --pid: stop watching that process",
+    )
 
 
 def _run(arguments: Namespace) -> int:
+    if arguments.detach:
+        if arguments.pid is None:
+            raise MonitorError("--detach needs --pid PID: the process that is to be left alone")
+        leave_process(arguments.pid)
+        return 0
+    if arguments.pid is not None:
+        if arguments.target is not None:
+            raise MonitorError("give a run or --pid, not both")
+        arguments.target = watch_process(arguments.pid)
     entry = resolve(arguments.target or _only_live())
     source = open_entry(entry)
     try:

@@ -47,6 +47,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
     """Read the evidence about `model` from the memory."""
     layout = past.layout
     assert layout is not None
+    late = layout.models[layout.index_of[model.name]].late
     rows = layout.rows(model.name)
     matrices = rows[(layout.matrix & layout.learns)[rows]]
     hidden = matrices[~layout.head[matrices]]
@@ -58,12 +59,14 @@ def gather(past: Past, model: ModelPast) -> Facts:
     # It is undefined too before the first step; weights that stand where they stood are not zero.
     stood = (rms > 0) & (_column(past.newest, "weight_rms")[hidden] == rms)
     zero = len(rms) > 0 and bool((np.isnan(began) & np.isfinite(rms) & ~stood).all())
+    if late:  # what is seen first is what training has made of it
+        spreads, zero = spreads[:0], False
     tables = rows[(layout.embedding & layout.learns)[rows]]
     twins = _twins(past, layout, hidden) + _alike(past, layout, tables)
     kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))
     if model.start("in_variance") < CONSTANT or past.stands("input-anomaly", model.name):
         kind = kind or ("constant" if model.value("in_variance") < CONSTANT else "")
-    first, last = _signals(past, layout, rows)
+    first, last = (math.nan, math.nan) if late else _signals(past, layout, rows)
     grown = _finite(_column(past.highest, "weight_growth")[matrices])
     growth = float(grown.max()) if len(grown) else 1.0
     seen = {

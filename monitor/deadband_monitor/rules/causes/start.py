@@ -21,8 +21,9 @@ PyTorch's default lie below 30; thirty blocks that double give 1e9."""
 def suspects(case: Case) -> Iterator[Suspect]:
     """Constant initialisation, a bad scale, a signal lost or blown up with depth."""
     facts = case.facts
-    yield from _exploding(case)
-    yield from _through_time(case)
+    if not case.build.late:
+        yield from _exploding(case)
+        yield from _through_time(case)
     if facts.zero_weights or facts.twin_layers:
         yield Suspect(
             word="constant-initialisation",

@@ -54,14 +54,16 @@ def suspects(case: Case) -> Iterator[Suspect]:
                     "frozen-weights",
                 }
             ),
-            evidence=[]
-            if large
-            else [
-                f"no large update came before (peak {case.model.peak_update:.2g} of the weights)"
-            ],
+            evidence=[] if large else [_what_came_before(case)],
             advice=_revive(case, dead.layer),
             layer=dead.layer,
         )
+
+
+def _what_came_before(case: Case) -> str:
+    if case.build.late:
+        return "they were dead when the watch began; what killed them was not seen"
+    return f"no large update came before (peak {case.model.peak_update:.2g} of the weights)"
 
 
 def _born_flat(case: Case, layer: str) -> bool:
@@ -100,6 +102,12 @@ def _loosen(case: Case, layer: str) -> str:
 
 
 def _revive(case: Case, layer: str) -> str:
+    lr = case.model.latest("lr")
+    if case.build.late and lr > 0:
+        return (
+            "units that are dead stay dead: go back to a checkpoint from before, with a lower "
+            f"rate (lr {lr:.3g} -> {lr / 10:.2g}), or use nn.LeakyReLU(0.01), nn.ELU or nn.GELU"
+        )
     before, bias = feeder(case, layer)
     began = f", they began at {bias:.2g}" if bias < -1 else ""
     return (
