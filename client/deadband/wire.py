@@ -325,7 +325,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
     why: str
     """What sets the cadence: `first steps`, `credit`, `loss jumped`, `named`, `budget`, `rate`,
-    `slowest` (the budget asks for less, but a run is never left alone), or `no room`."""
+    `slowest` (the budget asks for less, but a run is never left alone), `asked` (by a viewer, up to
+    step `until`), or `no room`."""
     step_s: float = 0.0
     """Median time of a step without a sample."""
     cost_s: float = 0.0
@@ -334,6 +335,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """What is left for sampling every step."""
     rate: float = 0.0
     """Samples a second that are never exceeded."""
+    until: int = 0
+    """The last step that a viewer has asked for, while its wish is being met; else 0."""
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):
@@ -450,6 +453,8 @@ class CaptureWish(msgspec.Struct, frozen=True, kw_only=True, tag="capture-wish")
     """Please sample densely for a while: the credit of `credit_s` again."""
 
     credit_s: float
+    steps: int = 0
+    """Where a viewer asked for them: the next so many steps, each, whatever the credit says."""
 
 
 class Audience(msgspec.Struct, frozen=True, kw_only=True, tag="audience"):
@@ -574,7 +579,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     """All ranks in order; empty where the run is one process."""
 
 
-Event = RunInfo | LayerTable | Sample | FlagChange | Diagnosis | Status
+class Note(msgspec.Struct, frozen=True, kw_only=True, tag="note"):
+    """What somebody who looked on has written down."""
+
+    seq: int
+    step: int
+    """What step it is about."""
+    time: float
+    text: str
+
+
+Event = RunInfo | LayerTable | Sample | FlagChange | Diagnosis | Status | Note
 
 # --- Viewer <-> hub ------------------------------------------------------------------------------
 
@@ -614,5 +629,90 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
     reason: str
 
 
-ToViewer = History | News | Refusal
-FromViewer = AskHistory | AskNews
+# On demand: asked for beside the news, at any time, and answered at once.
+
+
+class AskDistributions(msgspec.Struct, frozen=True, kw_only=True, tag="ask-distributions"):
+    """How the values of one tensor of a layer were spread at the steps after `since`.
+
+    For a while after it the hub looks at that tensor at every sample.
+    """
+
+    model: str
+    layer: str
+    what: What
+    since: int = 0
+
+
+class Distributions(msgspec.Struct, frozen=True, kw_only=True, tag="distributions"):
+    """Outlines of one tensor at some steps, see `deadband_monitor.statistics.outlines`."""
+
+    model: str
+    layer: str
+    what: What
+    steps: bytes
+    """int64, little endian."""
+    outlines: bytes
+    """The upper halves of float32, (steps, figures of an outline)."""
+    kinds: tuple[What, ...] = ()
+    """The tensors of the layer that there are."""
+    values: int = 0
+    """Elements of the slice ..."""
+    source: int = 0
+    """... and of the whole tensor."""
+
+
+class AskHistogram(msgspec.Struct, frozen=True, kw_only=True, tag="ask-histogram"):
+    """One tensor as finely as the hub can show it: the slices of its newest samples together."""
+
+    model: str
+    layer: str
+    what: What
+    bins: int = 256
+
+
+class Histogram(msgspec.Struct, frozen=True, kw_only=True, tag="histogram"):
+    """Answer to `AskHistogram`; without counts while no sample holds that tensor."""
+
+    model: str
+    layer: str
+    what: What
+    first_step: int = 0
+    last_step: int = 0
+    samples: int = 0
+    """Samples between those steps whose slices were put together."""
+    low: float = 0.0
+    high: float = 0.0
+    counts: bytes = b""
+    """uint32, little endian; bins of one width from `low` to `high`."""
+    broken: int = 0
+    """Values that are not finite."""
+    values: int = 0
+    """Elements of the slice of one sample ..."""
+    source: int = 0
+    """... and of the whole tensor."""
+
+
+class AskDense(msgspec.Struct, frozen=True, kw_only=True, tag="ask-dense"):
+    """Sample each of the next `steps` steps; 0 takes an earlier wish back."""
+
+    steps: int
+
+
+class AskNote(msgspec.Struct, frozen=True, kw_only=True, tag="ask-note"):
+    """Write this down in the recording."""
+
+    text: str
+    step: int = 0
+    """What step it is about; 0: the newest."""
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
+    """Answer to what asks for a deed: in one line what is done, or why it is not."""
+
+    said: str
+    refused: bool = False
+
+
+ToViewer = History | News | Refusal | Distributions | Histogram | Done
+FromViewer = AskHistory | AskNews | AskDistributions | AskHistogram | AskDense | AskNote

@@ -132,6 +132,40 @@ MESSAGES: dict[str, msgspec.Struct] = {
         events=[wire.Diagnosis(seq=7, step=10, verdict="healthy", causes=[])], reset=True
     ),
     "refusal": wire.Refusal(reason="another version"),
+    "note": wire.Note(seq=8, step=10, time=4.5, text="halved the learning rate"),
+    "ask-distributions": wire.AskDistributions(
+        model="model", layer="fc1", what=wire.What.WEIGHT, since=9
+    ),
+    "distributions": wire.Distributions(
+        model="model",
+        layer="fc1",
+        what=wire.What.WEIGHT,
+        steps=b"\x09" + bytes(7),
+        outlines=b"\x80\x3f",
+        kinds=(wire.What.ACTIVATION, wire.What.WEIGHT),
+        values=64,
+        source=4096,
+    ),
+    "ask-histogram": wire.AskHistogram(
+        model="model", layer="fc1", what=wire.What.ACTIVATION, bins=128
+    ),
+    "histogram": wire.Histogram(
+        model="model",
+        layer="fc1",
+        what=wire.What.ACTIVATION,
+        first_step=5,
+        last_step=9,
+        samples=2,
+        low=-1.5,
+        high=2.5,
+        counts=b"\x01\x00\x00\x00",
+        broken=3,
+        values=64,
+        source=4096,
+    ),
+    "ask-dense": wire.AskDense(steps=200),
+    "ask-note": wire.AskNote(text="halved the learning rate", step=10),
+    "done": wire.Done(said="noted at step 10", refused=True),
 }
 FRAME_HEADER = wire.FrameHeader(
     plan=2,

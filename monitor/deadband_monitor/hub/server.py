@@ -31,6 +31,7 @@ from deadband.wire import (
     Welcome,
 )
 from deadband_monitor.hub.clients import LAST_WORDS_S, Client, Life, on_this_host
+from deadband_monitor.hub.demands import Demands
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.panel import Panel
 from deadband_monitor.hub.port import Port
@@ -73,6 +74,7 @@ class Hub:
         self.clients: dict[bytes, Client] = {}
         self.chronicle = Chronicle(Recorder(wire.recording_path(run)))
         self.panel = Panel()
+        self._demands = Demands(self.chronicle, self._tell_clients, self._goes_on)
         self.stop_after: float | None = None
         """Moment by which a signal wants the hub to end."""
         self._context = zmq.Context()
@@ -104,7 +106,7 @@ class Hub:
         while not self._done(time.monotonic()):
             self._poll(at_once=moved and self._frames_wait())
             self._take_messages()
-            self._viewers.take(self.chronicle, time.monotonic())
+            self._viewers.take(self.chronicle, self._demands, time.monotonic())
             self._note_audience(time.monotonic())
             moved = self._due(time.monotonic()) and self._take_frames()
             now = time.monotonic()
@@ -252,7 +254,10 @@ class Hub:
     def _judge(self, client: Client, frames: Sequence[RawFrame]) -> None:
         # The last frame of a run may bring losses only: no sample.
         client.samples += sum(any(frame.header.present[1:]) for frame in frames)
-        self._add(self.panel.judge(client.hello.rank, frames))
+        events = list(self.panel.judge(client.hello.rank, frames))
+        self._add(events)
+        if client is self._primary():
+            self._demands.look(client.inbox.plan, frames, events, time.monotonic())
 
     def _frames_wait(self) -> bool:
         return any(client.inbox.waiting for client in self.clients.values())
@@ -401,6 +406,14 @@ class Hub:
             self._tell_client(identity, opinion)
             if worse:
                 self._tell_client(identity, CaptureWish(credit_s=DENSE_CREDIT_S))
+
+    def _tell_clients(self, message: ToClient) -> None:
+        for identity in self.clients:
+            self._tell_client(identity, message)
+
+    def _goes_on(self) -> bool:
+        now = time.monotonic()
+        return self._ended_at is None and any(not it.over(now) for it in self.clients.values())
 
     def _tell_client(self, identity: bytes, message: ToClient) -> None:
         self._intake.send(identity, message)

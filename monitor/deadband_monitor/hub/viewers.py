@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from deadband import wire
-from deadband.wire import AskNews, FromViewer, News, Refusal
+from deadband.wire import AskHistory, AskNews, FromViewer, News, Refusal
+from deadband_monitor.hub.demands import Demands
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.port import Port
 
@@ -28,7 +29,7 @@ class Viewers:
         self._run = run
         self._asks: dict[bytes, tuple[AskNews, float]] = {}
 
-    def take(self, chronicle: Chronicle, now: float) -> None:
+    def take(self, chronicle: Chronicle, demands: Demands, now: float) -> None:
         """Hear what they ask; answer at once what needs no news."""
         for identity, body in self._port.received():
             self.last_ask = self._seen = now
@@ -39,6 +40,8 @@ class Viewers:
                 continue
             if isinstance(ask, AskNews):
                 self._asks[identity] = (ask, now)
+            elif not isinstance(ask, AskHistory):
+                self._port.send(identity, demands.answer(ask, now))
             elif ask.version != wire.VERSION:
                 reason = (
                     f"the hub of {self._run} speaks version {wire.VERSION}, this viewer"

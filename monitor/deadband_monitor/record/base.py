@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from deadband.wire import Event, Hello, Status
+from deadband.wire import Event, Hello, Note, Status, What
 from deadband_monitor.errors import BadRecording
 
 
@@ -85,3 +85,25 @@ class RecordingReader(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+
+
+@runtime_checkable
+class Shelf(Protocol):
+    """What a recording that lies at hand has besides: how tensors were spread, room for notes."""
+
+    @property
+    def newest_outline(self) -> int:
+        """Number of the newest row of outlines; 0 where there is none."""
+
+    def outlined(self, model: str, layer: str) -> list[What]:
+        """The tensors of a layer that there are outlines of."""
+
+    def outlines(self, model: str, layer: str, what: What) -> list[tuple[int, bytes]]:
+        """Steps and packed outlines of one tensor, in order."""
+
+    def write_down(self, text: str, step: int) -> Note:
+        """Write a note behind everything that is there; only where no hub does.
+
+        Raises:
+            BadRecording: it cannot be written.
+        """

@@ -1,11 +1,15 @@
 """The layout of a recording: one SQLite file a run, readable with any SQLite shell.
 
-Every event of the run lies in exactly one of `layer_tables`, `samples` and `events` under its
-number `seq`; `scalars` belong to their sample. `flags` repeats the latest word on each flag in
+Every event of the run lies in exactly one of `layer_tables`, `samples`, `events` and `notes` under
+its number `seq`; `scalars` belong to their sample. `flags` repeats the latest word on each flag in
 readable columns. Bodies are msgpack in the vocabulary of `deadband.wire`: unlike JSON it keeps NaN.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deadband.wire import What
 
 APPLICATION_ID = 0x64626472
 """`dbdr` in the header of the file: tells a recording from any other SQLite file."""
@@ -63,10 +67,44 @@ CREATE TABLE IF NOT EXISTS snapshots (
     format INTEGER NOT NULL,
     state BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS notes (
+    seq INTEGER PRIMARY KEY,
+    step INTEGER NOT NULL,
+    time REAL NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS outline_layouts (
+    id INTEGER PRIMARY KEY,
+    subjects BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS outlines (
+    number INTEGER PRIMARY KEY,
+    step INTEGER NOT NULL,
+    time REAL NOT NULL,
+    layout INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
 """
 """`layers` and `models`: float32 rows as in `Sample`; `steps` int64, `points` float32.
 
 `events` holds what is neither a sample nor a layer table: the run's head, changes of flags,
 diagnoses, statuses. `snapshots` are packed `RunState`s, so that a long recording opens at any step
 without folding all of it; they can be left out or ignored.
+
+`outlines` holds how the values of tensors were spread, one row a look at all of them: rows are
+thinned out as the run goes on, so they are not events and have no number among them. The `body` of
+a row is one outline a subject of its layout, in order (see `statistics/outlines.py`).
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlineRow:
+    """Outlines of all tensors at one step."""
+
+    number: int
+    step: int
+    time: float
+    layout: int
+    subjects: tuple[tuple[str, str, What], ...]
+    """What the layout stands for: model, layer, tensor."""
+    body: bytes

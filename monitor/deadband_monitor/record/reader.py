@@ -20,14 +20,17 @@ from deadband.wire import (
     FlagChange,
     Hello,
     LayerTable,
+    Note,
     Points,
     RunInfo,
     Sample,
     Status,
+    What,
 )
 from deadband_monitor.errors import BadRecording
 from deadband_monitor.record.base import Span
 from deadband_monitor.record.format import APPLICATION_ID, USER_VERSION
+from deadband_monitor.record.notes import add_note
 
 FAR_EVENTS = 2048
 """From here on a snapshot is worth unpacking."""
@@ -46,6 +49,7 @@ _decode_run = msgspec.msgpack.Decoder(RunInfo).decode
 _decode_table = msgspec.msgpack.Decoder(LayerTable).decode
 _decode_flag = msgspec.msgpack.Decoder(FlagChange).decode
 _decode_diagnosis = msgspec.msgpack.Decoder(Diagnosis).decode
+_decode_subjects = msgspec.msgpack.Decoder(list[tuple[str, str, What]]).decode
 _decode_status = msgspec.msgpack.Decoder(Status).decode
 
 
@@ -62,6 +66,7 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.stem
+        self._has: dict[str, bool] = {}
         _check_head(path)
         try:
             self._database = sqlite3.connect(
@@ -149,7 +154,7 @@ class Recording:
             " coalesce((SELECT max(seq) FROM events), 0),"
             " coalesce((SELECT max(seq) FROM layer_tables), 0))"
         )
-        return int(rows[0][0])
+        return max(int(rows[0][0]), self._last_note)
 
     def seq_at_step(self, step: int) -> int:
         """Number of the last event that belongs to steps up to `step`."""
@@ -238,8 +243,74 @@ class Recording:
         found.extend(self._decoded(_decode_table, body) for (body,) in rows)
         rows = self._rows(f"SELECT body FROM events {where}", after, stop)
         found.extend(self._decoded(_decode_event, body) for (body,) in rows)
+        if self._holds("notes"):
+            found += [
+                Note(seq=seq, step=step, time=time, text=text)
+                for seq, step, time, text in self._rows(
+                    f"SELECT seq, step, time, text FROM notes {where}", after, stop
+                )
+            ]
         found.sort(key=lambda event: event.seq)
         return found
+
+    def outlines(self, model: str, layer: str, what: What) -> list[tuple[int, bytes]]:
+        """Steps and packed outlines of one tensor; none in a recording that was made without."""
+        if not self._holds("outlines"):
+            return []
+        found: list[tuple[int, bytes]] = []
+        for layout, subjects in self._layouts():
+            if (model, layer, what) not in subjects:
+                continue
+            # Only this tensor's part of each row: all tensors of a large network are many.
+            found += self._rows(
+                "SELECT step, substr(body, 1 + ?1 * (length(body) / ?2), length(body) / ?2)"
+                " FROM outlines WHERE layout = ?3",
+                subjects.index((model, layer, what)),
+                len(subjects),
+                layout,
+            )
+        return sorted(found)
+
+    def outlined(self, model: str, layer: str) -> list[What]:
+        """The tensors of a layer that there are outlines of."""
+        if not self._holds("outlines"):
+            return []
+        known = {subject for _, subjects in self._layouts() for subject in subjects}
+        return [what for what in What if (model, layer, what) in known]
+
+    @property
+    def newest_outline(self) -> int:
+        """Number of the newest row of outlines; 0 where there is none."""
+        if not self._holds("outlines"):
+            return 0
+        return int(self._rows("SELECT coalesce(max(number), 0) FROM outlines")[0][0])
+
+    def _layouts(self) -> list[tuple[int, list[tuple[str, str, What]]]]:
+        rows = self._rows("SELECT id, subjects FROM outline_layouts")
+        return [(number, self._decoded(_decode_subjects, body)) for number, body in rows]
+
+    @property
+    def _last_note(self) -> int:
+        if not self._holds("notes"):
+            return 0
+        return int(self._rows("SELECT coalesce(max(seq), 0) FROM notes")[0][0])
+
+    def _holds(self, table: str) -> bool:
+        """Whether the recording has this table: older ones have fewer."""
+        if table not in self._has:
+            query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+            self._has[table] = bool(self._rows(query, table)[0][0])
+        return self._has[table]
+
+    def write_down(self, text: str, step: int) -> Note:
+        """Write a note behind everything that is there, where no hub does.
+
+        Raises:
+            BadRecording: it cannot be written.
+        """
+        note = add_note(self.path, text, step, seq=self.last_seq)
+        self._has.clear()
+        return note
 
     def damaged(self, error: object) -> BadRecording:
         """What to raise where something in the file is not as it was written."""

@@ -14,8 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from deadband.wire import Event, Flag, FlagChange, LayerTable, RunInfo, Sample
-from deadband_monitor.record.format import APPLICATION_ID, SCHEMA, SUFFIX, USER_VERSION
+from deadband.wire import Event, Flag, FlagChange, LayerTable, Note, RunInfo, Sample
+from deadband_monitor.record.format import (
+    APPLICATION_ID,
+    SCHEMA,
+    SUFFIX,
+    USER_VERSION,
+    OutlineRow,
+)
 
 COMMIT_INTERVAL_S = 0.5
 """A hub that is killed loses this much; a commit costs about a millisecond."""
@@ -34,6 +40,8 @@ class Recorder:
         self._database: sqlite3.Connection | None = None
         self._waiting: list[Event] = []
         self._snapshot: tuple[int, int, bytes] | None = None
+        self._outlines: dict[int, OutlineRow] = {}
+        self._thinned: list[int] = []
         self._waiting_bytes = 0
         self._next_try = 0.0
         self._given_up = False
@@ -49,11 +57,22 @@ class Recorder:
         if self._waiting_bytes > WAITING_LIMIT_BYTES:
             self._given_up = True
             self._waiting.clear()
+            self._outlines.clear()
             self.error = f"the recording ends here: {self.error or 'the disk is too slow'}"
 
     def add_snapshot(self, seq: int, layout: int, state: bytes) -> None:
         """Take the packed state as of event `seq`, which must have been added."""
         self._snapshot = (seq, layout, state)
+
+    def add_outlines(self, row: OutlineRow) -> None:
+        """Take the outlines of all tensors at one step."""
+        if not self._given_up:
+            self._outlines[row.number] = row
+
+    def drop_outlines(self, number: int) -> None:
+        """Those of another step are no longer wanted: they are thinned out as the run goes on."""
+        if self._outlines.pop(number, None) is None:
+            self._thinned.append(number)
 
     def due(self, now: float) -> bool:
         """Whether `commit` would do something at `now`."""
@@ -61,7 +80,7 @@ class Recorder:
 
     def commit(self, now: float) -> None:
         """Write what waits. `now` is any clock that goes on evenly."""
-        if self._given_up or not (self._waiting or self._snapshot):
+        if self._given_up or not (self._waiting or self._snapshot or self._outlines):
             return
         try:
             database = self._database or self._open()
@@ -72,6 +91,11 @@ class Recorder:
                     database.execute(
                         "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", self._snapshot
                     )
+                for row in self._outlines.values():
+                    _insert_outlines(database, row)
+                database.executemany(
+                    "DELETE FROM outlines WHERE number = ?", [(it,) for it in self._thinned]
+                )
         except (sqlite3.Error, OSError) as error:
             self.error = (
                 f"cannot write {self.path}: {_reason(error, self.path)};"
@@ -81,6 +105,8 @@ class Recorder:
         else:
             self._waiting.clear()
             self._snapshot = None
+            self._outlines.clear()
+            self._thinned.clear()
             self._waiting_bytes = 0
             self.error = ""
             self._next_try = now + COMMIT_INTERVAL_S
@@ -141,6 +167,10 @@ def _insert(database: sqlite3.Connection, event: Event) -> None:
             [(event.seq, name, at.steps, at.values) for name, at in event.scalars.items()],
         )
         return
+    if isinstance(event, Note):
+        values = (event.seq, event.step, event.time, event.text)
+        database.execute("INSERT INTO notes VALUES (?, ?, ?, ?)", values)
+        return
     body = msgspec.msgpack.encode(event)
     if isinstance(event, LayerTable):
         database.execute("INSERT INTO layer_tables VALUES (?, ?, ?)", (event.seq, event.id, body))
@@ -156,6 +186,17 @@ def _insert(database: sqlite3.Connection, event: Event) -> None:
             "INSERT OR REPLACE INTO meta VALUES (?, ?)",
             [("run", hello.run), ("name", hello.name), ("started", hello.started)],
         )
+
+
+def _insert_outlines(database: sqlite3.Connection, row: OutlineRow) -> None:
+    database.execute(
+        "INSERT OR IGNORE INTO outline_layouts VALUES (?, ?)",
+        (row.layout, msgspec.msgpack.encode(row.subjects)),
+    )
+    database.execute(
+        "INSERT INTO outlines VALUES (?, ?, ?, ?, ?)",
+        (row.number, row.step, row.time, row.layout, row.body),
+    )
 
 
 def _insert_flag(database: sqlite3.Connection, flag: Flag) -> None:

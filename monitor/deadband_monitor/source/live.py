@@ -12,10 +12,23 @@ from contextlib import closing
 import msgspec
 
 from deadband import wire
-from deadband.wire import AskHistory, AskNews, FromViewer, History, News, Refusal, Status, ToViewer
+from deadband.wire import (
+    AskHistory,
+    AskNews,
+    Distributions,
+    Done,
+    FromViewer,
+    Histogram,
+    History,
+    News,
+    Refusal,
+    Status,
+    ToViewer,
+)
 from deadband_monitor.errors import BadRecording, LinkLost, SourceError
 from deadband_monitor.record.reader import ENDED, UNFIT
 from deadband_monitor.source.channel import Channel, Health, LocalChannel
+from deadband_monitor.source.on_demand import Demands
 from deadband_monitor.state.run_state import RunState
 
 COLUMNS = 512
@@ -25,7 +38,7 @@ _decode = msgspec.msgpack.Decoder(ToViewer).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class LiveSource:
+class LiveSource(Demands):
     """The Source of a live run. Retries a lost link for ever; see `link`.
 
     Args:
@@ -34,6 +47,7 @@ class LiveSource:
     """
 
     def __init__(self, run: str, channel: Channel | None = None) -> None:
+        super().__init__()
         self.name = run
         self.state = RunState()
         self.channel = channel or LocalChannel(run)
@@ -73,6 +87,7 @@ class LiveSource:
             time.sleep(max(wait_s, 0.0))
             return False
         before = (self.state.seq, self._link)
+        answers = self.answers
         while True:
             self._ask()
             left = max(deadline - time.monotonic(), 0.0)
@@ -87,19 +102,21 @@ class LiveSource:
                 break
             if self.state.seq != before[0]:
                 deadline = min(deadline, time.monotonic())  # take what is there, wait no more
-        return (self.state.seq, self._link) != before
+        return (self.state.seq, self._link) != before or self.answers != answers
 
     def close(self) -> None:
         """Let go of the way to the run."""
         self.channel.close()
 
     def _ask(self) -> None:
-        if not self._asked:
-            self._send(
-                AskNews(since=self.state.seq)
-                if self.state.seq
-                else AskHistory(version=wire.VERSION, columns=COLUMNS)
-            )
+        if self._asked and not self.hurries:
+            return
+        if not self.state.seq:
+            if not self._asked:
+                self._send(AskHistory(version=wire.VERSION, columns=COLUMNS))
+            return
+        # What is asked beside the news takes its place once; the news are asked for again.
+        self._send(self.question(time.monotonic()) or AskNews(since=self.state.seq))
 
     def _send(self, question: FromViewer) -> None:
         self._asked = True
@@ -110,6 +127,8 @@ class LiveSource:
             answer = _decode(body)
             if isinstance(answer, History):
                 self.state = RunState.unpack(answer.state)
+            elif isinstance(answer, Distributions | Histogram | Done):
+                self.take_answer(answer)
         except (msgspec.MsgspecError, ValueError) as error:
             raise SourceError(
                 f"cannot read what the hub of {self._run} says ({error}): use the deadband that"
@@ -118,7 +137,7 @@ class LiveSource:
         self._asked = False
         self._heard = time.time()
         self._link = "live"
-        if isinstance(answer, Refusal):
+        if isinstance(answer, Refusal) and not self.is_of_ours(answer):
             raise SourceError(answer.reason)
         if isinstance(answer, News):
             self._fold_news(answer)
@@ -138,6 +157,7 @@ class LiveSource:
         health = self.channel.health()
         if health is Health.LOST:
             self._link, self._asked = "lost", False
+            self.give_up()
         elif health is Health.GONE and not self._finish_from_recording():
             self._link = "lost"
 

@@ -10,10 +10,12 @@ import threading
 import time
 from pathlib import Path
 
+from deadband.wire import AskDense, AskNote
 from deadband_monitor.errors import LinkLost
 from deadband_monitor.record.base import RecordingReader
 from deadband_monitor.record.reader import ENDED
 from deadband_monitor.source.live import lost_status
+from deadband_monitor.source.recalled import Recalled
 from deadband_monitor.source.reel import OwnRecording, Reel
 from deadband_monitor.state.run_state import RunState
 
@@ -22,7 +24,7 @@ GROWTH_CHECK_S = 0.5
 PLAYING_NAP_S = 0.05
 
 
-class ReplaySource:
+class ReplaySource(Recalled):
     """The Source of a recording.
 
     It stands at the end unless `step` says otherwise. At the end of a recording that a live hub
@@ -43,6 +45,7 @@ class ReplaySource:
         self.name, self.where = recording.name, recording.where
         self.trouble = ""
         """Why the host of the recording does not answer."""
+        super().__init__(recording)
         self._recording = recording
         self._reel = Reel(recording)
         self._lock = threading.Condition()
@@ -118,6 +121,11 @@ class ReplaySource:
             self._clock = None
             self._wake()
 
+    def demand(self, demand: AskDense | AskNote) -> None:
+        """Have a note written down, and look for it."""
+        super().demand(demand)
+        self._complete, self._span_read = False, 0.0
+
     # --- the Source ---
 
     @property
@@ -142,18 +150,23 @@ class ReplaySource:
         Raises:
             BadRecording: the file is damaged there.
         """
-        before = (self.state, self.state.seq, self.trouble)
+        before = self._picture
         self._try_move()
-        if (self.state, self.state.seq, self.trouble) == before and wait_s > 0:
+        if self._picture == before and wait_s > 0:
             with self._lock:
                 if not self._hurry:
                     self._lock.wait(self._nap(wait_s))
             self._try_move()
-        return (self.state, self.state.seq, self.trouble) != before
+        return self._picture != before
 
     def close(self) -> None:
         """Let go of the file."""
         self._recording.close()
+
+    @property
+    def _picture(self) -> tuple[object, ...]:
+        """Changes when there is something new to be drawn."""
+        return self.state, self.state.seq, self.trouble, self.answers
 
     def _wake(self) -> None:
         self._hurry = True
@@ -169,6 +182,7 @@ class ReplaySource:
         """Where the host does not answer, stay: it is asked again at the next look."""
         try:
             self._move()
+            self.recall(self.state, complete=self._complete)
         except LinkLost as error:
             self.trouble = str(error)
         else:

@@ -22,6 +22,7 @@ from deadband.wire import (
     FlagChange,
     Layer,
     LayerTable,
+    Note,
     RunInfo,
     Sample,
     Status,
@@ -68,6 +69,8 @@ class RunState:
         self.causes: list[Cause] = []
         self.coverage: list[Coverage] = []
         """What the verdict rests on, one a rule."""
+        self.notes: list[Note] = []
+        """What people have written down, in the order that they did."""
         self.status: Status | None = None
         self.samples = 0
         self.began = 0.0
@@ -111,6 +114,8 @@ class RunState:
             self.coverage = event.coverage
         elif isinstance(event, Status):
             self.status = event
+        elif isinstance(event, Note):
+            self.notes.append(event)
         elif isinstance(event, LayerTable):
             if event.rank == self.lead:
                 self._apply_table(event)
@@ -211,6 +216,7 @@ class RunState:
             began=self.began,
             clock=self.clock.coarse(2 * capacity).pack(),
             others=[self.others[rank].pack() for rank in sorted(self.others)],
+            notes=list(self.notes),
         )
         return zlib.compress(_encode(packed), 1)
 
@@ -243,6 +249,7 @@ class RunState:
         state.began = packed.began
         if packed.clock is not None:
             state.clock = Series.unpack(packed.clock)
+        state.notes = list(packed.notes)
         state.others = {each.rank: RankState.unpack(each) for each in packed.others}
         return state
 
@@ -268,6 +275,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     others: list[PackedRank] = []
     began: float = 0.0
     clock: PackedSeries | None = None
+    notes: list[Note] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
