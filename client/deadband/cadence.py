@@ -29,6 +29,8 @@ STARTLED_STEPS = 10
 """Steps that are sampled when the loss jumps."""
 CALM_INTERVALS = 100
 """Intervals until it may do so again: ten samples more in a hundred, a tenth of the budget."""
+ASKED_S = 10.0
+"""Capture time that one wish of a viewer may take, however many steps it is for."""
 HISTORY = 9
 """Medians of so many values: one preemption or one evaluation pause does not count."""
 
@@ -78,6 +80,8 @@ class Cadence:
         # ... and no oftener than the budget could pay for: flags that flap never more than double
         # what a run costs.
         self._renewed_at = -math.inf
+        self._asked_until = 0
+        self._asked_left_s = 0.0
         self._startled_until = 0
         self._calm_until = 0
         self._why = "named" if every is not None else "first steps"
@@ -99,6 +103,7 @@ class Cadence:
             cost_s=cost_s,
             credit_s=max(0.0, self._left_s) if self._every is None else 0.0,
             rate=self._rate if self._every is None else 0.0,
+            until=self._asked_until if self._why == "asked" else 0,
         )
 
     @property
@@ -128,6 +133,7 @@ class Cadence:
             cost_s = max(cost_s, median(self._device_costs))
         self.spent_s += cost_s
         self._left_s -= cost_s
+        self._asked_left_s -= cost_s
         self.interval = self._next_interval(step, keeps_up)
         self.next_step = self._after(step, self.interval)
 
@@ -150,6 +156,12 @@ class Cadence:
         if self._every is None and self._left_s > 0:
             self.next_step = min(self.next_step, step + 1)
 
+    def asked(self, steps: int, step: int) -> None:
+        """A viewer wants each of the next steps sampled, whatever the budget says; 0: no more."""
+        self._asked_until, self._asked_left_s = step + steps, ASKED_S
+        if steps:
+            self.next_step = min(self.next_step, step + 1)
+
     def startled(self, step: int) -> None:
         """The loss jumped at `step`: sample the next steps, unless that was done just before."""
         if self._every is not None or self.interval == 1 or step < self._calm_until:
@@ -166,6 +178,9 @@ class Cadence:
         return (RATE_LIMIT if self.watched else UNWATCHED_RATE) * self._rate_share
 
     def _next_interval(self, step: int, keeps_up: bool) -> int:
+        if step < self._asked_until and self._asked_left_s > 0:
+            self._why = "asked"
+            return 1
         if self._every is not None:
             self._why = "named"
             return self._every

@@ -28,6 +28,8 @@ class Opinions:
         """Whether the user wants to be stopped."""
         self.watched = False
         """Whether anybody looks at the run."""
+        self.asked: int | None = None
+        """Steps that a viewer wants sampled, each, until somebody takes this; 0: no more."""
         self.callbacks: list[OnFlag] = []
         self._stop_on = stop_on
         self._raised: set[int] = set()
@@ -37,7 +39,9 @@ class Opinions:
         wished = None
         while self.inbox:
             message = self.inbox.popleft()
-            if isinstance(message, wire.CaptureWish):
+            if isinstance(message, wire.CaptureWish) and message.steps:
+                self.asked = max(message.steps, 0)
+            elif isinstance(message, wire.CaptureWish):
                 wished = message.credit_s
             elif isinstance(message, wire.Audience):
                 self.watched = message.watching

@@ -358,6 +358,9 @@ class Watch:
         self._cadence.watched = self._opinions.watched
         if credit_s is not None:
             self._cadence.renew(credit_s or None, perf_counter(), self._step)
+        asked, self._opinions.asked = self._opinions.asked, None
+        if asked is not None:
+            self._cadence.asked(asked, self._step)
 
     def _detach(self) -> None:
         self._armed = False

@@ -454,7 +454,8 @@ class CaptureWish(msgspec.Struct, frozen=True, kw_only=True, tag="capture-wish")
 
     credit_s: float
     steps: int = 0
-    """Where a viewer asked for them: the next so many steps, each, whatever the credit says."""
+    """Where a viewer asked for them: the next so many steps, each, whatever the credit says; below
+    0 where it takes that back."""
 
 
 class Audience(msgspec.Struct, frozen=True, kw_only=True, tag="audience"):

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from deadband_monitor.commands import (
+    ask,
     attach,
     demo,
     export,
@@ -27,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     run.COMMAND,
     attach.COMMAND,
     replay.COMMAND,
+    ask.COMMAND,
     report.COMMAND,
     runs.COMMAND,
     export.COMMAND,

@@ -24,6 +24,11 @@ def short(pace: Pace, interval: int) -> str:
     return f"every {interval} ({pace.why})" if interval > 1 else f"every step ({pace.why})"
 
 
+def asked_for(pace: Pace | None, step: int) -> int:
+    """Steps that are still to be sampled because a viewer asked for them."""
+    return max(pace.until - step, 0) if pace is not None else 0
+
+
 def _often(interval: int) -> str:
     return "every step" if interval == 1 else f"one step in {interval}"
 
@@ -36,6 +41,8 @@ def _because(pace: Pace) -> str:
         )
     if pace.why == "rate":
         return f"more than {pace.rate:.3g} samples a second nobody needs"
+    if pace.why == "asked":
+        return f"a viewer asked for each step up to {pace.until}"
     return _REASONS.get(pace.why, pace.why)
 
 

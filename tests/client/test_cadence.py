@@ -212,3 +212,32 @@ def test_flags_that_flap_for_ever_cost_no_more_than_the_budget_again() -> None:
         else:
             cadence.passed(step_s)
     assert cadence.spent_s / (step * step_s) < 0.0225
+
+
+def test_what_a_viewer_asked_for_is_sampled_and_then_no_more() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    drive(cadence, steps=200, step_s=0.1, cost_s=0.01)
+    cadence.asked(30, 200)
+    sampled = drive(cadence, steps=200, step_s=0.1, cost_s=0.01, first=201)
+    assert sampled[:31] == [*range(201, 231), 240]
+    assert np.diff(sampled[30:]).min() == 10
+
+
+def test_a_wish_is_granted_where_the_cadence_was_named_and_can_be_taken_back() -> None:
+    cadence = Cadence(every=50, budget=None, credit_s=0.0)
+    drive(cadence, steps=100, step_s=0.1, cost_s=0.01)
+    cadence.asked(1000, 100)
+    assert drive(cadence, steps=5, step_s=0.1, cost_s=0.01, first=101) == [101, 102, 103, 104, 105]
+    assert (cadence.pace.why, cadence.pace.until) == ("asked", 1100)
+    cadence.asked(0, 105)
+    drive(cadence, steps=1, step_s=0.1, cost_s=0.01, first=106)
+    assert (cadence.pace.why, cadence.pace.until, cadence.interval) == ("named", 0, 50)
+
+
+def test_a_wish_costs_ten_seconds_of_training_at_most() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    drive(cadence, steps=100, step_s=0.1, cost_s=0.1)
+    cadence.asked(10_000, 100)
+    sampled = drive(cadence, steps=400, step_s=0.1, cost_s=0.1, first=101)
+    assert sampled[:100] == list(range(101, 201))
+    assert sampled[101] >= 300

@@ -1,6 +1,6 @@
 """A plain training loop on made-up classes, watched; stops for a line of input at every 20th step.
 
-Arguments: learning rate, steps. Says `at STEP` when it stops, and `done VERDICT` at its end.
+Arguments: learning rate, steps, every how many of them is sampled (1). Says `at STEP` when it stops, and `done VERDICT` at its end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import deadband
 PAUSE = 20
 
 
-def main(rate: float, steps: int) -> None:
+def main(rate: float, steps: int, every: int = 1) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     inputs = torch.rand(1800, 64)
@@ -24,7 +24,7 @@ def main(rate: float, steps: int) -> None:
         nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    watch = deadband.watch(model, optimizer, name="loop", every=1, budget=None)
+    watch = deadband.watch(model, optimizer, name="loop", every=every, budget=None)
     for step in range(1, steps + 1):
         rows = torch.randint(0, len(inputs), (64,))
         loss = nn.functional.cross_entropy(model(inputs[rows]), targets[rows])
@@ -41,4 +41,4 @@ def main(rate: float, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]))
+    main(float(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deadband.wire import LayerTable, Model, Pace, RankStatus, Sample, Status
-from deadband_monitor.pace import in_words, short
+from deadband_monitor.pace import asked_for, in_words, short
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.widgets.panels import run_facts
 from deadband_monitor.unseen import not_seen
@@ -30,6 +30,12 @@ def test_the_budget_is_told_with_its_figures() -> None:
 )
 def test_every_reason_is_a_sentence(why: str) -> None:
     assert len(in_words(pace(why), 2)) > len("one step in 2 was sampled: ") + 10
+
+
+def test_a_viewer_that_asked_is_named_with_what_is_left() -> None:
+    asked = Pace(why="asked", until=320)
+    assert in_words(asked, 1).endswith("a viewer asked for each step up to 320")
+    assert (asked_for(asked, 200), asked_for(asked, 400), asked_for(None, 1)) == (120, 0, 0)
 
 
 def model(**known: object) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from deadband_monitor.pace import asked_for
 from deadband_monitor.source.base import Source
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.draw.state_line import Head, Standing, standing
@@ -41,6 +42,7 @@ def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) 
         age_s=now - source.last_heard if moving else float("nan"),
         behind=None if newest is None else newest - state.step,
         every=status.interval if status else 1,
+        dense_steps=asked_for(status.pace, state.step) if status and moving else 0,
         verdict=state.verdict,
         flags=[flag for flag in state.open_flags if view.loud(flag)],
         frozen_steps=state.step - held.step if held else None,

@@ -45,6 +45,8 @@ class Head:
     behind: int | None = None
     """Steps that the live run is ahead of what is shown; None where now is shown."""
     every: int = 1
+    dense_steps: int = 0
+    """Steps that are still to be sampled because a viewer asked for them."""
     verdict: str = "healthy"
     flags: Sequence[Flag] = ()
     frozen_steps: int | None = None
@@ -127,6 +129,9 @@ def state_line(head: Head, width: int) -> Row:
         row.append((f"  live is {count(head.behind)} steps ahead", "info"))
     if state.detail:
         row.append((f"  {clean(state.detail)}", state.style))
+    if head.dense_steps:
+        more = f"  dense for {count(head.dense_steps)} more steps"
+        row.append((more + (", asked by a viewer" if roomy else ""), "info"))
     if head.rate == head.rate:
         row.append(
             (f"  {head.rate:,.3g}/s" if head.rate < 1000 else f"  {head.rate:,.0f}/s", "dim")
