@@ -192,4 +192,5 @@ def test_a_command_has_a_run_sampled_densely_for_a_while(
         steps = [event.step for event in recording.events() if isinstance(event, Sample)]
     first = next(step for step in steps if step % 10 != 1 and step > 20)
     assert set(range(first, first + 28)) <= set(steps)
-    assert np.diff([step for step in steps if step > first + 40]).min() == 10
+    later = [step for step in steps if first + 40 < step < 200]  # the end brings the rest of losses
+    assert set(np.diff(later)) == {10}
