@@ -105,7 +105,7 @@ def test_sockets_are_opened_at_the_edges_only() -> None:
 
 def test_rules_statistics_state_and_drawing_touch_no_files_sockets_or_clocks() -> None:
     edges = {"zmq", "sqlite3", "socket", "subprocess", "threading", "time", "textual"}
-    for pure in ("rules", "statistics", "state", "tui/draw"):
+    for pure in ("rules", "statistics", "ranks", "state", "tui/draw"):
         for file in (MONITOR / pure).rglob("*.py"):
             used = {name.split(".")[0] for name in imports(file)}
             assert not used & edges, file

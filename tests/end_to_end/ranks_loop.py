@@ -1,7 +1,10 @@
-"""One rank of a run on gloo: `ranks_loop.py HOW STEPS`; HOW is `ddp`, `fsdp` or `ddp-bad`.
+"""One rank of a run on gloo: `ranks_loop.py HOW STEPS`; HOW is `ddp` or `fsdp`, and what is wrong.
 
 Says its final weights, random numbers, collectives, and what the watch has seen, one JSON a line,
-in a file `rank-N.json` of the current folder. With `ddp-bad` the inputs of rank 1 turn constant.
+in a file `rank-N.json` of the current folder. From step 41 on, on rank 1: `ddp-bad`: inputs turn
+constant; `-scaled`: they are fifty times as large; `-labels`: labels are drawn by lot; `-nan`: one
+is NaN; `-edit`: a weight was changed, once; `-loaded`: at the start, other weights than the others'.
+`ddp-uneven`: batches of another size on each rank, and dropout.
 """
 
 from __future__ import annotations
@@ -21,6 +24,20 @@ from torch.profiler import ProfilerActivity, profile
 import deadband
 
 
+def spoilt(how: str, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch as a bad shard has it."""
+    if how == "ddp-bad":
+        return torch.ones_like(x), y
+    if how == "ddp-scaled":
+        return 50 * x, y
+    if how == "ddp-labels":
+        return x, torch.randint(0, 4, y.shape, generator=torch.Generator().manual_seed(len(y)))
+    if how == "ddp-nan":
+        x = x.clone()
+        x[3, 3] = float("nan")
+    return x, y
+
+
 def main(how: str, steps: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
@@ -29,6 +46,8 @@ def main(how: str, steps: int) -> None:
     net = nn.Sequential(
         nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4)
     )
+    if how == "ddp-uneven":
+        net[1] = nn.Sequential(nn.ReLU(), nn.Dropout(0.3))
     model: nn.Module = net
     if how == "fsdp":
         from torch.distributed.device_mesh import init_device_mesh
@@ -40,16 +59,23 @@ def main(how: str, steps: int) -> None:
         fully_shard(net, mesh=mesh)
     else:
         model = nn.parallel.DistributedDataParallel(net)
+    if how == "ddp-loaded" and rank == 1:
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.mul_(1.1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     teacher = torch.randn(16, 4)
     generator = torch.Generator().manual_seed(100 + rank)
     watch = deadband.watch(model, optimizer, name="ranks", every=1, budget=None)
     counted: dict[str, int] = {}
     for step in range(steps):
-        x = torch.randn(24, 16, generator=generator)
+        x = torch.randn(24 + (16 * rank if how == "ddp-uneven" else 0), 16, generator=generator)
         y = (x @ teacher).argmax(1)
-        if how == "ddp-bad" and rank == 1 and step >= 40:
-            x = torch.ones_like(x)
+        if rank == 1 and step >= 40:
+            x, y = spoilt(how, x, y)
+            if how == "ddp-edit" and step == 40:
+                with torch.no_grad():
+                    net[2].weight[0, 0] += 0.5
         with profile(activities=[ProfilerActivity.CPU]) if step == 3 else nullcontext() as profiler:
             optimizer.zero_grad()
             loss = F.cross_entropy(model(x), y)

@@ -26,15 +26,17 @@ pytestmark = [
 LOOP = Path(__file__).with_name("ranks_loop.py")
 
 
-def train(folder: Path, how: str, steps: int, **environ: str) -> list[dict[str, Any]]:
-    """Two ranks under torchrun; what each of them said."""
+def train(
+    folder: Path, how: str, steps: int, ranks: int = 2, **environ: str
+) -> list[dict[str, Any]]:
+    """Ranks under torchrun; what each of them said."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     folder.mkdir(exist_ok=True)
     result = subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)),
             *("--master-addr", "127.0.0.1", "--master-port", port, str(LOOP), how, str(steps)),
         ],
         cwd=folder,
@@ -46,7 +48,7 @@ def train(folder: Path, how: str, steps: int, **environ: str) -> list[dict[str, 
     )
     assert result.returncode == 0, result.stderr[-4000:]
     assert "Warning" not in result.stderr, result.stderr
-    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
 
 
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])

@@ -25,6 +25,8 @@ class Client:
     hello: Hello
     last_word: float
     """By the hub's own even clock."""
+    last_heard: float
+    """The same of messages alone: frames in shared memory may be old."""
     inbox: Inbox = field(default_factory=Inbox)
     beat: Beat | None = None
     bye: Bye | None = None

@@ -6,7 +6,8 @@ that show it; what only one rank shows says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -14,12 +15,17 @@ import msgspec
 
 from deadband.wire import Cause, Coverage, Diagnosis, Event, Flag, FlagChange, Opinion, Plan
 from deadband_monitor.hub.judgement import Judgement
+from deadband_monitor.ranks.behind import Standing
+from deadband_monitor.ranks.comparison import Comparison
 from deadband_monitor.statistics.values import RawFrame
 
 SEVERITIES = ("critical", "warning", "info")
 VERDICTS = ("failing", "warning", "healthy")
+BETWEEN = -1
 MOST_CAUSES = 3
 """As many as one rank names."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -29,11 +35,13 @@ class Incident:
     id: int
     parts: dict[int, Flag] = field(default_factory=dict)
     """Rank -> what its own rules say of it."""
+    between: Flag | None = None
+    """Of what ranks say only beside each other: all of it."""
 
     def takes(self, rank: int, flag: Flag) -> bool:
         """Whether a rank's new flag is this incident."""
-        first = next(iter(self.parts.values()))
-        if (first.kind, first.model) != (flag.kind, flag.model):
+        first = next(iter(self.parts.values()), None)
+        if first is None or (first.kind, first.model) != (flag.kind, flag.model):
             return False
         others = [part for of, part in self.parts.items() if of != rank]
         return any(
@@ -47,6 +55,8 @@ class Incident:
             lead: the lowest rank that is here.
             many: whether the run has several ranks.
         """
+        if self.between is not None:
+            return msgspec.structs.replace(self.between, id=self.id)
         standing = {
             rank: flag for rank, flag in self.parts.items() if flag.resolved_step is None
         } or self.parts
@@ -78,9 +88,10 @@ class Panel:
         """What went wrong inside last; empty while nothing did."""
         self._judges: dict[int, Judgement] = {}
         self._tables = count(1)
+        self.comparison = Comparison()
         self._incidents: list[Incident] = []
         self._of: dict[tuple[int, int], Incident] = {}
-        """(rank, its own number of the flag) -> incident."""
+        """(rank, its own number of the flag) -> incident; BETWEEN stands for no rank."""
         self._said: tuple[str, list[Cause], list[Coverage]] = ("healthy", [], [])
         self._opinion = Opinion(verdict="healthy", flags=[], causes=[])
         self._standing: set[int] = set()
@@ -95,10 +106,13 @@ class Panel:
                 flag = self._flag(incident)
                 yield FlagChange(seq=0, step=flag.raised_step, flag=flag)
         yield from judge.adopt(plan)
+        self.comparison.adopt(rank, plan)
         self.error = judge.error or self.error
 
     def judge(self, rank: int, frames: Sequence[RawFrame]) -> Iterator[Event]:
         """A rank's samples, and after each what the ranks together say now."""
+        if self.many:
+            self.comparison.gather(rank, frames)
         judge = self._judges.get(rank)
         if judge is None:
             return
@@ -117,6 +131,37 @@ class Panel:
             else:
                 yield event
         self.error = judge.error or self.error
+
+    def compare(self) -> Iterator[Event]:
+        """What the ranks say beside each other, once all have been heard of a step."""
+        if self.many:
+            yield from self._compared(self.comparison.compare)
+
+    def look(self, now: float, standings: Sequence[Standing]) -> Iterator[Event]:
+        """Which ranks lag; to be asked once in a while."""
+        yield from self._compared(lambda: self.comparison.look(now, standings))
+
+    def _compared(self, judge: Callable[[], Iterator[tuple[int, Flag]]]) -> Iterator[Event]:
+        step = 0
+        try:
+            changes = list(judge())
+        except Exception as error:
+            self.error = f"ranks cannot be compared: {type(error).__name__}: {error}"
+            _log.exception(self.error)
+            return
+        for step, flag in changes:
+            incident = self._of.get((BETWEEN, flag.id))
+            if incident is None:
+                incident = Incident(id=len(self._incidents) + 1)
+                self._incidents.append(incident)
+                self._of[BETWEEN, flag.id] = incident
+            incident.between = flag
+            yield FlagChange(seq=0, step=step, flag=self._flag(incident))
+        said = self._together()
+        if changes and said != self._said:
+            self._said = said
+            verdict, causes, coverage = said
+            yield Diagnosis(seq=0, step=step, verdict=verdict, causes=causes, coverage=coverage)
 
     def opinion(self) -> tuple[Opinion, bool] | None:
         """What the rules say now, if it changed since the last call, and whether it got worse."""
@@ -148,15 +193,18 @@ class Panel:
         return self._flag(incident)
 
     def _flag(self, incident: Incident) -> Flag:
-        return incident.flag(min(self._judges), many=self.many)
+        return incident.flag(min(self._judges, default=0), many=self.many)
 
     def _together(self) -> tuple[str, list[Cause], list[Coverage]]:
         """Verdict, causes, coverage: of the worst rank first, of equals the lowest."""
         order = sorted(
             self._judges, key=lambda rank: (VERDICTS.index(self._judges[rank].said[0]), rank)
         )
-        verdict = self._judges[order[0]].said[0]
-        causes: list[Cause] = []
+        between = self.comparison.standing()
+        verdicts = [self._judges[rank].said[0] for rank in order]
+        verdicts += [VERDICTS[SEVERITIES.index(flag.severity)] for flag in between]
+        # What only the ranks together show comes first: each of them sees what follows from it.
+        causes = self.comparison.causes()
         for rank in order:
             known = {(cause.cause, cause.model) for cause in causes}
             more = [
@@ -165,7 +213,10 @@ class Panel:
                 if (cause.cause, cause.model) not in known
             ]
             causes += more[: max(0, MOST_CAUSES - len(causes))] if causes else more
-        return verdict, causes, self._judges[min(order)].coverage
+        coverage = self._judges[min(order)].coverage if order else []
+        if self.many:
+            coverage = [*coverage, self.comparison.coverage()]
+        return min(verdicts, key=VERDICTS.index, default="healthy"), causes, coverage
 
 
 def _only_on(ranks: list[int], lead: int) -> str:

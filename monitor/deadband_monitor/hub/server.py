@@ -37,6 +37,7 @@ from deadband_monitor.hub.panel import Panel
 from deadband_monitor.hub.port import Port
 from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.hub.wording import loosely, standings, wrong_version
+from deadband_monitor.ranks.behind import Standing
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.statistics.values import RawFrame
 
@@ -90,6 +91,7 @@ class Hub:
         self._gathers_since: float | None = None
         """Since when frames wait to be measured together."""
         self._next_status = 0.0
+        self._next_look = 0.0
         self._told_beat: Beat | None = None
         self._ended_at: float | None = None
         self._refused = False
@@ -160,7 +162,7 @@ class Hub:
         client = self.clients.get(identity)
         if client is None or client.bye is not None:
             return
-        client.last_word = time.monotonic()
+        client.last_word = client.last_heard = time.monotonic()
         if isinstance(message, Plan):
             self._adopt(client, message)
         elif isinstance(message, Frame):
@@ -187,11 +189,14 @@ class Hub:
             return
         if identity in self.clients:
             return
-        client = Client(identity=identity, hello=hello, last_word=time.monotonic())
+        now = time.monotonic()
+        client = Client(identity=identity, hello=hello, last_word=now, last_heard=now)
         self.clients[identity] = client
         if on_this_host(hello):
             self._watch_process(hello.pid)
         self.panel.many = self._is_many
+        if self.panel.many:
+            self.panel.comparison.expect(hello.world_size)
         if client is self._primary():
             self._add([RunInfo(seq=0, hello=hello)])
         self._tell_client(identity, Audience(watching=self._viewers.watching(client.last_word)))
@@ -242,6 +247,7 @@ class Hub:
             client.last_word = time.monotonic()
             self._judge(client, frames)
         if moved:
+            self._add(self.panel.compare())
             self._tell_opinion()
         return moved
 
@@ -249,6 +255,7 @@ class Hub:
         """Take everything that the client has finished, before its plan or its life ends."""
         while frames := client.inbox.take():
             self._judge(client, frames)
+        self._add(self.panel.compare())
         self._tell_opinion()
 
     def _judge(self, client: Client, frames: Sequence[RawFrame]) -> None:
@@ -296,6 +303,7 @@ class Hub:
         primary = self._primary()
         if primary is None:
             return
+        self._compare_ranks(now)
         if self._over(now) or self._told_to_stop(now):
             for client in self._by_rank():
                 self._drain(client)
@@ -309,6 +317,23 @@ class Hub:
             self._next_status = now + STATUS_INTERVAL_S
             self._told_beat = primary.beat
             self._add([status])
+
+    def _compare_ranks(self, now: float) -> None:
+        """Once a second: who has ended, and who lags."""
+        if not self.panel.many or now < self._next_look:
+            return
+        self._next_look = now + STATUS_INTERVAL_S
+        standings = []
+        for client in self.clients.values():
+            if client.over(now):
+                if not client.inbox.waiting:
+                    self.panel.comparison.drop(client.hello.rank)
+            else:
+                step = client.beat.step if client.beat else 0
+                mute_s = now - client.last_heard
+                standings.append(Standing(rank=client.hello.rank, step=step, mute_s=mute_s))
+        self._add(self.panel.look(now, standings))
+        self._tell_opinion()
 
     def _over(self, now: float) -> bool:
         """Whether every rank has ended, or the others do not follow one that has."""

@@ -147,6 +147,12 @@ SYMPTOMS: tuple[Entry, ...] = (
         meaning="The running figures that evaluation will use are not those of the batches.",
         remedy="momentum=0.1, batches of 16 and more, shuffled; or GroupNorm / LayerNorm.",
     ),
+    Entry(
+        word="rank-divergence",
+        title="Ranks differ",
+        meaning="Ranks that train one network differ where they should be alike, or one stopped.",
+        remedy="Look at what that rank alone is fed, holds or runs on, at the step named.",
+    ),
 )
 
 CAUSES: tuple[Entry, ...] = (

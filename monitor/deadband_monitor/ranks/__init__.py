@@ -1,0 +1,1 @@
+"""What the ranks of a run say beside each other: a few figures of each, and who is unlike them."""
