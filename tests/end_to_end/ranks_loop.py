@@ -3,7 +3,7 @@
 Says its final weights, random numbers, collectives, and what the watch has seen, one JSON a line,
 in a file `rank-N.json` of the current folder. From step 41 on, on rank 1: `ddp-bad`: inputs turn
 constant; `-scaled`: they are fifty times as large; `-labels`: labels are drawn by lot; `-nan`: one
-is NaN; `-edit`: a weight was changed, once; `-loaded`: at the start, other weights than the others'.
+is NaN; `-edit`: a weight was changed, once; `-loaded`: at the start, other weights than the rest.
 `ddp-uneven`: batches of another size on each rank, and dropout.
 """
 
