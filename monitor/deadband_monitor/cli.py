@@ -16,6 +16,7 @@ from deadband_monitor.commands import (
     demo,
     export,
     pick,
+    pipe,
     replay,
     report,
     run,
@@ -33,6 +34,7 @@ COMMANDS: tuple[Command, ...] = (
     runs.COMMAND,
     export.COMMAND,
     demo.COMMAND,
+    pipe.COMMAND,
 )
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -75,7 +77,7 @@ def _dispatch(arguments: list[str]) -> int:
     for command in COMMANDS:
         if command.name == word:
             return _run(command, rest)
-    near = get_close_matches(word, [command.name for command in COMMANDS], n=1)
+    near = get_close_matches(word, [it.name for it in COMMANDS if not it.hidden], n=1)
     hint = f"did you mean: deadband {near[0]}?" if near else "see: deadband --help"
     if word.endswith(".py"):
         hint = f"to watch a script: deadband run {word}"
@@ -101,7 +103,7 @@ def usage() -> str:
         "",
         "commands:",
         f"  {'(none)':8}  choose among the runs of this machine",
-        *(f"  {command.name:8}  {command.summary}" for command in COMMANDS),
+        *(f"  {it.name:8}  {it.summary}" for it in COMMANDS if not it.hidden),
         "",
         "deadband COMMAND --help says more of each. Start with: deadband demo lr-too-high",
     ]

@@ -28,6 +28,8 @@ class Command:
     Raises:
         MonitorError: with one line for the user.
     """
+    hidden: bool = False
+    """Not for people: left out of `deadband --help`."""
     split: Callable[[Sequence[str]], list[str]] = _as_given
     """Rewrites its arguments before they are parsed."""
 

@@ -61,6 +61,13 @@ class RunEntry:
     samples: int
     problem: str = ""
     """Why the recording cannot be read."""
+    host: str = ""
+    """Where it runs; empty for this machine."""
+
+    @property
+    def key(self) -> str:
+        """Tells it from all others, whatever their hosts."""
+        return f"{self.host}:{self.run}" if self.host else self.run
 
 
 class Claim:

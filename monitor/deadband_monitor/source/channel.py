@@ -111,13 +111,12 @@ class LocalChannel:
 
     def health(self) -> Health:
         """Whether the hub still lives, once it has been silent for a while."""
-        now = time.monotonic()
-        silent = now - self._heard_at
-        if silent < RETRY_S or now - self._asked_at < RETRY_S:
+        silent_s = time.monotonic() - max(self._heard_at, self._asked_at)
+        if silent_s < RETRY_S:
             return Health.WAITING
         if live_hub(self._run) is None:
             return Health.GONE
-        if silent > LOST_AFTER_S:
+        if silent_s > LOST_AFTER_S:
             self._drop_socket()
             return Health.LOST
         return Health.WAITING

@@ -1,0 +1,1 @@
+"""Runs on other hosts, read through a command that gives stdin and stdout there."""

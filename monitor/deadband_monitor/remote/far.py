@@ -1,0 +1,177 @@
+"""The host of a run: how to start `deadband pipe` there, and what its failures mean in words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from deadband_monitor.errors import MonitorError
+
+MISSING = "deadband-not-found"
+"""What our script says where it has looked in vain."""
+
+# In single quotes through any login shell, csh and fish among them: so one line, and no single
+# quote, `!` or doubled backslash in it. Looked at in turn: the PATH, pip's --user folder, the
+# Python of a live hub, the PATH of a login shell (conda, pyenv), the system's Python.
+FIND = (
+    'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; '
+    "command -v deadband >/dev/null 2>&1 && exec deadband pipe; "
+    'try() { [ -n "$1" ] && "$1" -c "import deadband_monitor" >/dev/null 2>&1 </dev/null'
+    ' && exec "$1" -m deadband_monitor pipe; }; '
+    'for f in "${DEADBAND_HOME:-${XDG_STATE_HOME:-$HOME/.local/state}/deadband}"/live/*.json'
+    " /tmp/deadband-$(id -u)-*/*.json; do "
+    '[ -r "$f" ] || continue; n=$(sed -n "s/.*\\"hub_pid\\":\\([0-9]*\\).*/\\1/p" "$f"); '
+    '[ -r "/proc/$n/cmdline" ] && try "$(tr "\\000" "\\n" <"/proc/$n/cmdline" | head -n 1)"; '
+    "done; "
+    'd=$("${SHELL:-sh}" -lc "command -v deadband" 2>/dev/null </dev/null | tail -n 1); '
+    '[ -x "$d" ] && exec "$d" pipe; '
+    "try python3; try python; "
+    f"echo {MISSING} >&2; exit 127"
+)
+
+_NOT_FOUND = re.compile(
+    rf"{MISSING}|command not found|not found in \$PATH|No module named|: not found|Unknown command"
+)
+_TOO_OLD = re.compile(r"there is no command 'pipe'")
+_SSH_PREFIX = re.compile(r"^ssh: (connect to host \S+ port \d+: |Could not resolve hostname )?")
+_NOISE = re.compile(r"^(Warning: Permanently added|\*\* |Pseudo-terminal will not)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """One way to start the far side."""
+
+    argv: list[str]
+    script: bytes = b""
+    """For the standard input, before anything else is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Far:
+    """A host as the user named it."""
+
+    name: str
+    """What it is called on screen and in targets: `me@gpu-07`, `trainer`."""
+    via: str = ""
+    """The command that gives stdin and stdout there; empty: ssh."""
+    ssh: str = "ssh"
+    """The user's ssh, with options if need be."""
+    remote_command: str = ""
+    """The deadband there; empty: looked for."""
+
+    @property
+    def where(self) -> str:
+        """For the state line."""
+        return f"{self.name} via {'ssh' if not self.via else shlex.split(self.via)[0]}"
+
+    def starts(self, *, asking: bool, again: int = 0) -> list[Start]:
+        """Ways to start the far side; the next one where the first finds no deadband.
+
+        Args:
+            asking: whether ssh may ask for a password on the terminal.
+            again: how often the connection has been tried anew.
+        """
+        if self.via:
+            words = shlex.split(self.via)
+            if self.remote_command:
+                return [Start(argv=[*words, *shlex.split(self.remote_command), "pipe"])]
+            return [
+                Start(argv=[*words, "deadband", "pipe"]),
+                # Plain words go through any number of shells unharmed; the script goes by stdin.
+                Start(argv=[*words, "sh"], script=FIND.encode() + b"\n"),
+            ]
+        # Only our stream: no port that another session of the user's may hold, no other command.
+        options = ["-T", "-x", "-a", "-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none",
+                   "-o", "ControlMaster=no"]  # fmt: skip
+        if not asking:
+            options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+        if again % 2:
+            options += ["-o", "ControlPath=none"]  # a shared connection may be what has died
+        command = f"{self.remote_command} pipe" if self.remote_command else f"sh -c '{FIND}'"
+        return [Start(argv=[*shlex.split(self.ssh), *options, "--", self.name, command])]
+
+    def lacks_deadband(self, status: int | None, said: str) -> bool:
+        """Whether the far side ended because there is no deadband."""
+        return status in (126, 127, 1) and bool(_NOT_FOUND.search(said))
+
+    def explain(self, status: int | None, said: str, *, asking: bool) -> str:
+        """Why there is no connection, in one line without the name of the host.
+
+        Args:
+            status: exit status of the command; None where it had to be ended.
+            said: the end of what it wrote to its standard error.
+            asking: whether it could ask the user.
+        """
+        if _TOO_OLD.search(said):
+            return "the deadband there is older than remote runs: upgrade it there"
+        if self.lacks_deadband(status, said):
+            if self.remote_command:
+                return f"there is no {self.remote_command} there (--remote-command)"
+            return (
+                "found no deadband there: pip install deadband there, or name it with"
+                " --remote-command /path/to/deadband"
+            )
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        lines = [line for line in lines if not _NOISE.match(line)]
+        if not self.via and status == 255 and not asking:
+            if any("Permission denied" in line for line in lines):
+                return f"ssh would have to ask for a password: deadband attach {self.name}"
+            if any("Host key verification failed" in line for line in lines):
+                return f"ssh does not know the key of that host: deadband attach {self.name}"
+        if lines:
+            last = _SSH_PREFIX.sub("", lines[-1]).removeprefix("deadband: ").rstrip(".")
+            return last[:1].lower() + last[1:]
+        if status is None:
+            return "no answer"
+        return f"the connection was closed (status {status})"
+
+
+def ssh_far(name: str, *, ssh: str, remote_command: str) -> Far:
+    """A host behind ssh.
+
+    Raises:
+        MonitorError: its name would be taken for an option.
+    """
+    if not name or name.startswith("-"):
+        raise MonitorError(f"{name!r} is no name of a host")
+    return Far(name=name, ssh=ssh or "ssh", remote_command=remote_command)
+
+
+def via_far(command: str, *, remote_command: str, name: str = "") -> Far:
+    """A host behind any command that gives stdin and stdout.
+
+    Raises:
+        MonitorError: it is no command.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise MonitorError(f"--via {command!r}: {error}") from error
+    if not words:
+        raise MonitorError("--via needs a command, for example 'docker exec -i trainer'")
+    return Far(name=name or words[-1], via=command, remote_command=remote_command)
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """`[user@]host[:run]` as host and run; the run is empty where none is named.
+
+    As with scp a colon before any slash ends the host; `[::1]:run` and `ssh://me@host:2222/run`
+    are understood as well.
+    """
+    if target.startswith("ssh://"):
+        host, _, run = target.removeprefix("ssh://").partition("/")
+        return f"ssh://{host}", run
+    bracketed = re.fullmatch(r"((?:[^@\[\]]+@)?)\[([^\]]+)\](?::(.*))?", target)
+    if bracketed:
+        return bracketed[1] + bracketed[2], bracketed[3] or ""
+    host, _, run = target.partition(":")
+    return host, run
+
+
+def is_remote(target: str) -> bool:
+    """Whether a target names a host for certain; a bare word may be a run here or a host."""
+    if target.startswith("ssh://"):
+        return True
+    head = target.partition("/")[0]
+    return ":" in head or "@" in head
