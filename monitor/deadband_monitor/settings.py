@@ -36,6 +36,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Desktop notification for a critical flag (OSC 9), where the terminal passes it on."""
     keys: dict[str, str] = {}
     """Name of an ability to the keys for it, separated by commas."""
+    hosts: list[str] = []
+    """Hosts whose runs are in the list of runs, as ssh takes them: `gpu-07`, `me@gpu-11`."""
+    ssh: str = "ssh"
+    """The command that gets there, with options: `ssh -F other_config`, a wrapper."""
+    via: dict[str, str] = {}
+    """Name of a place to the command that gets there without ssh: `docker exec -i trainer`."""
+    remote_commands: dict[str, str] = {}
+    """Name of a host to the deadband there, where it is not found by itself."""
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):

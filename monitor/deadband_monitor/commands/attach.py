@@ -1,23 +1,42 @@
-"""`deadband attach`: the dashboard on a run that is live."""
+"""`deadband attach`: the dashboard on a run that is live, here or on another host."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from contextlib import closing
 
 from deadband_monitor.commands.base import Command, can_draw, say
 from deadband_monitor.commands.following import follow
+from deadband_monitor.commands.places import add_place_options, hosts_of, named_far
 from deadband_monitor.commands.unprepared import leave_process, watch_process
-from deadband_monitor.errors import MonitorError, UnknownRun
-from deadband_monitor.hub.registry import resolve, runs
-from deadband_monitor.source.open import open_entry
+from deadband_monitor.errors import LinkLost, MonitorError, UnknownRun
+from deadband_monitor.hub import registry
+from deadband_monitor.hub.registry import RunEntry
+from deadband_monitor.remote.far import Far, is_remote, split_target
+from deadband_monitor.source.hosts import Hosts
+from deadband_monitor.source.remote import RemoteHost
+
+EXAMPLES = """\
+examples:
+  deadband attach                       the run that is live here
+  deadband attach gpu-07                the one on that host, over your own ssh
+  deadband attach me@gpu-07:train       of several the one of that name
+  deadband attach --via 'docker exec -i trainer'
+  deadband attach --pid 41207           a process here that was started without deadband
+  deadband attach --via 'srun --overlap --jobid 4711' train
+"""
 
 
 def _prepare(parser: ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument(
         "target",
         nargs="?",
-        metavar="RUN",
-        help="name, id or the start of an id (default: the one that is live)",
+        metavar="RUN | [USER@]HOST[:RUN]",
+        help="a run here by name, id or the start of an id, or one on a host that ssh reaches,"
+        " where deadband must be installed, without a port or a setting"
+        " (default: the one that is live)",
     )
     parser.add_argument(
         "--pid",
@@ -31,6 +50,8 @@ def _prepare(parser: ArgumentParser) -> None:
         help="with --pid: stop watching that process",
     )
 
+    add_place_options(parser)
+
 
 def _run(arguments: Namespace) -> int:
     if arguments.detach:
@@ -39,24 +60,73 @@ def _run(arguments: Namespace) -> int:
         leave_process(arguments.pid)
         return 0
     if arguments.pid is not None:
-        if arguments.target is not None:
+        if arguments.target is not None or arguments.via is not None:
             raise MonitorError("give a run or --pid, not both")
         arguments.target = watch_process(arguments.pid)
-    entry = resolve(arguments.target or _only_live())
-    source = open_entry(entry)
+    with hosts_of(arguments) as hosts:
+        target = arguments.target or ""
+        far = named_far(arguments, hosts)
+        if far is None:
+            entry, far, target = _here_or_far(target, hosts)
+            if entry is not None:
+                return _show(hosts, entry)
+        assert far is not None
+        # ssh may ask for a password: now, while the terminal is still plain.
+        host = hosts.host(far, asking=True)
+        if target:
+            return _show(hosts, host.resolve(target))
+        return _show_live(hosts, host)
+
+
+def _here_or_far(target: str, hosts: Hosts) -> tuple[RunEntry | None, Far | None, str]:
+    """The run here that a target means; else the host and the run there."""
+    if target and (is_remote(target) or hosts.knows(target)):
+        name, run = split_target(target)
+        return None, hosts.far(name), run
     try:
+        return registry.resolve(target or _only_live()), None, ""
+    except UnknownRun as unknown:
+        if not target or registry.matches(target):
+            raise
+        # No run: perhaps a host, which only ssh can tell.
+        far = hosts.far(target)
+        try:
+            hosts.host(far, asking=True)
+        except LinkLost as lost:
+            raise UnknownRun(f"{unknown}; as a host: {lost}") from lost
+        return None, far, ""
+
+
+def _show(hosts: Hosts, entry: RunEntry) -> int:
+    with closing(hosts.open(entry)) as source:
         if can_draw():
             from deadband_monitor.tui.start import run_dashboard
 
             return run_dashboard(source)
         follow(source, say)
         return 0
-    finally:
-        source.close()
+
+
+def _show_live(hosts: Hosts, host: RemoteHost) -> int:
+    """The live run of a host, or the list of its runs where several are live."""
+    name = host.link.far.name
+    live = [entry for entry in host.runs() if entry.live]
+    if len(live) == 1:
+        return _show(hosts, live[0])
+    if not live:
+        option = f"--via '{host.link.far.via}'" if host.link.far.via else f"--host {name}"
+        raise UnknownRun(f"no run is live on {name} (finished ones: deadband runs {option})")
+    if not can_draw():
+        named = ", ".join(entry.run for entry in live)
+        raise UnknownRun(f"several runs are live on {name}: {named}; name one of them")
+    from deadband_monitor.tui.start import run_picker
+
+    hosts.watch_host(host)
+    return run_picker(hosts.far_runs, hosts.open)
 
 
 def _only_live() -> str:
-    live = [entry.run for entry in runs() if entry.live]
+    live = [entry.run for entry in registry.runs() if entry.live]
     if not live:
         raise UnknownRun(
             "no run is live on this machine; start one with: deadband run train.py"
@@ -69,7 +139,7 @@ def _only_live() -> str:
 
 COMMAND = Command(
     name="attach",
-    summary="the dashboard on a live run, however late",
+    summary="the dashboard on a live run, however late, here or on another host",
     prepare=_prepare,
     run=_run,
 )

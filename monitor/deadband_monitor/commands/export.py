@@ -15,9 +15,10 @@ import numpy as np
 
 from deadband.wire import LayerTable, Sample
 from deadband_monitor.commands.base import Command
+from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.hub.registry import resolve
-from deadband_monitor.record.reader import UNFIT, Recording
+from deadband_monitor.record.base import RecordingReader
+from deadband_monitor.record.reader import UNFIT
 
 FORMATS = ("csv", "jsonl")
 
@@ -35,7 +36,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _prepare(parser: ArgumentParser) -> None:
-    parser.add_argument("target", metavar="RUN", help="name, id, start of an id, or a .dbr file")
+    parser.add_argument("target", metavar="RUN", help=TARGET_HELP)
+    add_place_options(parser)
     parser.add_argument("--to", choices=FORMATS, required=True, dest="form")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write it here (default: standard output)"
@@ -43,8 +45,10 @@ def _prepare(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    entry = resolve(arguments.target)
-    with closing(Recording(entry.path)) as recording:
+    with (
+        hosts_of(arguments) as hosts,
+        closing(hosts.recording(resolve(arguments, hosts))) as recording,
+    ):
         values = read_values(recording)
         if arguments.output is None:
             write(values, sys.stdout, arguments.form)
@@ -57,7 +61,7 @@ def _run(arguments: Namespace) -> int:
     return 0
 
 
-def read_values(recording: Recording) -> Iterator[Value]:
+def read_values(recording: RecordingReader) -> Iterator[Value]:
     """Every finite statistic and scalar of the recording, in order of steps."""
     table: LayerTable | None = None
     for event in recording.events():

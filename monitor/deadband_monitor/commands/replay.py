@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import closing
 
 from deadband_monitor.commands.base import Command, can_draw, say
 from deadband_monitor.commands.following import follow
-from deadband_monitor.hub.registry import resolve
+from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
 from deadband_monitor.source.replay import ReplaySource
 
 
 def _prepare(parser: ArgumentParser) -> None:
-    parser.add_argument("target", metavar="RUN", help="name, id, start of an id, or a .dbr file")
+    parser.add_argument("target", metavar="RUN", help=TARGET_HELP)
+    add_place_options(parser)
 
 
 def _run(arguments: Namespace) -> int:
-    source = ReplaySource(resolve(arguments.target).path)
-    try:
-        if can_draw():
-            from deadband_monitor.tui.start import run_dashboard
+    with hosts_of(arguments) as hosts:
+        recording = hosts.recording(resolve(arguments, hosts))
+        with closing(ReplaySource(recording)) as source:
+            if can_draw():
+                from deadband_monitor.tui.start import run_dashboard
 
-            return run_dashboard(source)
-        follow(source, say)
-        return 0
-    finally:
-        source.close()
+                return run_dashboard(source)
+            follow(source, say)
+            return 0
 
 
 COMMAND = Command(

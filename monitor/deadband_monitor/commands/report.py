@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import closing
 
 from deadband_monitor.commands.base import Command, say
 from deadband_monitor.commands.following import follow
-from deadband_monitor.hub.registry import resolve
+from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
 from deadband_monitor.report import FORMATS, format_report, make_report
-from deadband_monitor.source.open import open_entry
 from deadband_monitor.source.replay import ReplaySource
 
 EXIT_STATUSES = "exit status: 0 healthy, 1 warning, 3 failing, 2 for a mistake in the call"
@@ -17,7 +17,8 @@ EXIT_STATUSES = "exit status: 0 healthy, 1 warning, 3 failing, 2 for a mistake i
 
 def _prepare(parser: ArgumentParser) -> None:
     parser.epilog = EXIT_STATUSES
-    parser.add_argument("target", metavar="RUN", help="name, id, start of an id, or a .dbr file")
+    parser.add_argument("target", metavar="RUN", help=TARGET_HELP)
+    add_place_options(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", dest="form")
     parser.add_argument(
         "--follow",
@@ -27,15 +28,14 @@ def _prepare(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    entry = resolve(arguments.target)
-    source = open_entry(entry) if arguments.follow else ReplaySource(entry.path)
-    try:
-        if arguments.follow:
-            follow(source, say)
-            say()
-        report = make_report(source.state)
-    finally:
-        source.close()
+    with hosts_of(arguments) as hosts:
+        entry = resolve(arguments, hosts)
+        source = hosts.open(entry) if arguments.follow else ReplaySource(hosts.recording(entry))
+        with closing(source):
+            if arguments.follow:
+                follow(source, say)
+                say()
+            report = make_report(source.state)
     sys.stdout.write(format_report(report, arguments.form))
     sys.stdout.flush()
     return report.exit_status

@@ -10,47 +10,35 @@ import msgspec
 
 from deadband import wire
 from deadband_monitor.commands.base import Command, complain, say
+from deadband_monitor.commands.places import add_place_options, hosts_of, named_far
 from deadband_monitor.hub.registry import RunEntry, runs
+from deadband_monitor.remote.protocol import row_of
 
 HEAD = ("", "run", "status", "verdict", "steps", "last word")
 
 
-class RunRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as `--json` writes it."""
-
-    run: str
-    name: str
-    path: str
-    live: bool
-    status: str
-    """`running`, `silent`, `finished`, `failed`, `killed`, `lost`, `unreadable`."""
-    verdict: str
-    """Empty where the recording cannot be read."""
-    started: float
-    """Seconds since the epoch."""
-    last_time: float
-    step: int
-    samples: int
-    problem: str
-
-
 def _prepare(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as a JSON array")
+    add_place_options(parser, host=True)
 
 
 def _run(arguments: Namespace) -> int:
-    entries = runs()
+    with hosts_of(arguments) as hosts:
+        far = named_far(arguments, hosts)
+        entries = runs() if far is None else hosts.host(far).runs()
     if arguments.json:
-        rows = [_row(entry) for entry in entries]
+        rows = [row_of(entry) for entry in entries]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
         return 0
-    return list_runs(entries)
+    return list_runs(entries, f"on {far.name}" if far else f"in {wire.home()}")
 
 
-def list_runs(entries: list[RunEntry]) -> int:
+def list_runs(entries: list[RunEntry], place: str = "") -> int:
     """Print them as a table."""
     if not entries:
-        complain(f"no runs in {wire.home()} yet; start one with: deadband run train.py")
+        complain(
+            f"no runs {place or f'in {wire.home()}'} yet; start one with: deadband run train.py"
+        )
         return 0
     now = time.time()
     table = [HEAD, *(_cells(entry, now) for entry in entries)]
@@ -81,25 +69,9 @@ def _cells(entry: RunEntry, now: float) -> tuple[str, ...]:
     )
 
 
-def _row(entry: RunEntry) -> RunRow:
-    return RunRow(
-        run=entry.run,
-        name=entry.name,
-        path=str(entry.path),
-        live=entry.live,
-        status=entry.status,
-        verdict=entry.verdict,
-        started=entry.started,
-        last_time=entry.last_time,
-        step=entry.step,
-        samples=entry.samples,
-        problem=entry.problem,
-    )
-
-
 COMMAND = Command(
     name="runs",
-    summary="the runs of this machine: live, finished, killed",
+    summary="the runs of this machine, or of another: live, finished, killed",
     prepare=_prepare,
     run=_run,
 )

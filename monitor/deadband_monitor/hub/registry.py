@@ -198,6 +198,11 @@ def resolve(target: str) -> RunEntry:
     return _one_of(target, _matching(target, runs()))
 
 
+def matches(target: str) -> bool:
+    """Whether a word means any run here, be it several."""
+    return bool(_matching(target, runs()))
+
+
 def sweep() -> None:
     """Remove what dead hubs have left: registry files, sockets, arenas, old logs."""
     folder = wire.live_folder()

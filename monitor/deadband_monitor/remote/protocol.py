@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from deadband_monitor.hub.registry import RunEntry
+
 PROTOCOL = 1
 """Raised when either side would misread the other."""
 MAGIC = b"#deadband-pipe "
@@ -124,6 +126,24 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
     host: str = ""
     """Where it runs; empty for this machine."""
+
+
+def row_of(entry: RunEntry) -> RunRow:
+    """A run as it goes through the pipe."""
+    return RunRow(
+        run=entry.run,
+        name=entry.name,
+        path=str(entry.path),
+        live=entry.live,
+        status=entry.status,
+        verdict=entry.verdict,
+        started=entry.started,
+        last_time=entry.last_time,
+        step=entry.step,
+        samples=entry.samples,
+        problem=entry.problem,
+        host=entry.host,
+    )
 
 
 class BadFrame(Exception):  # noqa: N818 - a state of the stream

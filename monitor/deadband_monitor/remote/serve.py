@@ -17,7 +17,7 @@ from typing import NoReturn
 import msgspec
 
 from deadband_monitor.errors import BadRecording, MonitorError, UnknownRun
-from deadband_monitor.hub.registry import RunEntry, resolve, runs
+from deadband_monitor.hub.registry import resolve, runs
 from deadband_monitor.remote.looks import Looks
 from deadband_monitor.remote.protocol import (
     PROTOCOL,
@@ -36,9 +36,9 @@ from deadband_monitor.remote.protocol import (
     Ping,
     Pong,
     Reply,
-    RunRow,
     frame,
     greeting_line,
+    row_of,
 )
 from deadband_monitor.source.channel import Health, LocalChannel
 
@@ -200,24 +200,6 @@ class Worker:
     def _check(self, run: str) -> None:
         if not self._shown(run):
             raise UnknownRun(f"no run matches {run!r}: this pipe shows {self._pipe.only} only")
-
-
-def row_of(entry: RunEntry) -> RunRow:
-    """A run as it goes through the pipe."""
-    return RunRow(
-        run=entry.run,
-        name=entry.name,
-        path=str(entry.path),
-        live=entry.live,
-        status=entry.status,
-        verdict=entry.verdict,
-        started=entry.started,
-        last_time=entry.last_time,
-        step=entry.step,
-        samples=entry.samples,
-        problem=entry.problem,
-        host=entry.host,
-    )
 
 
 def leave() -> NoReturn:

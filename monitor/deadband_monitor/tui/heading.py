@@ -39,8 +39,9 @@ def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) 
         step=view.state.step,
         last_step=player.last_step if player else None,
         rate=_rate(state) if moving and not silent else float("nan"),
-        age_s=now - source.last_heard if moving else float("nan"),
+        age_s=now - source.last_heard if moving or source.link == "lost" else float("nan"),
         behind=None if newest is None else newest - state.step,
+        where=source.where,
         every=status.interval if status else 1,
         dense_steps=asked_for(status.pace, state.step) if status and moving else 0,
         verdict=state.verdict,
@@ -57,6 +58,8 @@ def _standing(source: Source, player: Player | None, now: float, broken: str) ->
     if player is not None and not broken:
         sign, word = ("▶", f"REPLAY x{player.speed:g}") if player.playing else ("❚❚", "REPLAY")
         ended = status.status if status and status.status not in ("running", "silent") else ""
+        if source.trouble:
+            return Standing(sign="✗", word="LINK LOST", style="warn", detail=source.trouble)
         return Standing(sign=sign, word=word, style="info", detail=ended)
     return standing(
         link=source.link,
@@ -67,6 +70,8 @@ def _standing(source: Source, player: Player | None, now: float, broken: str) ->
         sampled=state.latest is not None,
         known=state.info is not None,
         broken=broken,
+        where=source.where,
+        trouble=source.trouble,
     )
 
 

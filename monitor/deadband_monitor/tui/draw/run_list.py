@@ -21,40 +21,55 @@ STATES = {
     "killed": ("✗", "killed", "crit"),
     "lost": ("✗", "lost", "warn"),
     "unreadable": ("?", "unreadable", "warn"),
+    "no reply": ("?", "no reply", "warn"),
 }
 """`RunEntry.status` -> sign, word, style."""
 VERDICTS = {"healthy": ("healthy", "dim"), "warning": ("! warning", "warn"),
             "failing": ("▼ FAILING", "crit")}  # fmt: skip
 
 
-def heading(width: int) -> Row:
-    """The names of the columns."""
-    name = _name_width(width)
-    text = f"  {pad('state', 13)}{pad('run', name)} {pad('verdict', 11)}{pad_left('step', 10)}"
+PLACE_WIDTH = 14
+"""Of the column that names hosts, where there are any."""
+
+
+def heading(width: int, *, far: bool = False) -> Row:
+    """The names of the columns; `far`: some runs are on other hosts."""
+    name = _name_width(width, far)
+    place = pad(" where", PLACE_WIDTH + 1) if far else ""
+    text = (
+        f"  {pad('state', 13)}{pad('run', name)}{place} {pad('verdict', 11)}{pad_left('step', 10)}"
+    )
     return fit([(f"{text}{pad_left('samples', 10)}  {pad('started', 10)}", "dim")], width)
 
 
-def run_row(entry: RunEntry, now: float, width: int, *, chosen: bool, mark: str = "") -> Row:
+def run_row(
+    entry: RunEntry, now: float, width: int, *, chosen: bool, mark: str = "", far: bool = False
+) -> Row:
     """One run; `mark` is its letter in a comparison."""
     sign, word, style = STATES.get(entry.status, ("?", entry.status, "warn"))
+    name = _name_width(width, far)
+    row: Row = [
+        ("▸" if chosen else " ", "strong"),
+        (mark or " ", "key"),
+        (pad(f"{sign} {word}", 13), style),
+        (pad(cut_middle(entry.run or "–", name), name), "title" if chosen else "text"),
+    ]
+    if far:
+        place = cut_middle(entry.host or "here", PLACE_WIDTH)
+        row.append((f" {pad(place, PLACE_WIDTH)}", "text" if entry.host else "dim"))
+    if not entry.run:
+        return fit([*row, (f" {entry.problem}", style)], width)
     verdict, verdict_style = VERDICTS.get(entry.verdict, ("", "dim"))
-    name = _name_width(width)
     ago = f"{duration(now - entry.started)} ago" if entry.started else ""
-    return fit(
-        [
-            ("▸" if chosen else " ", "strong"),
-            (mark or " ", "key"),
-            (pad(f"{sign} {word}", 13), style),
-            (pad(cut_middle(entry.run, name), name), "title" if chosen else "text"),
-            (" ", ""),
-            (pad(verdict, 11), verdict_style),
-            (pad_left(count(entry.step), 10), "text"),
-            (pad_left(count(entry.samples), 10), "dim"),
-            (f"  {ago}", "dim"),
-        ],
-        width,
-    )
+    row += [
+        (" ", ""),
+        (pad(verdict, 11), verdict_style),
+        (pad_left(count(entry.step), 10), "text"),
+        (pad_left(count(entry.samples), 10), "dim"),
+        (f"  {ago}", "dim"),
+    ]
+    return fit(row, width)
 
 
-def _name_width(width: int) -> int:
-    return min(max(width - 60, 16), 44)
+def _name_width(width: int, far: bool) -> int:
+    return min(max(width - 60 - (PLACE_WIDTH + 1) * far, 16), 44)

@@ -42,6 +42,8 @@ class Head:
     """Steps a second."""
     age_s: float = float("nan")
     """Since the last word of a live run."""
+    where: str = ""
+    """Its host and how that is reached, where it is another one."""
     behind: int | None = None
     """Steps that the live run is ahead of what is shown; None where now is shown."""
     every: int = 1
@@ -66,6 +68,8 @@ def standing(
     known: bool,
     broken: str,
     heard: str = "",
+    where: str = "",
+    trouble: str = "",
 ) -> Standing:
     """Words for the state of a run and of the way to it.
 
@@ -78,6 +82,8 @@ def standing(
         known: whether anything has come.
         broken: why the source cannot be read any more.
         heard: time of day of the last word, for a picture that is no longer of now.
+        where: the host of the run, where it is another one.
+        trouble: why it does not answer, and when it is tried again.
     """
     if broken:
         return Standing(sign="✗", word="UNREADABLE", style="crit", detail=broken)
@@ -92,9 +98,9 @@ def standing(
     if status == "finished":
         return _well(sign="✓", word="FINISHED", trouble=error)
     if link == "lost":
-        return Standing(
-            sign="✗", word="HUB LOST", style="warn", detail=f"trying again, as of {heard}"
-        )
+        detail = f"{trouble or 'trying again'}, as of {heard}"
+        word = "LINK LOST" if where else "HUB LOST"
+        return Standing(sign="✗", word=word, style="warn", detail=detail)
     if link == "ended":
         return Standing(sign="✗", word="HUB GONE", style="crit", detail="no last word of the run")
     if not known:
@@ -122,6 +128,8 @@ def state_line(head: Head, width: int) -> Row:
     if head.frozen_steps is not None:
         row.append((f" ❚❚ FROZEN +{count(head.frozen_steps)} ", "badge.info"))
     row.append((f" {cut_middle(head.name, 32 if roomy else 20)}", "title"))
+    if head.where:
+        row.append((f"  {cut_middle(head.where, 26 if roomy else 14)}", "dim"))
     if head.step:
         end = f"/{count(head.last_step)}" if head.last_step is not None else ""
         row.append((f"  step {count(head.step)}{end}", "text"))

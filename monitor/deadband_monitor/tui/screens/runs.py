@@ -1,4 +1,4 @@
-"""The run picker: every run of this machine, live ones first."""
+"""The run picker: every run of this machine and of the hosts that are watched."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 
 from deadband_monitor.hub.registry import RunEntry
+from deadband_monitor.source.hosts import NO_REPLY
 from deadband_monitor.tui.draw.run_list import heading, run_row
 from deadband_monitor.tui.draw.text import Row, fit, spread
 from deadband_monitor.tui.governor import EVERYTHING, Due
@@ -74,17 +75,17 @@ class PickerScreen(SizedScreen):
         self.entries = entries = [
             entry
             for entry in self._all
-            if wanted.search(f"{entry.run} {entry.status} {entry.verdict}")
+            if wanted.search(f"{entry.run} {entry.host} {entry.status} {entry.verdict}")
         ]
-        self.marked = [run for run in self.marked if run in {entry.run for entry in self._all}]
-        if entries and self._chosen not in [entry.run for entry in entries]:
-            self._chosen = entries[0].run
+        self.marked = [run for run in self.marked if run in {entry.key for entry in self._all}]
+        if entries and self._chosen not in [entry.key for entry in entries]:
+            self._chosen = entries[0].key
         self.paint(EVERYTHING)
 
     @property
     def chosen(self) -> RunEntry | None:
         """The run at hand."""
-        return next((entry for entry in self.entries if entry.run == self._chosen), None)
+        return next((entry for entry in self.entries if entry.key == self._chosen), None)
 
     def paint(self, due: Due) -> None:
         """Draw the list."""
@@ -92,20 +93,23 @@ class PickerScreen(SizedScreen):
         width = self.list.size.width
         now = self.deadband.clock()
         live = sum(entry.live for entry in self.entries)
-        told = f"{len(self.entries)} runs, {live} live " if self._known else "looking for runs "
+        count = sum(entry.status != NO_REPLY for entry in self.entries)
+        told = f"{count} runs, {live} live " if self._known else "looking for runs "
         self.top.show([spread([(" deadband ", "title")], [(told, "dim")], self.top.size.width)])
         self.list.entitle(f"runs · /{self.pattern}/" if self.pattern else "runs")
-        rows: list[Row] = [heading(width)]
+        far = any(entry.host for entry in self.entries)
+        rows: list[Row] = [heading(width, far=far)]
         room = max(self.list.size.height - 1, 1)
-        at = next((i for i, entry in enumerate(self.entries) if entry.run == self._chosen), 0)
+        at = next((i for i, entry in enumerate(self.entries) if entry.key == self._chosen), 0)
         self._first = first = min(max(at - room // 2, 0), max(len(self.entries) - room, 0))
         rows += [
             run_row(
                 entry,
                 now,
                 width,
-                chosen=entry.run == self._chosen,
-                mark="AB"[self.marked.index(entry.run)] if entry.run in self.marked else "",
+                far=far,
+                chosen=entry.key == self._chosen,
+                mark="AB"[self.marked.index(entry.key)] if entry.key in self.marked else "",
             )
             for entry in self.entries[first : first + room]
         ]
@@ -120,7 +124,10 @@ class PickerScreen(SizedScreen):
             ]
         self.list.show(rows)
         chosen = self.chosen
-        told = (chosen.problem or f"recording {chosen.path}") if chosen else ""
+        told = ""
+        if chosen:
+            place = f"{chosen.host}:" if chosen.host else ""
+            told = chosen.problem or f"recording {place}{chosen.path}"
         self.detail.show([fit([(f" {told}", "dim")], self.detail.size.width)])
         self.query_one(KeyLine).paint(
             key_line(PICKER, replay=False, changed=self.deadband.settings.keys)
@@ -128,7 +135,7 @@ class PickerScreen(SizedScreen):
 
     def action_select(self, by: int) -> None:
         """The next run."""
-        names = [entry.run for entry in self.entries]
+        names = [entry.key for entry in self.entries]
         if names:
             at = names.index(self._chosen) if self._chosen in names else 0
             self._chosen = names[min(max(at + by, 0), len(names) - 1)]
@@ -140,7 +147,8 @@ class PickerScreen(SizedScreen):
         if entry is None:
             return
         if entry.problem:
-            self.notify(entry.problem, severity="error")
+            place = f"{entry.host}: " if entry.host else ""
+            self.notify(f"{place}{entry.problem}", severity="error")
             return
         self.deadband.open_run(entry)
 
@@ -156,7 +164,7 @@ class PickerScreen(SizedScreen):
     def action_compare(self) -> None:
         """The two marked runs, or the marked one and the one at hand."""
         wanted = list(dict.fromkeys([*self.marked, self._chosen]))[:2]
-        entries = {entry.run: entry for entry in self._all if not entry.problem}
+        entries = {entry.key: entry for entry in self._all if not entry.problem}
         if len(wanted) < 2:
             self.notify("mark a run with space, then go to another one", timeout=3)
         elif not all(run in entries for run in wanted):
@@ -190,8 +198,8 @@ class PickerScreen(SizedScreen):
             return
         at = self._first + offset.y - 1
         if 0 <= at < len(self.entries):
-            again = self.entries[at].run == self._chosen
-            self._chosen = self.entries[at].run
+            again = self.entries[at].key == self._chosen
+            self._chosen = self.entries[at].key
             self.paint(EVERYTHING)
             if again:
                 self.action_open()
