@@ -31,7 +31,7 @@ FIND = (
 )
 
 _NOT_FOUND = re.compile(
-    rf"{MISSING}|command not found|not found in \$PATH|No module named|: not found|Unknown command"
+    rf"{MISSING}|command not found|not found in \$PATH|No module named|: not found|Unknown command|No such file or directory"
 )
 _TOO_OLD = re.compile(r"there is no command 'pipe'")
 _SSH_PREFIX = re.compile(r"^ssh: (connect to host \S+ port \d+: |Could not resolve hostname )?")
