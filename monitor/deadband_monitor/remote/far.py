@@ -30,9 +30,7 @@ FIND = (
     f"echo {MISSING} >&2; exit 127"
 )
 
-_NOT_FOUND = re.compile(
-    rf"{MISSING}|command not found|not found in \$PATH|No module named|: not found|Unknown command|No such file or directory"
-)
+_NOT_FOUND = re.compile(rf"{MISSING}|not found in \$PATH|No module named '?deadband")
 _TOO_OLD = re.compile(r"there is no command 'pipe'")
 _SSH_PREFIX = re.compile(r"^ssh: (connect to host \S+ port \d+: |Could not resolve hostname )?")
 _NOISE = re.compile(r"^(Warning: Permanently added|\*\* |Pseudo-terminal will not)")
@@ -93,7 +91,7 @@ class Far:
 
     def lacks_deadband(self, status: int | None, said: str) -> bool:
         """Whether the far side ended because there is no deadband."""
-        return status in (126, 127, 1) and bool(_NOT_FOUND.search(said))
+        return status in (126, 127) or (status != 0 and bool(_NOT_FOUND.search(said)))
 
     def explain(self, status: int | None, said: str, *, asking: bool) -> str:
         """Why there is no connection, in one line without the name of the host.
