@@ -65,7 +65,24 @@ def kept(value: Any) -> Any:
         return value.detach()  # not one element: it becomes NaN later, not an error here
 
 
-def is_given(value: Any) -> bool:
+def given(losses: list[Any]) -> bytes:
+    """Of each step, whether it gave a loss."""
+    if all_floats(losses):
+        return b"\1" * len(losses)
+    return bytes([_is_given(loss) for loss in losses])
+
+
+def figures(values: list[Any]) -> list[float]:
+    """Numbers and tensors of one element as numbers; NaN for anything else."""
+    return values if all_floats(values) else [figure(value) for value in values]
+
+
+def all_floats(values: list[Any]) -> bool:
+    """Whether there is nothing to convert: a loop of fast steps gives hundreds a sample."""
+    return set(map(type, values)) == {float}
+
+
+def _is_given(value: Any) -> bool:
     """Whether a step gave a loss: a number, or a tensor or array of one element."""
     if isinstance(value, int | float):
         return True

@@ -65,8 +65,9 @@ class Listener(Protocol):
 def _telling() -> CodeType:
     """What a listened-to function does instead; `NAME` stands for its name.
 
-    Compiled code depends on nothing of ours: it is asked for first. Outside of sampled steps,
-    training pays for no more than this line.
+    Compiled code depends on nothing of ours: it is asked for first, in the way that costs least
+    (other tracers' tensors are told from numbers later). Outside of sampled steps, training pays
+    for no more than this line.
     """
     made: dict[str, Any] = {}
     exec(
@@ -84,6 +85,7 @@ def _telling() -> CodeType:
 
 
 _TELLING = _telling()
+_is_compiling = getattr(torch.compiler, "is_dynamo_compiling", torch.compiler.is_compiling)
 
 
 class _Ears:
@@ -159,7 +161,7 @@ class _Heard:
         words = {
             "twin": self.twin,
             "tell": partial(_ears.tell, self),
-            "is_compiling": torch.compiler.is_compiling,
+            "is_compiling": _is_compiling,
             "is_training": torch.is_grad_enabled,
             "wanted": _ears.wanted,
         }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deadband import wire
 from deadband.arena import MOST_PAYLOAD_BYTES, SHORTEST, Arena, shared_folder
 from deadband.cells import Cell
-from deadband.ledger import Ledger, figure, is_given
+from deadband.ledger import Ledger, figure, figures, given
 from deadband.places import Places, base_of
 from deadband.regions import Layout, Limits
 from deadband.sender import Link
@@ -167,7 +167,7 @@ class Recorder:
             present=bytes([1, *[cell.filled and not cell.recut for cell in self._flat]]),
             loss_first_step=first,
             loss_count=len(losses),
-            loss_given=bytes([is_given(loss) for loss in losses]),
+            loss_given=given(losses),
             skipped=skipped,
             cost_s=cost_s,
         )
@@ -177,12 +177,12 @@ class Recorder:
             return True
         from deadband.device import on_host
 
-        figures = on_host(losses + [value for _, _, value in points])
-        landing = [
+        landing = on_host(losses + [value for _, _, value in points])
+        points = [
             (name, at, value)
-            for (name, at, _), value in zip(points, figures[len(losses) :], strict=True)
+            for (name, at, _), value in zip(points, landing[len(losses) :], strict=True)
         ]
-        self.fleet.launch(partial(self._store, header, figures[: len(losses)], landing))
+        self.fleet.launch(partial(self._store, header, landing[: len(losses)], points))
         self.fleet.clock.step()
         return True
 
@@ -206,7 +206,7 @@ class Recorder:
         if payload is None:
             assert self.arena is not None
             payload = self.arena.payload(self.arena.place)
-        payload[: len(losses)] = [figure(loss) for loss in losses]
+        payload[: len(losses)] = figures(losses)
         scalars: dict[str, list[tuple[int, float]]] = {}
         for name, step, value in points:
             scalars.setdefault(name, []).append((step, figure(value)))

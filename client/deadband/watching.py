@@ -54,6 +54,8 @@ class Watch:
         self._live = settings.enabled
         self._late = steps_before is not None
         self._step = steps_before or 0
+        self._due = 0
+        """From this step on its end is more than a line in the books; 0: the next one's is."""
         self._armed = False
         self._arm_cost_s = 0.0
         self._timed = 0
@@ -61,7 +63,8 @@ class Watch:
         self._faults = 0
         self._fault = ""
         self._ledger = Ledger()
-        self._startle = Startle()
+        self._note_loss = self._ledger.losses.append
+        self._jumped = Startle().by
         self._opinions = Opinions(settings.stop_on)
         self._link: Link = NoLink()
         self._torch: TorchSide | None = None
@@ -98,10 +101,16 @@ class Watch:
             return
         if self._armed or loss is None:  # the first step is armed: counting is settled there
             loss = self._step_by_hand(loss)
-        loss = kept(loss)
+        if type(loss) is not float:
+            loss = kept(loss)
         if scalars:
             self._ledger.note(self._step + 1, scalars)
-        self._end_step(loss, True)
+        self._step = step = self._step + 1
+        self._note_loss(loss)
+        if type(loss) is float and self._jumped(loss):
+            self._startled(step)
+        if step >= self._due:
+            self._attend(step, True)
 
     def observe(
         self, name: str, value: Any, activation: str = "", role: str = "activation"
@@ -223,10 +232,20 @@ class Watch:
     # --- The course of a step --------------------------------------------------------------------
 
     def _end_step(self, loss: Any, may_raise: bool) -> None:
-        self._step += 1
-        self._ledger.losses.append(loss)
-        if type(loss) is float and self._startle.by(loss):
-            self._cadence.startled(self._step)
+        """The same as in `step`, which every loop pays for and so does without this call."""
+        self._step = step = self._step + 1
+        self._note_loss(loss)
+        if type(loss) is float and self._jumped(loss):
+            self._startled(step)
+        if step >= self._due:
+            self._attend(step, may_raise)
+
+    def _startled(self, step: int) -> None:
+        self._cadence.startled(step)
+        self._due = 0
+
+    def _attend(self, step: int, may_raise: bool) -> None:
+        """A step has ended that was sampled or timed, or ahead of one that is to be sampled."""
         now = perf_counter()
         if self._armed:
             self._sample(now)
@@ -238,12 +257,17 @@ class Watch:
         if self._recorder.fleet is not None:
             self._look_at_fleet()
         opinions = self._opinions
-        if opinions.inbox:
+        timed = self._timed >= HISTORY and self._recorder.fleet is None
+        self._due = self._cadence.next_step - 1 if timed else 0
+        if opinions.inbox:  # looked at after `_due` is set: what comes now sets it back
             self._hear()
-        if self._step + 1 >= self._cadence.next_step:
+        if step + 1 >= self._cadence.next_step:
             self._arm()
-        if (opinions.fresh or opinions.grave) and may_raise:
-            opinions.react()
+        if opinions.fresh or opinions.grave:
+            if may_raise:
+                opinions.react()
+            else:
+                self._due = 0
 
     def _look_at_fleet(self) -> None:
         """Take in what has come from the devices."""
@@ -261,7 +285,7 @@ class Watch:
 
     def _arm(self) -> None:
         """The step that begins now is sampled, if there is room for its frame."""
-        start = perf_counter()
+        self._last = start = perf_counter()
         try:
             if self._recorder.has_room:
                 self._recorder.begin()
@@ -344,7 +368,7 @@ class Watch:
         else:
             self._recorder.models.append(self._observations.bare_model())
         if settings.hub:
-            self._link = Sender(self.run, self._beat, self._opinions.inbox.append)
+            self._link = Sender(self.run, self._beat, self._deliver)
         self._link.post(greeting(self.run, self.name, settings))
         endings.opened(self)
         self._arm()
@@ -353,7 +377,13 @@ class Watch:
         if self._torch is not None:
             self._torch.capture.follow_gradient(entry, tensor)
 
+    def _deliver(self, message: wire.ToClient) -> None:
+        """The hub says something; called in the sender's thread."""
+        self._opinions.inbox.append(message)
+        self._due = 0
+
     def _hear(self) -> None:
+        self._due = 0
         credit_s = self._opinions.hear()
         self._cadence.watched = self._opinions.watched
         if credit_s is not None:
