@@ -1,11 +1,15 @@
 """The ring of frames in shared memory, as the client writes it (layout: `deadband.wire`).
 
 The training thread stores a frame and raises the head; the hub reads it and raises the tail. Where
-no frame is free the sample is dropped: nobody ever waits.
+no frame is free the sample is dropped: nobody ever waits. Only the first frames are made ready on
+the training thread, all others beside it.
 """
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -15,13 +19,16 @@ from numpy.typing import NDArray
 
 from deadband import wire
 
-_POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 RING_BYTES = 24 * 2**20
 """About what a ring takes. A longer one costs the training thread: it is never in cache."""
 LONGEST = 256
 SHORTEST = 4
 MOST_BYTES = 48 * 2**20
 """What a ring of few large frames may take."""
+READY_BYTES = 2**19
+"""So much is reserved at a time, or one frame: 0.5 ms."""
+_FAULT_AROUND = 2**16
+"""Linux maps so much around a page of a file that is read for the first time."""
 MOST_PAYLOAD_BYTES = MOST_BYTES // SHORTEST - wire.FRAME_HEADER_BYTES
 """Largest payload of one frame: the shortest ring must fit."""
 
@@ -59,24 +66,26 @@ class Arena:
         self.path = path
         self.dropped = 0
         """Frames that found no room."""
+        self.failed = False
+        """Whether there was no room for all of it: no more frames can be written then."""
         self._frame_bytes = frame_bytes(payload_bytes)
         self._length = ring_length(payload_bytes)
         size = wire.ARENA_FRAMES_OFFSET + self._length * self._frame_bytes
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            # Room is reserved now: a memory file system that runs full later would kill the
-            # training process at the store (SIGBUS), not fail it.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(descriptor, 0, size)
-            else:
-                os.ftruncate(descriptor, size)
-            # Mapped page by page it would cost a fault every 4 KiB of the ring's first round.
-            self._map = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | _POPULATE)
+            room = os.fstatvfs(self._file)
+            if room.f_blocks and room.f_bavail * room.f_frsize < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.ftruncate(self._file, size)
+            self._map = mmap.mmap(self._file, size)
+            self._bytes = np.frombuffer(self._map, np.uint8)
+            self._ready = 0
+            self._making_ready = _thread.allocate_lock()
+            self._make_ready()
         except OSError:
             path.unlink(missing_ok=True)
+            os.close(self._file)
             raise
-        finally:
-            os.close(descriptor)
         wire.ARENA_HEAD.pack_into(
             self._map, 0, wire.ARENA_MAGIC, wire.VERSION, self._length, self._frame_bytes
         )
@@ -90,6 +99,38 @@ class Arena:
         first = np.frombuffer(self._map, np.float32, offset=wire.ARENA_FRAMES_OFFSET)
         self._payloads = first.reshape(self._length, -1)[:, wire.FRAME_HEADER_BYTES // 4 :]
         self._written = 0
+        with contextlib.suppress(RuntimeError):  # else `has_room` makes ready what is needed
+            _thread.start_new_thread(self._make_all_ready, ())
+
+    def _make_all_ready(self) -> None:
+        """Reserve and map what the first frames do not need; in a thread of its own."""
+        while True:
+            with self._making_ready:
+                if self.failed or self._ready >= self._length:
+                    os.close(self._file)
+                    return
+                self._try_to_make_ready()
+
+    def _try_to_make_ready(self) -> None:
+        try:
+            self._make_ready()
+        except OSError:
+            self.failed = True  # somebody else has filled the memory meanwhile
+
+    def _make_ready(self) -> None:
+        """Reserve and map the next frames.
+
+        Reserved, because a memory file system that runs full later would kill the training process
+        at the store (SIGBUS), not fail it; mapped, because each page would else cost a fault.
+        """
+        first = self._ready
+        last = min(self._length, first + max(1, READY_BYTES // self._frame_bytes))
+        start = wire.ARENA_FRAMES_OFFSET + first * self._frame_bytes if first else 0
+        end = wire.ARENA_FRAMES_OFFSET + last * self._frame_bytes
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file, start, end - start)
+        self._bytes[start:end:_FAULT_AROUND].max()
+        self._ready = last
 
     @property
     def waiting(self) -> int:
@@ -104,7 +145,11 @@ class Arena:
     @property
     def has_room(self) -> bool:
         """Whether a frame can be written now."""
-        return self.waiting < self._length
+        if self._written >= self._ready and self._ready < self._length:
+            with self._making_ready:  # faster than the thread: a frame, then, and no more
+                if self._written >= self._ready and not self.failed:
+                    self._try_to_make_ready()
+        return not self.failed and self.waiting < self._length
 
     @property
     def length(self) -> int:
@@ -142,7 +187,10 @@ class Arena:
 
     def close(self, *, unlink: bool) -> None:
         """Let go of the memory; `unlink` where no hub will do it."""
+        self.failed = True  # the thread need not go on
         del self._head, self._tail, self._payloads
+        with self._making_ready:
+            self._bytes = np.zeros(0, np.uint8)
         try:
             self._map.close()
         except BufferError:  # a view is still about; the memory goes with it

@@ -94,6 +94,7 @@ class Recorder:
         self._cuts = 0
         """`Cell.cuts` when the plan was last compared with the cells."""
         self._executed = 0
+        self._shares_memory = True
 
     def add(self, entry: Entry) -> None:
         """A layer was found."""
@@ -134,6 +135,12 @@ class Recorder:
         """Whether a frame could be written now."""
         if self.plan is None:
             return True
+        if self.arena is not None and self.arena.failed:
+            self._lose_arena()
+        return self._has_room
+
+    @property
+    def _has_room(self) -> bool:
         if self.fleet is not None:
             self.fleet.land()
             if not self.fleet.has_room:
@@ -155,7 +162,7 @@ class Recorder:
         if self.plan is None or (self._outgrown() and self._plans < MOST_PLANS and not flying):
             self._replan()
         assert self.plan is not None
-        if not self.has_room:
+        if not self._has_room:
             self.dropped += 1
             return False
         first, losses = ledger.take_losses(step)
@@ -225,6 +232,18 @@ class Recorder:
             self.arena.close(unlink=unlink)
             self.arena = None
 
+    def _lose_arena(self) -> None:
+        """There was no room for all of it: frames travel in messages from now on."""
+        assert self.arena is not None
+        if self._places is not None:
+            self._places = None
+            for cell in self._flat:
+                cell.settle(np.zeros(cell.region.shape, np.float32))
+        self.arena.close(unlink=False)  # the hub drains it and unlinks it
+        self.arena = None
+        self._shares_memory = False
+        self.changed = True
+
     def _outgrown(self) -> bool:
         """Whether cells came or were cut anew since the plan was made."""
         if not self.changed and self._cuts != Cell.cuts:
@@ -263,11 +282,7 @@ class Recorder:
         self.changed = False
         self._plans += 1
         held, self._places = self.arena, None
-        name = f"deadband-{os.getpid()}-{self._run}-{self._plans}"
-        try:
-            self.arena = Arena(shared_folder() / name, offset * 4)
-        except OSError:
-            self.arena = None  # no shared memory: frames travel in messages
+        self.arena = self._new_arena(offset * 4)
         self._settle(slots[1:], offset)
         if held is not None:
             held.close(unlink=False)  # the hub drains it and unlinks it
@@ -281,6 +296,16 @@ class Recorder:
             arena=str(self.arena.path) if self.arena else "",
         )
         self._link().post(self.plan)
+
+    def _new_arena(self, payload_bytes: int) -> Arena | None:
+        """None without shared memory: frames travel in messages then."""
+        if not self._shares_memory:
+            return None
+        name = f"deadband-{os.getpid()}-{self._run}-{self._plans}"
+        try:
+            return Arena(shared_folder() / name, payload_bytes)
+        except OSError:
+            return None
 
     def _settle(self, slots: list[Slot], size: int) -> None:
         """Move what the cells hold into the frame that is written next, and the cells with it."""

@@ -178,6 +178,7 @@ class Tap:
 
     def __init__(self, path: Path, payload_bytes: int) -> None:
         self.waiting, self.keeps_up, self.has_room, self.dropped = 0, True, True, 0
+        self.failed = False
         self.length, self.place = 1, 0
         self.path = path
         self._payload = np.zeros(payload_bytes // 4, np.float32)
