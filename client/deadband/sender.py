@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,7 @@ class Sender:
         self._outbox = deque()
 
     def _talk(self) -> None:
+        select.select([self._wake_read], [], [])  # `watch` is done first: two threads hinder it
         try:
             hub = start_hub(self._run)
         except OSError as error:

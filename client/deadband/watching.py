@@ -19,11 +19,11 @@ from deadband.endings import one_line
 from deadband.identity import greeting
 from deadband.ledger import Ledger, kept
 from deadband.observed import Observations
-from deadband.opinions import OnFlag, Opinions
 from deadband.recorder import Entry, Recorder
 from deadband.sender import Link, NoLink, Sender
 from deadband.settings import EAGER_SAMPLES, Settings
 from deadband.startle import Startle
+from deadband.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from deadband.torchside import TorchSide
 
 
-class Watch:
+class Watch(Verdicts):
     """One watched run. Made by `deadband.watch`."""
 
     def __init__(
@@ -47,6 +47,7 @@ class Watch:
         loss: str = "",
         steps_before: int | None = None,
     ) -> None:
+        super().__init__(settings.stop_on)
         self.run = run
         """Run id: what `deadband attach` and `deadband replay` take."""
         self.name = name
@@ -65,7 +66,6 @@ class Watch:
         self._ledger = Ledger()
         self._note_loss = self._ledger.losses.append
         self._jumped = Startle().by
-        self._opinions = Opinions(settings.stop_on)
         self._link: Link = NoLink()
         self._torch: TorchSide | None = None
         self._keeps_arena = not settings.hub
@@ -146,32 +146,9 @@ class Watch:
         self._arm_cost_s += perf_counter() - start
 
     @property
-    def flags(self) -> tuple[wire.Flag, ...]:
-        """Every flag so far; those that stand have no `resolved_step`."""
-        self._hear()
-        return tuple(self._opinions.now.flags)
-
-    @property
-    def causes(self) -> tuple[wire.Cause, ...]:
-        """What the rules hold to be the cause, best first."""
-        self._hear()
-        return tuple(self._opinions.now.causes)
-
-    @property
-    def verdict(self) -> str:
-        """`healthy`, `warning` or `failing`."""
-        self._hear()
-        return self._opinions.now.verdict
-
-    @property
     def steps(self) -> int:
         """Steps so far."""
         return self._step
-
-    def on_flag(self, callback: OnFlag) -> OnFlag:
-        """Call `callback(flag)` for every new flag, in the training thread at the next step."""
-        self._opinions.callbacks.append(callback)
-        return callback
 
     def close(self, *, status: str = "finished", error: str = "") -> None:
         """End the watch; the model is left exactly as it was."""
@@ -369,9 +346,9 @@ class Watch:
             self._recorder.models.append(self._observations.bare_model())
         if settings.hub:
             self._link = Sender(self.run, self._beat, self._deliver)
-        self._link.post(greeting(self.run, self.name, settings))
         endings.opened(self)
         self._arm()
+        self._link.post(greeting(self.run, self.name, settings))  # from now on a thread is busy
 
     def _follow(self, entry: Entry, tensor: Any) -> None:
         if self._torch is not None:
