@@ -5,6 +5,7 @@ The training thread appends to a queue and goes on. Frames do not pass here, the
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import select
@@ -94,8 +95,9 @@ class Sender:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self._thread = threading.Thread(target=self._talk, name="deadband-sender", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        # `Thread.start` would wait until the thread runs: a whole turn on a busy machine.
+        _thread.start_new_thread(self._serve, ())
 
     def post(self, message: wire.ToHub) -> None:
         """Send it some time soon; never waits."""
@@ -113,8 +115,7 @@ class Sender:
         patience = CLOSE_S if self._welcomed or self._refused else HUB_START_S
         self._deadline = time.monotonic() + patience
         self.post(bye)
-        self._thread.join(patience + CLOSE_S)
-        if not self._thread.is_alive():
+        if self._ended.wait(patience + CLOSE_S):
             os.close(self._wake_read)
             os.close(self._wake_write)
         return self._welcomed
@@ -123,8 +124,16 @@ class Sender:
         """This process is a fork: the thread and the socket are the parent's."""
         self._outbox = deque()
 
+    def _serve(self) -> None:
+        first = select.poll()
+        first.register(self._wake_read, select.POLLIN)
+        first.poll()  # `watch` is done first: two threads hinder each other
+        try:
+            self._talk()
+        finally:
+            self._ended.set()
+
     def _talk(self) -> None:
-        select.select([self._wake_read], [], [])  # `watch` is done first: two threads hinder it
         try:
             hub = start_hub(self._run)
         except OSError as error:

@@ -111,7 +111,7 @@ def test_an_opinion_is_there_at_a_later_step(intake: Intake) -> None:
     deadline = time.monotonic() + 10
     while watch.verdict != "failing":
         assert time.monotonic() < deadline
-        watch._link._thread.join(0.01)  # type: ignore[attr-defined]
+        watch._link._ended.wait(0.01)  # type: ignore[attr-defined]
 
 
 def test_an_error_in_the_block_is_told(intake: Intake) -> None:
