@@ -15,6 +15,7 @@ from deadband_monitor.commands import (
     attach,
     demo,
     export,
+    keys,
     pick,
     pipe,
     replay,
@@ -34,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     runs.COMMAND,
     export.COMMAND,
     demo.COMMAND,
+    keys.COMMAND,
     pipe.COMMAND,
 )
 INTERRUPTED = 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from contextlib import closing
 
+from deadband_monitor import keys
 from deadband_monitor.commands.base import Command, can_draw, say
 from deadband_monitor.commands.following import follow
 from deadband_monitor.commands.places import add_place_options, hosts_of, named_far
@@ -13,7 +14,9 @@ from deadband_monitor.errors import LinkLost, MonitorError, UnknownRun
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.remote.far import Far, is_remote, split_target
+from deadband_monitor.source.base import Source
 from deadband_monitor.source.hosts import Hosts
+from deadband_monitor.source.open import open_source
 from deadband_monitor.source.remote import RemoteHost
 
 EXAMPLES = """\
@@ -22,6 +25,7 @@ examples:
   deadband attach gpu-07                the one on that host, over your own ssh
   deadband attach me@gpu-07:train       of several the one of that name
   deadband attach --via 'docker exec -i trainer'
+  deadband attach tcp://gpu-07:7777     a hub that was started with --listen
   deadband attach --pid 41207           a process here that was started without deadband
   deadband attach --via 'srun --overlap --jobid 4711' train
 """
@@ -33,9 +37,9 @@ def _prepare(parser: ArgumentParser) -> None:
     parser.add_argument(
         "target",
         nargs="?",
-        metavar="RUN | [USER@]HOST[:RUN]",
+        metavar="RUN | [USER@]HOST[:RUN] | tcp://HOST:PORT",
         help="a run here by name, id or the start of an id, or one on a host that ssh reaches,"
-        " where deadband must be installed, without a port or a setting"
+        " where deadband must be installed, without a port or a setting, or a hub that listens"
         " (default: the one that is live)",
     )
     parser.add_argument(
@@ -45,11 +49,15 @@ def _prepare(parser: ArgumentParser) -> None:
         help="a Python process of this machine that was started without deadband",
     )
     parser.add_argument(
+        "--key",
+        metavar="KEY",
+        help="of the hub at tcp://HOST:PORT, as `deadband keys` shows it there; kept from then on",
+    )
+    parser.add_argument(
         "--detach",
         action="store_true",
         help="with --pid: stop watching that process",
     )
-
     add_place_options(parser)
 
 
@@ -63,6 +71,10 @@ def _run(arguments: Namespace) -> int:
         if arguments.target is not None or arguments.via is not None:
             raise MonitorError("give a run or --pid, not both")
         arguments.target = watch_process(arguments.pid)
+    if arguments.key is not None:
+        keys.trust(arguments.target or "", arguments.key)
+    if (arguments.target or "").startswith("tcp://"):
+        return _watch(open_source(arguments.target))
     with hosts_of(arguments) as hosts:
         target = arguments.target or ""
         far = named_far(arguments, hosts)
@@ -98,7 +110,11 @@ def _here_or_far(target: str, hosts: Hosts) -> tuple[RunEntry | None, Far | None
 
 
 def _show(hosts: Hosts, entry: RunEntry) -> int:
-    with closing(hosts.open(entry)) as source:
+    return _watch(hosts.open(entry))
+
+
+def _watch(opened: Source) -> int:
+    with closing(opened) as source:
         if can_draw():
             from deadband_monitor.tui.start import run_dashboard
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deadband import wire
+from deadband_monitor import listening
 from deadband_monitor.commands.base import Command, can_draw, complain
 from deadband_monitor.commands.training import Training, log_path
 from deadband_monitor.commands.watching import final_report, watch_live, watch_plainly
@@ -19,7 +20,7 @@ from deadband_monitor.report import Report, format_for, format_report, headline
 FAILED_FLAGS = 3
 """Exit status with --fail-on where such a flag stands at the end."""
 GRAVER = {"warning": {"warning", "critical"}, "critical": {"critical"}}
-VALUED = ("--report", "--every", "--budget", "--credit-s", "--fail-on", "--name")
+VALUED = ("--listen", "--report", "--every", "--budget", "--credit-s", "--fail-on", "--name")
 
 
 def _prepare(parser: ArgumentParser) -> None:
@@ -51,6 +52,12 @@ def _prepare(parser: ArgumentParser) -> None:
         type=_seconds,
         metavar="F",
         help="seconds of measuring at every step before the budget rules (1)",
+    )
+    parser.add_argument(
+        "--listen",
+        type=_address,
+        metavar="tcp://HOST:PORT",
+        help="let viewers in over TCP; beyond this machine only those with a key (deadband keys)",
     )
     parser.add_argument("--name", help="name of the run (default: that of the script)")
     parser.add_argument(
@@ -129,6 +136,7 @@ def _settings(arguments: Namespace) -> dict[str, str]:
         "DEADBAND_BUDGET": arguments.budget,
         "DEADBAND_CREDIT_S": arguments.credit_s,
         "DEADBAND_NAME": arguments.name,
+        "DEADBAND_LISTEN": arguments.listen,
     }
     return {name: str(value) for name, value in given.items() if value is not None}
 
@@ -171,6 +179,14 @@ def _seconds(text: str) -> float:
     if not 0 <= value < math.inf:
         raise ArgumentTypeError(f"needs a number of seconds, not {text!r}")
     return value
+
+
+def _address(text: str) -> str:
+    try:
+        listening.check(text)
+    except MonitorError as error:
+        raise ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _number(text: str) -> float:

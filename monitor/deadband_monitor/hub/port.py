@@ -17,13 +17,24 @@ _encode = msgspec.msgpack.Encoder().encode
 class Port:
     """One bound ROUTER socket.
 
+    Args:
+        context: of the socket.
+        address: where it is bound.
+        secret: the secret key of a CURVE server, in hexadecimal digits; empty where none is needed.
+
     Raises:
         zmq.ZMQError: at construction, it cannot be bound.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, secret: str = ""
+    ) -> None:
         self.address = address
         self.socket = context.socket(zmq.ROUTER)
+        if secret:
+            self.socket.curve_server = True
+            self.socket.curve_secretkey = bytes.fromhex(secret)
+        self.socket.ipv6 = "[" in address
         self.socket.bind(address)
 
     def received(self) -> Iterator[tuple[bytes, bytes]]:
@@ -43,5 +54,7 @@ class Port:
     def close(self) -> None:
         """Let the last words out and the address go."""
         self.socket.close(linger=200)
+        if not self.address.startswith("ipc://"):
+            return
         with suppress(OSError):
             Path(self.address.removeprefix("ipc://")).unlink()

@@ -32,6 +32,7 @@ from deadband.wire import (
 )
 from deadband_monitor.hub.clients import LAST_WORDS_S, Client, Life, on_this_host
 from deadband_monitor.hub.demands import Demands
+from deadband_monitor.hub.doors import Doors
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.panel import Panel
 from deadband_monitor.hub.port import Port
@@ -81,12 +82,14 @@ class Hub:
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._intake = Port(self._context, wire.intake_address(run))
-        self._door = Port(self._context, wire.viewer_address(run))
-        for port in (self._intake, self._door):
-            self._poller.register(port.socket, zmq.POLLIN)
+        self._doors = Doors(
+            self._context, wire.viewer_address(run), os.environ.get("DEADBAND_LISTEN", "")
+        )
+        for socket in (self._intake.socket, *self._doors.sockets):
+            self._poller.register(socket, zmq.POLLIN)
         self._lives: dict[int, Life] = {}
         self._born = self._last_frame = time.monotonic()
-        self._viewers = Viewers(self._door, run, self._born)
+        self._viewers = Viewers(self._doors, run, self._born)
         self._watched = False
         self._gathers_since: float | None = None
         """Since when frames wait to be measured together."""
@@ -132,7 +135,7 @@ class Hub:
         for life in self._lives.values():
             life.close()
         self._intake.close()
-        self._door.close()
+        self._doors.close()
         self._context.term()
 
     # --- input ---

@@ -7,8 +7,8 @@ import msgspec
 from deadband import wire
 from deadband.wire import AskHistory, AskNews, FromViewer, News, Refusal
 from deadband_monitor.hub.demands import Demands
+from deadband_monitor.hub.doors import Doors
 from deadband_monitor.hub.history import Chronicle
-from deadband_monitor.hub.port import Port
 
 KEEPALIVE_S = 2.0
 """An ask without news is answered with none after this, so that a viewer knows the hub lives."""
@@ -22,35 +22,35 @@ _decode = msgspec.msgpack.Decoder(FromViewer).decode
 class Viewers:
     """Everybody who looks at the run. `now` is the hub's own even clock."""
 
-    def __init__(self, port: Port, run: str, now: float) -> None:
+    def __init__(self, doors: Doors, run: str, now: float) -> None:
         self.last_ask = now
         self._seen: float | None = None
-        self._port = port
+        self._doors = doors
         self._run = run
         self._asks: dict[bytes, tuple[AskNews, float]] = {}
 
     def take(self, chronicle: Chronicle, demands: Demands, now: float) -> None:
         """Hear what they ask; answer at once what needs no news."""
-        for identity, body in self._port.received():
+        for identity, body in self._doors.received():
             self.last_ask = self._seen = now
             try:
                 ask = _decode(body)
             except msgspec.MsgspecError as error:
-                self._port.send(identity, Refusal(reason=f"unreadable question: {error}"))
+                self._doors.send(identity, Refusal(reason=f"unreadable question: {error}"))
                 continue
             if isinstance(ask, AskNews):
                 self._asks[identity] = (ask, now)
             elif not isinstance(ask, AskHistory):
-                self._port.send(identity, demands.answer(ask, now))
+                self._doors.send(identity, demands.answer(ask, now))
             elif ask.version != wire.VERSION:
                 reason = (
                     f"the hub of {self._run} speaks version {wire.VERSION}, this viewer"
                     f" {ask.version}: use the deadband that the run was started with"
                 )
-                self._port.send(identity, Refusal(reason=reason))
+                self._doors.send(identity, Refusal(reason=reason))
             else:
                 self._asks.pop(identity, None)
-                self._port.send(identity, chronicle.history(ask))
+                self._doors.send(identity, chronicle.history(ask))
 
     def watching(self, now: float) -> bool:
         """Whether anybody looks: a viewer asks again as soon as it is answered."""
@@ -64,4 +64,4 @@ class Viewers:
                 answer = News(events=[])
             if answer is not None:
                 del self._asks[identity]
-                self._port.send(identity, answer)
+                self._doors.send(identity, answer)

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
-from deadband_monitor.errors import UnknownRun
+import time
+
+from deadband_monitor.errors import LinkLost, UnknownRun
 from deadband_monitor.hub.registry import RunEntry, resolve
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.source.replay import ReplaySource
+from deadband_monitor.source.tcp_channel import TcpChannel
+
+ANSWER_S = 5.0
+"""How long a hub at an address may take to answer for the first time."""
+RETRY_S = 0.5
 
 
 def open_source(target: str) -> Source:
     """The run that `target` means: live where a hub serves it, else its recording.
 
+    Args:
+        target: name, id, start of an id, a file, or the address of a hub, `tcp://host:port`.
+
     Raises:
         UnknownRun: no run or several match.
         BadRecording: it is a file, and not a readable recording.
+        LinkLost: the hub at an address does not answer.
     """
+    if target.startswith("tcp://"):
+        return _open_tcp(target)
     return open_entry(resolve(target))
+
+
+def _open_tcp(address: str) -> LiveSource:
+    channel = TcpChannel(address)
+    source = LiveSource(address, channel)
+    deadline = time.monotonic() + ANSWER_S
+    try:
+        while not source.state.seq:
+            source.refresh(RETRY_S)
+            late = time.monotonic() > deadline
+            if not source.state.seq and (late or channel.trouble):
+                trouble = f"{address} does not answer within {ANSWER_S:.0f} s"
+                raise LinkLost(channel.trouble or trouble)
+    except BaseException:
+        source.close()
+        raise
+    if source.state.info is not None:
+        source.name = source.state.info.hello.run
+    return source
 
 
 def open_past(source: Source) -> ReplaySource:
