@@ -173,10 +173,11 @@ def of_batch(
     wide, out = (each[..., : gain.shape[1]].astype(np.float64) for each in (x, y))
     by_sample = wide.mean(axis=2)
     middle, out_middle = by_sample.mean(axis=1), out.mean(axis=(1, 2))
-    away = wide - middle[:, None, None]
-    out_away = out - out_middle[:, None, None]
-    square, out_square = (away**2).sum(axis=(1, 2)), (out_away**2).sum(axis=(1, 2))
-    product = (away * out_away).sum(axis=(1, 2))
+    wide -= middle[:, None, None]
+    out -= out_middle[:, None, None]
+    square, out_square, product = (
+        np.einsum("bnpc,bnpc->bc", *each) for each in ((wide, wide), (out, out), (wide, out))
+    )
     slope = product / square
     line = product**2 > _LINE * square * out_square
     line &= (np.abs(gain) > _SMALLEST_WEIGHT) & np.isfinite(slope)
