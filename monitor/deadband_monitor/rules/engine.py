@@ -197,7 +197,11 @@ class Engine:
     def _run(self, rule: Rule, seen: Observation) -> list[Flag]:
         touched: set[str] = set()
         for finding in rule.judge(seen, self.past):
-            incident = self._incidents.setdefault((rule.kind, finding.model), _Incident())
+            incident = self._incidents.get((rule.kind, finding.model))
+            if not finding.active and (incident is None or not incident.subjects):
+                continue  # it does not show, and did not
+            if incident is None:
+                incident = self._incidents[rule.kind, finding.model] = _Incident()
             _count(rule, incident, finding, seen.step)
             touched.add(finding.model)
         changed = []

@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,11 @@ class LayerRule(ABC):
     def __init__(self) -> None:
         self._layout: Layout | None = None
         self._out_since: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._strays = False
+        """Some row is out of its healthy band."""
         self._echo: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._echoes = False
+        """Some row that was active is still to be told of."""
 
     @abstractmethod
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
@@ -80,9 +85,10 @@ class LayerRule(ABC):
         view = self.view(seen, past, layout)
         if view is None:
             return
-        entering = view.known & ~view.clear & (self._out_since < 0)
-        self._out_since[entering] = seen.step
-        self._out_since[view.known & view.clear] = -1
+        self._note_band(view, seen.step)
+        some = bool(view.active.any())
+        if not (some or self._echoes):
+            return
         telling = (view.active | ((self._echo > 0) & view.known)) & layout.judged
         for row in np.flatnonzero(telling).tolist():
             model, layer = layout.keys[row]
@@ -108,6 +114,17 @@ class LayerRule(ABC):
                 )
         self._echo[view.active] = self.samples_to_close
         self._echo[view.known & view.clear & ~view.active] -= 1
+        self._echoes = bool((self._echo > 0).any())
+
+    def _note_band(self, view: LayerView, step: int) -> None:
+        """Follow which rows are out of the healthy band; in most samples none is, nor was."""
+        outside = view.known & ~view.clear
+        if outside.any():
+            self._out_since[outside & (self._out_since < 0)] = step
+        elif not self._strays:
+            return
+        self._out_since[view.known & view.clear] = -1
+        self._strays = bool((self._out_since >= 0).any())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,18 +171,26 @@ class ModelRule(ABC):
                 self._out_since.pop(model.name, None)
             else:
                 self._out_since.setdefault(model.name, seen.step)
+            if not judged.active:
+                yield _idle(self.kind, model.name, judged.layer, judged.clear)
+                continue
             onset = judged.onset_step
             yield Finding(
                 kind=self.kind,
                 model=model.name,
                 layer=judged.layer,
                 severity=judged.severity,
-                active=judged.active,
                 clear=judged.clear,
                 evidence=judged.evidence,
                 message=judged.message,
                 onset_step=self._out_since.get(model.name, seen.step) if onset is None else onset,
             )
+
+
+@cache
+def _idle(kind: str, model: str, layer: str, clear: bool) -> Finding:
+    """That a symptom does not show: nearly always the same few."""
+    return Finding(kind=kind, model=model, layer=layer, active=False, clear=clear)
 
 
 def _carried(values: NDArray[np.int64], carry: NDArray[np.int64], new: int) -> NDArray[np.int64]:
