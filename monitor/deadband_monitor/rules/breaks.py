@@ -25,18 +25,25 @@ class Break:
         """What its layers put out was finite and small all the same: the loss broke, not they."""
 
     def absorb(
-        self, step: int, layers: Floats, matrices: NDArray[np.bool_], *, outside: bool
+        self,
+        step: int,
+        layers: Floats,
+        rows: NDArray[np.int64],
+        trained: NDArray[np.int64],
+        *,
+        outside: bool,
     ) -> None:
         """Fold one sample in.
 
         Args:
             step: of the sample.
-            layers: the model's rows.
-            matrices: which of them are trained weights.
+            layers: all rows.
+            rows: those of the model.
+            trained: of them, those of trained weights.
             outside: whether input, output or loss hold such a value.
         """
-        if self.step is not None or not (outside or (layers[:, _NONFINITE] > 0).any()):
+        if self.step is not None or not (outside or (layers[rows, _NONFINITE] > 0).any()):
             return
         self.step = step
-        sizes = layers[matrices, _OUT_RMS]
+        sizes = layers[trained, _OUT_RMS]
         self.sound_outside = len(sizes) > 0 and bool((np.abs(sizes) < SMALL_OUTPUT).all())

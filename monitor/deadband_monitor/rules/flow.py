@@ -70,6 +70,8 @@ class Flow:
         self._drift: Floats = np.zeros(0, np.float32)
         self._rms: Floats = np.zeros(0, np.float32)
         self._last_step = 0
+        self._stands = self._bare = self._zero = self._piles = True
+        """Whether some row stands still, is bare, ...: most samples of most runs have none."""
 
     def adopt(self, layout: Layout, carry: Steps) -> None:
         """Rows change; what is known of a layer stays with its name."""
@@ -94,6 +96,7 @@ class Flow:
             moved = np.full(len(carry), new, old.dtype)
             moved[carry >= 0] = old[carry[carry >= 0]]
             setattr(self, name, moved)
+        self._stands = self._bare = self._zero = self._piles = True
 
     def absorb(self, seen: Observation, layout: Layout) -> None:
         """Fold one sample in."""
@@ -105,35 +108,52 @@ class Flow:
         known = np.isfinite(update) | (np.isfinite(rms) & np.isfinite(self._rms))
         resting = self._resting(seen, layout)
         still = known & ~moved & self.trained
-        _extend(self.still_since, still & ~resting, max(self._last_step, seen.step - 1))
-        self.still_since[(moved | resting) & (known | resting)] = -1
-        self.still_samples[still & ~resting] += 1
-        self.still_samples[self.still_since < 0] = 0
-        has = layers[:, _HAS]
+        rests = still & ~resting
+        has, grad, left = layers[:, _HAS], layers[:, _GRAD], layers[:, _LEFT]
+        if rests.any() or self._stands:
+            _extend(self.still_since, rests, max(self._last_step, seen.step - 1))
+            self.still_since[(moved | resting) & (known | resting)] = -1
+            self.still_samples[rests] += 1
+            self.still_samples[self.still_since < 0] = 0
+            self.rests[rests & (has == 1) & (grad > 0)] += 1
+            self._stands = bool((self.still_since >= 0).any())
         ran = np.isfinite(layers[:, _RAN])
-        _follow(self.bare_since, self.trained & ran & (has == 0), np.isfinite(has), seen.step)
-        zero = self.trained & ~(has == 0) & (layers[:, _GRAD] == 0)
-        _follow(self.zero_since, zero, np.isfinite(layers[:, _GRAD]) | (has == 0), seen.step)
-        grad = layers[:, _GRAD]
-        self.highest_grad = np.fmax(self.highest_grad, grad)
-        self.last_grad = np.where(grad > 0, grad, self.last_grad)
+        self._bare = _follow(
+            self.bare_since,
+            self.trained & ran & (has == 0),
+            np.isfinite(has),
+            seen.step,
+            self._bare,
+        )
+        zero = self.trained & ~(has == 0) & (grad == 0)
+        self._zero = _follow(
+            self.zero_since, zero, np.isfinite(grad) | (has == 0), seen.step, self._zero
+        )
+        np.fmax(self.highest_grad, grad, out=self.highest_grad)
+        np.copyto(self.last_grad, grad, where=grad > 0)
         # A step that does not move the weight may be one of several that are accumulated; with two
         # models, one's loss leaves gradients in the other, cleared before that one's own step.
-        kept = (layers[:, _LEFT] > KEPT) & (update > 0)
+        kept = (left > KEPT) & (update > 0)
+        if self._piles or kept.any():
+            self._follow_kept(seen, kept, has)
+        np.copyto(self._drift, drift, where=np.isfinite(drift))
+        np.copyto(self._rms, rms, where=np.isfinite(rms))
+        self._last_step = seen.step
+
+    def _follow_kept(self, seen: Observation, kept: Mask, has: Floats) -> None:
+        """Gradients that still hold those of the step before."""
+        left, grad = seen.layers[:, _LEFT], seen.layers[:, _GRAD]
         # At the first sample nothing can be left over: it says nothing either way.
-        told = (np.isfinite(layers[:, _LEFT]) | (has == 1)) & (self._last_step > 0)
-        told &= np.isfinite(layers[:, _GRAD])  # once it overflows, what was seen before stands
-        _follow(self.kept_since, kept, told, seen.step)
+        told = (np.isfinite(left) | (has == 1)) & (self._last_step > 0)
+        told &= np.isfinite(grad)  # once it overflows, what was seen before stands
+        _follow(self.kept_since, kept, told, seen.step, True)
         self.kept_samples[kept] += 1
         self.kept_samples[self.kept_since < 0] = 0
         began = (self.kept_samples >= LASTING) & (self.piled_since < 0)
         self.piled_since[began] = self.kept_since[began]
         self.piled_samples[kept & (self.piled_since >= 0)] += 1
         self.clear_samples[told & ~kept & (self.piled_since >= 0)] += 1
-        self.rests[still & ~resting & (has == 1) & (layers[:, _GRAD] > 0)] += 1
-        self._drift = np.where(np.isfinite(drift), drift, self._drift)
-        self._rms = np.where(np.isfinite(rms), rms, self._rms)
-        self._last_step = seen.step
+        self._piles = bool(((self.kept_since >= 0) | (self.piled_since >= 0)).any())
 
     def settled(self, rows: Steps) -> bool:
         """Whether the gradients of `rows` came to rest: they faded before they were zero."""
@@ -158,7 +178,13 @@ def _extend(since: Steps, holds: Mask, step: int) -> None:
     since[holds & (since < 0)] = step
 
 
-def _follow(since: Steps, holds: Mask, known: Mask, step: int) -> None:
-    """Begin a stretch where it holds, end it where it is known not to."""
+def _follow(since: Steps, holds: Mask, known: Mask, step: int, some: bool) -> bool:
+    """Begin a stretch where it holds, end it where it is known not to.
+
+    some: whether there is a stretch; returns whether there is one now.
+    """
+    if not (some or holds.any()):
+        return False
     since[holds & (since < 0)] = step
     since[known & ~holds] = -1
+    return bool((since >= 0).any())

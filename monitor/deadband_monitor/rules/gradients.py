@@ -180,8 +180,9 @@ class ExplodingGradient(ModelRule):
                 severity="critical" if past.loss_was_high else "warning",
                 onset_step=since,
             )
-        layer, growth = _steepest(seen, past, model)
-        if seen.step <= 10 and norm > 1e3 and growth > 100:
+        early = seen.step <= 10 and norm > 1e3
+        layer, growth = _steepest(seen, past, model) if early else ("", 0.0)
+        if growth > 100:
             return Judgement(
                 active=True,
                 clear=False,

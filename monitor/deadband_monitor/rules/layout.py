@@ -48,6 +48,10 @@ class Layout:
                 matrices = rows[gives[rows]]
                 start = matrices[-1] if len(matrices) else rows[-1]
                 self.head[rows[rows >= start]] = True
+        self.trained_of: list[NDArray[np.int64]] = [
+            rows[(self.matrix & self.learns)[rows]] for rows in self.rows_of
+        ]
+        """Rows of each model's weight matrices that an optimiser moves."""
         self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)
         self.units = np.array([layer.units for layer in layers], np.int64)
         self.model_learns = [

@@ -258,6 +258,8 @@ class Past:
         """The layer statistics of the newest sample."""
         self.first: Floats = self.newest.copy()
         """First finite value of each layer statistic."""
+        self._unknown = np.zeros(self.first.shape, bool)
+        """Which of them are still to come."""
         self.highest: Floats = self.first.copy()
         self.lowest: Floats = self.first.copy()
         self.early: Floats = self.first.copy()
@@ -277,6 +279,7 @@ class Past:
             self.loss = LossTrend()
         carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
         self.first = carried(self.first, carry, np.nan)
+        self._unknown = ~np.isfinite(self.first)
         self.highest = carried(self.highest, carry, np.nan)
         self.lowest = carried(self.lowest, carry, np.nan)
         self.early = carried(self.early, carry, np.nan)
@@ -301,17 +304,17 @@ class Past:
         self.loss.add(seen.losses[since:], seen.loss_steps[since:])
         self._watch_loss(seen)
         layers = self.newest = seen.layers
+        finite = np.isfinite(layers)
         if self.samples < 50 or self.samples % 10 == 0:
-            self.known_layers |= np.isfinite(layers).any(axis=0)
+            self.known_layers |= finite.any(axis=0)
         self.known_models |= np.isfinite(seen.models).any(axis=0)
-        np.copyto(self.first, layers, where=~np.isfinite(self.first))
+        np.copyto(self.first, layers, where=self._unknown)
+        self._unknown &= ~finite
         np.fmax(self.highest, layers, out=self.highest)
         np.fmin(self.lowest, layers, out=self.lowest)
         if seen.step <= EARLY_STEPS or self.samples == 1:
-            self.early = np.where(np.isfinite(layers), layers, self.early)
+            self.early = np.where(finite, layers, self.early)
         self.flow.absorb(seen, layout)
-        judged = layout.matrix & layout.learns
-        updates = np.where(judged, layers[:, _UPDATE], np.nan)
         losses_broken = not np.isfinite(seen.losses).all()
         for i, model in enumerate(layout.models):
             past = self.models[model.name]
@@ -332,12 +335,13 @@ class Past:
                 past.value("majority_predicted"),
                 min(64, shape[0]) if shape else 0,
             )
-            rows = layout.rows_of[i]
-            largest = float(np.fmax.reduce(updates[rows])) if len(rows) else math.nan
+            trained = layout.trained_of[i]
+            updates = layers[trained, _UPDATE]
+            largest = float(np.fmax.reduce(updates)) if len(trained) else math.nan
             past.absorb_update(seen.step, largest)
-            past.absorb_pull(layers[rows[judged[rows]], _PULL])
+            past.absorb_pull(layers[trained, _PULL])
             outside = past.value("nonfinite") > 0 or losses_broken
-            past.broken.absorb(seen.step, layers[rows], judged[rows], outside=outside)
+            past.broken.absorb(seen.step, layers, layout.rows_of[i], trained, outside=outside)
 
     @property
     def sample_interval(self) -> int:

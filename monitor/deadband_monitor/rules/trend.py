@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from statistics import fmean, median
@@ -62,14 +63,9 @@ class History:
             return [], []
         end = self._steps[-1]
         middle, start = end - window_steps / 2, end - window_steps
-        older: list[float] = []
-        newer: list[float] = []
-        for step, value in zip(self._steps, self._values, strict=True):
-            if step > middle:
-                newer.append(value)
-            elif step > start:
-                older.append(value)
-        return older, newer
+        steps, values = list(self._steps), list(self._values)
+        second = bisect_right(steps, middle)
+        return values[bisect_right(steps, start, 0, second) : second], values[second:]
 
     def rising(self, window_steps: int, goal: float) -> bool | None:
         """Whether the growth from the older half to the newer leads to `goal` in good time.
@@ -117,7 +113,8 @@ def _shift(older: list[float], newer: list[float]) -> float:
     series from counting as a trend more than about one time in forty.
     """
     error = 1.25 * math.hypot(
-        float(np.std(older)) / math.sqrt(len(older)), float(np.std(newer)) / math.sqrt(len(newer))
+        float(np.array(older).std()) / math.sqrt(len(older)),
+        float(np.array(newer).std()) / math.sqrt(len(newer)),
     )
     return median(newer) - median(older) - 2 * error
 
@@ -244,12 +241,13 @@ class LossTrend:
             return None
         values = np.array(self._recent)
         half = len(values) // 2
-        drop = float(np.median(values[:half]) - np.median(values[half:]))
+        before = median(self._recent[:half])
+        drop = before - median(self._recent[half:])
         error = 1.25 * math.hypot(
             values[:half].std() / math.sqrt(half),
             values[half:].std() / math.sqrt(len(values) - half),
         )
-        return drop > 2 * error and drop > 0.005 * abs(float(np.median(values[:half])))
+        return drop > 2 * error and drop > 0.005 * abs(before)
 
 
 class LevelShift:
