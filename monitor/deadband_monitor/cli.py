@@ -14,6 +14,7 @@ from deadband_monitor.commands import (
     ask,
     attach,
     demo,
+    doctor,
     export,
     keys,
     pick,
@@ -35,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     runs.COMMAND,
     export.COMMAND,
     demo.COMMAND,
+    doctor.COMMAND,
     keys.COMMAND,
     pipe.COMMAND,
 )
