@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import shutil
 import socket
@@ -78,6 +79,8 @@ class SshServer:
             "  RemoteCommand cat\n  RequestTTY force\n  LocalForward 127.0.0.1:1 127.0.0.1:2\n"
             "  ExitOnForwardFailure yes\n"
         )
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # which a service manager would have made
         sshd = shutil.which("sshd") or "/usr/sbin/sshd"
         self.process = subprocess.Popen(
             [sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.PIPE
