@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from deadband_monitor.errors import MonitorError
 
@@ -32,7 +33,9 @@ FIND = (
 
 _NOT_FOUND = re.compile(rf"{MISSING}|not found in \$PATH|No module named '?deadband")
 _TOO_OLD = re.compile(r"there is no command 'pipe'")
-_SSH_PREFIX = re.compile(r"^ssh: (connect to host \S+ port \d+: |Could not resolve hostname )?")
+_SSH_PREFIX = re.compile(
+    r"^ssh: (connect to host \S+ port \d+: |Could not resolve hostname [^:]*: )?"
+)
 _NOISE = re.compile(r"^(Warning: Permanently added|\*\* |Pseudo-terminal will not)")
 
 
@@ -61,7 +64,7 @@ class Far:
     @property
     def where(self) -> str:
         """For the state line."""
-        return f"{self.name} via {'ssh' if not self.via else shlex.split(self.via)[0]}"
+        return f"{self.name} via {Path(shlex.split(self.via)[0]).name if self.via else 'ssh'}"
 
     def starts(self, *, asking: bool, again: int = 0) -> list[Start]:
         """Ways to start the far side; the next one where the first finds no deadband.
@@ -148,7 +151,10 @@ def via_far(command: str, *, remote_command: str, name: str = "") -> Far:
         raise MonitorError(f"--via {command!r}: {error}") from error
     if not words:
         raise MonitorError("--via needs a command, for example 'docker exec -i trainer'")
-    return Far(name=name or words[-1], via=command, remote_command=remote_command)
+    # The last word that is neither an option nor a variable is most often the place: trainer.
+    places = [word for word in words if not word.startswith("-") and "=" not in word]
+    named = Path(places[-1]).name if places else words[0]
+    return Far(name=name or named, via=command, remote_command=remote_command)
 
 
 def split_target(target: str) -> tuple[str, str]:

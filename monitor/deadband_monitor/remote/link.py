@@ -99,8 +99,9 @@ class Link:
             if self._up:
                 return ""
             left = self._retry_at - time.monotonic()
-            reason = self._reason or "connecting"
-            return f"{reason}; retry in {left:.0f}s" if left > 0.5 else reason
+            if not self._reason:
+                return "connecting"
+            return f"{self._reason}; " + (f"retry in {left:.0f}s" if left > 0.5 else "trying now")
 
     def open(self, *, asking: bool = False) -> None:
         """Connect, and wait until the far side has greeted.
@@ -175,11 +176,11 @@ class Link:
         """
         number = self.post(channel, request)
         if number is None:
-            raise LinkLost(self.trouble or "the link is down")
+            raise LinkLost(f"{self.far.name}: {self.trouble or 'the link is down'}")
         answer = self.answer(number, patience_s)
         if answer is None:
             self.forget(number)
-            raise LinkLost(f"{self.far.name} does not answer")
+            raise LinkLost(f"{self.far.name}: no answer")
         if isinstance(answer, Reply):
             return answer.body
         raise self._error(answer)
@@ -333,7 +334,7 @@ class Link:
             if data or now - began > PING_S + LATE_S:
                 heard_at = now
             elif now - heard_at > DEAD_S:
-                raise Broken(f"no answer for {now - heard_at:.0f} s")
+                raise Broken("no answer")
             if now - max(heard_at, pinged_at) >= PING_S:
                 carrier.write(frame(Ping()))
                 pinged_at = now

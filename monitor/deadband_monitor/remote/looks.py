@@ -19,7 +19,8 @@ from deadband_monitor.state.run_state import STATE_LAYOUT
 
 CHUNK_BYTES = 512 << 10
 """Events in one answer: a second of a link of 4 Mbit/s, so that other channels get their turn."""
-COLUMNS = 512
+COLUMNS = 256
+"""Buckets of the state of a step in the past: as many as the widest screens show."""
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -24,6 +24,8 @@ from deadband_monitor.source.remote import RemoteHost
 
 NO_REPLY = "no reply"
 """`RunEntry.status` of the line that stands for a host that does not answer."""
+CONNECTING = "connecting"
+"""The same, while it has yet to answer for the first time."""
 POLL_S = 4.0
 """Between two looks at the runs of a host."""
 
@@ -190,7 +192,7 @@ def _no_reply(host: str, trouble: str) -> RunEntry:
         name=host,
         path=Path(),
         live=False,
-        status=NO_REPLY,
+        status=CONNECTING if trouble == CONNECTING else NO_REPLY,
         verdict="",
         started=0.0,
         last_time=0.0,

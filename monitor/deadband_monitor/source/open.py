@@ -52,7 +52,7 @@ def _open_tcp(address: str) -> LiveSource:
 
 
 def open_past(source: Source) -> ReplaySource:
-    """The recording of a run that is live, to look back in.
+    """The recording of a run that is live, to look back in; its first `refresh` takes it there.
 
     Raises:
         UnknownRun: there is none.
@@ -61,7 +61,7 @@ def open_past(source: Source) -> ReplaySource:
     """
     if not isinstance(source, LiveSource):
         raise UnknownRun(f"no way back: {source.name} has no recording")
-    return ReplaySource(source.channel.recording())
+    return ReplaySource(source.channel.recording(), settled=False)
 
 
 def open_entry(entry: RunEntry) -> Source:

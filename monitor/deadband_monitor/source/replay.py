@@ -33,13 +33,16 @@ class ReplaySource(Recalled):
     Args:
         recording: the file, or a recording elsewhere; closed with the source.
         step: where to stand.
+        settled: stand there at once; otherwise the first `refresh` goes there.
 
     Raises:
         BadRecording: at construction, or from `refresh`.
         LinkLost: at construction, it lies on a host that does not answer.
     """
 
-    def __init__(self, recording: Path | RecordingReader, step: int | None = None) -> None:
+    def __init__(
+        self, recording: Path | RecordingReader, step: int | None = None, *, settled: bool = True
+    ) -> None:
         if isinstance(recording, Path):
             recording = OwnRecording(recording)
         self.name, self.where = recording.name, recording.where
@@ -61,7 +64,8 @@ class ReplaySource(Recalled):
         self._span = self._recording.span()
         self._span_read = time.monotonic()
         self._complete = False
-        self._move()
+        if settled:
+            self._move()
 
     # --- the hands of a screen ---
 

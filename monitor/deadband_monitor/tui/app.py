@@ -339,6 +339,7 @@ class DeadbandApp(App[int]):
             past = self._open_past(source)
             past.seek(source.state.step)
             move(past)
+            past.refresh(0.0)  # here, where the picture need not wait for it
             return past
 
         self._open(connect, lambda past: self._show_past(source, past), severity="warning")

@@ -18,6 +18,9 @@ from deadband_monitor.state.run_state import RunState
 POLL_S = 0.05
 """Between two looks at a quiet source: below what the eye notices, 20 wake-ups a second."""
 
+TURN_S = 0.3
+"""As long as the slowest usual picture takes to come round."""
+
 
 class Feed:
     """Reads one source. `pump` by hand, or `start` the thread."""
@@ -28,6 +31,8 @@ class Feed:
         """Why the source cannot be read any more, for the user."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._missed = False
+        """Somebody wanted to look while we read."""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -44,6 +49,7 @@ class Feed:
     def look(self, patience_s: float = 0.0) -> Iterator[bool]:
         """Hold the state still for a look; gives False, and no right to look, when it is busy."""
         held = self._lock.acquire(timeout=patience_s)
+        self._missed = not held
         try:
             yield held
         finally:
@@ -65,6 +71,9 @@ class Feed:
         while not self._stop.is_set():
             if not self.pump():
                 self._stop.wait(POLL_S)
+            elif self._missed:
+                # A source that always has more to read must not keep the picture for itself.
+                self._stop.wait(TURN_S)
 
     def _refresh(self) -> bool:
         if self.error or self._stop.is_set():

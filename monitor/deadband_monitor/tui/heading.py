@@ -39,7 +39,7 @@ def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) 
         step=view.state.step,
         last_step=player.last_step if player else None,
         rate=_rate(state) if moving and not silent else float("nan"),
-        age_s=now - source.last_heard if moving or source.link == "lost" else float("nan"),
+        age_s=now - source.last_heard if moving else float("nan"),
         behind=None if newest is None else newest - state.step,
         where=source.where,
         every=status.interval if status else 1,
@@ -70,6 +70,7 @@ def _standing(source: Source, player: Player | None, now: float, broken: str) ->
         sampled=state.latest is not None,
         known=state.info is not None,
         broken=broken,
+        age_s=now - source.last_heard,
         where=source.where,
         trouble=source.trouble,
     )

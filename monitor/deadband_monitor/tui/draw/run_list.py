@@ -22,6 +22,7 @@ STATES = {
     "lost": ("✗", "lost", "warn"),
     "unreadable": ("?", "unreadable", "warn"),
     "no reply": ("?", "no reply", "warn"),
+    "connecting": ("◌", "connecting", "info"),
 }
 """`RunEntry.status` -> sign, word, style."""
 VERDICTS = {"healthy": ("healthy", "dim"), "warning": ("! warning", "warn"),
@@ -58,7 +59,8 @@ def run_row(
         place = cut_middle(entry.host or "here", PLACE_WIDTH)
         row.append((f" {pad(place, PLACE_WIDTH)}", "text" if entry.host else "dim"))
     if not entry.run:
-        return fit([*row, (f" {entry.problem}", style)], width)
+        told = "" if entry.problem == entry.status else entry.problem
+        return fit([*row, (f" {told}", style)], width)
     verdict, verdict_style = VERDICTS.get(entry.verdict, ("", "dim"))
     ago = f"{duration(now - entry.started)} ago" if entry.started else ""
     row += [

@@ -68,6 +68,7 @@ def standing(
     known: bool,
     broken: str,
     heard: str = "",
+    age_s: float = 0.0,
     where: str = "",
     trouble: str = "",
 ) -> Standing:
@@ -82,6 +83,7 @@ def standing(
         known: whether anything has come.
         broken: why the source cannot be read any more.
         heard: time of day of the last word, for a picture that is no longer of now.
+        age_s: time since then.
         where: the host of the run, where it is another one.
         trouble: why it does not answer, and when it is tried again.
     """
@@ -98,9 +100,12 @@ def standing(
     if status == "finished":
         return _well(sign="✓", word="FINISHED", trouble=error)
     if link == "lost":
-        detail = f"{trouble or 'trying again'}, as of {heard}"
-        word = "LINK LOST" if where else "HUB LOST"
-        return Standing(sign="✗", word=word, style="warn", detail=detail)
+        return Standing(
+            sign="✗",
+            word=f"{'LINK' if where else 'HUB'} LOST {duration(age_s)}",
+            style="warn",
+            detail=f"{trouble or 'trying again'}, as of {heard}",
+        )
     if link == "ended":
         return Standing(sign="✗", word="HUB GONE", style="crit", detail="no last word of the run")
     if not known:
@@ -128,7 +133,7 @@ def state_line(head: Head, width: int) -> Row:
     if head.frozen_steps is not None:
         row.append((f" ❚❚ FROZEN +{count(head.frozen_steps)} ", "badge.info"))
     row.append((f" {cut_middle(head.name, 32 if roomy else 20)}", "title"))
-    if head.where:
+    if head.where and (roomy or not (state.detail or head.behind is not None)):
         row.append((f"  {cut_middle(head.where, 26 if roomy else 14)}", "dim"))
     if head.step:
         end = f"/{count(head.last_step)}" if head.last_step is not None else ""

@@ -9,7 +9,6 @@ from textual import events
 from textual.app import ComposeResult
 
 from deadband_monitor.hub.registry import RunEntry
-from deadband_monitor.source.hosts import NO_REPLY
 from deadband_monitor.tui.draw.run_list import heading, run_row
 from deadband_monitor.tui.draw.text import Row, fit, spread
 from deadband_monitor.tui.governor import EVERYTHING, Due
@@ -34,6 +33,8 @@ class PickerScreen(SizedScreen):
         self._list_runs = list_runs
         self.entries: list[RunEntry] = []
         self._chosen = ""
+        self._moved = False
+        """Whether the user has chosen: before, a run comes before a host that does not answer."""
         self._known = False
         self._first = 0
         self._all: list[RunEntry] = []
@@ -78,8 +79,9 @@ class PickerScreen(SizedScreen):
             if wanted.search(f"{entry.run} {entry.host} {entry.status} {entry.verdict}")
         ]
         self.marked = [run for run in self.marked if run in {entry.key for entry in self._all}]
-        if entries and self._chosen not in [entry.key for entry in entries]:
-            self._chosen = entries[0].key
+        names = [entry.key for entry in entries if entry.run or self._moved]
+        if entries and self._chosen not in names:
+            self._chosen = (names or [entries[0].key])[0]
         self.paint(EVERYTHING)
 
     @property
@@ -93,7 +95,7 @@ class PickerScreen(SizedScreen):
         width = self.list.size.width
         now = self.deadband.clock()
         live = sum(entry.live for entry in self.entries)
-        count = sum(entry.status != NO_REPLY for entry in self.entries)
+        count = sum(bool(entry.run) for entry in self.entries)
         told = f"{count} runs, {live} live " if self._known else "looking for runs "
         self.top.show([spread([(" deadband ", "title")], [(told, "dim")], self.top.size.width)])
         self.list.entitle(f"runs · /{self.pattern}/" if self.pattern else "runs")
@@ -138,7 +140,7 @@ class PickerScreen(SizedScreen):
         names = [entry.key for entry in self.entries]
         if names:
             at = names.index(self._chosen) if self._chosen in names else 0
-            self._chosen = names[min(max(at + by, 0), len(names) - 1)]
+            self._chosen, self._moved = names[min(max(at + by, 0), len(names) - 1)], True
             self.paint(EVERYTHING)
 
     def action_open(self) -> None:
@@ -199,7 +201,7 @@ class PickerScreen(SizedScreen):
         at = self._first + offset.y - 1
         if 0 <= at < len(self.entries):
             again = self.entries[at].key == self._chosen
-            self._chosen = self.entries[at].key
+            self._chosen, self._moved = self.entries[at].key, True
             self.paint(EVERYTHING)
             if again:
                 self.action_open()
