@@ -19,6 +19,7 @@ from deadband_monitor.errors import LinkLost, SourceError, UnknownRun
 from deadband_monitor.remote import link as link_module
 from deadband_monitor.remote.far import Far
 from deadband_monitor.remote.link import Link
+from deadband_monitor.remote.looks import COLUMNS
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.source.open import open_past
 from deadband_monitor.source.remote import RemoteHost
@@ -184,7 +185,7 @@ def test_the_past_of_a_remote_run_is_that_of_its_recording(
                 past.refresh(0.0)
                 own.refresh(0.0)
                 assert past.state.step == own.state.step
-                assert past.state.pack() == own.state.pack()
+                assert past.state.pack(COLUMNS) == own.state.pack(COLUMNS)
             past.step_by(-3)
             past.refresh(0.0)
             assert past.state.step == 57

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from deadband.wire import Cause, Flag
+from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
 from deadband_monitor.source.fake import COVERAGE
 from deadband_monitor.tui.draw import flags as draw_flags
@@ -26,6 +29,7 @@ from deadband_monitor.tui.draw.key_line import key_row
 from deadband_monitor.tui.draw.line import Curve, Limit, Mark, axis_ends, chart
 from deadband_monitor.tui.draw.progress import progress
 from deadband_monitor.tui.draw.readings import Item, table
+from deadband_monitor.tui.draw.run_list import run_row
 from deadband_monitor.tui.draw.scale import LEVELS, MISSING, levels, worst_of, worst_row
 from deadband_monitor.tui.draw.spark import spark, squeeze
 from deadband_monitor.tui.draw.state_line import Head, one_line, standing, state_line
@@ -534,6 +538,29 @@ def test_each_state_has_its_own_words(link: str, status: str, word: str) -> None
         broken="",
     )  # fmt: skip
     assert found.word == word
+
+
+def test_a_lost_link_says_how_old_the_picture_is_and_when_it_is_tried_again() -> None:
+    found = standing(
+        link="lost", status="running", error="", quiet_s=12, sampled=True, known=True, broken="",
+        heard="13:41:07", age_s=75.0, where="gpu-07 via ssh",
+        trouble="connection refused; retry in 8s",
+    )  # fmt: skip
+    assert found.word == "LINK LOST 1m15s"
+    assert found.detail == "connection refused; retry in 8s, as of 13:41:07"
+
+
+def test_a_host_that_does_not_answer_has_a_line_of_its_own() -> None:
+    entry = RunEntry(
+        run="", name="gpu-11", path=Path(), live=False, status="no reply", verdict="",
+        started=0.0, last_time=0.0, step=0, samples=0, host="gpu-11",
+        problem="connection refused; retry in 8s",
+    )  # fmt: skip
+    for width in (78, 118):
+        row = plain(run_row(entry, 0.0, width, chosen=False, far=True))
+        assert "? no reply" in row
+        assert "gpu-11" in row
+        assert "connection refused; retry in 8s" in row
 
 
 @pytest.mark.parametrize("status", ["running", "silent", "finished"])

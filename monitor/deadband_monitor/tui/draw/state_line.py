@@ -68,7 +68,7 @@ def standing(
     known: bool,
     broken: str,
     heard: str = "",
-    age_s: float = 0.0,
+    age_s: float = float("nan"),
     where: str = "",
     trouble: str = "",
 ) -> Standing:
@@ -100,9 +100,10 @@ def standing(
     if status == "finished":
         return _well(sign="✓", word="FINISHED", trouble=error)
     if link == "lost":
+        age = f" {duration(age_s)}" if age_s == age_s else ""
         return Standing(
             sign="✗",
-            word=f"{'LINK' if where else 'HUB'} LOST {duration(age_s)}",
+            word=f"{'LINK' if where else 'HUB'} LOST{age}",
             style="warn",
             detail=f"{trouble or 'trying again'}, as of {heard}",
         )
