@@ -25,6 +25,7 @@ LINEAR = (
 """Beginnings of the kinds of layers that two of make one again."""
 
 
+@lru_cache(maxsize=16)
 def is_linear(layout: Layout, model: str) -> bool:
     """Nothing that bends lies before the last weight layer."""
     layers, weighted = layout.layers, _weighted(layout, model)
@@ -35,6 +36,7 @@ def is_linear(layout: Layout, model: str) -> bool:
     )
 
 
+@lru_cache(maxsize=16)
 def bottleneck(layout: Layout, model: str) -> tuple[str, int] | None:
     """The first hidden layer of one or two units, through which everything has to pass."""
     for row in _weighted(layout, model)[:-1]:
@@ -58,6 +60,8 @@ def left_as_drawn(past: Past, model: str) -> tuple[str, ...]:
     assert layout is not None
     rows = layout.rows(model)
     rows = rows[layout.matrix[rows]]
+    if layout.learns[rows].all():
+        return ()
     spreads = past.first[rows, LAYER_COLUMN["weight_spread"]]
     drawn = np.array(
         [_is_drawn(layout.layers[row], spread) for row, spread in zip(rows, spreads, strict=True)],

@@ -7,6 +7,7 @@ a run of one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -16,6 +17,8 @@ from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
 from deadband_monitor.state.series import Floats, PackedSeries, Series
 
 CAPACITY = 256
+_LAYER_NAMES = tuple(metric.name for metric in LAYER_METRICS)
+_MODEL_NAMES = tuple(metric.name for metric in MODEL_METRICS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,8 @@ def reading_of(sample: Sample, table: LayerTable) -> Reading:
     return Reading(
         step=sample.step,
         time=sample.time,
-        layers=_pick(layers, [_column(each.name, table.layer_metrics) for each in LAYER_METRICS]),
-        models=_pick(models, [_column(each.name, table.model_metrics) for each in MODEL_METRICS]),
+        layers=_pick(layers, _columns(table.layer_metrics, _LAYER_NAMES)),
+        models=_pick(models, _columns(table.model_metrics, _MODEL_NAMES)),
     )
 
 
@@ -149,12 +152,18 @@ def matrix(data: bytes, rows: int, columns: int) -> Floats:
     return np.frombuffer(data, np.float32).reshape(rows, columns)
 
 
-def _column(name: str, names: tuple[str, ...]) -> int:
-    return names.index(name) if name in names else -1
+@lru_cache(maxsize=16)
+def _columns(names: tuple[str, ...], own: tuple[str, ...]) -> list[int] | None:
+    """Where our metrics stand in a table of another version; None where it is our own."""
+    if own == names:
+        return None
+    return [names.index(name) if name in names else -1 for name in own]
 
 
-def _pick(values: Floats, columns: list[int]) -> Floats:
+def _pick(values: Floats, columns: list[int] | None) -> Floats:
     """The columns in our order; -1 stands for one that the matrix lacks."""
+    if columns is None:
+        return values
     padded = np.concatenate([values, np.full((len(values), 1), np.nan, np.float32)], axis=1)
     picked: Floats = padded[:, columns]
     return picked

@@ -71,9 +71,9 @@ class Series:
             self._halve()
         bucket = step // self.width
         known = np.isfinite(values)
-        self._low[bucket] = np.fmin(self._low[bucket], values)
-        self._high[bucket] = np.fmax(self._high[bucket], values)
-        self._sum[bucket] += np.where(known, values, 0)
+        for bound, fold in ((self._low, np.fmin), (self._high, np.fmax)):
+            bound[bucket] = fold(bound[bucket], values)
+        np.add(self._sum[bucket, ...], values, out=self._sum[bucket, ...], where=known)
         self._count[bucket] += known
         self.last_step = max(self.last_step, step)
 
@@ -81,6 +81,9 @@ class Series:
         """Fold a scalar series in: `values[i]` belongs to `steps[i]`. Only for shape ()."""
         assert self.shape == ()
         if not len(steps):
+            return
+        if len(steps) == 1:
+            self.add(int(steps[0]), values[0])
             return
         while int(steps.max()) // self.width >= self.capacity:
             self._halve()

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deadband_monitor.statistics.labels import Labels, YesNo
-from deadband_monitor.statistics.outputs import softmax
-from deadband_monitor.statistics.values import Doubles, Reals
+from deadband_monitor.statistics.values import Doubles
 
 LEAST_ENTROPY = 1e-3
 """Nats; with less, all labels of the window are the same and there is nothing to be skilled at."""
@@ -22,10 +21,11 @@ _AGREES = np.log(2.0)
 batch."""
 
 
-def class_factor(labels: Labels, output: Reals, counted: int, loss: float, last: float) -> float:
+def class_factor(labels: Labels, p: Doubles, counted: int, loss: float, last: float) -> float:
     """Recorded loss over the mean loss a row: 1 for the default reduction, rows for a sum.
 
-    output: (r, c) logits; counted: rows of the whole batch; last: the factor of the sample before.
+    p: (r, c) softmax of the output; counted: rows of the whole batch; last: the factor of the
+    sample before.
     """
     share = float(labels.rows.mean())
     by_gradient = labels.scale * counted * share
@@ -33,12 +33,12 @@ def class_factor(labels: Labels, output: Reals, counted: int, loss: float, last:
     if last == 1.0 and (is_mean or np.isnan(by_gradient)):
         return last
     candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
-    return _closest(loss, mean_class_loss(labels, output), candidates, last)
+    return _closest(loss, mean_class_loss(labels, p), candidates, last)
 
 
-def mean_class_loss(labels: Labels, output: Reals) -> float:
-    """Mean cross entropy a row of the copied rows that have a label; output: (r, c) logits."""
-    likelihood = np.log(np.maximum(softmax(output)[labels.rows], _LEAST_PROBABILITY))
+def mean_class_loss(labels: Labels, p: Doubles) -> float:
+    """Mean cross entropy a row of the copied rows that have a label; p: (r, c) probabilities."""
+    likelihood = np.log(np.maximum(p[labels.rows], _LEAST_PROBABILITY))
     if labels.targets is not None:
         own = -(labels.targets * likelihood).sum(axis=1)
     else:

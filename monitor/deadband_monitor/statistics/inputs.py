@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,7 +64,7 @@ class SeenRows:
     def __init__(self) -> None:
         self._last: frozenset[int] = frozenset()
         self._batches: deque[list[int]] = deque()
-        self._counts: Counter[int] = Counter()
+        self._counts: dict[int, int] = {}
         self._size = 0
 
     def add(self, keys: list[int]) -> tuple[float, float, float]:
@@ -77,18 +77,21 @@ class SeenRows:
             return np.nan, np.nan, np.nan
         repeated = np.nan
         if self._batches:
-            repeated = sum(key in self._last for key in keys) / len(keys)
+            repeated = sum(map(self._last.__contains__, keys)) / len(keys)
         self._last = frozenset(keys)
         self._batches.append(keys)
-        self._counts.update(keys)
+        counts = self._counts
+        for key in keys:
+            counts[key] = counts.get(key, 0) + 1
         self._size += len(keys)
         while self._size - len(self._batches[0]) >= WINDOW:
             gone = self._batches.popleft()
             self._size -= len(gone)
             for key in gone:
-                self._counts[key] -= 1
-                if not self._counts[key]:
-                    del self._counts[key]
+                if counts[key] > 1:
+                    counts[key] -= 1
+                else:
+                    del counts[key]
         if self._size < _FEWEST_SEEN:
             return repeated, np.nan, np.nan
         return repeated, len(self._counts) / self._size, float(len(self._counts))

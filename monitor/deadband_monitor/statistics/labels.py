@@ -78,18 +78,20 @@ class Targets:
     """Recorded loss over the mean loss per element; 1 for the default reduction."""
 
 
-def class_labels(output: Reals, gradient: Reals, counted: int) -> Labels | None:
+def class_labels(
+    output: Reals, gradient: Reals, counted: int, p: Doubles | None = None
+) -> Labels | None:
     """Labels behind a cross entropy or negative log likelihood, or None.
 
     output, gradient: (r, c) finite; counted: rows that the whole loss averages over, which gives
-    the scale of soft targets.
+    the scale of soft targets; p: softmax of the output, where it is known already.
     """
     grad = gradient.astype(np.float64)
     largest = np.abs(grad).max()
     if not largest > 0 or grad.shape[1] < 2:
         return None
     grad /= largest
-    p = softmax(output)
+    p = softmax(output) if p is None else p
     found = _likelihood_labels(grad, p) or _hard_labels(grad, p)
     if found is None:
         return _soft_labels(grad * largest, p, counted)

@@ -19,7 +19,7 @@ from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.model_inputs import InputRows
 from deadband_monitor.statistics.moments import nonfinite_where, spread
 from deadband_monitor.statistics.neighbours import Neighbours
-from deadband_monitor.statistics.outputs import CLASSIFYING
+from deadband_monitor.statistics.outputs import CLASSIFYING, softmax
 from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.recall import RareRecall
@@ -151,16 +151,18 @@ class ModelOutputs:
         elements = int(np.prod(slot.source or slot.shape))
         standings = _Standings([Standing()] * len(frames), np.ones(len(frames), dtype=np.bool_))
         coupled = self._loss in VALUE_LOSSES
+        finite = with_grad & np.isfinite(grads).all(axis=(1, 2))
+        p = softmax(rows) if self._loss in CLASS_LOSSES else None
         for frame in np.flatnonzero(here).tolist():
-            gradient = grads[frame]
-            known = bool(with_grad[frame]) and bool(np.isfinite(gradient).all())
+            gradient, known = grads[frame], bool(finite[frame])
+            own = None if p is None else p[frame]
             target: Found | None = None
             if targets is not None and targets.here[frame]:
                 target = given_targets(
                     self._loss, targets.shaped[frame], targets.slot, shape, drawn
                 )
             shown = Shown(
-                rows[frame], gradient if known else None, elements, losses[frame].now, target
+                rows[frame], gradient if known else None, elements, losses[frame].now, target, own
             )
             standing = self._memory.skill.observe(self._loss, shown)
             if self._calls > 1 and standing.label_entropy <= LEAST_ENTROPY:
@@ -182,7 +184,7 @@ class ModelOutputs:
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):
                 whole = rows[frame].size == elements
-                twice = squashed(rows[frame], gradient, target, whole=whole)
+                twice = squashed(rows[frame], gradient, target, whole=whole, p=own)
                 self._reader.put_one(table, "squashed", frame, twice)
             if known and self._loss in ("kl_div", "mse") and rows.shape[2] > 1:
                 way = bent(self._loss, rows[frame], gradient, target)

@@ -84,10 +84,7 @@ class Neighbours:
         kind, targets, labelled = _comparable(found)
         if len(targets) != labelled.sum() or len(labelled) != len(rows):
             return np.nan
-        rows = rows[:, evenly(rows.shape[1], _FEATURES)].astype(np.float32)
-        if not labelled.all():
-            rows = rows[labelled]
-            keys = [key for key, known in zip(keys, labelled.tolist(), strict=True) if known]
+        rows = rows[:, evenly(rows.shape[1], _FEATURES)]
         shape = (rows.shape[1], targets.shape[1])
         if (kind, shape) != (self._kind, (self._raw.shape[1], self._targets.shape[1])):
             self._kind = kind
@@ -96,6 +93,10 @@ class Neighbours:
         settled = len(self._place) == _STORED and self._compared >= _MEMORY / 2
         if settled and self._turn % _SELDOM:
             return self._last
+        rows = rows.astype(np.float32)
+        if not labelled.all():
+            rows = rows[labelled]
+            keys = [key for key, known in zip(keys, labelled.tolist(), strict=True) if known]
         if self._seen + len(rows) >= _FEWEST_ROWS and len(self._place) >= _FEWEST_DIFFERENT:
             self._compare(rows, keys, targets)
         self._store(rows, keys, targets)

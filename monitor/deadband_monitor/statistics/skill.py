@@ -91,6 +91,8 @@ class Shown:
     """Of this step, NaN where none is known"""
     given: Found | None = None
     """What the loss was called with, where that was seen"""
+    p: Doubles | None = None
+    """Softmax of the output, where somebody has it"""
 
 
 class Skill:
@@ -178,15 +180,16 @@ class Skill:
         counted = shown.elements // max(output.shape[1], 1)
         labels = told = None
         if shown.gradient is not None:
-            labels = told = class_labels(output, shown.gradient, counted)
+            labels = told = class_labels(output, shown.gradient, counted, shown.p)
         if isinstance(shown.given, Labels):
             labels = weighed(shown.given, labels)
         if labels is not None:
             window.add(labels)
             self._silent = 0
-            self._factor = class_factor(labels, output, counted, shown.loss, self._factor)
+            p = softmax(output) if shown.p is None else shown.p
+            self._factor = class_factor(labels, p, counted, shown.loss, self._factor)
             if told is not None and self._kind == "cross_entropy":
-                self._own.add(mean_class_loss(labels, output), shown.loss, self._factor)
+                self._own.add(mean_class_loss(labels, p), shown.loss, self._factor)
             standing.found = labels
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return

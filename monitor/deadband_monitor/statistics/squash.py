@@ -25,33 +25,43 @@ _APART = 3e-3
 they point the same way."""
 
 
-def squashed(output: Reals, gradient: Reals, found: Found | None, *, whole: bool = False) -> float:
+def squashed(
+    output: Reals,
+    gradient: Reals,
+    found: Found | None,
+    *,
+    whole: bool = False,
+    p: Doubles | None = None,
+) -> float:
     """1.0 where the gradient is that of logits squashed twice, 2.0 where over the batch.
 
     0.0 where neither, NaN where it cannot be told. output, gradient: (r rows, c columns), finite;
-    found: the labels of these rows; whole: they are all rows of the batch.
+    found: the labels of these rows; whole: they are all rows of the batch; p: softmax of the
+    output, where it is known already.
     """
     across = np.nan
     if isinstance(found, Labels):
         if found.targets is not None or output.shape[1] < 2:
             return np.nan
-        z, g = (each[found.rows].astype(np.float64) for each in (output, gradient))
-        once = softmax(z.astype(np.float32)).astype(np.float64)
+        z, g = output[found.rows], gradient[found.rows].astype(np.float64)
+        once = softmax(z) if p is None else p[found.rows]
         plain = once.copy()
         plain[np.arange(len(z)), found.classes] -= 1.0
+        off = _distance(g, plain)
         inner = softmax(once.astype(np.float32)).astype(np.float64)
         inner[np.arange(len(z)), found.classes] -= 1.0
         twice = once * (inner - (once * inner).sum(axis=1, keepdims=True))
-        if whole and len(z) == len(output) and len(z) > 1:
-            across = _distance(g, _across(z, found))
+        if off > _APART and whole and len(z) == len(output) and len(z) > 1:
+            across = _distance(g, _across(z.astype(np.float64), found))
     elif isinstance(found, YesNo):
         z, g = output.astype(np.float64), gradient.astype(np.float64)
         once = sigmoid(z)
         plain = once - found.values
+        off = _distance(g, plain)
         twice = once * (1.0 - once) * (sigmoid(once) - found.values)
     else:
         return np.nan
-    off, fit = _distance(g, plain), _distance(g, twice)
+    fit = _distance(g, twice)
     if off < _FITS:
         return 0.0 if fit > _APART else np.nan
     if across < _FITS and off > _APART:
