@@ -557,7 +557,7 @@ def test_a_host_that_does_not_answer_has_a_line_of_its_own() -> None:
         problem="connection refused; retry in 8s",
     )  # fmt: skip
     for width in (78, 118):
-        row = plain(run_row(entry, 0.0, width, chosen=False, far=True))
+        row = plain([run_row(entry, 0.0, width, chosen=False, far=True)])
         assert "? no reply" in row
         assert "gpu-11" in row
         assert "connection refused; retry in 8s" in row
