@@ -43,7 +43,9 @@ FASTEST_S = 0.05
 FIRST_SHARE = 64.0
 """A run that is young is looked at oftener: so many times in its life so far."""
 BUDGET = 0.01
-"""Share of the hub's time."""
+"""Share of the hub's time, and ..."""
+CREDIT_S = 0.2
+"""... what the first looks may take beyond it: they are to come close together."""
 AROUND_FLAG = 8
 """Outlines before a flag was raised, and as many after it, that are kept for good ..."""
 MOST_KEPT = MOST // 3
@@ -121,6 +123,7 @@ class Spreads:
         self._numbers = 0
         self._began = 0.0
         self._next = 0.0
+        self._spent_s = 0.0
 
     def adopt(self, plan: Plan) -> None:
         """Read the frames that follow by this plan."""
@@ -149,15 +152,8 @@ class Spreads:
                 del self.looks[subject]
             elif subject in layout.place:
                 look.take(plan, layout.slots[layout.place[subject]], frames)
-        newest = frames[-1].header
-        self._began = self._began or newest.time
-        if newest.time < self._next or not layout.subjects:
-            return
-        start = perf_counter()
-        self._add(newest.step, newest.time, layout, _all(plan, layout, frames[-1]))
-        cost_s = perf_counter() - start
-        age = (newest.time - self._began) / FIRST_SHARE
-        self._next = newest.time + max(min(max(age, FASTEST_S), SLOWEST_S), cost_s / BUDGET)
+        for frame in frames if layout.subjects else ():
+            self._add_if_due(plan, layout, frame)
 
     def keep(self) -> None:
         """A flag was raised: what was seen just before it and what is seen next stays."""
@@ -212,6 +208,17 @@ class Spreads:
             values=prod(slot.shape),
             source=prod(slot.source),
         )
+
+    def _add_if_due(self, plan: Plan, layout: Layout, frame: RawFrame) -> None:
+        time = frame.header.time
+        self._began = self._began or time
+        age_s = time - self._began
+        if time < self._next or self._spent_s > CREDIT_S + BUDGET * age_s:
+            return
+        start = perf_counter()
+        self._add(frame.header.step, time, layout, _all(plan, layout, frame))
+        self._spent_s += perf_counter() - start
+        self._next = time + max(min(age_s / FIRST_SHARE, SLOWEST_S), FASTEST_S)
 
     def _open(self, subject: Subject, now: float) -> Look:
         look = self.looks.get(subject)

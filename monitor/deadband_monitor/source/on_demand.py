@@ -44,6 +44,12 @@ class Spread:
     histogram: Histogram | None = None
 
 
+def beside(before: Spread | None, subject: Subject) -> Spread:
+    """A fresh spread; of the same layer as the one before, what tensors there are is known."""
+    same = before is not None and before.subject[:2] == subject[:2]
+    return Spread(subject, kinds=before.kinds if before is not None and same else ())
+
+
 @runtime_checkable
 class Answering(Protocol):
     """A source that can be asked for more than the news."""
@@ -82,7 +88,7 @@ class Demands:
         if subject is None:
             self.spread = None
         elif self.spread is None or self.spread.subject != subject:
-            self.spread, self._next = Spread(subject), 0.0
+            self.spread, self._next = beside(self.spread, subject), 0.0
         elif finely and not self._finely:
             self._next = 0.0
         self._finely = finely

@@ -9,7 +9,7 @@ import numpy as np
 from deadband.wire import AskDense, AskNote, Done
 from deadband_monitor.errors import BadRecording
 from deadband_monitor.record.base import RecordingReader, Shelf
-from deadband_monitor.source.on_demand import Spread, Subject
+from deadband_monitor.source.on_demand import Spread, Subject, beside
 from deadband_monitor.state.course import Course
 from deadband_monitor.state.run_state import RunState
 
@@ -34,7 +34,7 @@ class Recalled:
         if subject is None:
             self.spread = None
         elif self.spread is None or self.spread.subject != subject:
-            self.spread, self._shown = Spread(subject), (-1, -1)
+            self.spread, self._shown = beside(self.spread, subject), (-1, -1)
 
     def demand(self, demand: AskDense | AskNote) -> None:
         """A note is written into the recording of a run that is over; nothing else can be done."""

@@ -15,12 +15,13 @@ from textual.app import App, SystemCommand
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from deadband.wire import Flag
+from deadband.wire import AskDense, AskNote, Flag
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.settings import Choices, Settings
 from deadband_monitor.source.base import Source
+from deadband_monitor.source.on_demand import Answering, Spread
 from deadband_monitor.source.open import open_entry, open_past
 from deadband_monitor.tui.alarm import Alarm, notification
 from deadband_monitor.tui.draw.state_line import Head
@@ -217,6 +218,7 @@ class DeadbandApp(App[int]):
             self._owed = False
             state = self.feed.source.state
             self.view.live = state
+            self._ask_and_tell(screen)
             player = self.player
             self.view.last_step = player.last_step if player else None
             if self._present is None:
@@ -231,7 +233,8 @@ class DeadbandApp(App[int]):
             if due.trends:
                 self._trends_at = now
             shown = (screen, state, state.seq, self.feed.source.link, self.feed.error,
-                     player and (player.position, player.playing))  # fmt: skip
+                     player and (player.position, player.playing),
+                     self.answering and self.answering.answers)  # fmt: skip
             if shown == self._shown and not force:
                 screen.paint_frame(due)
                 return
@@ -248,6 +251,38 @@ class DeadbandApp(App[int]):
             newest=self._present_step if self._present else None,
             slow=self._governor.slow,
         )
+
+    @property
+    def answering(self) -> Answering | None:
+        """The source, where it can be asked for more than the news."""
+        source = self.feed.source
+        return source if isinstance(source, Answering) else None
+
+    @property
+    def spread(self) -> Spread | None:
+        """What is known of the tensor that is looked at."""
+        return self.answering.spread if self.answering is not None else None
+
+    def demand(self, demand: AskDense | AskNote) -> None:
+        """Have something done by the run; while we look at its past, by the run as it is now."""
+        feed = self._present or self.feed
+        source = feed.source
+        if isinstance(source, Answering):
+            feed.ask(lambda: source.demand(demand))
+            self.repaint()
+        else:
+            self.notify("this run cannot be asked for anything", severity="warning", timeout=4)
+
+    def _ask_and_tell(self, screen: RunScreen) -> None:
+        """Say what tensor is looked at, and show what became of earlier demands."""
+        if self.answering is not None:
+            self.answering.look_at(screen.subject(), finely=self.view.finely)
+        feeds = (self.feed, self._present) if self._present else (self.feed,)
+        for source in (feed.source for feed in feeds):
+            while isinstance(source, Answering) and source.said:
+                done = source.said.popleft()
+                severity: SeverityLevel = "warning" if done.refused else "information"
+                self.notify(done.said, severity=severity, timeout=4)
 
     def _hear_present(self) -> None:
         """While we look at the past, what happens now still rings."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deadband.wire import Flag, Layer
+from deadband.wire import Flag, Layer, What
 from deadband_monitor.metrics import (
     LAYER_COLUMN,
     LAYER_METRICS,
@@ -80,6 +80,10 @@ class View:
         self.pattern = ""
         """Regular expression that names of layers must match; empty: all do."""
         self.scale = SCALES[0]
+        self.tensor = What.ACTIVATION
+        """Whose spread the page of a layer shows."""
+        self.finely = False
+        """That page shows a histogram as fine as can be had."""
         self.clocked = False
         """The axis of time says hours and minutes, not steps."""
         self.acknowledged: set[int] = set()

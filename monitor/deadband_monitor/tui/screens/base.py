@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
 from textual import events
 from textual.screen import Screen
 
+from deadband.wire import AskDense, AskNote
 from deadband_monitor.source.base import Source
+from deadband_monitor.source.on_demand import Subject
+from deadband_monitor.tui.draw.text import count
 from deadband_monitor.tui.exports import export, safe_name, screen_text
 from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import DASHBOARD, FLAG, HEAT_METRICS, key_line
@@ -25,6 +28,8 @@ SHORT = 18
 """Below this the heat map would be a title and an axis without a row between them."""
 SMALLEST = (60, 16)
 FASTEST, SLOWEST = 64.0, 0.25
+DENSE_STEPS = 200
+"""What is asked for unless another number is typed: ten seconds of a loop of 50 ms."""
 
 
 @runtime_checkable
@@ -128,16 +133,12 @@ class RunScreen(SizedScreen):
     def action_go_to(self) -> None:
         """To a step that is typed."""
 
-        def trouble(text: str) -> str:
-            number = text.replace(",", "").replace("_", "").strip()
-            return "" if not number or number.isdigit() else "a step is a whole number"
-
         def go(text: str | None) -> None:
-            number = (text or "").replace(",", "").replace("_", "").strip()
+            number = _digits(text or "")
             if number:
                 self.deadband.travel(lambda player: player.seek(int(number)))
 
-        self.app.push_screen(PromptScreen("step", "", trouble), go)
+        self.app.push_screen(PromptScreen("step", "", _no_number), go)
 
     def action_speed(self, factor: float) -> None:
         """Play faster or slower."""
@@ -216,6 +217,33 @@ class RunScreen(SizedScreen):
         """Follow the worst layer."""
         self.deadband.view.following = True
         self.deadband.repaint()
+
+    # --- what is asked of the run ------------------------------------------------------------
+
+    def subject(self) -> Subject | None:
+        """The tensor whose spread this screen shows."""
+        return None
+
+    def action_dense(self) -> None:
+        """Have the next steps sampled, each of them."""
+
+        def go(text: str | None) -> None:
+            number = _digits(text or "")
+            if number:
+                self.deadband.demand(AskDense(steps=int(number)))
+
+        question = "sample each of the next steps (0: no more)"
+        self.app.push_screen(PromptScreen(question, str(DENSE_STEPS), _no_number), go)
+
+    def action_note(self) -> None:
+        """Write something down."""
+        step = self.deadband.view.state.step
+
+        def go(text: str | None) -> None:
+            if text and text.strip():
+                self.deadband.demand(AskNote(text=text, step=step))
+
+        self.app.push_screen(PromptScreen(f"note at step {count(step)}", "", lambda _: ""), go)
 
     # --- where to go -------------------------------------------------------------------------
 
@@ -311,3 +339,14 @@ class RunScreen(SizedScreen):
             self.deadband.come_back()
         else:
             self.deadband.leave_run()
+
+
+def _digits(text: str) -> str:
+    """A number as people write it, without what parts its thousands."""
+    return text.replace(",", "").replace("_", "").strip()
+
+
+def _no_number(text: str) -> str:
+    """What is wrong with a number of steps; empty where it will do."""
+    number = _digits(text)
+    return "" if not number or number.isdecimal() else "a step is a whole number"

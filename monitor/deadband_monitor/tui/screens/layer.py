@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
+from deadband_monitor.source.on_demand import Subject
 from deadband_monitor.tui.draw.gauge import sign
 from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
 from deadband_monitor.tui.draw.readings import table
@@ -17,8 +18,11 @@ from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine, StateLine, layer_items
+from deadband_monitor.tui.widgets.spreads import NAMES, Fine, Ridge
 
 FEWEST_CHART_ROWS = 5
+RIDGE_ROWS = 14
+"""With its frame and its axis: enough for ten stretches of the run."""
 
 
 class LayerScreen(RunScreen):
@@ -29,16 +33,20 @@ class LayerScreen(RunScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.charts = [Canvas(classes="panel"), Canvas(classes="panel")]
+        self.charts = [Canvas(classes="panel"), Canvas(classes="panel second")]
+        self.ridge = Ridge(id="ridge", classes="panel")
+        self.fine = Fine(id="fine", classes="panel")
         self.table = Canvas(id="readings-page", classes="panel")
         self._table_height = 0
 
     def compose(self) -> ComposeResult:
-        """Two charts over the table of readings."""
+        """Charts and the spread of a tensor over the table of readings."""
         yield StateLine(id="tiny", classes="alone")
         yield StateLine(id="state")
         with Horizontal(id="layer-charts"):
             yield from self.charts
+            yield self.fine
+            yield self.ridge
         yield self.table
         yield KeyLine(id="keys")
 
@@ -56,6 +64,11 @@ class LayerScreen(RunScreen):
             pair = (shown, companion(view, row, shown))
             for canvas, metric in zip(self.charts, pair, strict=True):
                 paint_metric(canvas, view, row, metric)
+            self.set_class(view.finely, "-finely")
+            spread = self.deadband.spread
+            self.ridge.paint(view, row, spread)
+            if view.finely:
+                self.fine.paint(view, spread)
         if not due.numbers:
             return
         layer = view.state.layers[row]
@@ -75,10 +88,38 @@ class LayerScreen(RunScreen):
         self._make_room(len(rows))
         self.table.show(rows or [[("nothing measured here", "dim")]])
 
+    def subject(self) -> Subject | None:
+        """The tensor of the layer at hand that was chosen, or the first that it has."""
+        view = self.deadband.view
+        row = view.selected
+        if row is None:
+            return None
+        layer = view.state.layers[row]
+        spread, what = self.deadband.spread, view.tensor
+        same = spread is not None and spread.subject[:2] == (layer.model, layer.name)
+        if spread is not None and same and spread.kinds and what not in spread.kinds:
+            what = spread.kinds[0]
+        return layer.model, layer.name, what
+
+    def action_tensor(self) -> None:
+        """The spread of the layer's next tensor."""
+        spread = self.deadband.spread
+        kinds = spread.kinds if spread is not None and spread.kinds else tuple(NAMES)
+        shown = spread.subject[2] if spread is not None else kinds[-1]
+        at = kinds.index(shown) + 1 if shown in kinds else 0
+        self.deadband.view.tensor = kinds[at % len(kinds)]
+        self.deadband.repaint()
+
+    def action_finely(self) -> None:
+        """A histogram in place of the charts, and back."""
+        self.deadband.view.finely = not self.deadband.view.finely
+        self.deadband.repaint()
+
     @property
     def _most_rows(self) -> int:
         """Readings that there is room for; with more of them, those out of band come first."""
-        return max(self.size.height - 2 - self.table.gutter.height - FEWEST_CHART_ROWS, 3)
+        above = min(max(self.size.height // 3, FEWEST_CHART_ROWS), RIDGE_ROWS)
+        return max(self.size.height - 2 - self.table.gutter.height - above, 3)
 
     def _make_room(self, rows: int) -> None:
         """The table takes the rows it needs, the charts what is left."""
