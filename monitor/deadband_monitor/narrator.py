@@ -36,6 +36,7 @@ class Narrator:
         self._cause = ""
         self._verdict = "healthy"
         self._status = self._error = ""
+        self._notes = 0
         self._step = 0
         self._time = 0.0
 
@@ -51,6 +52,8 @@ class Narrator:
             said.append(_line(state.step, _models(state.table)))
         for flag in sorted(state.flags.values(), key=lambda flag: (flag.raised_step, flag.id)):
             said += self._flag(flag)
+        said += [_line(note.step, f"note      {note.text}") for note in state.notes[self._notes :]]
+        self._notes = len(state.notes)
         said += self._opinion(state)
         said += self._progress(state)
         said += self._life(state)

@@ -103,6 +103,15 @@ class CausePart(msgspec.Struct, frozen=True, kw_only=True):
     """The lowest rank whose samples say so."""
 
 
+class NotePart(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody who looked on has written down."""
+
+    step: int
+    time: float
+    """Seconds since the epoch."""
+    text: str
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
@@ -120,6 +129,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All processes of the run; empty where it is one."""
     unseen: list[UnseenPart] = []
     """What of the models could not be looked at."""
+    notes: list[NotePart] = []
+    """In the order of their steps."""
 
     @property
     def exit_status(self) -> int:
@@ -163,6 +174,10 @@ def make_report(state: RunState) -> Report:
             UnseenPart(model=model.name, what=unseen.what, why=unseen.why, advice=unseen.advice)
             for model in (state.table.models if state.table else ())
             for unseen in not_seen(model)
+        ],
+        notes=[
+            NotePart(step=note.step, time=note.time, text=note.text)
+            for note in sorted(state.notes, key=lambda note: (note.step, note.seq))
         ],
     )
 
@@ -292,6 +307,10 @@ def _text(report: Report) -> Iterator[str]:
             yield from _wrapped(flag.message, "  ")
         if flag.evidence:
             yield from _wrapped(figures(flag.evidence), "  ")
+    if report.notes:
+        yield ""
+    for note in report.notes:
+        yield from _wrapped(note.text, f"note      step {note.step}: ")
     yield ""
     yield from _wrapped(_basis(run), "Rests on ")
     for line in _rank_lines(report):
@@ -327,6 +346,12 @@ def _markdown(report: Report) -> Iterator[str]:
         where = place(flag.model, flag.layer)
         cells = (flag.severity, flag.kind, f"`{where}`", _while(flag), flag.message)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    if report.notes:
+        yield ""
+        yield "## Notes"
+        yield ""
+    for note in report.notes:
+        yield f"- step {note.step}: {note.text}"
     yield ""
     yield f"Rests on {_basis(run)}"
     for line in _rank_lines(report):

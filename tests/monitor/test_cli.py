@@ -209,7 +209,7 @@ def test_export_writes_every_value_in_long_form(
 ) -> None:
     assert cli.main(["export", "collapsing", "--to", "csv"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head == "step,time,model,layer,metric,value"
+    assert head == "step,time,model,layer,metric,value,text"
     losses = [row for row in rows if row.split(",")[4] == "loss" and row.split(",")[2] == ""]
     assert len(losses) == 160
     file = tmp_path / "out.jsonl"

@@ -74,6 +74,7 @@ def test_shares_of_a_bell_and_of_piles() -> None:
     np.testing.assert_allclose(piles, [0.7, 0.3], atol=0.04)
     constant = outlines(np.full((1, 50), 2.0, np.float32))[0]
     assert shares(constant, np.array([1.0, 2.0, 3.0])).tolist() == [0.0, 1.0]
+    assert shares(constant, np.array([0.0, 1.0, 2.0])).tolist() == [0.0, 1.0]
 
 
 def test_outlines_travel_in_half_their_size_with_three_digits() -> None:

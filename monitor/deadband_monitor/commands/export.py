@@ -13,7 +13,7 @@ from typing import TextIO
 import msgspec
 import numpy as np
 
-from deadband.wire import LayerTable, Sample
+from deadband.wire import LayerTable, Note, Sample
 from deadband_monitor.commands.base import Command
 from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
 from deadband_monitor.errors import MonitorError
@@ -23,7 +23,7 @@ from deadband_monitor.record.reader import UNFIT
 FORMATS = ("csv", "jsonl")
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One statistic at one step; those that did not apply are left out."""
 
     step: int
@@ -32,7 +32,10 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     layer: str
     """Empty for statistics of the model, and for scalars."""
     metric: str
-    value: float
+    value: float | None
+    """None for a note."""
+    text: str = ""
+    """What a note says; its metric is `note`."""
 
 
 def _prepare(parser: ArgumentParser) -> None:
@@ -72,6 +75,16 @@ def read_values(recording: RecordingReader) -> Iterator[Value]:
                 yield from _values(event, table)
             except UNFIT as error:
                 raise recording.damaged(error) from error
+        elif isinstance(event, Note):
+            yield Value(
+                step=event.step,
+                time=event.time,
+                model="",
+                layer="",
+                metric="note",
+                value=None,
+                text=event.text,
+            )
 
 
 def write(values: Iterator[Value], file: TextIO, form: str) -> None:

@@ -96,7 +96,9 @@ def shares(outline: Floats, edges: Doubles) -> Doubles:
     levels = outline[: len(LEVELS)].astype(np.float64)
     if not np.isfinite(levels).all():
         return np.zeros(len(edges) - 1)
-    return np.diff(_below(levels, edges)) * (1.0 - float(outline[-1]))
+    # A pile on the last edge, such as that of a tanh at 1, is in the last bin.
+    closed = np.append(edges[:-1], np.nextafter(edges[-1], np.inf))
+    return np.diff(_below(levels, closed)) * (1.0 - float(outline[-1]))
 
 
 @lru_cache(maxsize=256)

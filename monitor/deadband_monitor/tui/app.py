@@ -19,10 +19,12 @@ from deadband.wire import AskDense, AskNote, Flag
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.seen import Seen
 from deadband_monitor.settings import Choices, Settings
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.on_demand import Answering, Spread
 from deadband_monitor.source.open import open_entry, open_past
+from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.alarm import Alarm, notification
 from deadband_monitor.tui.draw.state_line import Head
 from deadband_monitor.tui.feed import Feed, NoSource
@@ -69,6 +71,8 @@ class DeadbandApp(App[int]):
         settings: Settings = Settings(),  # noqa: B008 - frozen
         choices: Choices = Choices(),  # noqa: B008 - frozen
         remember: Callable[[Choices], None] = lambda choices: None,
+        recall: Callable[[str], Seen] = lambda run: Seen(),
+        keep: Callable[[str, Seen], None] = lambda run, seen: None,
         trouble: str = "",
         ink: Ink | None = None,
         open_past: Callable[[Source], Player] = open_past,
@@ -96,6 +100,9 @@ class DeadbandApp(App[int]):
         self.settings = settings
         self._trouble = trouble
         self._remember = remember
+        self._recall, self._keep = recall, keep
+        self._recalled = ""
+        """The run whose acknowledged flags the view knows of."""
         self._governor = Governor(self.settings.fps)
         self._threaded = threaded
         self._shown: tuple[object, ...] = ()
@@ -218,6 +225,7 @@ class DeadbandApp(App[int]):
             self._owed = False
             state = self.feed.source.state
             self.view.live = state
+            self._recall_seen(state)
             self._ask_and_tell(screen)
             player = self.player
             self.view.last_step = player.last_step if player else None
@@ -251,6 +259,21 @@ class DeadbandApp(App[int]):
             newest=self._present_step if self._present else None,
             slow=self._governor.slow,
         )
+
+    def _recall_seen(self, state: RunState) -> None:
+        """What this person has acknowledged or muted in this run before."""
+        run = state.info.hello.run if state.info else ""
+        if run and run != self._recalled:
+            self._recalled = run
+            seen = self._recall(run)
+            self.view.acknowledged |= set(seen.acknowledged)
+            self.view.muted |= set(seen.muted)
+
+    def keep_seen(self) -> None:
+        """Keep it for the next time."""
+        if self._recalled:
+            seen = Seen(acknowledged=sorted(self.view.acknowledged), muted=sorted(self.view.muted))
+            self._keep(self._recalled, seen)
 
     @property
     def answering(self) -> Answering | None:
@@ -358,6 +381,7 @@ class DeadbandApp(App[int]):
 
     def _show_run(self, source: Source) -> None:
         self._close_feed()
+        self._recalled = ""
         self.view, self.feed, self._own_source = self._fresh_view(self.settings), Feed(source), True
         self._start_run()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deadband_monitor.errors import BadSettings
 from deadband_monitor.hub.registry import RunEntry, runs
+from deadband_monitor.seen import keep_seen, read_seen
 from deadband_monitor.settings import Settings, read_choices, read_settings, remember
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.open import open_entry
@@ -27,6 +28,8 @@ def run_dashboard(source: Source, *, child_output: Path | None = None) -> int:
         settings=settings,
         choices=read_choices(),
         remember=remember,
+        recall=read_seen,
+        keep=keep_seen,
         trouble=trouble,
     )
     return app.run() or 0
@@ -44,6 +47,8 @@ def run_picker(
         settings=settings,
         choices=read_choices(),
         remember=remember,
+        recall=read_seen,
+        keep=keep_seen,
         trouble=trouble,
     )
     return app.run() or 0

@@ -15,12 +15,15 @@ import numpy as np
 from deadband_monitor.state.course import broken_of, deviation_of
 from deadband_monitor.statistics.outlines import LEVELS, shares
 from deadband_monitor.statistics.values import Doubles, Floats
-from deadband_monitor.tui.draw.line import LOG_RATIO, axis_ends
+from deadband_monitor.tui.draw.line import axis_ends
 from deadband_monitor.tui.draw.spark import BLOCKS
 from deadband_monitor.tui.draw.text import Row, count, figure, fit, pad, pad_left
 
 _STEPS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
 """What a row may cover, times a power of ten; below ten any number of steps."""
+_FAR_APART = 1000.0
+"""Deviations that differ by more than this cannot share an even axis: the narrow rows would be a
+line and nothing else. With less it stays even: by decades a bell looks like two piles."""
 _ROOMY = 52
 """Cells from which on a mark has room beside the deviation."""
 _FEWEST_BINS = 8
@@ -83,7 +86,7 @@ def range_of(outlines: Sequence[Floats], scale: str = "auto") -> Range | None:
         reach = abs(low) / 10 or 1.0
         low, high = low - reach, high + reach
     widths = [width for width in map(deviation_of, known) if width > 0]
-    apart = bool(widths) and max(widths) > LOG_RATIO * min(widths)
+    apart = bool(widths) and max(widths) > _FAR_APART * min(widths)
     if scale == "log" or (scale == "auto" and apart):
         unit = min(widths, default=high - low)
         # Beyond this the middle of the axis would be all zeros.
@@ -166,7 +169,7 @@ def share_of_a_block(rows: Sequence[Stretch], span: Range, width: int) -> float:
 def _places(rows: Sequence[Stretch], width: int) -> tuple[int, int, int]:
     """Cells for the step, for the blocks, and for what stands behind them."""
     gutter = max((len(count(row.first)) for row in rows), default=1) + 1
-    beside = 19 if width >= _ROOMY else 9
+    beside = 21 if width >= _ROOMY else 11
     return gutter, max(width - gutter - 2 - beside, _FEWEST_BINS), beside
 
 
@@ -200,7 +203,7 @@ def _beside(row: Stretch, word: str, style: str, width: int, *, roomy: bool) -> 
         told, look = f"sd {figure(deviation)}", "text"
     mark = f"◂ {word}" if word else ""
     if roomy:
-        return [(pad(f" {told}", 10), look), (pad(mark, width - 10), style)]
+        return [(pad(f" {told}", 12), look), (pad(mark, width - 12), style)]
     return [(pad(f" {mark}", width), style)] if word else [(pad(f" {told}", width), look)]
 
 

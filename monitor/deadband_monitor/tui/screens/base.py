@@ -262,6 +262,7 @@ class RunScreen(SizedScreen):
         if flag := view.acknowledge():
             quiet = "seen, and quiet" if flag.id in view.acknowledged else "loud again"
             self.notify(f"{flag.kind}: {quiet}", timeout=2)
+            self.deadband.keep_seen()
             self.deadband.repaint()
         else:
             self.notify("no flag so far", timeout=2)
@@ -272,6 +273,7 @@ class RunScreen(SizedScreen):
         if flag := view.mute():
             quiet = "muted" if flag.kind in view.muted else "loud again"
             self.notify(f"every {flag.kind}: {quiet}", timeout=2)
+            self.deadband.keep_seen()
             self.deadband.repaint()
         else:
             self.notify("no flag so far", timeout=2)

@@ -17,7 +17,7 @@ from deadband_monitor.tui.keys import HEAT_METRICS, LAYER, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
-from deadband_monitor.tui.widgets.panels import KeyLine, StateLine, layer_items
+from deadband_monitor.tui.widgets.panels import KeyLine, StateLine, layer_items, note_marks
 from deadband_monitor.tui.widgets.spreads import NAMES, Fine, Ridge
 
 FEWEST_CHART_ROWS = 5
@@ -158,6 +158,7 @@ def paint_metric(canvas: Canvas, view: View, row: int, metric: Metric) -> None:
         for flag in view.state.open_flags
         if flag.layer == layer.name or layer.name in flag.followers or not flag.layer
     ][:1]
+    marks = note_marks(view) + marks
     rows = chart(curve, width, height, limits=limits, marks=marks, scale=view.scale)
     if rows and not np.isfinite(curve.mean).any():
         rows[len(rows) // 2] = fit([("  not measured in this layer", "dim")], width)

@@ -31,6 +31,9 @@ from deadband_monitor.tui.view import HEADLINES, View
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.unseen import not_seen
 
+SHOWN_NOTES = 2
+"""The newest; the report has all."""
+
 
 class StateLine(Canvas):
     """The top line."""
@@ -139,7 +142,7 @@ def _paint_chart(
     canvas.entitle(f"{title} {figure(value)}{more}" if framed else "")
     gutter = 8 if framed else 17
     curve = curve_of(view, series, column)
-    marks = critical_mark(view)
+    marks = note_marks(view) + critical_mark(view)
     rows = chart(curve, width, height, limits=limits, marks=marks, gutter=gutter, scale=view.scale)
     if not framed:
         title = title.removesuffix(" norm")
@@ -148,6 +151,11 @@ def _paint_chart(
                 axis, _ = rows[at][0]
                 rows[at] = [*fit([(f" {text}", style)], 9), (axis[9:], "dim"), *rows[at][1:]]
     canvas.show(rows)
+
+
+def note_marks(view: View) -> list[Mark]:
+    """Where people have written something down."""
+    return [Mark(x=view.axis.share(note.step), style="info") for note in view.state.notes]
 
 
 def critical_mark(view: View) -> list[Mark]:
@@ -275,7 +283,7 @@ class Diagnosis(Canvas):
 
 def run_facts(state: RunState) -> list[str]:
     """What is watched and at what cost, in a few lines."""
-    facts: list[str] = []
+    facts = [f"note at step {count(note.step)}: {note.text}" for note in state.notes[-SHOWN_NOTES:]]
     if state.table is not None:
         for model in state.table.models:
             loss = f", {model.loss} loss" if model.loss else ""

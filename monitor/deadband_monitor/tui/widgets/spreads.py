@@ -42,6 +42,7 @@ class Ridge(Canvas):
         size = rows[0].last - rows[0].first + 1
         per_row = f"{count(size)} steps a row" if size > 1 else "a step a row"
         share = share_of_a_block(rows, span, width)
+        name += ", by decades" if span.unit else ""
         self.entitle(f"{name} · {per_row} · █ {100 * share:.0f}%")
         self.show(ridge(rows, span, width, height, marks=marks_in(view, row)))
 
