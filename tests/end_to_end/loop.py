@@ -1,6 +1,6 @@
 """A plain training loop on made-up classes, watched; stops for a line of input at every 20th step.
 
-Arguments: learning rate, steps, every how many of them is sampled (1). Says `at STEP` when it stops,
+Arguments: learning rate, steps, every how many of them is sampled (1). Says `at STEP` when it stops
 and `done VERDICT` at its end.
 """
 

@@ -36,7 +36,7 @@ def as_json(state: RunState) -> Any:
 def test_the_json_has_exactly_the_keys_of_the_contract(collapsed: RunState) -> None:
     report = as_json(collapsed)
     assert set(report) == {
-        *("schema", "run", "verdict", "flags", "causes", "coverage", "ranks", "unseen")
+        *("schema", "run", "verdict", "flags", "causes", "coverage", "ranks", "unseen", "notes")
     }
     assert set(report["run"]) == {
         *("name", "id", "started", "ended", "status", "steps", "samples", "dropped", "overhead"),

@@ -49,8 +49,21 @@ def test_forty_layers_share_rows(snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=LARGE, press=["2", "]"])
 
 
-def test_a_layer_shows_all_its_readings(snap_compare: Compare) -> None:
-    assert snap_compare(app_on(collapsed()), terminal_size=LARGE, press=["j", "enter"])
+@pytest.mark.parametrize(
+    ("size", "ink"),
+    [(SMALL, DARK), (LARGE, DARK), (LARGE, LIGHT), (SMALL, ASCII)],
+    ids=["small-dark", "large-dark", "large-light", "small-ascii"],
+)
+def test_a_layer_shows_its_readings_and_how_its_values_spread(
+    snap_compare: Compare, size: tuple[int, int], ink: Ink
+) -> None:
+    app = app_on(collapsed(), ink=ink)
+    assert snap_compare(app, terminal_size=size, press=["j", "enter"])
+
+
+def test_a_layer_shows_one_tensor_finely(snap_compare: Compare) -> None:
+    app = app_on(collapsed())
+    assert snap_compare(app, terminal_size=LARGE, press=["j", "enter", "d", "h"])
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])

@@ -6,6 +6,7 @@ script as a source: event by event, as fast as its owner says.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import count
 
@@ -14,13 +15,17 @@ import numpy as np
 
 from deadband.wire import (
     VERSION,
+    AskDense,
+    AskNote,
     Cause,
     Coverage,
     Diagnosis,
+    Done,
     Event,
     Flag,
     FlagChange,
     Hello,
+    Histogram,
     Layer,
     LayerTable,
     Model,
@@ -29,10 +34,13 @@ from deadband.wire import (
     RunInfo,
     Sample,
     Status,
+    What,
 )
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
+from deadband_monitor.source.on_demand import Spread, Subject, beside
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Floats
+from deadband_monitor.statistics.outlines import histogram, outlines
 
 STARTED = 1_700_000_000.0
 """When every scripted run began, seconds since the epoch."""
@@ -53,6 +61,11 @@ class FakeSource:
         self.where = ""
         self.trouble = ""
         self.closed = False
+        self.spread: Spread | None = None
+        self.answers = 0
+        self.said: deque[Done] = deque()
+        self.demands: list[AskDense | AskNote] = []
+        """What was asked for, oldest first."""
         self._script = iter(script)
         self._over = False
         self._changed = False
@@ -93,6 +106,28 @@ class FakeSource:
         changed, self._changed = self._changed, False
         return changed
 
+    def look_at(self, subject: Subject | None, *, finely: bool = False) -> None:
+        """Make up the spread of this tensor: a bell that narrows when the script collapses."""
+        if subject is None:
+            self.spread = None
+            return
+        if self.spread is None or self.spread.subject != subject:
+            self.spread = beside(self.spread, subject)
+            self.answers += 1
+        self.spread.kinds = (What.ACTIVATION, What.WEIGHT, What.WEIGHT_GRAD)
+        onset = min((it.onset_step for it in self.state.flags.values()), default=self.state.step)
+        course = self.spread.course
+        for step in range(course.last_step + 1, self.state.step + 1):
+            course.add(step, outlines(_values(subject[2], step - onset)[None])[0])
+        if finely:
+            self.spread.histogram = _histogram(subject, self.state.step, onset)
+
+    def demand(self, demand: AskDense | AskNote) -> None:
+        """Note it, and say that it is done."""
+        self.demands.append(demand)
+        self.said.append(Done(said="so be it"))
+        self.answers += 1
+
     def close(self) -> None:
         """Remember that the owner let go."""
         self.closed = True
@@ -103,6 +138,31 @@ class FakeSource:
             self._over = True
         else:
             self.apply(event)
+
+
+def _values(what: What, since: int) -> Floats:
+    noise = np.random.default_rng(list(What).index(what)).standard_normal(600)
+    fall = min(max(since, 0) / 15.0, 1.0)
+    scale = {What.WEIGHT: 0.08 * (1 + 5 * fall), What.WEIGHT_GRAD: 1e-3 * (1 - 0.99 * fall)}
+    return (noise * scale.get(what, 1.0 - 0.95 * fall)).astype(np.float32)
+
+
+def _histogram(subject: Subject, step: int, onset: int) -> Histogram:
+    model, layer, what = subject
+    made = histogram(_values(what, step - onset))
+    return Histogram(
+        model=model,
+        layer=layer,
+        what=what,
+        first_step=step,
+        last_step=step,
+        samples=1,
+        low=made.low,
+        high=made.high,
+        counts=made.counts.astype("<u4").tobytes(),
+        values=600,
+        source=4096,
+    )
 
 
 def layer_table(seq: int, layers: int, *, activation: str = "relu", lr: float = 0.1) -> LayerTable:
