@@ -85,12 +85,12 @@ def test_a_viewer_that_asks_for_dense_steps_gets_them() -> None:
     watch = deadband.watch(None, every=100, budget=None)
     for _ in range(12):
         watch.step()
-    watch._opinions.inbox.append(wire.CaptureWish(credit_s=0.0, steps=20))
+    watch._deliver(wire.CaptureWish(credit_s=0.0, steps=20))
     watch.step()
     assert watch._cadence.next_step == 14
     watch.step()
     assert watch._cadence.pace.until == 33
-    watch._opinions.inbox.append(wire.CaptureWish(credit_s=0.0, steps=-1))
+    watch._deliver(wire.CaptureWish(credit_s=0.0, steps=-1))
     watch.step()
     watch.step()
     assert watch._cadence.pace.until == 0

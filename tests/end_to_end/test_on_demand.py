@@ -175,6 +175,7 @@ def loop(home: Path) -> Iterator[Loop]:
     end_hubs()
 
 
+@pytest.mark.timeout(60)  # it imports torch and starts three processes
 def test_a_command_has_a_run_sampled_densely_for_a_while(
     loop: Loop, capsys: pytest.CaptureFixture[str]
 ) -> None:
