@@ -6,8 +6,10 @@ import atexit
 import os
 import sys
 import weakref
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+from deadband.identity import is_interactive
 
 
 class Closable(Protocol):
@@ -20,6 +22,9 @@ class Closable(Protocol):
 
     def abandon(self) -> None:
         """Let go without a word: this process is a fork."""
+
+    def watches(self, models: Collection[Any]) -> bool:
+        """Whether one of these models is what it watches."""
 
 
 AT_END: list[Callable[[], BaseException | None]] = []
@@ -43,6 +48,13 @@ def any_open() -> bool:
     return any(each.pid == os.getpid() for each in _open)
 
 
+def close_those_of(models: Collection[Any]) -> None:
+    """End what watches these models: a cell of a notebook that is run again begins a new run."""
+    for each in list(_open):
+        if each.pid == os.getpid() and each.watches(models):
+            each.close()
+
+
 def one_line(error: BaseException) -> str:
     """Type and text of an error, on one line."""
     text = " ".join(str(error).split())
@@ -52,7 +64,10 @@ def one_line(error: BaseException) -> str:
 def close_all() -> None:
     """Close what is still open, and say how the process ended."""
     # The interpreter leaves an uncaught error here before it runs what is registered at exit.
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    # A person at a prompt goes on after one, so there it says nothing of the end.
+    error = None
+    if not is_interactive():
+        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     for ending in AT_END:
         error = ending() or error
     for each in list(_open):

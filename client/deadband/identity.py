@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import socket
 import sys
@@ -53,11 +54,19 @@ def greeting(run: str, name: str, settings: Settings) -> wire.Hello:
 
 
 def _script_name() -> str:
+    if is_interactive():
+        notebook = os.environ.get("JPY_SESSION_NAME", "")  # set by Jupyter's server since 2.0
+        return Path(notebook).stem or "notebook" if "ipykernel" in sys.modules else "python"
     script = sys.argv[0] if sys.argv else ""
     if script in ("", "-c", "-m"):
         return "python"
     path = Path(script)
     return path.parent.name if path.stem == "__main__" else path.stem
+
+
+def is_interactive() -> bool:
+    """Whether a person types in commands, here or in a notebook: an error ends none of them."""
+    return hasattr(builtins, "__IPYTHON__") or hasattr(sys, "ps1")
 
 
 def _folder() -> str:

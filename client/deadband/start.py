@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from deadband.identity import identify
+from deadband import endings
+from deadband.identity import identify, is_interactive
 from deadband.settings import LOSSES, from_environment
 from deadband.watching import Watch
 
@@ -64,6 +65,8 @@ def watch(
     if settings.enabled:
         for stand_aside in ON_WATCH:
             stand_aside()
+        if is_interactive():
+            endings.close_those_of(models.values())
     title, run = identify(name)
     return Watch(models, optimizers, name=title, run=run, settings=settings, loss=loss)
 

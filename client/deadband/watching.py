@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -177,6 +177,13 @@ class Watch(Verdicts):
         )
         self._recorder.close(unlink=not handed_over and not self._keeps_arena)
         endings.closed(self)
+
+    def watches(self, models: Collection[Any]) -> bool:
+        """Whether one of these modules is watched here."""
+        if not self._live or self._torch is None:
+            return False
+        plain = [getattr(each, "_orig_mod", each) for each in models]
+        return any(root.plain is each for root in self._torch.capture.roots for each in plain)
 
     def __enter__(self) -> Watch:
         return self
