@@ -33,12 +33,16 @@ class Clash(Enum):
     KL_PROBABILITIES = "kl_div on probabilities"
     MARGIN_TARGETS = "targets of 0 and 1 under a margin loss"
     SILENT = "a loss that does not depend on the output"
+    REVERSED = "a loss whose sign is turned"
+    UNBOUNDED = "a loss without a least value"
 
 
 BOUNDED = frozenset(
     {Clash.RELU_TARGETS, Clash.SIGMOID_TARGETS, Clash.TANH_TARGETS, Clash.SOFTMAX_TARGETS}
 )
 """The output cannot reach the targets."""
+BOTTOMLESS = frozenset({Clash.REVERSED, Clash.UNBOUNDED})
+"""The lower the loss, the worse the answers: it falls for ever."""
 SQUASHED = frozenset(
     {
         Clash.SOFTMAX_CE,

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.clashes import BOTTOMLESS, Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import LevelShift
@@ -48,6 +49,8 @@ class LossDivergence(ModelRule):
         if layout.several_models or not math.isfinite(past.loss.fresh):
             return None
         index = layout.index_of[model.name]
+        if model.objective.clash in BOTTOMLESS and past.loss.fresh < 0:
+            return self._bottomless(past, model)
         if layout.models[index].loss in NEVER_NEGATIVE and past.loss.fresh < 0:
             return self._negative(past)
         if not past.loss.first > 0:
@@ -70,6 +73,19 @@ class LossDivergence(ModelRule):
             "negative",
             evidence={"loss": fresh},
             onset_step=past.loss.below_since(0.0),
+        )
+
+    def _bottomless(self, past: Past, model: ModelPast) -> Judgement:
+        clash = model.objective.clash
+        assert clash is not None
+        return Judgement(
+            active=True,
+            clear=False,
+            # Of a loss that is not known nobody can say that it has a least value.
+            severity="critical" if clash is Clash.REVERSED else "warning",
+            message=f"the loss is {past.loss.fresh:.3g} and falls for ever: {clash.value}",
+            evidence={"loss": past.loss.fresh},
+            onset_step=model.objective.since,
         )
 
     def _above_start(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:

@@ -8,11 +8,12 @@ threshold to be tuned. `Objective` remembers since when one holds; rules and cau
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.trend import History
 from deadband_monitor.state.series import Floats
 
 VALUE_LOSSES = frozenset({"mse", "l1", "smooth_l1", "huber"})
@@ -44,9 +45,23 @@ DOUBTS = 20
 NUMBERED = 0.5
 """How far without order whole targets are that near inputs share: quantities cut into 4 to 10 steps
 gave 0.00 to 0.02, 4 to 10 classes numbered as they come 0.6 to 1.4 (two of twenty less)."""
+TURNED = 0.4
+"""Of what a constant answer loses. Minus a loss begins near minus that of a constant answer; what
+else is subtracted (an entropy's share, a penalty's margin) is a small part of it."""
+BOTTOM_STEPS = 100
+FALLEN = 30.0
+"""Times its first size that a loss lies below zero without slowing down, while outputs have grown `OUTGROWN`-fold. Densities fall below zero too, by a few nats an element
+and ever more slowly; a score that is made small instead of large fell 300- to 5000-fold in 400
+steps."""
+OUTGROWN = 10.0
+UNSLOWED = 0.7
+"""Fall in the second half of the run over that in the first: 1 where outputs grow evenly, as under
+Adam, 3 and more where gradients grow with them; a logarithm's is 0.15 to 0.3."""
 LONG = 20
 """Where only the range of the values tells: outputs of a fresh network can all be positive for a
 few steps."""
+LONG_STEPS = 100
+"""The same where samples are far apart: a few of them, over so many steps."""
 
 
 _NEEDED = {
@@ -55,6 +70,8 @@ _NEEDED = {
     Clash.ONE_LOGIT: 1,
     Clash.COUPLED: LONG,
     Clash.SILENT: LONG,
+    Clash.REVERSED: 3,
+    Clash.UNBOUNDED: 3,
 }
 
 
@@ -89,6 +106,10 @@ class Reading:
     out_sd: float
     value: float
     """Of the loss."""
+    below: bool
+    """No loss was ever above zero, and this one lies as far below as a constant answer's above."""
+    falls: bool
+    """It falls below zero without end, and the faster the longer."""
     coupling: float
     numbered: float
     """How far the targets number classes."""
@@ -121,7 +142,10 @@ class Objective:
         self.began: int | None = None
         self.always_positive = 0
         """Samples, from the first on, in which the output never fell below zero."""
+        self.crossed_step: int | None = None
+        """When an output that had stayed above zero for long fell below it."""
         self._candidate: Clash | None = None
+        self._candidate_since = 0
         self._first: dict[Clash, int] = {}
         """When each was seen first: one that comes back was there all the time."""
         self._negative = False
@@ -129,12 +153,21 @@ class Objective:
         self.way = 0.0
         """As far as was told last: a gradient does not tell at every sample."""
         self._first_loss = math.nan
+        self._first_size = math.nan
+        """Of the output."""
+        self._never_positive = True
+        self._course = History()
+        """Of the loss."""
 
     def absorb(self, step: int, now: Floats, layers: Floats, layout: Layout, index: int) -> None:
         """Fold one sample in; `now` is the model's row of it."""
         self.began = step if self.began is None else self.began
         loss = float(now[_LOSS])
         self._negative = self._negative or loss < 0
+        self._never_positive = self._never_positive and not loss >= 0
+        self._course.add(step, loss)
+        size = float(now[_M["out_rms"]])
+        self._first_size = size if math.isnan(self._first_size) else self._first_size
         told = float(now[_M["squashed"]])
         self.way = told if math.isfinite(told) else self.way
         self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
@@ -147,11 +180,16 @@ class Objective:
             way=self.way,
             first=self._first_loss,
         )
+        if read is not None and not layout.several_models:
+            below = self._never_positive and _as_far_below(read, float(now[_ENTROPY]))
+            read = replace(read, below=below, falls=self._falls_for_ever(step, loss, size))
         if read is None or math.isnan(read.low):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
         bent = read.way in {1.0, ACROSS} or read.silent
         self.behind = bent and not read.unit_range
+        if self.always_positive >= LONG and read.low < 0:
+            self.crossed_step = step
         if self.always_positive >= 0 and math.isfinite(read.low):
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = _clash(read, self.always_positive)
@@ -161,19 +199,34 @@ class Objective:
             return
         self._doubts = 0
         if found is not self._candidate:
-            self._candidate, self.samples = found, 0
+            self._candidate, self.samples, self._candidate_since = found, 0, step
             # What it takes a few hundred inputs to tell of the targets was so from the start.
-            since = self.began if found is Clash.CLASS_NUMBERS else step
+            since = self.began if found in _FROM_THE_START else step
             self.since = step if found is None else self._first.setdefault(found, since)
         if found is None:
             self.clash = None
             return
         self.samples += 1
-        self.clash = found if self.samples >= _NEEDED.get(found, SAMPLES) else None
+        lasted = self.samples > SAMPLES and step - self._candidate_since >= LONG_STEPS
+        enough = self.samples >= _NEEDED.get(found, SAMPLES) or lasted
+        self.clash = found if enough else None
 
+
+    def _falls_for_ever(self, step: int, loss: float, size: float) -> bool:
+        """Far below zero, and no slower in the second half of the run than in the first."""
+        assert self.began is not None
+        far = loss < -FALLEN * max(1.0, abs(self._first_loss))
+        if not far or step - self.began < BOTTOM_STEPS or not size > OUTGROWN * self._first_size:
+            return False
+        middle = self._course.at(self.began + (step - self.began) // 2)
+        return middle - loss > UNSLOWED * (self._first_loss - middle) > 0
+
+
+_FROM_THE_START = frozenset({Clash.CLASS_NUMBERS, Clash.REVERSED, Clash.UNBOUNDED})
+"""What takes time to tell and was so from the start."""
 
 _POSITIVE = frozenset({"relu", "relu6", "softplus"})
-_LOSS = MODEL_COLUMN["loss"]
+_LOSS, _ENTROPY = MODEL_COLUMN["loss"], MODEL_COLUMN["label_entropy"]
 _OUT_RMS, _OUT_GRAD = LAYER_COLUMN["out_rms"], LAYER_COLUMN["out_grad_rms"]
 _M = {
     name: MODEL_COLUMN[name]
@@ -235,6 +288,8 @@ def _read(
         target_sd=value["target_sd"],
         out_sd=value["out_sd"],
         value=float(now[_LOSS]),
+        below=False,
+        falls=False,
         coupling=value["coupling"],
         numbered=value["class_numbers"],
         prediction=model.loss_input,
@@ -242,8 +297,23 @@ def _read(
     )
 
 
+def _as_far_below(read: Reading, entropy: float) -> bool:
+    """Whether the loss is minus what such a loss is of an answer that knows nothing, or less."""
+    if read.loss in CLASS_LOSSES or read.loss in {"bce", "bce_logits"}:
+        usual = entropy
+    elif read.loss in VALUE_LOSSES:
+        usual = read.target_sd**2 if read.loss == "mse" else read.target_sd / 2
+    else:
+        return False
+    return read.value < -TURNED * usual < 0
+
+
 def _clash(read: Reading, always_positive: int) -> Clash | None:
     found = _known_clash(read, always_positive)
+    if found is None and read.below:
+        return Clash.REVERSED
+    if found is None and read.falls and not read.loss:
+        return Clash.UNBOUNDED
     # A sigmoid is flat as well, but only far out.
     flat = read.silent and read.low > -FAR_OUT and read.high < FAR_OUT
     return Clash.SILENT if found is None and flat else found

@@ -192,7 +192,7 @@ class ModelPast:
             return
         lr = self.value("lr")
         implied = self._last_update * lr / self._last_lr
-        if lr >= 10 * self._last_lr and implied > LARGE_UPDATE:
+        if lr >= 9.9 * self._last_lr and implied > LARGE_UPDATE:
             self.large_update_step, self.large_update_seen = step, False
             self.large_update, self.large_update_lr = implied, lr
             self.usual_lr = self._last_lr
@@ -208,6 +208,8 @@ class ModelPast:
         """Fold the largest update ratio of the model's matrices in."""
         self.updated = self.peak_update > 0
         if not math.isfinite(largest):
+            if self.broken.step is None and self.value("nonfinite") > 0:
+                self._infer_large_update(step, 0.0)  # what broke left nothing to measure
             return
         self._infer_large_update(step, largest)
         before, self._last_lr = self._last_lr, self.value("lr")

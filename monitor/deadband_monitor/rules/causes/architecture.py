@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deadband.wire import Flag
+from deadband.wire import Flag, Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.rate import HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.losses import NEVER_NEGATIVE
 from deadband_monitor.rules.normalisation import FEWEST_VALUES, SMALLEST_MOMENTUM
+from deadband_monitor.rules.structure import routers
 
 HOT_LOGIT = 50.0
 """Attention logits above it leave e^-50 for all keys but a few; trained models stay near 10 to 20,
 and runs whose logits pass 1e4 diverge (Dehghani et al., arXiv:2302.05442)."""
+
+UNEVEN_CHOICES = 0.7
+"""Share of their first entropy that choices keep where they are balanced, however they specialise:
+routers of healthy runs stay above 0.8 of it."""
 
 _STUCK = frozenset({"output-collapse", "constant-predictor", "loss-plateau"})
 
@@ -24,12 +30,16 @@ def suspects(case: Case) -> Iterator[Suspect]:
     inside = case.flag("representation-collapse")
     if inside is not None and "choice_entropy" in inside.evidence:
         yield _router(inside)
+    else:
+        yield from _unbalanced(case)
     attention = case.flag("attention-collapse")
     if attention is not None:
         yield _attention(case, attention)
     norm = case.flag("batchnorm-mismatch")
     if norm is not None:
         yield from _norm(case, norm)
+    elif case.flag("overfitting") is not None:
+        yield from _lagging(case)
 
 
 def _router(flag: Flag) -> Suspect:
@@ -53,6 +63,36 @@ def _router(flag: Flag) -> Suspect:
         ),
         layer=flag.layer,
     )
+
+
+def _unbalanced(case: Case) -> Iterator[Suspect]:
+    """Choices grow uneven while the loss falls below zero: its balance is driven the wrong way."""
+    layout = case.layout
+    if not (case.build.loss in NEVER_NEGATIVE and case.past.loss.fresh < 0):
+        return
+    for row in routers(layout, layout.index_of[case.model.name]):
+        began, now = (
+            float(each[row, LAYER_COLUMN["choice_entropy"]])
+            for each in (case.past.first, case.past.newest)
+        )
+        if now < UNEVEN_CHOICES * began:
+            gate = layout.layers[row].name
+            yield Suspect(
+                word="router-collapse",
+                belief=0.7,
+                onset=case.start,
+                explains=_STUCK | {"loss-divergence", "representation-collapse"},
+                evidence=[
+                    f"the choices of {gate} had {began:.2g} of the entropy of an even load and "
+                    f"have {now:.2g}",
+                    f"the loss is {case.past.loss.fresh:.3g}, below what {case.build.loss} can be: "
+                    "what is added to it rewards an uneven load",
+                ],
+                advice="add the balance with a plus: loss + 0.01 * E * (share * p.mean(0)).sum(), p "
+                "the router's probabilities and share the part of the inputs each of E experts got",
+                layer=gate,
+            )
+            return
 
 
 def _attention(case: Case, flag: Flag) -> Suspect:
@@ -113,6 +153,39 @@ def _peaked(case: Case, flag: Flag, entropy: float, first: float) -> Suspect:
             "the attention, not after the sum"
         ),
         layer=flag.layer,
+    )
+
+
+def lags(case: Case) -> Layer | None:
+    """A batch normalisation whose running figures cannot have arrived yet, by how it was built."""
+    for layer in case.layout.layers:
+        momentum = layer.options.get("momentum", math.nan)
+        norm = layer.model == case.model.name and layer.kind.startswith("BatchNorm")
+        if norm and 0 <= momentum < SMALLEST_MOMENTUM and momentum * case.past.step < 1:
+            return layer
+    return None
+
+
+def _lagging(case: Case) -> Iterator[Suspect]:
+    """Measured too seldom for the rule on its figures; how the layer was built says it."""
+    layer, flag = lags(case), case.flag("overfitting")
+    if layer is None or flag is None:
+        return
+    momentum = layer.options["momentum"]
+    yield Suspect(
+        word="batchnorm-misuse",
+        belief=0.93,
+        onset=case.start,
+        explains=frozenset({"overfitting", "batchnorm-mismatch"}),
+        evidence=[
+            f"{layer.name}: momentum {momentum:g}: after {case.past.step} steps its running "
+            f"figures hold {min(1.0, momentum * case.past.step):.1%} of what training saw, and "
+            "evaluation uses them"
+        ],
+        advice=f"{layer.kind}(..., momentum=0.1): it is the share of the new batch, what Keras and "
+        "TensorFlow call 1 - momentum; for this run, set it and run a few hundred batches in "
+        "train() under torch.no_grad() before evaluating",
+        layer=layer.name,
     )
 
 

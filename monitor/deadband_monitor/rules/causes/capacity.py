@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.plateau import FEW
 from deadband_monitor.rules.room import bottleneck, is_linear
@@ -23,13 +24,16 @@ def suspects(case: Case) -> Iterator[Suspect]:
     skill = case.past.skill(case.model.name)
     # A floor under the loss is the objective's doing, not a place to be stuck in.
     floor = case.model.objective.clash is not None
-    if case.flag("loss-plateau") is not None and 0.05 <= skill < 0.9 and not floor:
+    # Of a model that answers the same to all it must be known that there is something to find.
+    tells = case.model.latest("neighbour_agreement") >= TELLS
+    stuck = case.flag("loss-plateau") is not None and 0.05 <= skill < 0.9
+    if (stuck or (case.flag("constant-predictor") is not None and tells)) and not floor:
         yield Suspect(
             word="local-minimum",
             tier=Tier.RESIDUAL,
             belief=0.45,
             onset=case.start,
-            explains=frozenset({"loss-plateau"}),
+            explains=frozenset({"loss-plateau", "constant-predictor"}),
             evidence=[
                 f"skill {skill:.2g} and no longer rising, nothing else found"
                 + _count(" classes are ever answered", case.model.value("distinct_predictions"))
@@ -104,7 +108,7 @@ def _by_heart(case: Case) -> Suspect:
     return Suspect(
         word="overfitting",
         # What running averages make of the weights in evaluation says nothing of the weights.
-        belief=0.95 if case.flag("batchnorm-mismatch") is None else 0.1,
+        belief=0.95 if case.flag("batchnorm-mismatch") is None and lags(case) is None else 0.1,
         onset=flag.onset_step,
         explains=frozenset({"overfitting"}),
         evidence=lines,

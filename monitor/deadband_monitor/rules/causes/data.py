@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import change_in_words, few_rows
-from deadband_monitor.rules.majority import UNEVEN
+from deadband_monitor.rules.majority import RULING, UNEVEN
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
+from deadband_monitor.rules.outputs import EXACT
+from deadband_monitor.rules.representation import ALIVE
 from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance
 
 FEW_NEIGHBOURS = 0.15
@@ -31,6 +35,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     yield from _sorted(case)
     yield from _few(case)
     yield from _uneven(case)
+    yield from _rare_yes(case)
     yield from _noise(case)
 
 
@@ -50,6 +55,7 @@ def _bad(case: Case) -> Iterator[Suspect]:
         )
     if feed.change is None:
         yield from _apart(case)
+        yield from _blank(case)
         return
     where = f"the batches of step {feed.since} and the ones before"
     yield Suspect(
@@ -72,6 +78,41 @@ def _bad(case: Case) -> Iterator[Suspect]:
             Change.TARGETS: f"compare the targets of {where}: other units, a scaling left out, "
             "outliers",
         }.get(feed.change, f"compare {where}"),
+    )
+
+
+def _blank(case: Case) -> Iterator[Suspect]:
+    """The first layer, whose weights are sound, gives the same for every row: so is what it gets.
+
+    Only a part of long inputs is copied, and a part that is blank does not tell of the whole.
+    """
+    flag = case.flag("output-collapse")
+    rows = case.layout.rows(case.model.name)
+    first = next((row for row in rows.tolist() if case.layout.matrix[row]), None)
+    if flag is None or first is None or case.layout.embedding[rows[0]]:
+        return
+    rho, rms, grown = (
+        float(case.past.newest[first, LAYER_COLUMN[name]])
+        for name in ("out_variance", "weight_rms", "weight_growth")
+    )
+    stood = float(case.past.first[first, LAYER_COLUMN["out_variance"]])
+    alive = rms > 0 and grown > 0.1
+    if not (rho < EXACT and stood > ALIVE and alive) or flag.onset_step <= case.start:
+        return
+    name = case.layout.layers[first].name
+    yield Suspect(
+        word="bad-data",
+        belief=0.9,
+        onset=flag.onset_step,
+        explains=BLOW_UP | STARVED,
+        evidence=[
+            f"since step {flag.onset_step} {name}, which sees the inputs first, gives the same for "
+            f"every row (share of variance {rho:.1g}, {stood:.2g} at the start), and its weights "
+            f"are {grown:.2g} times what they were"
+        ],
+        advice=f"print the batches of step {flag.onset_step} and the ones before: an empty shard, "
+        "a sensor at its limit, a mask or augmentation that erases, a buffer that is not filled",
+        layer=name,
     )
 
 
@@ -180,11 +221,38 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     )
 
 
+def _rare_yes(case: Case) -> Iterator[Suspect]:
+    """Many yes/no answers a row (pixels, tags), hardly one of them yes, and none given."""
+    model = case.model
+    rate = model.value("target_mean")
+    rare = min(rate, 1 - rate)
+    if not case.build.loss.startswith("bce") or math.isfinite(model.value("majority_share")):
+        return
+    highest, lowest = model.value("out_max"), model.value("out_min")
+    half = 0.5 if case.build.loss == "bce" else 0.0
+    never = highest < half if rate < 0.5 else lowest > half
+    if not (0 < rare <= 1 - RULING and never):
+        return
+    yield Suspect(
+        word="class-imbalance",
+        belief=0.85,
+        onset=case.start,
+        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        evidence=[
+            f"{rare:.2%} of the answers are {'yes' if rate < 0.5 else 'no'}, and none that was "
+            f"given is (outputs in {lowest:.3g}..{highest:.3g})"
+        ],
+        advice=f"pos_weight = {(1 - rate) / max(rate, 1e-6):.3g} in binary_cross_entropy_with_"
+        "logits, or a loss that weighs the rare ones by itself (dice, focal loss); judge by recall",
+    )
+
+
 def _noise(case: Case) -> Iterator[Suspect]:
     model = case.model
     agreement, skill = model.value("neighbour_agreement"), case.past.skill(model.name)
     kurtosis = model.value("target_kurtosis")
-    if kurtosis > HEAVY_TAILS:
+    # Yes and no have no tails: there it is how rare one of the two is.
+    if kurtosis > HEAVY_TAILS and not case.build.loss.startswith("bce"):
         yield Suspect(
             word="label-noise",
             belief=0.8,
@@ -205,6 +273,10 @@ def _noise(case: Case) -> Iterator[Suspect]:
         return
     healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
     belief = 0.8 if agreement < chance(model) else 0.4
+    if recurrent(case) is not None:
+        # Series that are alike as a whole need not agree in what counts, one value early on: the
+        # nearest of 1500 noisy ones of 40 values had the label by chance, whatever the rule.
+        belief /= 2
     yield Suspect(
         word="label-noise",
         belief=belief if healthy else belief / 3,

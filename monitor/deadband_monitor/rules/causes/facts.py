@@ -18,6 +18,11 @@ from deadband_monitor.state.series import Floats
 SMALL_WEIGHTS = 0.1
 LARGE_WEIGHTS = 6.0
 """Spread times sqrt(3 fan_in): 1 is PyTorch's default, 2.45 He's; below 0.1 and above 6 hurt."""
+FAR_TOO_WIDE = 30.0
+"""The same for a single layer among sound ones: sines over raw coordinates begin near 20."""
+SHUT_BIAS = -1.0
+"""Mean bias from which a layer that is dead is so by its bias: weights of the usual spread give
+sums of 0.3 to 1.5 from standardised inputs."""
 DEEP = 5
 """Weight matrices from which a signal can be lost in depth."""
 
@@ -41,6 +46,8 @@ class Facts:
     """Dependence ratio after the first and the last hidden layer, before the first step."""
     grown: float
     """Largest growth of a weight."""
+    shut: int | None
+    """Row of the first layer that was dead before the first step, by the bias that feeds it."""
 
 
 def gather(past: Past, model: ModelPast) -> Facts:
@@ -66,7 +73,10 @@ def gather(past: Past, model: ModelPast) -> Facts:
     kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))
     if model.start("in_variance") < CONSTANT or past.stands("input-anomaly", model.name):
         kind = kind or ("constant" if model.value("in_variance") < CONSTANT else "")
-    first, last = (math.nan, math.nan) if late else _signals(past, layout, rows)
+    shut = None if late else _shut(past, layout, rows)
+    # What a bias shuts is not lost in depth: only the layers before it tell.
+    sound = rows if shut is None else rows[rows < shut - 1]
+    first, last = (math.nan, math.nan) if late else _signals(past, layout, sound)
     grown = _finite(_column(past.highest, "weight_growth")[matrices])
     growth = float(grown.max()) if len(grown) else 1.0
     seen = {
@@ -83,7 +93,8 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "twins": bool(twins),
         "small_weights": zero
         or (len(spreads) > 0 and _most(spreads < SMALL_WEIGHTS) and not twins),
-        "large_weights": len(spreads) > 0 and _most(spreads > LARGE_WEIGHTS),
+        "large_weights": len(spreads) > 0
+        and (_most(spreads > LARGE_WEIGHTS) or bool((spreads > FAR_TOO_WIDE).any())),
         "tiny_updates": 0 < model.peak_update < SMALL_UPDATE,
         "shrinking": past.stands("weight-collapse", model.name),
     }
@@ -96,6 +107,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         first_signal=first,
         last_signal=last,
         grown=growth,
+        shut=shut,
     )
 
 
@@ -116,6 +128,19 @@ def _alike(past: Past, layout: Layout, tables: NDArray[np.int64]) -> tuple[str, 
     # From zero, the first step alone gives rows a direction each; these have theirs from the start.
     alike &= _column(past.first, "weight_growth")[tables] < 2
     return tuple(layout.layers[row].name for row in tables[alike].tolist())
+
+
+def _shut(past: Past, layout: Layout, rows: NDArray[np.int64]) -> int | None:
+    """The first layer that gave nothing at the first sample, behind a bias far below zero."""
+    dead, bias = _column(past.first, "dead_units"), _column(past.first, "bias_mean")
+    zero = _column(past.first, "zero_share")
+    fed = math.nan
+    for row in rows.tolist():
+        if layout.matrix[row] and layout.layers[row].kind != "Parameter":
+            fed = float(bias[row])
+        elif fed < SHUT_BIAS and (dead[row] >= 0.9 or zero[row] >= 0.97):
+            return row
+    return None
 
 
 def _signals(past: Past, layout: Layout, rows: NDArray[np.int64]) -> tuple[float, float]:

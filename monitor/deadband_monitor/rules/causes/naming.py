@@ -72,18 +72,26 @@ def name_causes(past: Past, standing: Sequence[Flag]) -> list[Cause]:
 def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cause]:
     case = Case(past, model, gather(past, model), flags)
     found = chain.from_iterable(family(case) for family in FAMILIES)
-    suspects = [suspect for suspect in found if _explains(suspect, flags)]
-    better = [suspect for suspect in suspects if suspect.tier is not Tier.RESIDUAL]
-    suspects = _without_consequences(better or suspects)
+    allowed = [suspect for suspect in found if _explains(suspect, flags)]
+    better = [suspect for suspect in allowed if suspect.tier is not Tier.RESIDUAL]
+    suspects = _without_consequences(better or allowed)
     if not suspects:
         return []
     shares = _shares(case, suspects)
     ranked = sorted(suspects, key=lambda suspect: -shares[id(suspect)])
+    if sum(shares.values()) < NAMED_FROM and better:
+        # Hardly a pattern: what is left when all else is ruled out may still be said.
+        suspects = _without_consequences(allowed)
+        shares = _shares(case, suspects)
+        ranked = sorted(suspects, key=lambda suspect: -shares[id(suspect)])
     if sum(shares.values()) < NAMED_FROM:
         return []
     named: list[Cause] = []
-    for suspect in ranked:
-        share = shares[id(suspect)]
+    words: dict[str, float] = {}
+    for suspect in suspects:
+        words[suspect.word] = words.get(suspect.word, 0.0) + shares[id(suspect)]
+    for suspect in sorted(ranked, key=lambda suspect: -words[suspect.word]):
+        share = words[suspect.word]  # two signs of the same cause add up
         if share < ALSO_FROM or len(named) == MOST:
             break
         if any(cause.cause == suspect.word for cause in named):
@@ -147,16 +155,20 @@ def _shares(case: Case, suspects: list[Suspect]) -> dict[int, float]:
 
 
 def _unseen(case: Case, seen: frozenset[str]) -> frozenset[str]:
-    """What a run that broke within ten steps of a large update had no time to show."""
+    """What a run that broke within ten steps, or one sample, of a large update could not show."""
     large, broken = case.model.large_update_step, case.model.broken.step
     if (
         large is None
         or broken is None
-        or broken - large > EARLY_STEPS
+        or (broken - large > EARLY_STEPS and not _next_sample(case.past, large, broken))
         or case.model.broken.sound_outside
     ):
         return frozenset()
     return CONSEQUENCES - seen
+
+
+def _next_sample(past: Past, step: int, later: int) -> bool:
+    return past.samples_at(later) - past.samples_at(step) <= 1
 
 
 def _belief(suspect: Suspect) -> float:

@@ -17,10 +17,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
         # targets are; a term that the user adds to them may too.
         alone = not case.model.latest("further_loss") > 0
         targets = alone and case.build.loss in VALUE_LOSSES and bool(case.build.loss_target)
+        # An output that was positive until then meets a logarithm or a root on its way to the loss.
+        crossed = case.model.objective.crossed_step == case.model.broken.step
         if targets:
             yield Suspect(
                 word="bad-data",
-                belief=0.9,
+                belief=0.3 if crossed else 0.9,
                 onset=overflow.onset_step,
                 explains=frozenset({"non-finite"}),
                 evidence=[
@@ -33,14 +35,19 @@ def suspects(case: Case) -> Iterator[Suspect]:
             )
         yield Suspect(
             word="numerical-overflow",
-            belief=0.5 if targets else 0.9,
+            belief=0.5 if targets and not crossed else 0.9,
             onset=overflow.onset_step,
             phase=1,
             explains=frozenset({"non-finite"}),
             evidence=[
                 f"step {case.model.broken.step}: every layer's output was finite and below "
                 f"{SMALL_OUTPUT:g}, the loss or its gradient was not: what comes after them "
-                "overflows or divides by zero"
+                "overflows or divides by zero",
+                *(
+                    [f"the output fell below zero at that step ({case.model.value('out_min'):.2g})"]
+                    if crossed
+                    else []
+                ),
             ],
             advice="mend the loss: torch.log(p + 1e-7) or F.binary_cross_entropy_with_logits for "
             "log(0), torch.sqrt(x + 1e-8) for the slope of a root at 0, F.cross_entropy or "

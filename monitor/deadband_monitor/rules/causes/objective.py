@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
-from deadband_monitor.rules.clashes import BOUNDED, Clash, floor
+from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
+from deadband_monitor.rules.losses import NEVER_NEGATIVE
+from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.objective import OF_SOFTMAX, VALUE_LOSSES
 
 SLOW = frozenset({"loss-plateau", "constant-predictor", "vanishing-gradient", "frozen-weights"})
@@ -16,6 +18,8 @@ SLOW = frozenset({"loss-plateau", "constant-predictor", "vanishing-gradient", "f
 BLIND = SLOW | frozenset({"output-collapse"})
 RUNAWAY = frozenset({"loss-divergence", "weight-divergence", "exploding-gradient", "non-finite"})
 """What a loss without a least value leads to."""
+AFTERMATH = frozenset({"update-too-large", "saturation", "dead-units", "duplicate-units"})
+"""What outputs that grow for ever do to the network."""
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
@@ -48,6 +52,8 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.KL_PROBABILITIES: SLOW,
     Clash.MARGIN_TARGETS: BLIND | {"saturation"},
     Clash.SILENT: BLIND,
+    Clash.REVERSED: BLIND | RUNAWAY | AFTERMATH,
+    Clash.UNBOUNDED: BLIND | RUNAWAY | AFTERMATH,
 }
 
 _BELIEF = {
@@ -55,6 +61,7 @@ _BELIEF = {
     Clash.CLASS_NUMBERS: 0.85,
     Clash.STRETCHED: 0.85,
     Clash.SILENT: 0.75,
+    Clash.UNBOUNDED: 0.85,
 }
 """Of the tests that do not settle the matter by themselves."""
 
@@ -75,6 +82,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice=_advice(case, clash),
             layer=_last_layer(case),
         )
+    elif _below_zero(case):
+        yield _subtracted(case)
     if case.model.objective.way == OF_SOFTMAX:
         classes = case.model.objective.classes
         yield Suspect(
@@ -113,9 +122,12 @@ def _scale(case: Case) -> Iterator[Suspect]:
         return
     # Small targets are learnt slowly, if at all; large ones blow the first steps up.
     slow = sd < WIDE[0] and not offset and not far
+    # Of a few targets far out the standard deviation is theirs, not the scale of the rest.
+    heavy = model.value("target_kurtosis") > HEAVY_TAILS
+    tails = heavy and abs(model.value("target_mean")) < model.value("target_sd")
     yield Suspect(
         word="unscaled-targets",
-        belief=0.6 if slow else 0.95,
+        belief=0.4 if tails else 0.6 if slow else 0.95,
         onset=case.start,
         explains=frozenset({"constant-predictor", "loss-plateau"})
         if slow
@@ -127,6 +139,27 @@ def _scale(case: Case) -> Iterator[Suspect]:
         advice=f"train on y = (y - {mean:.4g}) / {sd:.4g} and scale the predictions back, or begin "
         f"the last bias at {mean:.4g} (nn.init.constant_(last.bias, {mean:.4g}))",
         layer=_last_layer(case),
+    )
+
+
+def _below_zero(case: Case) -> bool:
+    return case.build.loss in NEVER_NEGATIVE and case.past.loss.fresh < 0
+
+
+def _subtracted(case: Case) -> Suspect:
+    """The loss function's value is positive; what was added to it is below zero and outgrew it."""
+    flag = case.flag("loss-divergence")
+    return Suspect(
+        word="loss-mismatch",
+        belief=0.6,
+        onset=case.start if flag is None else flag.onset_step,
+        explains=SLOW | RUNAWAY,
+        evidence=[
+            f"the loss is {case.past.loss.fresh:.3g}, and {case.build.loss} is never negative: a "
+            "term with a minus outweighs it"
+        ],
+        advice="print the parts of the loss one by one: a penalty or balance that enters with a "
+        "minus grows without end; give it a plus, or a bound (clamp) and a factor of 0.01",
     )
 
 
@@ -177,6 +210,8 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
             f"the loss stands at {model.value('loss'):.3g} and its gradient at the output is "
             "exactly zero in every row, though the outputs are not far out"
         ]
+    if clash in BOTTOMLESS:
+        return _bottomless(case, clash)
     if clash is Clash.CLASS_NUMBERS:
         return [
             f"the targets are whole numbers of {model.value('target_min'):g}.."
@@ -202,6 +237,17 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         lines.append(line)
     if clash is Clash.NLL_LOGITS:
         lines.append("the loss is negative, which minus a log-probability never is")
+    return lines
+
+
+def _bottomless(case: Case, clash: Clash) -> list[str]:
+    loss, first = case.past.loss, case.model.start("out_rms")
+    lines = [f"the loss went from {loss.first:.3g} to {loss.fresh:.3g} and never was above zero"]
+    if clash is Clash.REVERSED:
+        lines.append(f"{case.build.loss} is never negative: minus it is what is made small")
+    else:
+        lines[0] = f"the loss went from {loss.first:.3g} to {loss.fresh:.3g}, faster and faster"
+    lines.append(f"the outputs went from rms {first:.3g} to {case.model.latest('out_rms'):.3g}")
     return lines
 
 
@@ -237,6 +283,11 @@ def _advice(case: Case, clash: Clash) -> str:
             "if they are amounts, keep the loss and give prediction and target the same shape"
         )
     return {
+        Clash.REVERSED: f"loss = +{case.build.loss}(output, target): drop the minus (or the factor "
+        "below zero) in front of it; backward() and step() make the loss small",
+        Clash.UNBOUNDED: "look at the sign: what is to grow (a likelihood, a score, a reward) "
+        "enters with a minus, loss = -log_prob.mean(), what is to shrink without one; a term that "
+        "can fall for ever needs a clamp or a margin",
         Clash.COUPLED: "print(prediction.shape, target.shape) before the loss: one of them lacks "
         "an axis; target.view_as(prediction) mends it",
         Clash.ONE_LOGIT: "one logit: F.binary_cross_entropy_with_logits(o.squeeze(1), y.float()), "

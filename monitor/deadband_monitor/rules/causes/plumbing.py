@@ -8,7 +8,8 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.rate import BLOW_UP, undone
+from deadband_monitor.rules.causes.regularisation import DROPPED
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
 from deadband_monitor.rules.room import left_as_drawn
 
@@ -30,9 +31,27 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield _cut(case, found)
     else:
         yield from _never_trained(case)
+    back = undone(case)
+    if back is not None:
+        yield Suspect(
+            word="detached-graph",
+            belief=0.9,
+            onset=case.start,
+            phase=2,
+            explains=STILL,
+            evidence=[
+                f"each step moves the weights by {back[0]:.1e} of themselves, and after "
+                f"{case.past.step} steps they lie {back[1]:.1e} from where they began: something "
+                "writes the old ones back"
+            ],
+            advice="look for what sets weights between two steps: load_state_dict of an average or "
+            "a checkpoint that is not updated, an EMA with decay 1, a copy restored after each "
+            "evaluation",
+        )
     if case.build.unregistered:
         yield _unknown_to_torch(case.build.unregistered, case.start)
-    cleared = _cleared_since(case)
+    # Behind a dropout that leaves hardly a unit, a batch may have no gradient at all.
+    cleared = _cleared_since(case) if case.build.dropout < DROPPED else None
     if cleared is not None and (found is None or found.block is Block.ZERO_GRADIENT):
         yield Suspect(
             word="detached-graph",

@@ -43,8 +43,14 @@ steps: an autoencoder of sigmoids under SGD at 0.05 came to 0.02 in 1400 steps a
 under Adam it learns; networks that learn are past 0.1 within 300."""
 UNMOVED_STEPS = 300
 
+UNDONE = 2.0
+"""Way from the start, in steps, of weights that are written back after each."""
+UNDONE_STEPS = 100
+
 LEARNT = 0.3
 """Skill from which units have served."""
+LOOK_BACK = 20
+"""Steps before a break within which a rate that was raised can be its reason."""
 RAISED = 2.0
 """A rate at half of the ruinous one trains well: the usable range spans a decade."""
 
@@ -92,6 +98,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "scheduler that counts epochs belongs behind the epoch, not behind each batch "
             f"(T_max, step_size in the unit of scheduler.step); go on from lr {model.peak_lr:g}",
         )
+    elif _undone(case):
+        pass  # `plumbing` speaks of it
     elif _unmoved(case) < UNMOVED and case.past.step >= UNMOVED_STEPS:
         yield Suspect(
             word="learning-rate-too-low",
@@ -108,6 +116,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     if model.large_update_step is None:
         yield from _killed(case)
+        yield from _broke_after_rise(case)
     else:
         yield Suspect(
             word="learning-rate-too-high",
@@ -133,6 +142,29 @@ def _unmoved(case: Case) -> float:
     drift = drift[np.isfinite(drift)]
     tells = case.model.latest("neighbour_agreement") >= NEIGHBOURS_KNOW
     return float(drift.max()) if len(drift) and tells else math.inf
+
+
+def _undone(case: Case) -> bool:
+    """Every step moves the weights, and after hundreds they lie one step from where they began."""
+    return undone(case) is not None
+
+
+def undone(case: Case) -> tuple[float, float] | None:
+    """How far a step goes and how far the weights got, where that is the same after many steps.
+
+    Steps that cancel each other by chance leave their number's root: after 100 steps ten of them.
+    """
+    layout, name = case.layout, case.model.name
+    rows = layout.rows(name)
+    rows = rows[(layout.matrix & layout.learns)[rows]]
+    drift = case.past.newest[rows, LAYER_COLUMN["weight_drift"]]
+    step = case.past.newest[rows, LAYER_COLUMN["update_ratio"]]
+    known = np.isfinite(drift) & (step > 0)
+    if known.sum() < 2 or case.past.step - case.start < UNDONE_STEPS:
+        return None
+    if not bool((drift[known] <= UNDONE * step[known]).all()):
+        return None
+    return float(np.median(step[known])), float(np.median(drift[known]))
 
 
 def _killed(case: Case) -> Iterator[Suspect]:
@@ -164,6 +196,34 @@ def _killed(case: Case) -> Iterator[Suspect]:
         ],
         advice=f"lr {now:.2g} -> {rounded(then)}, that of step {step}, at the most: check the "
         f"schedule; reload a checkpoint from before step {stuck.onset_step}",
+    )
+
+
+def _broke_after_rise(case: Case) -> Iterator[Suspect]:
+    """The rate was raised between the last sound samples and the first broken one.
+
+    Where samples are far apart, the updates that broke the weights were never measured.
+    """
+    model = case.model
+    broken = model.broken.step
+    if broken is None or model.broken.sound_outside or case.flag("non-finite") is None:
+        return
+    before = model.rates.at(broken - max(LOOK_BACK, 2 * case.past.sample_interval))
+    now = model.rates.at(broken)
+    if not now > RAISED * before > 0:
+        return
+    onset = broken - case.past.sample_interval
+    yield Suspect(
+        word="learning-rate-too-high",
+        belief=0.85,
+        onset=max(case.start, onset),
+        explains=BLOW_UP,
+        evidence=[
+            f"the learning rate went from {before:g} to {now:g} before the weights broke at step "
+            f"{broken}"
+        ],
+        advice=f"lr {now:g} -> {before:g}, as it was: check the schedule, reload a checkpoint from "
+        f"before step {max(1, onset)}; clip the gradient norm at 1.0",
     )
 
 

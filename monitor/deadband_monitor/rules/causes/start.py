@@ -7,15 +7,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
 from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.inputs import RECURRENT
+from deadband_monitor.rules.unrelated import LITTLE
 
 GROWS = 100.0
 """Growth of the outputs from the first weight layer to the last, before anything was learnt. He's
 initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
 PyTorch's default lie below 30; thirty blocks that double give 1e9."""
+HOLDS = 0.9
+"""Radius of recurrent weights from which a state lasts for ten steps and more (0.35 of it)."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -24,6 +29,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if not case.build.late:
         yield from _exploding(case)
         yield from _through_time(case)
+        yield from _forgets(case)
     if facts.zero_weights or facts.twin_layers:
         yield Suspect(
             word="constant-initialisation",
@@ -70,7 +76,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
                 }
             ),
             evidence=[
-                f"first sample: weights {typical:.2g} times PyTorch's default spread (He: 2.45)"
+                f"first sample: {_wide(case, typical, small=small)} times PyTorch's default spread "
+                "(He: 2.45)"
             ],
             advice="initialise with nn.init.kaiming_uniform_ (sd sqrt(2 / fan_in)) for ReLU, "
             "nn.init.xavier_uniform_ for tanh and sigmoid",
@@ -102,6 +109,17 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "layers",
             layer=case.layer_of("vanishing-gradient"),
         )
+
+
+def _wide(case: Case, typical: float, *, small: bool) -> str:
+    """`weights 40`, or of the one layer that is so."""
+    widest = max(case.facts.spreads, default=math.nan)
+    if small or not widest > 3 * typical:
+        return f"weights {typical:.2g}"
+    layout = case.layout
+    rows = layout.rows(case.model.name)
+    spreads = np.where(layout.matrix[rows], case.past.first[rows, LAYER_COLUMN["weight_spread"]], 0)
+    return f"the weights of {layout.layers[rows[int(np.nanargmax(spreads))]].name} {widest:.2g}"
 
 
 def _exploding(case: Case) -> Iterator[Suspect]:
@@ -167,6 +185,63 @@ def _through_time(case: Case) -> Iterator[Suspect]:
             return
         if math.isfinite(size):
             given = size
+
+
+def recurrent(case: Case) -> Layer | None:
+    """The first recurrent layer of the model."""
+    layers = case.layout.layers
+    rows = case.layout.rows(case.model.name).tolist()
+    return next((layers[row] for row in rows if layers[row].kind.startswith(RECURRENT)), None)
+
+
+def _forgets(case: Case) -> Iterator[Suspect]:
+    """A recurrent layer that learns nothing: what came early may be lost before the end.
+
+    A state that is multiplied by weights of radius r keeps r^n of itself after n steps; torch draws
+    plain recurrent weights with a radius of 0.58, which leaves 3e-10 after forty steps. Gates hold
+    on by themselves, unless they are shut.
+    """
+    layer = recurrent(case)
+    if layer is None or not case.past.skill(case.model.name) < LITTLE:
+        return
+    # Layers that are dead, saturated or thrown off have reasons of their own.
+    if case.facts.seen - {"tiny_updates"}:
+        return
+    plain = layer.kind.startswith("RNN")
+    radius = _radius(case, layer) if plain else math.nan
+    if radius > HOLDS:
+        return
+    yield Suspect(
+        word="depth-vanishing",
+        belief=0.5 if plain else 0.2,
+        onset=case.start,
+        explains=frozenset({"constant-predictor", "loss-plateau", "vanishing-gradient"}),
+        evidence=[
+            f"{layer.name} ({layer.kind}) is all that carries the early steps of a series to its "
+            "end, and nothing is learnt"
+            + (
+                f"; its recurrent weights have a radius of about {radius:.2g}: {radius**10:.0e} of "
+                "a state is left after ten steps"
+                if plain
+                else ""
+            )
+        ],
+        advice="nn.LSTM or nn.GRU in place of nn.RNN; or nn.init.orthogonal_"
+        f"({layer.name}.weight_hh_l0), which keeps a state's length; shorter series, or attention "
+        "over all steps instead of the last state"
+        if plain
+        else f"open the forget gate of {layer.name} (bias_hh_l0[hidden:2 * hidden] = 1 in an LSTM);"
+        " shorter series, or attention over all steps instead of the last state",
+        layer=layer.name,
+    )
+
+
+def _radius(case: Case, layer: Layer) -> float:
+    """Spectral radius of recurrent weights drawn at random: their spread times the root of the
+    units (Girko's circular law); torch's default where they are not shown."""
+    row = case.layout.row_of.get((case.model.name, f"{layer.name}.weight_hh_l0"), -1)
+    rms = float(case.past.first[row, LAYER_COLUMN["weight_rms"]]) if row >= 0 else math.nan
+    return rms * math.sqrt(layer.units) if rms > 0 else 3**-0.5
 
 
 def _draw(case: Case) -> str:
