@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, replace
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
+from deadband_monitor.rules.bottomless import Descent
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.layout import Layout
-from deadband_monitor.rules.trend import History
 from deadband_monitor.state.series import Floats
 
 VALUE_LOSSES = frozenset({"mse", "l1", "smooth_l1", "huber"})
@@ -45,18 +45,6 @@ DOUBTS = 20
 NUMBERED = 0.5
 """How far without order whole targets are that near inputs share: quantities cut into 4 to 10 steps
 gave 0.00 to 0.02, 4 to 10 classes numbered as they come 0.6 to 1.4 (two of twenty less)."""
-TURNED = 0.4
-"""Of what a constant answer loses. Minus a loss begins near minus that of a constant answer; what
-else is subtracted (an entropy's share, a penalty's margin) is a small part of it."""
-BOTTOM_STEPS = 100
-FALLEN = 30.0
-"""Times its first size that a loss lies below zero without slowing down, while outputs have grown `OUTGROWN`-fold. Densities fall below zero too, by a few nats an element
-and ever more slowly; a score that is made small instead of large fell 300- to 5000-fold in 400
-steps."""
-OUTGROWN = 10.0
-UNSLOWED = 0.7
-"""Fall in the second half of the run over that in the first: 1 where outputs grow evenly, as under
-Adam, 3 and more where gradients grow with them; a logarithm's is 0.15 to 0.3."""
 LONG = 20
 """Where only the range of the values tells: outputs of a fresh network can all be positive for a
 few steps."""
@@ -153,21 +141,14 @@ class Objective:
         self.way = 0.0
         """As far as was told last: a gradient does not tell at every sample."""
         self._first_loss = math.nan
-        self._first_size = math.nan
-        """Of the output."""
-        self._never_positive = True
-        self._course = History()
-        """Of the loss."""
+        self._descent = Descent()
 
     def absorb(self, step: int, now: Floats, layers: Floats, layout: Layout, index: int) -> None:
         """Fold one sample in; `now` is the model's row of it."""
         self.began = step if self.began is None else self.began
         loss = float(now[_LOSS])
         self._negative = self._negative or loss < 0
-        self._never_positive = self._never_positive and not loss >= 0
-        self._course.add(step, loss)
-        size = float(now[_M["out_rms"]])
-        self._first_size = size if math.isnan(self._first_size) else self._first_size
+        self._descent.add(step, loss, float(now[_M["out_rms"]]))
         told = float(now[_M["squashed"]])
         self.way = told if math.isfinite(told) else self.way
         self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
@@ -181,8 +162,8 @@ class Objective:
             first=self._first_loss,
         )
         if read is not None and not layout.several_models:
-            below = self._never_positive and _as_far_below(read, float(now[_ENTROPY]))
-            read = replace(read, below=below, falls=self._falls_for_ever(step, loss, size))
+            usual = _of_a_constant(read, float(now[_ENTROPY]))
+            read = replace(read, below=self._descent.turned(usual), falls=self._descent.endless)
         if read is None or math.isnan(read.low):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
@@ -210,16 +191,6 @@ class Objective:
         lasted = self.samples > SAMPLES and step - self._candidate_since >= LONG_STEPS
         enough = self.samples >= _NEEDED.get(found, SAMPLES) or lasted
         self.clash = found if enough else None
-
-
-    def _falls_for_ever(self, step: int, loss: float, size: float) -> bool:
-        """Far below zero, and no slower in the second half of the run than in the first."""
-        assert self.began is not None
-        far = loss < -FALLEN * max(1.0, abs(self._first_loss))
-        if not far or step - self.began < BOTTOM_STEPS or not size > OUTGROWN * self._first_size:
-            return False
-        middle = self._course.at(self.began + (step - self.began) // 2)
-        return middle - loss > UNSLOWED * (self._first_loss - middle) > 0
 
 
 _FROM_THE_START = frozenset({Clash.CLASS_NUMBERS, Clash.REVERSED, Clash.UNBOUNDED})
@@ -297,15 +268,13 @@ def _read(
     )
 
 
-def _as_far_below(read: Reading, entropy: float) -> bool:
-    """Whether the loss is minus what such a loss is of an answer that knows nothing, or less."""
+def _of_a_constant(read: Reading, entropy: float) -> float:
+    """About what the loss of an answer that knows nothing is; NaN where that is not known."""
     if read.loss in CLASS_LOSSES or read.loss in {"bce", "bce_logits"}:
-        usual = entropy
-    elif read.loss in VALUE_LOSSES:
-        usual = read.target_sd**2 if read.loss == "mse" else read.target_sd / 2
-    else:
-        return False
-    return read.value < -TURNED * usual < 0
+        return entropy
+    if read.loss in VALUE_LOSSES:
+        return read.target_sd**2 if read.loss == "mse" else read.target_sd / 2
+    return math.nan
 
 
 def _clash(read: Reading, always_positive: int) -> Clash | None:

@@ -88,8 +88,8 @@ def _unbalanced(case: Case) -> Iterator[Suspect]:
                     f"the loss is {case.past.loss.fresh:.3g}, below what {case.build.loss} can be: "
                     "what is added to it rewards an uneven load",
                 ],
-                advice="add the balance with a plus: loss + 0.01 * E * (share * p.mean(0)).sum(), p "
-                "the router's probabilities and share the part of the inputs each of E experts got",
+                advice="add the balance with a plus: loss + 0.01 * E * (share * p.mean(0)).sum(), "
+                "p the router's probabilities, share the part of the inputs each of E experts got",
                 layer=gate,
             )
             return

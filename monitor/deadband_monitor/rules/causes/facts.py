@@ -139,7 +139,7 @@ def _shut(past: Past, layout: Layout, rows: NDArray[np.int64]) -> int | None:
         if layout.matrix[row] and layout.layers[row].kind != "Parameter":
             fed = float(bias[row])
         elif fed < SHUT_BIAS and (dead[row] >= 0.9 or zero[row] >= 0.97):
-            return row
+            return int(row)
     return None
 
 

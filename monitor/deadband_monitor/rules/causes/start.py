@@ -237,8 +237,10 @@ def _forgets(case: Case) -> Iterator[Suspect]:
 
 
 def _radius(case: Case, layer: Layer) -> float:
-    """Spectral radius of recurrent weights drawn at random: their spread times the root of the
-    units (Girko's circular law); torch's default where they are not shown."""
+    """Spectral radius of recurrent weights drawn at random; torch's default where not shown.
+
+    It is their spread times the root of the units (Girko's circular law).
+    """
     row = case.layout.row_of.get((case.model.name, f"{layer.name}.weight_hh_l0"), -1)
     rms = float(case.past.first[row, LAYER_COLUMN["weight_rms"]]) if row >= 0 else math.nan
     return rms * math.sqrt(layer.units) if rms > 0 else 3**-0.5

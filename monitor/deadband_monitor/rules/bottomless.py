@@ -1,0 +1,55 @@
+"""Losses that the optimiser can lower for ever, because a sign is wrong: the worse, the lower."""
+
+from __future__ import annotations
+
+import math
+
+from deadband_monitor.rules.trend import History
+
+TURNED = 0.4
+"""Of what a constant answer loses. Minus a loss begins near minus that of a constant answer; what
+else is subtracted (an entropy's share, a penalty's margin) is a small part of it."""
+BOTTOM_STEPS = 100
+FALLEN = 30.0
+"""Times its first size that a loss lies below zero without slowing down, while outputs have grown
+`OUTGROWN`-fold. Densities fall below zero too, by a few nats an element and ever more slowly; four
+scores that were made small instead of large fell 100- to 5000-fold in 400 steps."""
+OUTGROWN = 10.0
+UNSLOWED = 0.7
+"""Fall in the second half of the run over that in the first: 1 where outputs grow evenly, as under
+Adam, 3 and more where gradients grow with them; a logarithm's is 0.15 to 0.3."""
+
+
+class Descent:
+    """How one model's loss and the size of its output have gone."""
+
+    def __init__(self) -> None:
+        self.never_positive = True
+        self._began = 0
+        self._first_loss = math.nan
+        self._first_size = math.nan
+        self._course = History()
+        self._now = (0, math.nan, math.nan)
+
+    def add(self, step: int, loss: float, size: float) -> None:
+        """Take one sample: the loss, and the root mean square of the output."""
+        self._began = self._began or step
+        self.never_positive = self.never_positive and not loss >= 0
+        self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
+        self._first_size = size if math.isnan(self._first_size) else self._first_size
+        self._course.add(step, loss)
+        self._now = step, loss, size
+
+    def turned(self, usual: float) -> bool:
+        """Never above zero, and as far below as a constant answer's loss (`usual`) lies above."""
+        return self.never_positive and self._now[1] < -TURNED * usual < 0
+
+    @property
+    def endless(self) -> bool:
+        """Far below zero, and no slower in the second half of the run than in the first."""
+        step, loss, size = self._now
+        far = loss < -FALLEN * max(1.0, abs(self._first_loss))
+        if not far or step - self._began < BOTTOM_STEPS or not size > OUTGROWN * self._first_size:
+            return False
+        middle = self._course.at(self._began + (step - self._began) // 2)
+        return middle - loss > UNSLOWED * (self._first_loss - middle) > 0

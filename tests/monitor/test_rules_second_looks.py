@@ -1,0 +1,157 @@
+"""Causes that look alike: what tells a turned sign, a shut layer or a lost series from the rest."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from rules_builds import layer, linear, scene_of
+from rules_scene import Scene, SceneSample
+
+from deadband_monitor.rules.bottomless import Descent
+
+
+def of_loss(loss: str) -> Scene:
+    scene = Scene()
+    model = msgspec.structs.replace(
+        scene.table.models[0], loss=loss, loss_input=(32, 10), loss_target=(32,)
+    )
+    scene.table = msgspec.structs.replace(scene.table, models=(model,))
+    return scene
+
+
+def goes(sample: SceneSample, loss: float, **values: float) -> None:
+    sample.loss = loss
+    sample.model(
+        loss=loss, skill=np.nan, loss_constant=np.nan, out_min=-9, out_max=9, row_sum_error=9
+    )
+    sample.model(0, **values)
+
+
+def test_minus_a_cross_entropy_is_a_turned_sign_from_its_first_steps() -> None:
+    def turned(sample: SceneSample) -> None:
+        goes(sample, -2.3 - 0.1 * sample.step)
+
+    scene = of_loss("cross_entropy").run(12, turned)
+    cause = scene.engine.causes()[0]
+    assert scene.standing["loss-divergence"].severity == "critical"
+    assert (cause.cause, cause.onset_step) == ("loss-mismatch", 1)
+    assert "drop the minus" in cause.advice
+
+
+def test_a_small_share_that_is_subtracted_is_no_turned_sign() -> None:
+    def learns(sample: SceneSample) -> None:
+        goes(sample, 2.3 * float(np.exp(-sample.step / 30)) - 0.2)
+
+    scene = of_loss("cross_entropy").run(120, learns)
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "loss-mismatch"
+    assert "outweighs" in cause.evidence[0]
+    assert cause.confidence < 0.7
+
+
+def test_a_squared_error_below_zero_is_called_whatever_it_is_called_with() -> None:
+    def turned(sample: SceneSample) -> None:
+        goes(sample, -1.0 - 0.1 * sample.step, target_sd=1.0, target_mean=0.0)
+        sample.model(information=np.nan, label_entropy=np.nan, sigma_share=2.0)
+
+    assert of_loss("mse").run(12, turned).causes == ["loss-mismatch"]
+
+
+def test_a_density_that_is_learnt_falls_below_zero_ever_more_slowly() -> None:
+    fit, flight = Descent(), Descent()
+    for step in range(1, 600):
+        fit.add(step, 1.0 - 20 * float(np.log(step)), 1.0 + step)
+        flight.add(step, -0.5 * step, 1.0 + step)
+    assert not fit.endless
+    assert flight.endless
+
+
+def test_a_layer_shut_by_its_bias_is_not_lost_in_depth() -> None:
+    def shut(sample: SceneSample, bias: float) -> None:
+        sample.no_better_than_constant()
+        for name in ("fc1", "act1", "fc2", "act2", "fc3", "act3", "fc4", "act4", "fc5"):
+            sample.layer(name, out_variance=0.3, weight_drift=0)
+        sample.layer("fc4", bias_mean=bias, out_variance=1e-9)
+        sample.layer("act4", dead_units=1, zero_share=1, out_variance=0)
+        sample.layer("fc5", out_variance=0)
+        sample.model(out_variance=0, out_sd=0, information=0)
+
+    names = ("fc1", "act1", "fc2", "act2", "fc3", "act3", "fc4", "act4", "fc5")
+    by_bias = Scene(names).run(40, lambda sample: shut(sample, -12.0))
+    by_depth = Scene(names).run(40, lambda sample: shut(sample, 0.0))
+    assert by_bias.causes[0] == "dying-relu"
+    assert by_depth.causes[0] == "depth-vanishing"
+
+
+def series(kind: str) -> Scene:
+    build = [
+        layer("cell", kind, units=24, fan_in=2, parameters=720),
+        linear("head", 24, 2),
+    ]
+    model = {"loss": "cross_entropy", "loss_input": (32, 2), "loss_target": (32,)}
+    return scene_of(build, model=model)
+
+
+def nothing_is_learnt(sample: SceneSample) -> None:
+    sample.no_better_than_constant()
+    sample.model(neighbour_agreement=0.0, in_distinct=0.5, majority_share=0.5)
+
+
+def test_of_a_plain_recurrent_layer_forgetting_is_likelier_than_noise_and_both_are_said() -> None:
+    causes = series("RNN").run(200, nothing_is_learnt).causes
+    assert causes[:2] == ["depth-vanishing", "label-noise"]
+
+
+def test_gates_hold_on_and_a_row_of_features_has_nothing_to_forget() -> None:
+    assert series("LSTM").run(200, nothing_is_learnt).causes[0] == "label-noise"
+    assert Scene().run(200, nothing_is_learnt).causes == ["label-noise"]
+
+
+def test_weights_that_are_written_back_after_each_step_are_told_from_slow_ones() -> None:
+    def moves(sample: SceneSample, drift: float) -> None:
+        sample.no_better_than_constant()
+        sample.model(neighbour_agreement=0.9, in_distinct=0.5)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=0.01, weight_drift=drift, weight_growth=1)
+
+    back = Scene().run(320, lambda sample: moves(sample, 0.01))
+    slow = Scene().run(320, lambda sample: moves(sample, 0.025))
+    assert back.causes[0] == "detached-graph"
+    assert slow.causes[0] == "learning-rate-too-low"
+
+
+def test_a_first_layer_that_gives_the_same_for_every_row_is_fed_the_same() -> None:
+    def stuck(sample: SceneSample) -> None:
+        if sample.step < 60:
+            return
+        for name in ("fc1", "act1", "fc2", "act2", "fc3"):
+            sample.layer(name, out_variance=0)
+        sample.no_better_than_constant()
+        sample.model(out_variance=0, out_sd=0, in_variance=np.nan, in_rms=np.nan, in_max=np.nan)
+
+    cause = Scene().run(90, stuck).engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("bad-data", 60)
+
+
+def test_yes_and_no_with_hardly_a_yes_are_uneven_not_full_of_outliers() -> None:
+    scene = of_loss("bce_logits")
+
+    def never(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(target_kurtosis=120, target_mean=0.008, target_sd=0.09)
+        sample.model(out_min=-9, out_max=-3, majority_share=np.nan, information=np.nan)
+
+    assert scene.run(200, never).causes[0] == "class-imbalance"
+
+
+def test_a_rate_raised_before_the_first_broken_sample_is_named_where_no_update_was_seen() -> None:
+    def broke(sample: SceneSample) -> None:
+        sample.model(lr=0.1 if sample.step < 180 else 0.5)
+        if sample.step >= 200:
+            sample.model(nonfinite=1, out_variance=np.nan, out_rms=np.nan, loss=np.nan)
+            for name in ("fc1", "fc2", "fc3"):
+                sample.layer(name, nonfinite=1, out_rms=np.nan, update_ratio=np.nan)
+
+    cause = Scene().run(260, broke, every=20).engine.causes()[0]
+    assert cause.cause == "learning-rate-too-high"
+    assert "lr 0.5 -> 0.1" in cause.advice
