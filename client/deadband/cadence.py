@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
 
+from deadband.aftermath import DENSE_SAMPLES, GAP, Aftermath, median
 from deadband.wire import LOSS_CAPACITY, Pace
 
 ALWAYS_STEPS = 10
@@ -89,6 +89,9 @@ class Cadence:
         self._device_costs: deque[float] = deque(maxlen=HISTORY)
         self._steps: deque[float] = deque(maxlen=HISTORY)
         self._unsampled: deque[float] = deque(maxlen=HISTORY)
+        self._aftermath = Aftermath()
+        self._dense = 0
+        """Samples since there was a gap between two."""
 
     @property
     def pace(self) -> Pace:
@@ -115,6 +118,7 @@ class Cadence:
         """A step that was not sampled took so long."""
         self._steps.append(duration_s)
         self._unsampled.append(duration_s)
+        self._aftermath.passed(duration_s)
 
     def sampled(
         self, step: int, duration_s: float, cost_s: float, *, keeps_up: bool = True
@@ -129,6 +133,8 @@ class Cadence:
         """
         self._steps.append(max(duration_s - cost_s, 1e-9))
         self._costs.append(cost_s)
+        self._aftermath.sampled(duration_s, cost_s)
+        cost_s += self._aftermath.unseen_s(cost_s)
         if self._device_costs:
             cost_s = max(cost_s, median(self._device_costs))
         self.spent_s += cost_s
@@ -196,8 +202,9 @@ class Cadence:
         return self._governed()
 
     def _cost_s(self) -> float:
-        known = [median(costs) for costs in (self._costs, self._device_costs) if costs]
-        return max(known, default=0.0)
+        cost_s = median(self._costs) if self._costs else 0.0
+        cost_s += self._aftermath.unseen_s(cost_s)
+        return max(cost_s, median(self._device_costs)) if self._device_costs else cost_s
 
     def _governed(self) -> int:
         if self._every is not None:
@@ -209,6 +216,9 @@ class Cadence:
         by_rate = math.ceil(1.0 / (self._rate * step_s))
         slowest = max(1, min(SLOWEST_STEPS, int(SLOWEST_S / step_s)))
         wanted = max(1, by_budget, by_rate)
+        self._dense = self._dense + 1 if wanted < GAP else 0
+        if self._dense > DENSE_SAMPLES:
+            self._dense, wanted = 0, GAP
         self._why = "budget" if by_budget >= by_rate else "rate"
         if wanted > slowest:
             wanted, self._why = slowest, "slowest"
@@ -217,10 +227,3 @@ class Cadence:
             wanted = 1 << (wanted - 1).bit_length()
             wanted = wanted if wanted <= slowest else 1 << (slowest.bit_length() - 1)
         return wanted
-
-
-def median(values: Iterable[float]) -> float:
-    """The middle one; of an even number the higher."""
-    # Not from `statistics`: a script's own module of that name would be found first.
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]

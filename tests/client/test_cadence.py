@@ -241,3 +241,56 @@ def test_a_wish_costs_ten_seconds_of_training_at_most() -> None:
     sampled = drive(cadence, steps=400, step_s=0.1, cost_s=0.1, first=101)
     assert sampled[:100] == list(range(101, 201))
     assert sampled[101] >= 300
+
+
+def loop(cadence: Cadence, *, clocked: float, unseen: float, jitter: float) -> float:
+    """A loop of steps of about 1 ms; share of its time that samples took in its second half."""
+    chance = np.random.default_rng(0)
+    lost = trained = 0.0
+    after = 0
+    for step in range(1, 40_001):
+        duration = 0.001 * (1 + jitter * abs(float(chance.standard_normal())))
+        trained += duration * (step > 20_000)
+        if chance.random() < 0.02:
+            duration += 0.01  # another process has the processor for a while
+        if step >= cadence.next_step:
+            lost += (clocked + 1.2 * unseen) * (step > 20_000)
+            after = 2
+            cadence.sampled(step, duration + clocked + unseen, clocked)
+        else:
+            cadence.passed(duration + 0.1 * unseen * (after > 0))
+            after -= 1
+    return lost / trained
+
+
+@pytest.mark.parametrize("jitter", [0.02, 0.3])
+def test_what_the_clock_does_not_see_is_told_from_the_steps_and_kept_within_the_budget(
+    jitter: float,
+) -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    assert 0.009 < loop(cadence, clocked=0.002, unseen=0.002, jitter=jitter) < 0.0115
+
+
+@pytest.mark.parametrize("jitter", [0.02, 0.5])
+def test_noise_takes_nothing_off_the_samples(jitter: float) -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    assert 0.0075 < loop(cadence, clocked=0.002, unseen=0.0, jitter=jitter) < 0.0105
+
+
+def test_steps_that_are_long_whenever_they_are_sampled_do_not_end_the_sampling() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    drive(cadence, steps=20, step_s=0.1, cost_s=0.01)
+    for _ in range(100):
+        step = cadence.next_step
+        cadence.sampled(step, 60.0, 0.01)
+        for _ in range(cadence.interval - 1):
+            cadence.passed(0.1)
+    assert cadence.interval == 40  # four times what the clock says
+
+
+def test_where_samples_are_dense_a_gap_is_left_now_and_then_to_compare_with() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+    sampled = drive(cadence, steps=100, step_s=1.0, cost_s=0.001)
+    gaps = np.diff(sampled)
+    assert set(gaps) == {1, 8}
+    assert np.flatnonzero(gaps == 8).tolist() == [41, 74]
