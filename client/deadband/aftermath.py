@@ -41,6 +41,7 @@ class Aftermath:
         self._behind: list[float] = []
         self._open = False
         self._unseen: deque[float] = deque(maxlen=KEPT)
+        self._news = 0
         self._doubtless_s = 0.0
 
     def unseen_s(self, clocked_s: float) -> float:
@@ -66,7 +67,8 @@ class Aftermath:
         usual_s = median(usual)
         self._unseen.append(self._sampled_s + sum(behind[:AFTER]) - (1 + AFTER) * usual_s)
         count = len(self._unseen)
-        if count >= LEAST_KEPT:
+        self._news += 1
+        if count >= LEAST_KEPT and (count < KEPT or self._news % LEAST_KEPT == 0):
             middle = median(self._unseen)
             spread = median([abs(each - middle) for each in self._unseen])
             self._doubtless_s = max(0.0, middle - DOUBT * spread / math.sqrt(count))

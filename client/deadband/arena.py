@@ -27,8 +27,6 @@ MOST_BYTES = 48 * 2**20
 """What a ring of few large frames may take."""
 READY_BYTES = 2**19
 """So much is reserved at a time, or one frame: 0.5 ms."""
-_FAULT_AROUND = 2**16
-"""Linux maps so much around a page of a file that is read for the first time."""
 MOST_PAYLOAD_BYTES = MOST_BYTES // SHORTEST - wire.FRAME_HEADER_BYTES
 """Largest payload of one frame: the shortest ring must fit."""
 
@@ -129,7 +127,7 @@ class Arena:
         end = wire.ARENA_FRAMES_OFFSET + last * self._frame_bytes
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._file, start, end - start)
-        self._bytes[start:end:_FAULT_AROUND].max()
+        self._bytes[start : end : mmap.PAGESIZE].max()
         self._ready = last
 
     @property

@@ -19,6 +19,9 @@ RATE_LIMIT = 20.0
 """Samples a second once the credit is spent: more than that no terminal shows."""
 UNWATCHED_RATE = 10.0
 """The same with nobody watching: rules and recordings lose nothing by it."""
+RAMP = 16
+"""Beyond this, the first intervals at most double: the first samples, taken while a hub starts and
+its ring is laid out, cost ten times what later ones do, and must not decide about a minute."""
 SLOWEST_STEPS = LOSS_CAPACITY
 """One step in so many is sampled whatever the budget says: a frame holds that many losses."""
 SLOWEST_S = 600.0
@@ -90,6 +93,8 @@ class Cadence:
         self._steps: deque[float] = deque(maxlen=HISTORY)
         self._unsampled: deque[float] = deque(maxlen=HISTORY)
         self._aftermath = Aftermath()
+        self._settled = False
+        """Whether the first samples have been outweighed by later ones."""
         self._dense = 0
         """Samples since there was a gap between two."""
 
@@ -222,6 +227,9 @@ class Cadence:
         self._why = "budget" if by_budget >= by_rate else "rate"
         if wanted > slowest:
             wanted, self._why = slowest, "slowest"
+        if not self._settled:
+            most = max(RAMP, 2 * self.interval)
+            self._settled, wanted = wanted <= most, min(wanted, most)
         if self._together:
             # Up to the next power of two, unless that is beyond the slowest pace.
             wanted = 1 << (wanted - 1).bit_length()

@@ -51,8 +51,9 @@ def test_fast_loops_are_sampled_twenty_times_a_second() -> None:
 
 def test_the_slowest_cadence_is_what_a_frame_can_hold() -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
-    drive(cadence, steps=10, step_s=1e-5, cost_s=1e-3)
+    sampled = drive(cadence, steps=3 * LOSS_CAPACITY, step_s=1e-5, cost_s=1e-3)
     assert cadence.interval == LOSS_CAPACITY
+    assert np.diff(sampled)[9:14].tolist() == [16, 32, 64, 128, 256]
 
 
 def test_one_long_pause_changes_nothing() -> None:
@@ -115,12 +116,12 @@ def test_a_dropped_sample_keeps_the_named_interval(every: int) -> None:
 
 def test_a_jump_of_the_loss_is_looked_at_at_once_and_only_so_often() -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
-    sampled = drive(cadence, steps=95, step_s=0.1, cost_s=0.1)  # one step in a hundred
-    assert sampled[-1] == 10
-    cadence.startled(95)
-    assert drive(cadence, steps=20, step_s=0.1, cost_s=0.1, first=96) == list(range(96, 106))
-    cadence.startled(115)
-    assert drive(cadence, steps=50, step_s=0.1, cost_s=0.1, first=116) == []
+    sampled = drive(cadence, steps=395, step_s=0.1, cost_s=0.1)  # one step in a hundred
+    assert sampled[-1] == 322
+    cadence.startled(395)
+    assert drive(cadence, steps=20, step_s=0.1, cost_s=0.1, first=396) == list(range(396, 406))
+    cadence.startled(415)
+    assert drive(cadence, steps=50, step_s=0.1, cost_s=0.1, first=416) == []
 
 
 def test_a_fixed_cadence_is_not_startled() -> None:
@@ -177,7 +178,7 @@ def test_no_run_is_left_alone_for_longer_than_the_slowest_pace(
     step_s: float, cost_s: float, interval: int
 ) -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
-    drive(cadence, steps=12, step_s=step_s, cost_s=cost_s)
+    drive(cadence, steps=1100, step_s=step_s, cost_s=cost_s)
     assert (cadence.interval, cadence.pace.why) == (interval, "slowest")
 
 
@@ -236,11 +237,11 @@ def test_a_wish_is_granted_where_the_cadence_was_named_and_can_be_taken_back() -
 
 def test_a_wish_costs_ten_seconds_of_training_at_most() -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
-    drive(cadence, steps=100, step_s=0.1, cost_s=0.1)
-    cadence.asked(10_000, 100)
-    sampled = drive(cadence, steps=400, step_s=0.1, cost_s=0.1, first=101)
-    assert sampled[:100] == list(range(101, 201))
-    assert sampled[101] >= 300
+    drive(cadence, steps=400, step_s=0.1, cost_s=0.1)
+    cadence.asked(10_000, 400)
+    sampled = drive(cadence, steps=400, step_s=0.1, cost_s=0.1, first=401)
+    assert sampled[:100] == list(range(401, 501))
+    assert sampled[101] >= 600
 
 
 def loop(cadence: Cadence, *, clocked: float, unseen: float, jitter: float) -> float:
