@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from workloads import Workload
 
 import deadband
+import deadband.start
 import deadband.torchside  # imported here, so that what `watch` takes is its own
 from deadband import wire
 
@@ -108,6 +109,20 @@ class CopyOnly(Deadband):
     def __init__(self, load: Workload) -> None:
         os.environ["DEADBAND_HUB"] = "off"
         super().__init__(load, every=1)
+
+    def stepped(self, loss: Tensor) -> None:
+        self.watch.step(loss=loss)
+        arena = self.watch._recorder.arena
+        if arena is not None:
+            arena._tail[0] = arena._written
+
+
+class Alone(Deadband):
+    """The default without a hub, which else takes its share of processors, caches and memory."""
+
+    def __init__(self, load: Workload) -> None:
+        os.environ["DEADBAND_HUB"] = "off"
+        super().__init__(load)
 
     def stepped(self, loss: Tensor) -> None:
         self.watch.step(loss=loss)
@@ -222,6 +237,7 @@ CONDITIONS: dict[str, Callable[[Workload], Nobody]] = {
     "bare again": Nobody,
     "unsampled only": Unsampled,
     "default, credit spent": Deadband,
+    "default, hub left out": Alone,
     "default": Deadband,
     "every step": lambda load: Deadband(load, every=1),
     "every step, hub left out": CopyOnly,
