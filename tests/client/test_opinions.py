@@ -25,7 +25,7 @@ def flag(number: int, severity: str, *, resolved: int | None = None) -> wire.Fla
 
 
 def say(watch: Watch, *flags: wire.Flag) -> None:
-    watch._opinions.inbox.append(wire.Opinion(verdict="failing", flags=list(flags), causes=[]))
+    watch._deliver(wire.Opinion(verdict="failing", flags=list(flags), causes=[]))
 
 
 def test_callbacks_hear_of_each_flag_once_and_at_the_next_step() -> None:
@@ -65,7 +65,7 @@ def test_a_wish_for_dense_samples_is_granted(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(12):
         watch.step()
     watch._cadence.next_step = 1000
-    watch._opinions.inbox.append(wire.CaptureWish(credit_s=0.5))
+    watch._deliver(wire.CaptureWish(credit_s=0.5))
     watch.step()
     assert watch._cadence.next_step == 14
     assert watch._armed
