@@ -624,6 +624,57 @@ class News(msgspec.Struct, frozen=True, kw_only=True, tag="news"):
     reset: bool = False
 
 
+class AskView(msgspec.Struct, frozen=True, kw_only=True, tag="ask-view"):
+    """What one screen shows of the run, at the resolution that it shows.
+
+    Answered with a `Sight` when anything is new since `since`. A question says all that its answer
+    depends on: one that is lost, or asked twice, does no harm.
+    """
+
+    version: int
+    since: int = 0
+    """Newest event that the viewer has taken in; 0 for none."""
+    columns: int = 80
+    """Columns of the axis of time."""
+    zoom: int = 0
+    """0 for the whole run, each more for half as much of it."""
+    upto: int | None = None
+    """Last step of the axis; the newest by default."""
+    metrics: tuple[str, ...] = ()
+    """Layer metrics drawn over time for every layer."""
+    trends: tuple[tuple[str, str], ...] = ()
+    """Layer metrics drawn over time for the network as a whole, and what stands in for each."""
+    readings: tuple[str, ...] = ()
+    """Layer metrics of which the newest reading of every layer is shown."""
+    layer: tuple[str, str] | None = None
+    """Model and name of the layer of which all readings are shown ..."""
+    course: bool = False
+    """... and drawn over time."""
+    model_metrics: tuple[str, ...] = ()
+    """Model metrics drawn over time."""
+    scalars: tuple[str, ...] = ()
+    """Scalars drawn over time; `clock` stands for the time of each step."""
+    ranks: bool = False
+    """Whether the other ranks are shown."""
+    axis: tuple[int, int, int] = (0, 0, 0)
+    """First step, steps a column and columns of the axis that the viewer has columns of ..."""
+    columns_since: int = 0
+    """... which stand at this event; 0 for none."""
+    series_since: int = 0
+    """Event that its model metrics and scalars stand at; 0 for none."""
+    patience_s: float = 0.0
+    """Samples alone may wait so long for an answer; flags never do."""
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True, tag="sight"):
+    """The answer to `AskView`: what has changed of what is shown."""
+
+    seq: int
+    """The newest event in it."""
+    body: bytes
+    """See `deadband_monitor.state.sight`."""
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
     """The hub cannot answer; one line says why and what to do."""
 
@@ -715,5 +766,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     refused: bool = False
 
 
-ToViewer = History | News | Refusal | Distributions | Histogram | Done
-FromViewer = AskHistory | AskNews | AskDistributions | AskHistogram | AskDense | AskNote
+ToViewer = History | News | Refusal | Distributions | Histogram | Done | Sight
+FromViewer = (
+    AskHistory | AskNews | AskDistributions | AskHistogram | AskDense | AskNote | AskView
+)

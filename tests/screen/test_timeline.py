@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deadband_monitor.state.series import Series
-from deadband_monitor.tui.timeline import Axis, Columns, axis_for
+from deadband_monitor.state.timeline import Axis, Columns, axis_for
 
 
 @pytest.mark.parametrize("columns", [1, 7, 40, 90])

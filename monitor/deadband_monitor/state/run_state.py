@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from dataclasses import replace
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -45,6 +46,13 @@ STATE_LAYOUT = 3
 """Version of what `RunState.pack` gives: a recording's snapshots of another one are ignored."""
 
 
+class SightLike(Protocol):
+    """What stands in for the history of layers; see `sight.Sight`."""
+
+    bucket: int
+    sampled_step: int
+
+
 class RunState:
     """What is known of a run after event `seq`.
 
@@ -52,13 +60,16 @@ class RunState:
     made by another version may hold more or fewer: missing ones are NaN).
     """
 
-    def __init__(self, capacity: int = 512) -> None:
+    def __init__(self, capacity: int = 512, sight: SightLike | None = None) -> None:
         self.capacity = capacity
+        self.sight = sight
+        """What a hub has cut for this viewer; then the history of layers is there, not here."""
+        self._layer_capacity = 2 if sight is not None else capacity
         self.seq = 0
         self.info: RunInfo | None = None
         self.table: LayerTable | None = None
         self.layers: tuple[Layer, ...] = ()
-        self.series = Series((0, len(LAYER_METRICS)), capacity)
+        self.series = Series((0, len(LAYER_METRICS)), self._layer_capacity)
         self.model_series = Series((0, len(MODEL_METRICS)), capacity)
         self.scalars: dict[str, Series] = {}
         """`loss` and learning rates at every step, users' scalars."""
@@ -91,7 +102,17 @@ class RunState:
     def step(self) -> int:
         """The newest step that anything is known of."""
         status = self.status.step if self.status else 0
-        return max(self.series.last_step, status, 0)
+        return max(self.sampled_step, status, 0)
+
+    @property
+    def sampled_step(self) -> int:
+        """The newest step that layers were measured at; -1 before the first."""
+        return self.series.last_step if self.sight is None else self.sight.sampled_step
+
+    @property
+    def bucket(self) -> int:
+        """Steps in a bucket of the history of layers."""
+        return self.series.width if self.sight is None else self.sight.bucket
 
     @property
     def open_flags(self) -> list[Flag]:
@@ -143,7 +164,7 @@ class RunState:
         before.last_scalar = self.last_scalar
         self.others.pop(self.lead, None)
         self.table, self.layers, self.samples = None, (), 0
-        self.series = Series((0, len(LAYER_METRICS)), self.capacity)
+        self.series = Series((0, len(LAYER_METRICS)), self._layer_capacity)
         self.model_series = Series((0, len(MODEL_METRICS)), self.capacity)
         self.scalars, self.last_scalar = {}, {}
         self.recent.clear()

@@ -14,7 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from deadband_monitor.state.figures import Floats, pack, unpack
+
+__all__ = ["Floats", "PackedSeries", "Pick", "Series", "SeriesPart", "Window"]
+
+Pick = tuple[int | slice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,18 @@ class PackedSeries(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """float64"""
     count: bytes
     """int32"""
+
+
+class SeriesPart(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Some buckets of a series, as exact as a screen shows them."""
+
+    width: int
+    last_step: int
+    first: int
+    """The first of them."""
+    shape: tuple[int, ...]
+    figures: list[bytes]
+    """Lowest, mean, highest value, and how many there were: see `figures.pack`."""
 
 
 class Series:
@@ -95,16 +111,25 @@ class Series:
         np.add.at(self._count, buckets, known)
         self.last_step = max(self.last_step, int(steps.max()))
 
-    def window(self, columns: int, first_step: int = 0, last_step: int | None = None) -> Window:
-        """At most `columns` columns over the steps first .. last (to the newest by default)."""
+    def window(
+        self,
+        columns: int,
+        first_step: int = 0,
+        last_step: int | None = None,
+        pick: Pick = (),
+    ) -> Window:
+        """At most `columns` columns over the steps first .. last (to the newest by default).
+
+        `pick` indexes the values: of all layers and metrics a picture needs few.
+        """
         last = self.last_step if last_step is None else min(last_step, self.last_step)
         if last < first_step or columns < 1:
-            return self._window(np.zeros((0, 1), np.int64), 0)
+            return self._window(np.zeros((0, 1), np.int64), 0, pick)
         start, stop = first_step // self.width, last // self.width + 1
         per_column = max(1, -(-(stop - start) // columns))
         count = -(-(stop - start) // per_column)
         index = start + np.arange(count * per_column, dtype=np.int64).reshape(count, per_column)
-        return self._window(index, stop)
+        return self._window(index, stop, pick)
 
     def with_rows(self, rows: list[int | None]) -> Series:
         """The same series with its first axis re-arranged: `rows[i]` was there, None is new."""
@@ -167,15 +192,59 @@ class Series:
     def _used(self) -> int:
         return self.last_step // self.width + 1 if self.last_step >= 0 else 0
 
-    def _window(self, index: NDArray[np.int64], stop: int) -> Window:
-        inside = (index < stop).reshape(*index.shape, *(1,) * len(self.shape))
+    def part(self, first_step: int, columns: list[int] | None = None) -> SeriesPart:
+        """The buckets from that of `first_step` on, in few bytes; of these columns only."""
+        first = min(max(first_step, 0) // self.width, self._used)
+        cut = (slice(first, self._used), ..., columns) if columns is not None else (
+            slice(first, self._used),
+        )  # fmt: skip
+        count = self._count[cut]
+        with np.errstate(invalid="ignore"):
+            mean = np.where(count > 0, self._sum[cut] / np.maximum(count, 1), np.nan)
+        # Time runs fastest, so that neighbours are alike.
+        figures = [
+            pack(np.moveaxis(values, 0, -1))
+            for values in (self._low[cut], mean, self._high[cut], count)
+        ]
+        return SeriesPart(
+            width=self.width, last_step=self.last_step, first=first, shape=count.shape,
+            figures=figures,
+        )  # fmt: skip
+
+    def lay_over(self, part: SeriesPart, columns: list[int] | None = None) -> None:
+        """Take the buckets of a part for what is there, and forget those after them."""
+        while self.width < part.width:
+            self._halve()
+        last = part.first + part.shape[0]
+        moved = (*part.shape[1:], part.shape[0])
+        low, mean, high, count = (
+            np.moveaxis(unpack(data, moved), -1, 0) for data in part.figures
+        )  # fmt: skip
+        for own, values, nothing in (
+            (self._low, low, np.nan),
+            (self._high, high, np.nan),
+            (self._sum, np.where(count > 0, mean * np.maximum(count, 1), 0), 0),
+            (self._count, np.nan_to_num(count), 0),
+        ):
+            own[last:] = nothing
+            if columns is None:
+                own[part.first : last] = values
+            else:
+                own[part.first : last, ..., columns] = values
+        self.last_step = part.last_step
+
+    def _window(self, index: NDArray[np.int64], stop: int, pick: Pick) -> Window:
+        lows, highs, sums, counts = (
+            held[(slice(None), *pick)] for held in (self._low, self._high, self._sum, self._count)
+        )
+        inside = (index < stop).reshape(*index.shape, *(1,) * (lows.ndim - 1))
         bucket = np.minimum(index, self.capacity - 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            low = np.fmin.reduce(np.where(inside, self._low[bucket], np.nan), axis=1)
-            high = np.fmax.reduce(np.where(inside, self._high[bucket], np.nan), axis=1)
-            count = np.where(inside, self._count[bucket], 0).sum(axis=1)
-            total = np.where(inside, self._sum[bucket], 0).sum(axis=1)
+            low = np.fmin.reduce(np.where(inside, lows[bucket], np.nan), axis=1)
+            high = np.fmax.reduce(np.where(inside, highs[bucket], np.nan), axis=1)
+            count = np.where(inside, counts[bucket], 0).sum(axis=1)
+            total = np.where(inside, sums[bucket], 0).sum(axis=1)
             mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
         per_column = index.shape[1] if len(index) else 1
         return Window(

@@ -22,18 +22,19 @@ from deadband_monitor.metrics import (
     MODEL_METRICS,
     Metric,
 )
+from deadband_monitor.state.pictures import (
+    OwnPictures,
+    Pictures,
+    network_mean,
+    view_axis,
+    weights,
+)
 from deadband_monitor.state.run_state import Reading, RunState
+from deadband_monitor.state.sight import Sight
 from deadband_monitor.tui.draw.heat import carry_over
 from deadband_monitor.tui.draw.scale import Values, badness, ends, worst_of, worst_row
 from deadband_monitor.tui.draw.text import count, duration
-from deadband_monitor.tui.timeline import (
-    MOST_ZOOM,
-    Axis,
-    Columns,
-    axis_for,
-    layer_readings,
-    model_readings,
-)
+from deadband_monitor.state.timeline import MOST_ZOOM, Axis, axis_for
 
 HEADLINES = ("out_variance", "saturation", "weight_spread")
 """The three readings that the tool is for."""
@@ -93,8 +94,11 @@ class View:
         self.following = True
         self.flag_id: int | None = None
         self.frozen: RunState | None = None
-        self.layers = Columns()
-        self.models = Columns()
+        self.columns = 0
+        """Columns of time that have room on the screen."""
+        self._own = OwnPictures()
+        self.pictures: Pictures = self._own
+        """The run in columns of time."""
         self.last_step: int | None = None
         """Of a recording: where it ends, so that the axis does not move as it plays."""
         self._selected: LayerKey | None = None
@@ -115,18 +119,22 @@ class View:
     def update(self, columns: int) -> None:
         """Bring the columns of time up to the state, `columns` of them."""
         state = self.state
-        last = state.step if self.last_step is None else max(self.last_step, state.step)
-        bucket = state.series.width
-        axis = axis_for(last if self.zoom == 0 else state.step, columns, self.zoom, bucket)
-        self.layers.update(state.series, axis, layer_readings(state.recent))
-        self.models.update(state.model_series, axis, model_readings(state.recent))
+        self.columns = columns
+        if isinstance(self.live.sight, Sight):
+            self.pictures = self.live.sight
+        else:
+            last = (self.last_step or 0) if self.zoom == 0 else 0
+            self._own.update(
+                state, view_axis(state, columns, self.zoom, max(last, state.step))
+            )
+            self.pictures = self._own
         if self.following or self.selected is None:
             self._selected = self._worst_layer()
 
     @property
     def axis(self) -> Axis:
         """The steps that the pictures cover."""
-        return self.layers.axis
+        return self.pictures.axis
 
     def moment(self, step: int) -> str:
         """A step in words: its number, or the time since the first sample where it is known."""
@@ -194,10 +202,10 @@ class View:
     def on_map(self) -> list[int]:
         """Rows that the map shows: layers without the metric would be gaps in the picture."""
         order = self.order
-        if len(order) != self.layers.low.shape[1]:
+        low, high = self._ends(self.metric)
+        if low.shape[1] != len(self.state.layers):
             return order
-        column = LAYER_COLUMN[self.metric.name]
-        measured = np.atleast_1d(np.isfinite(self.layers.low[:, :, column]).any(axis=0))
+        measured = (np.isfinite(low) | np.isfinite(high)).any(axis=0)
         return [row for row in order if measured[row]] or order
 
     @property
@@ -261,28 +269,27 @@ class View:
 
     def map_values(self, metric: Metric) -> Values:
         """(columns, layers) for the heat map: the worse end of each column, small gaps closed."""
-        column = LAYER_COLUMN[metric.name]
-        worst = worst_of(metric, self.layers.low[:, :, column], self.layers.high[:, :, column])
-        return self._without_fence(worst)
+        return self._without_fence(worst_of(metric, *self._ends(metric)))
+
+    def _ends(self, metric: Metric) -> tuple[Values, Values]:
+        course = self.pictures.layers(LAYER_COLUMN[metric.name])
+        return course.low, course.high
 
     def layer_trend(self, row: int, metric: Metric) -> Values:
         """The columns of one layer's metric."""
-        column = LAYER_COLUMN[metric.name]
-        low, high = self.layers.low[:, row, column], self.layers.high[:, row, column]
-        return self._without_fence(worst_of(metric, low, high))
+        course = self.pictures.layer(row, LAYER_COLUMN[metric.name])
+        return self._without_fence(worst_of(metric, course.low, course.high))
 
     def model_trend(self, name: str) -> Values:
         """The columns of the first model's metric."""
         column = MODEL_COLUMN[name]
-        if not self.models.low.shape[1:] or not self.models.low.shape[1]:
-            return np.full(self.axis.columns, np.nan)
-        low, high = self.models.low[:, 0, column], self.models.high[:, 0, column]
-        return self._without_fence(worst_of(MODEL_METRICS[column], low, high))
+        course = self.pictures.model(column)
+        return self._without_fence(worst_of(MODEL_METRICS[column], course.low, course.high))
 
     def _without_fence(self, values: Values) -> Values:
         status = self.state.status
         interval = status.interval if status else 1
-        known = self.axis.column(self.state.series.last_step) + 1
+        known = self.axis.column(self.state.sampled_step) + 1
         filled = carry_over(values, 2 * -(-interval // max(self.axis.per_column, 1)))
         if 0 <= known < len(filled):
             filled = filled.copy()
@@ -303,7 +310,11 @@ class View:
         if name in MODEL_COLUMN:
             value, trend = self.model_now(name), self.model_trend(name)
         else:
-            value, trend = self._whole(metric, values), self._whole_trend(metric, stands_in)
+            counts = weights(self.state.layers)
+            value = float(network_mean(metric, np.asarray(values, np.float64), counts))
+            trend = self._without_fence(
+                self.pictures.network(LAYER_COLUMN[name], LAYER_COLUMN[stands_in])
+            )
         severities = [self.severity(None, name)]
         for at, gone in enumerate(missing):
             severities.append(self.severity(at, stands_in if gone else name))
@@ -318,33 +329,6 @@ class View:
             severity=max(severities, key=RANK.__getitem__),
             trend=trend,
         )
-
-    def _weights(self) -> Values:
-        return np.array([max(layer.units, 1) for layer in self.state.layers], np.float64)
-
-    def _whole(self, metric: Metric, values: Values) -> float:
-        known = np.isfinite(values)
-        if not known.any():
-            return float("nan")
-        weights = self._weights()[known]
-        spaced = np.log(np.maximum(values[known], 1e-38)) if metric.log else values[known]
-        mean = float(np.average(spaced, weights=weights))
-        return float(np.exp(mean)) if metric.log else mean
-
-    def _whole_trend(self, metric: Metric, stands_in: str) -> Values:
-        """Each column as `_whole` would have it: shares by units, ratios by geometric mean."""
-        mean = self.layers.mean[:, :, LAYER_COLUMN[metric.name]]
-        mean = np.where(np.isnan(mean), self.layers.mean[:, :, LAYER_COLUMN[stands_in]], mean)
-        if not mean.shape[1]:
-            return np.full(self.axis.columns, np.nan)
-        weights = np.where(np.isfinite(mean), self._weights(), 0.0)
-        spaced = np.log(np.maximum(mean, 1e-38)) if metric.log else mean
-        total = weights.sum(axis=1)
-        whole = np.where(np.isfinite(mean), spaced * weights, 0.0).sum(axis=1) / np.maximum(
-            total, 1
-        )
-        trend = np.where(total > 0, np.exp(whole) if metric.log else whole, np.nan)
-        return self._without_fence(trend)
 
     # --- flags -------------------------------------------------------------------------------
 
@@ -418,7 +402,7 @@ class View:
 
     def _needless(self) -> bool:
         """Whether one zoom less would look the same."""
-        last, columns, bucket = self.state.step, self.axis.columns, self.state.series.width
+        last, columns, bucket = self.state.step, self.axis.columns, self.state.bucket
         closer = axis_for(last, columns, self.zoom, bucket)
         return closer == axis_for(last, columns, self.zoom - 1, bucket)
 

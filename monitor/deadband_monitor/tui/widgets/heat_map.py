@@ -21,7 +21,7 @@ from deadband_monitor.tui.draw.heat import Lanes, Levels, axis, cells, fold, lay
 from deadband_monitor.tui.draw.scale import levels, worst_row
 from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit
 from deadband_monitor.tui.keys import HEAT_METRICS
-from deadband_monitor.tui.timeline import Axis
+from deadband_monitor.state.timeline import Axis
 from deadband_monitor.tui.view import RANK, View
 from deadband_monitor.tui.widgets.canvas import Canvas
 

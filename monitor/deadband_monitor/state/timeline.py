@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deadband_monitor.state.run_state import Reading
-from deadband_monitor.state.series import Floats, Series
+from deadband_monitor.state.rank_state import Reading
+from deadband_monitor.state.series import Floats, Pick, Series
 
 MOST_ZOOM = 12
 
@@ -62,10 +62,16 @@ def axis_for(last_step: int, columns: int, zoom: int = 0, bucket: int = 1) -> Ax
 
 
 class Columns:
-    """Lowest, mean and highest value of a series in each column of an axis, kept up to date."""
+    """Lowest, mean and highest value of a series in each column of an axis, kept up to date.
 
-    def __init__(self) -> None:
+    Of each value of the series only what `pick` indexes. Columns before that of step `since` are
+    left empty by the first update: somebody has them already.
+    """
+
+    def __init__(self, pick: Pick = (), since: int | None = None) -> None:
         self.axis = Axis(0, 1, 0)
+        self._pick = pick
+        self._since = since
         empty = np.zeros((0, 0, 0), np.float32)
         self.low: Floats = empty
         self.mean: Floats = empty
@@ -82,9 +88,11 @@ class Columns:
         """
         of = (series, series.width, axis)
         if of != self._of or series.last_step < self._seen:
-            shape = (axis.columns, *series.shape)
+            shape = (axis.columns, *_picked(series.shape, self._pick))
             self.low, self.mean, self.high = (np.full(shape, np.nan, np.float32) for _ in range(3))
             self._of, self.axis, start = of, axis, 0
+            if self._since is not None:
+                start, self._since = min(max(axis.column(self._since), 0), axis.columns), None
         else:
             start = max(axis.column(self._seen), 0)
         stop = min(axis.column(series.last_step) + 1, axis.columns)
@@ -105,7 +113,7 @@ class Columns:
                 continue
             step = self.axis.first + first * self.axis.per_column
             end = self.axis.first + last * self.axis.per_column - 1
-            window = series.window(last - first, step, end)
+            window = series.window(last - first, step, end, self._pick)
             count = len(window.steps)
             self.low[first : first + count] = window.low
             self.mean[first : first + count] = window.mean
@@ -115,7 +123,7 @@ class Columns:
         """Columns finer than the series' buckets: each bucket fills its columns."""
         first = self.axis.first + start * self.axis.per_column
         end = self.axis.first + stop * self.axis.per_column - 1
-        window = series.window(series.capacity, first, end)
+        window = series.window(series.capacity, first, end, self._pick)
         if not len(window.steps):
             return
         steps = self.axis.first + np.arange(start, stop) * self.axis.per_column
@@ -126,10 +134,11 @@ class Columns:
 
     def _overlay(self, readings: Sequence[tuple[int, Floats]], start: int) -> None:
         touched = set()
-        for step, values in readings:
+        for step, reading in readings:
             column = self.axis.column(step)
             if not start <= column < self.axis.columns:
                 continue
+            values = reading[self._pick]
             if column in touched:
                 self.low[column] = np.fmin(self.low[column], values)
                 self.high[column] = np.fmax(self.high[column], values)
@@ -147,3 +156,9 @@ def layer_readings(recent: Sequence[Reading]) -> list[tuple[int, Floats]]:
 def model_readings(recent: Sequence[Reading]) -> list[tuple[int, Floats]]:
     """The newest readings of models, for `Columns.update`."""
     return [(reading.step, reading.models) for reading in recent]
+
+
+def _picked(shape: tuple[int, ...], pick: Pick) -> tuple[int, ...]:
+    """The shape of what `pick` takes of a value: whole axes, or one place of them."""
+    whole = [size for size, at in zip(shape, pick, strict=False) if isinstance(at, slice)]
+    return (*whole, *shape[len(pick) :])

@@ -1,0 +1,243 @@
+"""Cuts what one viewer's screen shows out of the state of the run: the answer to `AskView`.
+
+A viewer on a poor link gets columns of time and the newest readings, not samples. What it has is in
+its question, so the hub remembers nothing of any viewer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from deadband.wire import (
+    AskView,
+    Diagnosis,
+    Event,
+    FlagChange,
+    LayerTable,
+    RunInfo,
+    Sample,
+    Sight,
+    Status,
+)
+from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, Metric
+from deadband_monitor.state.figures import Floats, pack
+from deadband_monitor.state.pictures import Course, OwnPictures, view_axis
+from deadband_monitor.state.rank_state import RankState, Reading
+from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.sight import CLOCK, Body, RankBody, Strip, squeeze
+from deadband_monitor.state.timeline import Axis
+
+LOOK_BACK = 3
+"""A batch of a few rows, as the last of an epoch, says nothing of some metrics: of these the
+reading before it is shown, and after so many samples none."""
+RATE_SAMPLES = 20
+"""The rate of steps is told over so many samples."""
+MARKS = 8192
+"""Samples of which it is known which columns they touched; who slept longer gets all columns."""
+
+
+class Ledger:
+    """What came when: the newest event of each kind, and what steps the samples touched."""
+
+    def __init__(self) -> None:
+        self._facts: dict[tuple[str, int], Event] = {}
+        self._touched: deque[tuple[int, int]] = deque(maxlen=MARKS)
+        self._recut = 0
+        self._urgent = 0
+
+    def note(self, event: Event, state: RunState) -> None:
+        """Take down an event that `state` has just folded in."""
+        if isinstance(event, Sample):
+            if event.rank == state.lead:
+                steps = [event.step]
+                for points in event.scalars.values():
+                    if points.steps:
+                        steps.append(int(np.frombuffer(points.steps, np.int64).min()))
+                self._touched.append((event.seq, min(steps)))
+            return
+        key = _slot(event)
+        said = self._facts.get(key)
+        if not isinstance(event, Status) or not isinstance(said, Status) or (
+            (said.status, said.error) != (event.status, event.error)
+        ):  # fmt: skip
+            self._urgent = event.seq
+        if isinstance(event, RunInfo | LayerTable):
+            self._recut = event.seq
+        self._facts[key] = event
+
+    def facts(self, since: int) -> list[Event]:
+        """What stands now and came after event `since`, in order."""
+        return sorted(
+            (event for event in self._facts.values() if event.seq > since),
+            key=lambda event: event.seq,
+        )
+
+    def urgent(self, since: int) -> bool:
+        """Whether anything but a sample, or a status that says the same, came after `since`."""
+        return self._urgent > since
+
+    def touched(self, since: int) -> int:
+        """The lowest step whose readings may have changed after event `since`."""
+        if since <= 0 or since < self._recut or (
+            len(self._touched) == MARKS and since < self._touched[0][0] - 1
+        ):
+            return 0
+        lowest: int | None = None
+        for seq, step in reversed(self._touched):
+            if seq <= since:
+                break
+            lowest = step if lowest is None else min(lowest, step)
+        return lowest if lowest is not None else 1 << 62
+
+
+def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
+    """The answer to a question: what has changed of what is asked for, as it stands now."""
+    axis = view_axis(state, max(ask.columns, 1), ask.zoom, ask.upto)
+    since = ask.columns_since if ask.axis == (axis.first, axis.per_column, axis.columns) else 0
+    lowest = ledger.touched(since)
+    start = min(max(axis.column(lowest), 0), axis.columns) if lowest else 0
+    pictures = OwnPictures(since=lowest if lowest else None)
+    pictures.update(state, axis)
+    row = next(
+        (at for at, each in enumerate(state.layers) if (each.model, each.name) == ask.layer), None
+    )
+    course = pictures.row(row) if row is not None and ask.course else None
+    metrics = [LAYER_METRICS[LAYER_COLUMN[it]] for it in ask.metrics if it in LAYER_COLUMN]
+    last = _last(state)
+    body = Body(
+        samples=state.samples,
+        began=state.began,
+        lead=state.lead,
+        facts=ledger.facts(ask.since),
+        bucket=state.bucket,
+        sampled_step=state.sampled_step,
+        axis=(axis.first, axis.per_column, axis.columns),
+        first_column=start,
+        metrics={
+            it.name: _ends(it, pictures.layers(LAYER_COLUMN[it.name]), start) for it in metrics
+        },
+        trends={
+            name: pack(
+                np.asarray(pictures.network(LAYER_COLUMN[name], LAYER_COLUMN[other]), np.float32)[
+                    start:
+                ]
+            )
+            for name, other in ask.trends
+            if name in LAYER_COLUMN and other in LAYER_COLUMN
+        },
+        model_metrics={
+            it: _strip(pictures.model(MODEL_COLUMN[it]), start)
+            for it in ask.model_metrics
+            if it in MODEL_COLUMN
+        },
+        measured=_measured(state, row, axis),
+        course=_strip(course, start) if course is not None else None,
+        step=last[0].step if last else 0,
+        time=last[0].time if last else 0.0,
+        before=_before(state),
+        readings=pack(_newest(last, [LAYER_COLUMN[it] for it in ask.readings]))
+        if last
+        else b"",
+        layer=pack(_layer(last, row)) if last and row is not None else b"",
+        models=pack(_newest_models(last)) if last else b"",
+        model_series=state.model_series.part(
+            ledger.touched(ask.series_since), [MODEL_COLUMN[it] for it in ask.model_metrics]
+        ),
+        scalars={
+            name: series.part(ledger.touched(ask.series_since))
+            for name, series in (*state.scalars.items(), (CLOCK, state.clock))
+            if name in ask.scalars
+        },
+        last_scalar={k: v for k, v in state.last_scalar.items() if k in ask.scalars},
+        ranks=[_rank(each, ask) for _, each in sorted(state.others.items())] if ask.ranks else [],
+    )  # fmt: skip
+    return Sight(seq=state.seq, body=squeeze(body))
+
+
+def _slot(event: Event) -> tuple[str, int]:
+    if isinstance(event, FlagChange):
+        return "flag", event.flag.id
+    if isinstance(event, LayerTable):
+        return "layers", event.rank
+    if isinstance(event, Diagnosis):
+        return "diagnosis", 0
+    return ("status", 0) if isinstance(event, Status) else ("run", 0)
+
+
+def _last(state: RunState) -> list[Reading]:
+    return [state.recent[-back] for back in range(1, min(len(state.recent), LOOK_BACK) + 1)]
+
+
+def _before(state: RunState) -> tuple[int, float] | None:
+    if len(state.recent) < 2:
+        return None
+    older = state.recent[max(len(state.recent) - RATE_SAMPLES, 0)]
+    return older.step, older.time
+
+
+def _newest(last: list[Reading], columns: list[int]) -> Floats:
+    """(metrics, layers): of each metric the newest reading in which any layer had it."""
+    found = last[0].layers[:, columns].T.copy()
+    for at, column in enumerate(columns):
+        for reading in last:
+            if not np.isnan(reading.layers[:, column]).all():
+                found[at] = reading.layers[:, column]
+                break
+    return found
+
+
+def _layer(last: list[Reading], row: int) -> Floats:
+    return _newest(last, list(range(len(LAYER_METRICS))))[:, row]
+
+
+def _newest_models(last: list[Reading]) -> Floats:
+    found = last[0].models.T.copy()
+    for at in range(len(found)):
+        for reading in last:
+            if not np.isnan(reading.models[:, at]).all():
+                found[at] = reading.models[:, at]
+                break
+    return found
+
+
+def _measured(state: RunState, row: int | None, axis: Axis) -> bytes:
+    if row is None:
+        return b""
+    whole = OwnPictures()
+    whole.update(state, axis)
+    return whole.measured(row).tobytes()
+
+
+def _ends(metric: Metric, course: Course, start: int) -> Strip:
+    """The end of each column that a map shows: the worse one."""
+    low = b"" if metric.worst == "high" else _packed(course.low, start)
+    high = b"" if metric.worst == "low" else _packed(course.high, start)
+    return Strip(low=low, mean=b"", high=high)
+
+
+def _strip(course: Course, start: int) -> Strip:
+    return Strip(
+        low=_packed(course.low, start),
+        mean=_packed(course.mean, start),
+        high=_packed(course.high, start),
+    )
+
+
+def _packed(values: Floats, start: int) -> bytes:
+    return pack(np.moveaxis(values[start:], 0, -1))
+
+
+def _rank(rank: RankState, ask: AskView) -> RankBody:
+    latest = rank.latest
+    return RankBody(
+        rank=rank.rank,
+        models=rank.model_series.shape[0],
+        samples=rank.samples,
+        step=latest.step if latest else 0,
+        time=latest.time if latest else 0.0,
+        latest=pack(latest.models) if latest else b"",
+        loss=rank.last_scalar.get("loss", float("nan")),
+        series=rank.model_series.part(0, [MODEL_COLUMN[it] for it in ask.model_metrics]),
+    )
