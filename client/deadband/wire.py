@@ -662,6 +662,8 @@ class AskView(msgspec.Struct, frozen=True, kw_only=True, tag="ask-view"):
     """... which stand at this event; 0 for none."""
     series_since: int = 0
     """Event that its model metrics and scalars stand at; 0 for none."""
+    at_once: bool = False
+    """The viewer lacks something: answer though nothing is new."""
     patience_s: float = 0.0
     """Samples alone may wait so long for an answer; flags never do."""
 

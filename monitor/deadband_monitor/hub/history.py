@@ -15,12 +15,15 @@ import msgspec
 from deadband.wire import (
     AskHistory,
     AskNews,
+    AskView,
     Event,
     History,
     News,
     Refusal,
     Sample,
+    Sight,
 )
+from deadband_monitor.hub.sights import Ledger, cut, unknown
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
@@ -42,6 +45,7 @@ class Chronicle:
     def __init__(self, recorder: Recorder) -> None:
         self.state = RunState()
         self.recorder = recorder
+        self._ledger = Ledger()
         self._kept: deque[tuple[Event, int]] = deque()
         self._kept_bytes = 0
         self._snapshot_seq = 0
@@ -55,6 +59,7 @@ class Chronicle:
         """Give the event its number, fold it in and keep it."""
         numbered = msgspec.structs.replace(event, seq=self.seq + 1)
         self.state.apply(numbered)
+        self._ledger.note(numbered, self.state)
         self.recorder.add(numbered)
         self._keep(numbered)
         return numbered
@@ -98,6 +103,17 @@ class Chronicle:
             if len(events) >= max(ask.limit, 1) or size >= NEWS_BYTES:
                 break
         return News(events=events)
+
+    def sight(self, ask: AskView, waited_s: float) -> Sight | Refusal | None:
+        """What one screen shows; None while nothing is new, or may wait."""
+        if strange := unknown(ask):
+            return Refusal(reason=f"no metric {strange!r}: use the deadband of the run")
+        waits = ask.since == self.seq or (
+            waited_s < ask.patience_s and not self._ledger.urgent(ask.since)
+        )
+        if waits and not ask.at_once:
+            return None
+        return cut(self.state, self._ledger, ask)
 
     def _keep(self, event: Event) -> None:
         size = 512

@@ -51,11 +51,9 @@ class Ledger:
         """Take down an event that `state` has just folded in."""
         if isinstance(event, Sample):
             if event.rank == state.lead:
-                steps = [event.step]
-                for points in event.scalars.values():
-                    if points.steps:
-                        steps.append(int(np.frombuffer(points.steps, np.int64).min()))
-                self._touched.append((event.seq, min(steps)))
+                told = (np.frombuffer(it.steps, np.int64) for it in event.scalars.values())
+                lowest = min((int(steps.min()) for steps in told if len(steps)), default=event.step)
+                self._touched.append((event.seq, min(lowest, event.step)))
             return
         key = _slot(event)
         said = self._facts.get(key)
@@ -80,8 +78,10 @@ class Ledger:
 
     def touched(self, since: int) -> int:
         """The lowest step whose readings may have changed after event `since`."""
-        if since <= 0 or since < self._recut or (
-            len(self._touched) == MARKS and since < self._touched[0][0] - 1
+        if (
+            since <= 0
+            or since < self._recut
+            or (len(self._touched) == MARKS and since < self._touched[0][0] - 1)
         ):
             return 0
         lowest: int | None = None
@@ -92,19 +92,27 @@ class Ledger:
         return lowest if lowest is not None else 1 << 62
 
 
+def unknown(ask: AskView) -> str:
+    """A metric of the question that we do not keep; empty where all is well."""
+    layer = (*ask.metrics, *ask.readings, *(name for pair in ask.trends for name in pair))
+    strange = [name for name in layer if name not in LAYER_COLUMN]
+    strange += [name for name in ask.model_metrics if name not in MODEL_COLUMN]
+    return strange[0] if strange else ""
+
+
 def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
     """The answer to a question: what has changed of what is asked for, as it stands now."""
     axis = view_axis(state, max(ask.columns, 1), ask.zoom, ask.upto)
     since = ask.columns_since if ask.axis == (axis.first, axis.per_column, axis.columns) else 0
     lowest = ledger.touched(since)
     start = min(max(axis.column(lowest), 0), axis.columns) if lowest else 0
-    pictures = OwnPictures(since=lowest if lowest else None)
+    pictures = OwnPictures(since=lowest or None)
     pictures.update(state, axis)
     row = next(
         (at for at, each in enumerate(state.layers) if (each.model, each.name) == ask.layer), None
     )
     course = pictures.row(row) if row is not None and ask.course else None
-    metrics = [LAYER_METRICS[LAYER_COLUMN[it]] for it in ask.metrics if it in LAYER_COLUMN]
+    metrics = [LAYER_METRICS[LAYER_COLUMN[it]] for it in ask.metrics]
     last = _last(state)
     body = Body(
         samples=state.samples,
@@ -125,14 +133,12 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
                 ]
             )
             for name, other in ask.trends
-            if name in LAYER_COLUMN and other in LAYER_COLUMN
         },
         model_metrics={
             it: _strip(pictures.model(MODEL_COLUMN[it]), start)
             for it in ask.model_metrics
-            if it in MODEL_COLUMN
         },
-        measured=_measured(state, row, axis),
+        measured=_measured(state, row, axis, pictures, whole=ask.at_once),
         course=_strip(course, start) if course is not None else None,
         step=last[0].step if last else 0,
         time=last[0].time if last else 0.0,
@@ -202,12 +208,15 @@ def _newest_models(last: list[Reading]) -> Floats:
     return found
 
 
-def _measured(state: RunState, row: int | None, axis: Axis) -> bytes:
+def _measured(
+    state: RunState, row: int | None, axis: Axis, new: OwnPictures, *, whole: bool
+) -> bytes:
     if row is None:
         return b""
-    whole = OwnPictures()
-    whole.update(state, axis)
-    return whole.measured(row).tobytes()
+    if whole:
+        new = OwnPictures()
+        new.update(state, axis)
+    return new.measured(row).tobytes()
 
 
 def _ends(metric: Metric, course: Course, start: int) -> Strip:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from deadband import wire
-from deadband.wire import AskHistory, AskNews, FromViewer, News, Refusal
+from deadband.wire import AskHistory, AskNews, AskView, FromViewer, News, Refusal, ToViewer
 from deadband_monitor.hub.demands import Demands
 from deadband_monitor.hub.doors import Doors
 from deadband_monitor.hub.history import Chronicle
@@ -27,7 +27,7 @@ class Viewers:
         self._seen: float | None = None
         self._doors = doors
         self._run = run
-        self._asks: dict[bytes, tuple[AskNews, float]] = {}
+        self._asks: dict[bytes, tuple[AskNews | AskView, float]] = {}
 
     def take(self, chronicle: Chronicle, demands: Demands, now: float) -> None:
         """Hear what they ask; answer at once what needs no news."""
@@ -40,7 +40,7 @@ class Viewers:
                 continue
             if isinstance(ask, AskNews):
                 self._asks[identity] = (ask, now)
-            elif not isinstance(ask, AskHistory):
+            elif not isinstance(ask, AskHistory | AskView):
                 self._doors.send(identity, demands.answer(ask, now))
             elif ask.version != wire.VERSION:
                 reason = (
@@ -48,6 +48,8 @@ class Viewers:
                     f" {ask.version}: use the deadband that the run was started with"
                 )
                 self._doors.send(identity, Refusal(reason=reason))
+            elif isinstance(ask, AskView):
+                self._asks[identity] = (ask, now)
             else:
                 self._asks.pop(identity, None)
                 self._doors.send(identity, chronicle.history(ask))
@@ -59,7 +61,11 @@ class Viewers:
     def answer(self, chronicle: Chronicle, now: float) -> None:
         """Give those who wait for news what there is."""
         for identity, (ask, asked_at) in list(self._asks.items()):
-            answer = chronicle.news(ask)
+            answer: ToViewer | None
+            if isinstance(ask, AskView):
+                answer = chronicle.sight(ask, now - asked_at)
+            else:
+                answer = chronicle.news(ask)
             if answer is None and now - asked_at > KEEPALIVE_S:
                 answer = News(events=[])
             if answer is not None:

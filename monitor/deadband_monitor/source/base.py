@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from deadband.wire import AskView
 from deadband_monitor.state.run_state import RunState
 
 
@@ -46,3 +47,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of sockets and files."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A source that can leave out of `state` what nobody looks at."""
+
+    def want(self, wish: AskView) -> None:
+        """What a screen shows of the run from now on; from any thread."""
+
+    @property
+    def lacks(self) -> bool:
+        """Whether what was wanted last has not come yet."""

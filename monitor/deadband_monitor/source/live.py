@@ -7,7 +7,7 @@ waits for it. Where the hub has gone, the rest of the run is read from its recor
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import msgspec
 
@@ -15,6 +15,7 @@ from deadband import wire
 from deadband.wire import (
     AskHistory,
     AskNews,
+    AskView,
     Distributions,
     Done,
     FromViewer,
@@ -22,13 +23,17 @@ from deadband.wire import (
     History,
     News,
     Refusal,
+    Sight,
     Status,
     ToViewer,
 )
 from deadband_monitor.errors import BadRecording, LinkLost, SourceError
+from deadband_monitor.record.base import RecordingReader
 from deadband_monitor.record.reader import ENDED, UNFIT
 from deadband_monitor.source.channel import Channel, Health, LocalChannel
 from deadband_monitor.source.on_demand import Demands
+from deadband_monitor.source.reel import Reel
+from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.run_state import RunState
 
 COLUMNS = 512
@@ -55,6 +60,7 @@ class LiveSource(Demands):
         self._link = "live"
         self._heard = time.time()
         self._asked = False
+        self._viewing: Viewing | None = None
 
     @property
     def link(self) -> str:
@@ -76,6 +82,22 @@ class LiveSource(Demands):
         """Why the link is lost, where that is known."""
         return self.channel.trouble if self._link == "lost" else ""
 
+    def want(self, wish: AskView) -> None:
+        """Hear of the run only what one screen shows of it, instead of everything.
+
+        From the first wish on `state` holds a `Sight` in the place of the layers' history. May be
+        called from any thread; the next `refresh` asks for what is lacking.
+        """
+        if self._viewing is None:
+            self._viewing = Viewing(far=bool(self.channel.where))
+            self.state = self._viewing.state
+        self._viewing.wish = wish
+
+    @property
+    def lacks(self) -> bool:
+        """Whether what was wanted last has not come yet."""
+        return self._viewing is not None and self._viewing.lacks_answer
+
     def refresh(self, wait_s: float) -> bool:
         """Fold in what the hub has to say, waiting at most `wait_s` for it.
 
@@ -84,39 +106,52 @@ class LiveSource(Demands):
         """
         deadline = time.monotonic() + wait_s
         if self._link == "ended":
+            if self._take_up_recording():
+                return True
             time.sleep(max(wait_s, 0.0))
             return False
-        before = (self.state.seq, self._link)
-        answers = self.answers
+        before = self._standing
         while True:
             self._ask()
             left = max(deadline - time.monotonic(), 0.0)
             body = self.channel.receive(left)
             if body is None:
                 self._notice_silence()
-                if (self.state.seq, self._link) != before or time.monotonic() >= deadline:
+                if self._standing != before or time.monotonic() >= deadline:
                     break
                 continue
             self._fold(body)
             if self._link == "ended":
                 break
-            if self.state.seq != before[0]:
+            if self._standing[1:] != before[1:]:
                 deadline = min(deadline, time.monotonic())  # take what is there, wait no more
-        return (self.state.seq, self._link) != before or self.answers != answers
+        return self._standing != before
 
     def close(self) -> None:
         """Let go of the way to the run."""
         self.channel.close()
 
+    @property
+    def _standing(self) -> tuple[str, int, int]:
+        return self._link, self.state.seq, self.answers
+
     def _ask(self) -> None:
-        if self._asked and not self.hurries:
+        lacks = self._viewing is not None and self._viewing.lacks
+        if self._asked and not self.hurries and (not lacks or self.is_aside):
             return
         if not self.state.seq:
-            if not self._asked:
-                self._send(AskHistory(version=wire.VERSION, columns=COLUMNS))
+            if not self._asked or lacks:
+                self._send(self._news())
             return
         # What is asked beside the news takes its place once; the news are asked for again.
-        self._send(self.question(time.monotonic()) or AskNews(since=self.state.seq))
+        self._send((not lacks and self.question(time.monotonic())) or self._news())
+
+    def _news(self) -> FromViewer:
+        if self._viewing is not None:
+            return self._viewing.question()
+        if not self.state.seq:
+            return AskHistory(version=wire.VERSION, columns=COLUMNS)
+        return AskNews(since=self.state.seq)
 
     def _send(self, question: FromViewer) -> None:
         self._asked = True
@@ -125,10 +160,13 @@ class LiveSource(Demands):
     def _fold(self, body: bytes) -> None:
         try:
             answer = _decode(body)
-            if isinstance(answer, History):
+            if isinstance(answer, History) and self._viewing is None:
                 self.state = RunState.unpack(answer.state)
             elif isinstance(answer, Distributions | Histogram | Done):
                 self.take_answer(answer)
+            elif isinstance(answer, Sight) and self._viewing is not None:
+                self._viewing.take(answer)
+                self.answers += 1
         except (msgspec.MsgspecError, ValueError) as error:
             raise SourceError(
                 f"cannot read what the hub of {self._run} says ({error}): use the deadband that"
@@ -139,7 +177,7 @@ class LiveSource(Demands):
         self._link = "live"
         if isinstance(answer, Refusal) and not self.is_of_ours(answer):
             raise SourceError(answer.reason)
-        if isinstance(answer, News):
+        if isinstance(answer, News) and self._viewing is None:
             self._fold_news(answer)
         status = self.state.status
         if status is not None and status.status in ENDED:
@@ -170,6 +208,8 @@ class LiveSource(Demands):
             with closing(self.channel.recording()) as recording:
                 if recording.hello.run != self._run:
                     return False
+                if self._viewing is not None and not self.channel.where:
+                    self._take_up(recording)
                 for event in recording.events(after=self.state.seq):
                     self.state.apply(event)
         except LinkLost:
@@ -182,6 +222,21 @@ class LiveSource(Demands):
             self.state.apply(lost_status(self.state))
         self._end()
         return True
+
+    def _take_up_recording(self) -> bool:
+        """After the end nobody cuts pictures any more: of a run on this host, do it ourselves."""
+        if self._viewing is None or not self._viewing.lacks or self.channel.where:
+            return False
+        with suppress(BadRecording, *UNFIT), closing(self.channel.recording()) as recording:
+            if recording.last_seq >= self.state.seq:
+                self._take_up(recording)
+        self._viewing = None
+        return True
+
+    def _take_up(self, recording: RecordingReader) -> None:
+        reel = Reel(recording)
+        reel.go(recording.last_seq)
+        self.state, self._viewing = reel.state, None
 
     def _end(self) -> None:
         self._link = "ended"

@@ -106,6 +106,11 @@ class Demands:
         first = self.spread is not None and not self._next
         return not self._deaf and self._aside is None and (first or bool(self._waiting))
 
+    @property
+    def is_aside(self) -> bool:
+        """Whether such a question is under way: it must not be forgotten for another."""
+        return self._aside is not None
+
     def question(self, now: float) -> Question | None:
         """What is to be asked now, if anything; `now` is any even clock."""
         if self._deaf:

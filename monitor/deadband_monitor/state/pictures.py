@@ -74,7 +74,7 @@ class OwnPictures:
         self._since = since
         """Columns before that of this step are not wanted."""
         self._state = RunState()
-        self._kept: dict[tuple[str, Pick], Columns] = {}
+        self._kept: dict[tuple[str, int], Columns] = {}
 
     def update(self, state: RunState, axis: Axis) -> None:
         """Show this state from now on."""
@@ -84,7 +84,7 @@ class OwnPictures:
 
     def layers(self, metric: int) -> Course:
         """A metric of every layer."""
-        return self._cut("layers", (slice(None), metric))
+        return self._cut("metric", metric, (slice(None), metric))
 
     def layer(self, row: int, metric: int) -> Course:
         """A metric of one layer."""
@@ -93,11 +93,11 @@ class OwnPictures:
 
     def row(self, row: int) -> Course:
         """All metrics of one layer."""
-        return self._cut("layers", (row,))
+        return self._cut("layer", row, (row,))
 
     def measured(self, row: int) -> NDArray[np.bool_]:
         """Of each metric whether the layer has it anywhere on the axis."""
-        found: NDArray[np.bool_] = np.isfinite(self.row(row).mean).any(axis=0)
+        found: NDArray[np.bool_] = np.logical_or.reduce(np.isfinite(self.row(row).mean), axis=0)
         return found
 
     def network(self, metric: int, stands_in: int) -> Values:
@@ -111,15 +111,15 @@ class OwnPictures:
         """A metric of the first model."""
         if not self._state.model_series.shape[0]:
             return Course.unknown(self.axis.columns)
-        return self._cut("models", (0, metric))
+        return self._cut("model", metric, (0, metric))
 
-    def _cut(self, of: str, pick: Pick) -> Course:
-        columns = self._kept.setdefault((of, pick), Columns(pick, self._since))
+    def _cut(self, of: str, number: int, pick: Pick) -> Course:
+        columns = self._kept.setdefault((of, number), Columns(pick, self._since))
         state = self._state
-        if of == "layers":
-            columns.update(state.series, self.axis, layer_readings(state.recent))
-        else:
+        if of == "model":
             columns.update(state.model_series, self.axis, model_readings(state.recent))
+        else:
+            columns.update(state.series, self.axis, layer_readings(state.recent))
         return Course(columns.low, columns.mean, columns.high)
 
 

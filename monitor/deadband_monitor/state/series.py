@@ -204,7 +204,7 @@ class Series:
         # Time runs fastest, so that neighbours are alike.
         figures = [
             pack(np.moveaxis(values, 0, -1))
-            for values in (self._low[cut], mean, self._high[cut], count)
+            for values in (self._low[cut], mean, self._high[cut], count.astype(np.float32))
         ]
         return SeriesPart(
             width=self.width, last_step=self.last_step, first=first, shape=count.shape,

@@ -68,7 +68,7 @@ class Body(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Layer metric -> its mean over the network."""
     model_metrics: dict[str, Strip]
     measured: bytes
-    """Of each metric whether the asked layer has it on the axis."""
+    """Of each metric whether the asked layer has it in these columns; in all where `at_once`."""
     course: Strip | None
     """(metrics, columns) of the asked layer."""
     step: int
@@ -195,7 +195,9 @@ class Sight:
             for name, data in body.trends.items()
             if name in LAYER_COLUMN
         }
-        self.seen = np.frombuffer(body.measured, np.bool_) if body.measured else None
+        seen = np.frombuffer(body.measured, np.bool_) if body.measured else None
+        held = None if asked.at_once or fresh else self.seen
+        self.seen = seen if held is None or seen is None else seen | held
         self.course = (
             _laid(self.course, body.course, first, columns, (len(LAYER_METRICS),))
             if body.course is not None

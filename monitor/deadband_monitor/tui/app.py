@@ -15,7 +15,7 @@ from textual.app import App, SystemCommand
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from deadband.wire import AskDense, AskNote, Flag
+from deadband.wire import AskDense, AskNote, AskView, Flag
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.metrics import LAYER_COLUMN
@@ -25,6 +25,7 @@ from deadband_monitor.source.base import Source
 from deadband_monitor.source.on_demand import Answering, Spread
 from deadband_monitor.source.open import open_entry, open_past
 from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.sight import Sight
 from deadband_monitor.tui.alarm import Alarm, notification
 from deadband_monitor.tui.draw.state_line import Head
 from deadband_monitor.tui.feed import Feed, NoSource
@@ -110,6 +111,8 @@ class DeadbandApp(App[int]):
         self._trends_at = 0.0
         self._soon = False
         self._owed = False
+        self._answer: AskView | None = None
+        """The last of the questions that a key press has asked."""
         self._alarm = Alarm()
         self._present_step = 0
         self.animation_level = "none"
@@ -232,6 +235,7 @@ class DeadbandApp(App[int]):
             if self._present is None:
                 self._sound(list(state.flags.values()))
             now = time.monotonic()
+            force = force or self._answered(state)
             due = Due(
                 numbers=force or now - self._numbers_at >= NUMBERS_EVERY_S,
                 trends=force or now - self._trends_at >= TRENDS_EVERY_S,
@@ -249,6 +253,15 @@ class DeadbandApp(App[int]):
             if due == EVERYTHING:
                 self._shown = shown
             screen.paint(due)
+            if due.numbers:
+                self.feed.want(self.view.wish(screen.where))
+
+    def _answered(self, state: RunState) -> bool:
+        """Whether the hub has sent what the last key press asked for."""
+        asked = state.sight.asked if isinstance(state.sight, Sight) else None
+        new = asked is not None and asked.at_once and asked is not self._answer
+        self._answer = asked if new else self._answer
+        return new
 
     def head(self) -> Head:
         """What the state line says now."""
@@ -337,6 +350,7 @@ class DeadbandApp(App[int]):
     # --- from screen to screen ---------------------------------------------------------------
 
     def _start_run(self) -> None:
+        self.feed.want(self.view.first_wish())
         if self._threaded:
             self.feed.start()
         else:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.cells import cell_len
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.widget import Widget
 
 from deadband_monitor.metrics import LAYER_METRICS
+from deadband_monitor.state.pictures import Course
 from deadband_monitor.tui.view import View
 
 if TYPE_CHECKING:
@@ -63,24 +65,35 @@ def export(folder: Path, name: str, svg: str, text: str, view: View) -> list[Pat
 
 
 def _write_readings(writer: CsvWriter, view: View) -> None:
-    """One line a column of time, layer and metric: lowest, mean and highest reading in it."""
+    """One line a column of time, layer and metric: lowest, mean and highest reading in it.
+
+    Of a live run that is what its hub was asked for: the map's metric, and the layer at hand.
+    """
     writer.writerow(["first_step", "last_step", "layer", "metric", "low", "mean", "high"])
-    axis, columns = view.axis, view.layers
-    for column in range(min(axis.columns, len(columns.mean))):
+    axis, pictures = view.axis, view.pictures
+    readings = np.stack([_readings(pictures.layers(it)) for it in range(len(LAYER_METRICS))])
+    row = view.selected
+    if row is not None:
+        for number in range(len(LAYER_METRICS)):
+            own = _readings(pictures.layer(row, number))
+            if np.isfinite(own).any():
+                readings[number, :, :, row] = own
+    for column in range(axis.columns):
         first = axis.first + column * axis.per_column
         for row in view.order:
             for number, metric in enumerate(LAYER_METRICS):
-                mean = columns.mean[column, row, number]
-                if np.isfinite(mean):
-                    ends = (columns.low[column, row, number], columns.high[column, row, number])
+                figures = readings[number, :, column, row]
+                if np.isfinite(figures).any():
                     writer.writerow(
                         [
                             first,
                             first + axis.per_column - 1,
                             view.label(view.state.layers[row]),
                             metric.name,
-                            f"{ends[0]:.6g}",
-                            f"{mean:.6g}",
-                            f"{ends[1]:.6g}",
+                            *(f"{it:.6g}" if np.isfinite(it) else "" for it in figures),
                         ]
                     )
+
+
+def _readings(course: Course) -> NDArray[np.float32]:
+    return np.stack([course.low, course.mean, course.high])

@@ -11,12 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from deadband.wire import AskView
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.source.base import Source
+from deadband_monitor.source.base import Selective, Source
 from deadband_monitor.state.run_state import RunState
 
 POLL_S = 0.05
 """Between two looks at a quiet source: below what the eye notices, 20 wake-ups a second."""
+HURRY_S = 0.01
+"""While a key press waits for its picture."""
 
 TURN_S = 0.3
 """As long as the slowest usual picture takes to come round."""
@@ -31,6 +34,7 @@ class Feed:
         """Why the source cannot be read any more, for the user."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._missed = False
         """Somebody wanted to look while we read."""
         self._thread: threading.Thread | None = None
@@ -56,6 +60,14 @@ class Feed:
             if held:
                 self._lock.release()
 
+    def want(self, wish: AskView) -> None:
+        """Tell the source what is looked at, where it gives no more than that."""
+        source = self.source
+        if isinstance(source, Selective):
+            source.want(wish)
+            if source.lacks:
+                self._wake.set()
+
     def ask(self, action: Callable[[], None]) -> None:
         """Run something that changes the source (a seek), between two refreshes."""
         with self._lock:
@@ -64,13 +76,17 @@ class Feed:
     def stop(self) -> None:
         """Stop reading; the source is whole and may be closed afterwards."""
         self._stop.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=2.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             if not self.pump():
-                self._stop.wait(POLL_S)
+                source = self.source
+                hurry = isinstance(source, Selective) and source.lacks
+                self._wake.wait(HURRY_S if hurry else POLL_S)
+                self._wake.clear()
             elif self._missed:
                 # A source that always has more to read must not keep the picture for itself.
                 self._stop.wait(TURN_S)

@@ -12,9 +12,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
-from deadband.wire import Flag, Layer, What
+from deadband.wire import VERSION, AskView, Flag, Layer, What
 from deadband_monitor.metrics import (
     LAYER_COLUMN,
     LAYER_METRICS,
@@ -31,10 +32,11 @@ from deadband_monitor.state.pictures import (
 )
 from deadband_monitor.state.run_state import Reading, RunState
 from deadband_monitor.state.sight import Sight
+from deadband_monitor.state.timeline import MOST_ZOOM, Axis, axis_for
 from deadband_monitor.tui.draw.heat import carry_over
 from deadband_monitor.tui.draw.scale import Values, badness, ends, worst_of, worst_row
 from deadband_monitor.tui.draw.text import count, duration
-from deadband_monitor.state.timeline import MOST_ZOOM, Axis, axis_for
+from deadband_monitor.tui.keys import COMPARE, FLAG, LAYER, RANKS
 
 HEADLINES = ("out_variance", "saturation", "weight_spread")
 """The three readings that the tool is for."""
@@ -120,16 +122,53 @@ class View:
         """Bring the columns of time up to the state, `columns` of them."""
         state = self.state
         self.columns = columns
-        if isinstance(self.live.sight, Sight):
-            self.pictures = self.live.sight
+        sight = self._sight()
+        if sight is not None:
+            self.pictures = sight
         else:
             last = (self.last_step or 0) if self.zoom == 0 else 0
-            self._own.update(
-                state, view_axis(state, columns, self.zoom, max(last, state.step))
-            )
+            self._own.update(state, view_axis(state, columns, self.zoom, max(last, state.step)))
             self.pictures = self._own
         if self.following or self.selected is None:
             self._selected = self._worst_layer()
+
+    def _sight(self) -> Sight | None:
+        """What the hub has cut for us: of a frozen picture what it cut for that, if it has yet."""
+        live = self.live.sight
+        if self.frozen is None or not isinstance(live, Sight):
+            return live if isinstance(live, Sight) else None
+        held = self.frozen.sight
+        fits = live.asked.upto == self.frozen.step and len(live.rows) == len(self.frozen.layers)
+        return live if fits or not isinstance(held, Sight) else held
+
+    def wish(self, where: str) -> AskView:
+        """What a screen needs of the run, for a source that gives no more than is asked."""
+        names = [self.metric.name, *HEADLINES, *FLAT_END.values()]
+        metrics = () if where == COMPARE else (self.metric.name,)
+        row, flag = self.selected, self.flag
+        layer = None if row is None else (self.state.layers[row].model, self.state.layers[row].name)
+        drawn = ["out_variance", "grad_norm"]
+        if where == FLAG and flag is not None:
+            layer = (flag.model, flag.layer) if flag.layer else layer
+            drawn += sorted(flag.evidence.keys() & MODEL_COLUMN.keys() - set(drawn))
+        return AskView(
+            version=VERSION,
+            columns=self.columns,
+            zoom=self.zoom,
+            upto=self.frozen.step if self.frozen else None,
+            metrics=metrics,
+            trends=tuple((it, FLAT_END.get(it, it)) for it in HEADLINES if it not in MODEL_COLUMN),
+            readings=tuple(dict.fromkeys(names)),
+            layer=layer,
+            course=where in (LAYER, FLAG),
+            model_metrics=tuple(drawn),
+            scalars=("loss", "clock") if self.clocked else ("loss",),
+            ranks=where == RANKS,
+        )
+
+    def first_wish(self) -> AskView:
+        """What any screen needs, before it knows how large it is: all but columns of time."""
+        return msgspec.structs.replace(self.wish(RANKS), metrics=(), trends=(), ranks=False)
 
     @property
     def axis(self) -> Axis:
@@ -205,7 +244,7 @@ class View:
         low, high = self._ends(self.metric)
         if low.shape[1] != len(self.state.layers):
             return order
-        measured = (np.isfinite(low) | np.isfinite(high)).any(axis=0)
+        measured = np.logical_or.reduce(np.isfinite(low) | np.isfinite(high), axis=0)
         return [row for row in order if measured[row]] or order
 
     @property

@@ -54,8 +54,9 @@ class CompareScreen(SizedScreen):
 
     def on_mount(self) -> None:
         """Read both from now on."""
-        if self._threaded:
-            for feed in self.feeds:
+        for feed, view in zip(self.feeds, self.views, strict=True):
+            feed.want(view.first_wish())
+            if self._threaded:
                 feed.start()
         self.set_interval(EVERY_S, lambda: self.paint(EVERYTHING))
 
@@ -77,6 +78,8 @@ class CompareScreen(SizedScreen):
                 if not held.enter_context(feed.look(EVERY_S / 10)):
                     return
             self._paint()
+            for feed, view in zip(self.feeds, self.views, strict=True):
+                feed.want(view.wish(COMPARE))
         keys = self.deadband.settings.keys
         self.query_one(KeyLine).paint(key_line(COMPARE, replay=False, changed=keys))
 

@@ -59,6 +59,8 @@ class LayerScreen(RunScreen):
         if row is None:
             self.table.show([[("no layer yet", "dim")]])
             return
+        if view.pictures.measured(row) is None:
+            return  # on its way from the hub
         shown = view.metric
         if due.trends:
             pair = (shown, companion(view, row, shown))
@@ -132,24 +134,24 @@ class LayerScreen(RunScreen):
 def companion(view: View, row: int, shown: Metric) -> Metric:
     """What the second chart shows: the first of the telling metrics that this layer has."""
     others = [LAYER_METRICS[LAYER_COLUMN[name]] for name in HEAT_METRICS if name != shown.name]
-    for metric in others:
-        if bool(np.isfinite(view.layer_trend(row, metric)).any()):
-            return metric
+    seen = view.pictures.measured(row)
+    if seen is not None:
+        others.sort(key=lambda metric: not seen[LAYER_COLUMN[metric.name]])
     return others[0]
 
 
 def paint_metric(canvas: Canvas, view: View, row: int, metric: Metric) -> None:
     """One metric of one layer as a chart, with the ends of its band."""
     width, height = canvas.size
-    column = LAYER_COLUMN[metric.name]
+    course = view.pictures.layer(row, LAYER_COLUMN[metric.name])
     span = view.axis
     canvas.entitle(f"{metric.title} {figure(float(view.now(metric)[row]))}")
     x = (np.arange(span.columns) + 0.5) / max(span.columns, 1)
     curve = Curve(
         x=x,
-        low=view.layers.low[:, row, column],
-        mean=view.layers.mean[:, row, column],
-        high=view.layers.high[:, row, column],
+        low=course.low,
+        mean=course.mean,
+        high=course.high,
     )
     limits = [Limit(value=metric.low, label="low"), Limit(value=metric.high, label="high")]
     layer = view.state.layers[row]

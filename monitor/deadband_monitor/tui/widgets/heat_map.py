@@ -15,13 +15,13 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 
+from deadband_monitor.state.timeline import Axis
 from deadband_monitor.tui.draw.flags import LOOK
 from deadband_monitor.tui.draw.gauge import reading, tone
 from deadband_monitor.tui.draw.heat import Lanes, Levels, axis, cells, fold, lay_out, legend
 from deadband_monitor.tui.draw.scale import levels, worst_row
 from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit
 from deadband_monitor.tui.keys import HEAT_METRICS
-from deadband_monitor.state.timeline import Axis
 from deadband_monitor.tui.view import RANK, View
 from deadband_monitor.tui.widgets.canvas import Canvas
 

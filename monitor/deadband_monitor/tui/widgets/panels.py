@@ -91,6 +91,8 @@ class Readings(Canvas):
             self.entitle("layer")
             self.show([[("no layer yet", "dim")]])
             return
+        if view.pictures.measured(row) is None:
+            return  # on its way from the hub
         layer = view.state.layers[row]
         how = "worst" if view.following else "at hand"
         self.entitle(f"{view.label(layer)} · {layer.kind} · {how}")
@@ -187,17 +189,17 @@ def curve_of(view: View, series: Series | None, column: int | None) -> Curve:
 def layer_items(view: View, row: int, *, trends: bool = False) -> list[Item]:
     """The readings that a layer has."""
     items = []
-    for metric in LAYER_METRICS:
-        trend = view.layer_trend(row, metric)
+    seen = view.pictures.measured(row)
+    for column, metric in enumerate(LAYER_METRICS):
         value = float(view.now(metric)[row])
-        if value != value and bool(np.isnan(trend).all()):
+        if value != value and (seen is None or not seen[column]):
             continue
         items.append(
             Item(
                 metric=metric,
                 value=value,
                 severity=view.severity(row, metric.name),
-                trend=trend if trends else None,
+                trend=view.layer_trend(row, metric) if trends else None,
             )
         )
     return items
