@@ -7,6 +7,7 @@ its question, so the hub remembers nothing of any viewer.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from deadband.wire import (
     Status,
 )
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, Metric
-from deadband_monitor.state.figures import Floats, pack
+from deadband_monitor.state.figures import FINE, Floats, pack
 from deadband_monitor.state.pictures import Course, OwnPictures, view_axis
 from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import RunState
@@ -113,7 +114,7 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
     )
     course = pictures.row(row) if row is not None and ask.course else None
     metrics = [LAYER_METRICS[LAYER_COLUMN[it]] for it in ask.metrics]
-    last = _last(state)
+    last = _last(state, ask.upto)
     body = Body(
         samples=state.samples,
         began=state.began,
@@ -143,11 +144,11 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
         step=last[0].step if last else 0,
         time=last[0].time if last else 0.0,
         before=_before(state),
-        readings=pack(_newest(last, [LAYER_COLUMN[it] for it in ask.readings]))
+        readings=pack(_newest(last, [LAYER_COLUMN[it] for it in ask.readings]), FINE)
         if last
         else b"",
-        layer=pack(_layer(last, row)) if last and row is not None else b"",
-        models=pack(_newest_models(last)) if last else b"",
+        layer=pack(_layer(last, row), FINE) if last and row is not None else b"",
+        models=pack(_newest_models(last), FINE) if last else b"",
         model_series=state.model_series.part(
             ledger.touched(ask.series_since), [MODEL_COLUMN[it] for it in ask.model_metrics]
         ),
@@ -172,8 +173,10 @@ def _slot(event: Event) -> tuple[str, int]:
     return ("status", 0) if isinstance(event, Status) else ("run", 0)
 
 
-def _last(state: RunState) -> list[Reading]:
-    return [state.recent[-back] for back in range(1, min(len(state.recent), LOOK_BACK) + 1)]
+def _last(state: RunState, upto: int | None) -> list[Reading]:
+    """The newest samples, the newest first; of a frozen picture the newest then."""
+    known = (it for it in reversed(state.recent) if upto is None or it.step <= upto)
+    return list(islice(known, LOOK_BACK))
 
 
 def _before(state: RunState) -> tuple[int, float] | None:
@@ -246,7 +249,7 @@ def _rank(rank: RankState, ask: AskView) -> RankBody:
         samples=rank.samples,
         step=latest.step if latest else 0,
         time=latest.time if latest else 0.0,
-        latest=pack(latest.models) if latest else b"",
+        latest=pack(latest.models, FINE) if latest else b"",
         loss=rank.last_scalar.get("loss", float("nan")),
         series=rank.model_series.part(0, [MODEL_COLUMN[it] for it in ask.model_metrics]),
     )

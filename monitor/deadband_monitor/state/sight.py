@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deadband.wire import AskView, Event
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
-from deadband_monitor.state.figures import Floats, unpack
+from deadband_monitor.state.figures import FINE, Floats, unpack
 from deadband_monitor.state.pictures import Course, Values
 from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import SCALAR_CAPACITY, RunState
@@ -125,6 +125,8 @@ class Sight:
     model_courses: dict[int, Course]
     seen: NDArray[np.bool_] | None
     course: Course | None
+    frozen: Reading | None = None
+    """The newest readings up to `AskView.upto`, where that was asked for."""
 
     @classmethod
     def nothing(cls) -> Sight:
@@ -216,34 +218,41 @@ def take(state: RunState, asked: AskView, seq: int, body: Body) -> None:
         state.apply(event)
     state.seq, state.samples, state.began = seq, body.samples, body.began
     state.sight.take(asked, body, state)
+    state.sight.frozen = None
     if body.time:
-        _take_reading(state, asked, body)
+        reading = _reading(state, state.sight, asked, body)
+        if asked.upto is not None:
+            state.sight.frozen = reading
+        else:
+            _add_reading(state, reading, body.before)
     _take_series(state, asked, body)
     state.last_scalar.update(body.last_scalar)
     for rank in body.ranks:
         state.others[rank.rank] = _rank(rank, asked)
 
 
-def _take_reading(state: RunState, asked: AskView, body: Body) -> None:
+def _reading(state: RunState, sight: Sight, asked: AskView, body: Body) -> Reading:
     layers = np.full((len(state.layers), len(LAYER_METRICS)), np.nan, np.float32)
     columns = [LAYER_COLUMN[name] for name in asked.readings]
-    layers[:, columns] = unpack(body.readings, (len(columns), len(layers))).T
-    row = state.sight.rows.get(asked.layer) if asked.layer and isinstance(
-        state.sight, Sight) else None  # fmt: skip
+    layers[:, columns] = unpack(body.readings, (len(columns), len(layers)), FINE).T
+    row = sight.rows.get(asked.layer) if asked.layer is not None else None
     if row is not None and body.layer:
-        layers[row] = unpack(body.layer, (len(LAYER_METRICS),))
+        layers[row] = unpack(body.layer, (len(LAYER_METRICS),), FINE)
     models = state.model_series.shape[0]
-    reading = Reading(
+    return Reading(
         step=body.step,
         time=body.time,
         layers=layers,
-        models=unpack(body.models, (len(MODEL_METRICS), models)).T,
+        models=unpack(body.models, (len(MODEL_METRICS), models), FINE).T,
     )
-    if not state.recent and body.before is not None:
+
+
+def _add_reading(state: RunState, reading: Reading, before: tuple[int, float] | None) -> None:
+    if not state.recent and before is not None:
         nothing = np.full_like(reading.layers, np.nan), np.full_like(reading.models, np.nan)
-        step, time = body.before
+        step, time = before
         state.recent.append(Reading(step=step, time=time, layers=nothing[0], models=nothing[1]))
-    if state.recent and state.recent[-1].step >= body.step:
+    if state.recent and state.recent[-1].step >= reading.step:
         state.recent.pop()  # the same sample, seen by another question
     state.recent.append(reading)
 
@@ -268,7 +277,7 @@ def _rank(body: RankBody, asked: AskView) -> RankState:
             step=body.step,
             time=body.time,
             layers=np.zeros((0, len(LAYER_METRICS)), np.float32),
-            models=unpack(body.latest, shape),
+            models=unpack(body.latest, shape, FINE),
         )
     return state
 

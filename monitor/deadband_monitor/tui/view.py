@@ -298,7 +298,9 @@ class View:
 
     def _last(self) -> list[Reading]:
         """The newest samples, the newest first."""
-        recent = self.state.recent
+        recent, sight = self.state.recent, self._sight()
+        if self.frozen is not None and sight is not None and sight.frozen is not None:
+            return [sight.frozen]
         return [recent[-back] for back in range(1, min(len(recent), LOOK_BACK) + 1)]
 
     def _newest(self, rows: Sequence[Values]) -> Values | None:
