@@ -769,6 +769,4 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 
 
 ToViewer = History | News | Refusal | Distributions | Histogram | Done | Sight
-FromViewer = (
-    AskHistory | AskNews | AskDistributions | AskHistogram | AskDense | AskNote | AskView
-)
+FromViewer = AskHistory | AskNews | AskDistributions | AskHistogram | AskDense | AskNote | AskView

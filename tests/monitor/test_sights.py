@@ -18,7 +18,7 @@ from deadband_monitor.record.writer import Recorder
 from deadband_monitor.source.fake import collapsing_run, layer_table
 from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.figures import PRECISION, pack, unpack
-from deadband_monitor.state.pictures import Course, OwnPictures, view_axis
+from deadband_monitor.state.pictures import Envelope, OwnPictures, view_axis
 from deadband_monitor.state.series import Series
 from deadband_monitor.state.sight import Sight as Held
 
@@ -55,7 +55,7 @@ def assert_alike(told: np.ndarray, kept: np.ndarray) -> None:
     np.testing.assert_allclose(told, kept, rtol=2 * PRECISION, equal_nan=True)
 
 
-def assert_same_course(told: Course, own: Course, *ends: str) -> None:
+def assert_same_course(told: Envelope, own: Envelope, *ends: str) -> None:
     for end in ends:
         assert_alike(getattr(told, end), getattr(own, end))
 

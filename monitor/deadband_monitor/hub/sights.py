@@ -24,7 +24,7 @@ from deadband.wire import (
 )
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, Metric
 from deadband_monitor.state.figures import FINE, Floats, pack
-from deadband_monitor.state.pictures import Course, OwnPictures, view_axis
+from deadband_monitor.state.pictures import Envelope, OwnPictures, view_axis
 from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.sight import CLOCK, Body, RankBody, Strip, squeeze
@@ -222,14 +222,14 @@ def _measured(
     return new.measured(row).tobytes()
 
 
-def _ends(metric: Metric, course: Course, start: int) -> Strip:
+def _ends(metric: Metric, course: Envelope, start: int) -> Strip:
     """The end of each column that a map shows: the worse one."""
     low = b"" if metric.worst == "high" else _packed(course.low, start)
     high = b"" if metric.worst == "low" else _packed(course.high, start)
     return Strip(low=low, mean=b"", high=high)
 
 
-def _strip(course: Course, start: int) -> Strip:
+def _strip(course: Envelope, start: int) -> Strip:
     return Strip(
         low=_packed(course.low, start),
         mean=_packed(course.mean, start),

@@ -61,6 +61,8 @@ class LiveSource(Demands):
         self._heard = time.time()
         self._asked = False
         self._viewing: Viewing | None = None
+        self._whole = False
+        """Nobody cuts pictures for us: the hub is too old for it, or has gone."""
 
     @property
     def link(self) -> str:
@@ -88,6 +90,8 @@ class LiveSource(Demands):
         From the first wish on `state` holds a `Sight` in the place of the layers' history. May be
         called from any thread; the next `refresh` asks for what is lacking.
         """
+        if self._whole:
+            return
         if self._viewing is None:
             self._viewing = Viewing(far=bool(self.channel.where))
             self.state = self._viewing.state
@@ -176,6 +180,9 @@ class LiveSource(Demands):
         self._heard = time.time()
         self._link = "live"
         if isinstance(answer, Refusal) and not self.is_of_ours(answer):
+            if self._viewing is not None and answer.reason.startswith("unreadable question"):
+                self.state, self._viewing, self._whole = RunState(), None, True
+                return
             raise SourceError(answer.reason)
         if isinstance(answer, News) and self._viewing is None:
             self._fold_news(answer)
@@ -230,13 +237,13 @@ class LiveSource(Demands):
         with suppress(BadRecording, *UNFIT), closing(self.channel.recording()) as recording:
             if recording.last_seq >= self.state.seq:
                 self._take_up(recording)
-        self._viewing = None
+        self._viewing, self._whole = None, True
         return True
 
     def _take_up(self, recording: RecordingReader) -> None:
         reel = Reel(recording)
         reel.go(recording.last_seq)
-        self.state, self._viewing = reel.state, None
+        self.state, self._viewing, self._whole = reel.state, None, True
 
     def _end(self) -> None:
         self._link = "ended"

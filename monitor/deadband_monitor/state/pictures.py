@@ -29,7 +29,7 @@ _SMALLEST = 1e-38
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Envelope:
     """Lowest, mean and highest reading in each column of time (first axis)."""
 
     low: Floats
@@ -37,7 +37,7 @@ class Course:
     high: Floats
 
     @classmethod
-    def unknown(cls, *shape: int) -> Course:
+    def unknown(cls, *shape: int) -> Envelope:
         """One in which nothing was measured, or of which nothing is known yet."""
         nothing = np.full(shape, np.nan, np.float32)
         return cls(nothing, nothing, nothing)
@@ -50,10 +50,10 @@ class Pictures(Protocol):
     def axis(self) -> Axis:
         """The steps that the columns cover."""
 
-    def layers(self, metric: int) -> Course:
+    def layers(self, metric: int) -> Envelope:
         """A metric of every layer: (columns, layers)."""
 
-    def layer(self, row: int, metric: int) -> Course:
+    def layer(self, row: int, metric: int) -> Envelope:
         """A metric of one layer: (columns,)."""
 
     def measured(self, row: int) -> NDArray[np.bool_] | None:
@@ -62,7 +62,7 @@ class Pictures(Protocol):
     def network(self, metric: int, stands_in: int) -> Values:
         """The mean of a metric over the network: (columns,). See `network_mean`."""
 
-    def model(self, metric: int) -> Course:
+    def model(self, metric: int) -> Envelope:
         """A metric of the first model: (columns,)."""
 
 
@@ -82,16 +82,16 @@ class OwnPictures:
             self._kept.clear()
         self._state, self.axis = state, axis
 
-    def layers(self, metric: int) -> Course:
+    def layers(self, metric: int) -> Envelope:
         """A metric of every layer."""
         return self._cut("metric", metric, (slice(None), metric))
 
-    def layer(self, row: int, metric: int) -> Course:
+    def layer(self, row: int, metric: int) -> Envelope:
         """A metric of one layer."""
         course = self.row(row)
-        return Course(course.low[:, metric], course.mean[:, metric], course.high[:, metric])
+        return Envelope(course.low[:, metric], course.mean[:, metric], course.high[:, metric])
 
-    def row(self, row: int) -> Course:
+    def row(self, row: int) -> Envelope:
         """All metrics of one layer."""
         return self._cut("layer", row, (row,))
 
@@ -107,20 +107,20 @@ class OwnPictures:
             mean = np.where(np.isnan(mean), self.layers(stands_in).mean, mean)
         return network_mean(LAYER_METRICS[metric], mean, weights(self._state.layers))
 
-    def model(self, metric: int) -> Course:
+    def model(self, metric: int) -> Envelope:
         """A metric of the first model."""
         if not self._state.model_series.shape[0]:
-            return Course.unknown(self.axis.columns)
+            return Envelope.unknown(self.axis.columns)
         return self._cut("model", metric, (0, metric))
 
-    def _cut(self, of: str, number: int, pick: Pick) -> Course:
+    def _cut(self, of: str, number: int, pick: Pick) -> Envelope:
         columns = self._kept.setdefault((of, number), Columns(pick, self._since))
         state = self._state
         if of == "model":
             columns.update(state.model_series, self.axis, model_readings(state.recent))
         else:
             columns.update(state.series, self.axis, layer_readings(state.recent))
-        return Course(columns.low, columns.mean, columns.high)
+        return Envelope(columns.low, columns.mean, columns.high)
 
 
 def view_axis(state: RunState, columns: int, zoom: int, last: int | None) -> Axis:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deadband.wire import AskView, Event
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
 from deadband_monitor.state.figures import FINE, Floats, unpack
-from deadband_monitor.state.pictures import Course, Values
+from deadband_monitor.state.pictures import Envelope, Values
 from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import SCALAR_CAPACITY, RunState
 from deadband_monitor.state.series import Series, SeriesPart
@@ -120,11 +120,11 @@ class Sight:
     """The question that it answers."""
     rows: dict[tuple[str, str], int]
     """Of each layer its row."""
-    courses: dict[int, Course]
+    courses: dict[int, Envelope]
     trends: dict[int, Values]
-    model_courses: dict[int, Course]
+    model_courses: dict[int, Envelope]
     seen: NDArray[np.bool_] | None
-    course: Course | None
+    course: Envelope | None
     frozen: Reading | None = None
     """The newest readings up to `AskView.upto`, where that was asked for."""
 
@@ -136,16 +136,16 @@ class Sight:
             courses={}, trends={}, model_courses={}, seen=None, course=None,
         )  # fmt: skip
 
-    def layers(self, metric: int) -> Course:
+    def layers(self, metric: int) -> Envelope:
         """A metric of every layer; unknown where it was not asked for."""
-        return self.courses.get(metric) or Course.unknown(self.axis.columns, len(self.rows))
+        return self.courses.get(metric) or Envelope.unknown(self.axis.columns, len(self.rows))
 
-    def layer(self, row: int, metric: int) -> Course:
+    def layer(self, row: int, metric: int) -> Envelope:
         """A metric of one layer; unknown unless it is the asked one."""
         if self.course is not None and row == self._row:
             at = self.course
-            return Course(at.low[:, metric], at.mean[:, metric], at.high[:, metric])
-        return Course.unknown(self.axis.columns)
+            return Envelope(at.low[:, metric], at.mean[:, metric], at.high[:, metric])
+        return Envelope.unknown(self.axis.columns)
 
     def measured(self, row: int) -> NDArray[np.bool_] | None:
         """Of each metric whether the layer has it; None unless it is the asked one."""
@@ -156,9 +156,9 @@ class Sight:
         del stands_in  # it was in the question
         return self.trends.get(metric, np.full(self.axis.columns, np.nan))
 
-    def model(self, metric: int) -> Course:
+    def model(self, metric: int) -> Envelope:
         """A metric of the first model."""
-        return self.model_courses.get(metric) or Course.unknown(self.axis.columns)
+        return self.model_courses.get(metric) or Envelope.unknown(self.axis.columns)
 
     @property
     def _row(self) -> int | None:
@@ -283,8 +283,8 @@ def _rank(body: RankBody, asked: AskView) -> RankState:
 
 
 def _laid(
-    held: Course | None, strip: Strip, first: int, columns: int, shape: tuple[int, ...]
-) -> Course:
+    held: Envelope | None, strip: Strip, first: int, columns: int, shape: tuple[int, ...]
+) -> Envelope:
     parts = [
         np.moveaxis(unpack(data, (*shape, columns)), -1, 0)
         if data
@@ -292,8 +292,8 @@ def _laid(
         for data in (strip.low, strip.mean, strip.high)
     ]
     if held is None:
-        held = Course.unknown(first + columns, *shape)
-    return Course(
+        held = Envelope.unknown(first + columns, *shape)
+    return Envelope(
         _over(held.low, parts[0], first),
         _over(held.mean, parts[1], first),
         _over(held.high, parts[2], first),

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from deadband_monitor.metrics import LAYER_METRICS
-from deadband_monitor.state.pictures import Course
+from deadband_monitor.state.pictures import Envelope
 from deadband_monitor.tui.view import View
 
 if TYPE_CHECKING:
@@ -95,5 +95,5 @@ def _write_readings(writer: CsvWriter, view: View) -> None:
                     )
 
 
-def _readings(course: Course) -> NDArray[np.float32]:
+def _readings(envelope: Envelope) -> NDArray[np.float32]:
     return np.stack([course.low, course.mean, course.high])
