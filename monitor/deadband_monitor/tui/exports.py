@@ -96,4 +96,4 @@ def _write_readings(writer: CsvWriter, view: View) -> None:
 
 
 def _readings(envelope: Envelope) -> NDArray[np.float32]:
-    return np.stack([course.low, course.mean, course.high])
+    return np.stack([envelope.low, envelope.mean, envelope.high])
