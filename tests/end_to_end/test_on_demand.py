@@ -155,7 +155,7 @@ class Loop:
 
     def says(self) -> str:
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
+        ready, _, _ = select.select([self.process.stdout], [], [], 3 * PATIENCE_S)
         assert ready, "the loop says nothing"
         return self.process.stdout.readline().strip()
 
@@ -175,7 +175,7 @@ def loop(home: Path) -> Iterator[Loop]:
     end_hubs()
 
 
-@pytest.mark.timeout(60)  # it imports torch and starts three processes
+@pytest.mark.timeout(120)  # it imports torch and starts three processes
 def test_a_command_has_a_run_sampled_densely_for_a_while(
     loop: Loop, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,79 @@
+"""A note is told wherever a run is told of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deadband import wire
+from deadband.wire import Note
+from deadband_monitor import cli
+from deadband_monitor.narrator import Narrator
+from deadband_monitor.record.writer import Recorder
+from deadband_monitor.report import format_report, make_report
+from deadband_monitor.source.fake import collapsing_run, healthy_run
+from deadband_monitor.state.run_state import RunState
+from deadband_monitor.tui.widgets.panels import run_facts
+
+TEXT = "halved the learning | rate"
+
+
+def noted() -> RunState:
+    state = RunState()
+    for event in healthy_run(samples=20):
+        state.apply(event)
+    state.apply(Note(seq=state.seq + 1, step=12, time=5.0, text=TEXT))
+    state.apply(Note(seq=state.seq + 1, step=4, time=6.0, text="earlier"))
+    return state
+
+
+def test_the_report_has_notes_in_order_of_their_steps() -> None:
+    report = make_report(noted())
+    assert [(note.step, note.text) for note in report.notes] == [(4, "earlier"), (12, TEXT)]
+    assert f"note      step 12: {TEXT}" in format_report(report, "text")
+    markdown = format_report(report, "markdown")
+    assert f"## Notes\n\n- step 4: earlier\n- step 12: {TEXT}\n" in markdown
+    assert json.loads(format_report(report, "json"))["notes"][1]["text"] == TEXT
+
+
+def test_a_run_without_notes_says_nothing_of_them() -> None:
+    state = RunState()
+    for event in healthy_run(samples=5):
+        state.apply(event)
+    assert "## Notes" not in format_report(make_report(state), "markdown")
+    assert "note " not in format_report(make_report(state), "text")
+
+
+def test_a_note_is_told_once_in_plain_lines_and_kept_by_a_late_joiner() -> None:
+    state, narrator = noted(), Narrator()
+    lines = [line for line in narrator.lines(state) if "note" in line]
+    assert lines == [f"step     12  note      {TEXT}", "step      4  note      earlier"]
+    assert not [line for line in narrator.lines(state) if "note" in line]
+    late = RunState.unpack(state.pack())
+    assert late.notes == state.notes
+    assert run_facts(late)[0] == f"note at step 12: {TEXT}"
+
+
+def test_export_and_ask_work_on_a_run_that_is_over(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = "collapsing-000001"
+    recorder = Recorder(wire.recording_path(run))
+    for event in collapsing_run(samples=80):
+        recorder.add(event)
+    recorder.close(0.0)
+    assert cli.main(["ask", run, "--note", TEXT, "--step", "61"]) == 0
+    assert capsys.readouterr().out == "noted at step 61\n"
+    assert cli.main(["export", run, "--to", "jsonl"]) == 0
+    values = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (note,) = (value for value in values if value["metric"] == "note")
+    assert (note["step"], note["text"], note["value"]) == (61, TEXT, None)
+    assert "text" not in values[0]
+    assert cli.main(["ask", run, "--dense", "5"]) == 2
+    assert "only the live run" in capsys.readouterr().err
+    assert cli.main(["ask", run]) == 2
+    assert "--dense STEPS or --note TEXT" in capsys.readouterr().err
+    assert cli.main(["ask", run, "--dense", "many"]) == 2
+    assert "no number of steps" in capsys.readouterr().err
