@@ -23,7 +23,8 @@ NOISE = np.random.default_rng(11)
 
 
 def outline(values: np.ndarray) -> Floats:
-    return outlines(np.asarray(values, np.float32)[None])[0]
+    (made,) = outlines(np.asarray(values, np.float32)[None])
+    return np.asarray(made)
 
 
 def bell(scale: float = 1.0) -> Floats:
