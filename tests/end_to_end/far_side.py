@@ -16,6 +16,7 @@ from processes import PATIENCE_S
 
 from deadband_monitor.remote.far import Far
 from deadband_monitor.remote.link import Link
+from deadband_monitor.remote.stream import Patience
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.source.remote import RemoteHost
 
@@ -27,8 +28,12 @@ def far_over(home: Path, before: str = "env", command: str = COMMAND) -> Far:
     return Far(name="box", via=f"{before} env DEADBAND_HOME={home}", remote_command=command)
 
 
-def connected(far: Far) -> RemoteHost:
-    link = Link(far)
+QUICK = Patience(ping_s=0.2, dead_s=1.0, greeting_s=10.0, first_retry_s=0.05, last_retry_s=0.2)
+"""Dead links are noticed within a second and tried anew at once."""
+
+
+def connected(far: Far, patience: Patience = Patience()) -> RemoteHost:  # noqa: B008 - frozen
+    link = Link(far, patience)
     link.open()
     return RemoteHost(link)
 

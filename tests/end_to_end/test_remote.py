@@ -10,13 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from far_side import COMMAND, connected, far_over, live_source, script
+from far_side import COMMAND, QUICK, connected, far_over, live_source, script
 from processes import RUN, ScriptedTraining, await_end, ended, follow, has_samples
 
 from deadband import wire
 from deadband_monitor.cli import main
 from deadband_monitor.errors import LinkLost, SourceError, UnknownRun
-from deadband_monitor.remote import link as link_module
 from deadband_monitor.remote.far import Far
 from deadband_monitor.remote.link import Link
 from deadband_monitor.remote.looks import COLUMNS
@@ -35,18 +34,6 @@ def host(home: Path) -> Iterator[RemoteHost]:
     made = connected(far_over(home))
     yield made
     made.close()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dead links are noticed and tried anew in tenths of seconds."""
-    for name, value in (
-        ("PING_S", 0.1),
-        ("DEAD_S", 0.5),
-        ("FIRST_RETRY_S", 0.05),
-        ("LAST_RETRY_S", 0.2),
-    ):
-        monkeypatch.setattr(link_module, name, value)
 
 
 def opened(far: Far) -> str:
@@ -97,7 +84,7 @@ def test_what_a_login_shell_prints_is_skipped(home: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_a_link_that_is_cut_ten_times_loses_doubles_and_reorders_nothing(
-    training: ScriptedTraining, home: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+    training: ScriptedTraining, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training.start()
     training.do("frames 3")
@@ -108,7 +95,10 @@ def test_a_link_that_is_cut_ten_times_loses_doubles_and_reorders_nothing(
         taken.append(event.seq)
         apply(state, event)
 
-    with closing(connected(far_over(home))) as host, closing(live_source(host, RUN)) as source:
+    with (
+        closing(connected(far_over(home), QUICK)) as host,
+        closing(live_source(host, RUN)) as source,
+    ):
         follow(source, has_samples(3))
         first = source.state.seq
         monkeypatch.setattr(RunState, "apply", noted)
@@ -128,12 +118,13 @@ def test_a_link_that_is_cut_ten_times_loses_doubles_and_reorders_nothing(
             assert replayed.state.samples == 43
 
 
-def test_a_pipe_that_hangs_is_dead_and_replaced(
-    training: ScriptedTraining, home: Path, quick: None
-) -> None:
+def test_a_pipe_that_hangs_is_dead_and_replaced(training: ScriptedTraining, home: Path) -> None:
     training.start()
     training.do("frames 3")
-    with closing(connected(far_over(home))) as host, closing(live_source(host, RUN)) as source:
+    with (
+        closing(connected(far_over(home), QUICK)) as host,
+        closing(live_source(host, RUN)) as source,
+    ):
         follow(source, has_samples(3))
         stopped = host.link.pid
         os.kill(stopped, signal.SIGSTOP)
@@ -144,6 +135,26 @@ def test_a_pipe_that_hangs_is_dead_and_replaced(
         assert host.link.pid not in (0, stopped)
         assert source.trouble == ""
         await_end(stopped)
+
+
+def test_a_pipe_that_was_only_slow_is_taken_up_again_where_no_new_one_can_be_had(
+    training: ScriptedTraining, home: Path, tmp_path: Path
+) -> None:
+    """As with a password: the connection that is there is the only one."""
+    training.start()
+    training.do("frames 3")
+    once = script(tmp_path, "once", f'mkdir {tmp_path}/taken 2>/dev/null || exit 1; exec "$@"')
+    far = far_over(home, before=once)
+    with closing(connected(far, QUICK)) as host, closing(live_source(host, RUN)) as source:
+        follow(source, has_samples(3))
+        slow = host.link.pid
+        os.kill(slow, signal.SIGSTOP)
+        training.do("frames 3")
+        follow(source, lambda it: it.link == "lost")
+        assert host.link.pid == 0
+        os.kill(slow, signal.SIGCONT)
+        follow(source, has_samples(6))
+        assert (host.link.pid, host.link.breaks) == (slow, 1)
 
 
 @pytest.mark.slow
@@ -193,11 +204,14 @@ def test_the_past_of_a_remote_run_is_that_of_its_recording(
 
 
 def test_the_past_stays_on_screen_while_the_link_is_down(
-    training: ScriptedTraining, home: Path, quick: None
+    training: ScriptedTraining, home: Path
 ) -> None:
     training.start()
     training.do("frames 20")
-    with closing(connected(far_over(home))) as host, closing(live_source(host, RUN)) as source:
+    with (
+        closing(connected(far_over(home), QUICK)) as host,
+        closing(live_source(host, RUN)) as source,
+    ):
         follow(source, has_samples(20))
         with closing(open_past(source)) as past:
             past.seek(10)
@@ -300,15 +314,13 @@ def test_a_far_side_of_another_version_says_which_side_to_upgrade(tmp_path: Path
     )
 
 
-def test_something_that_writes_into_the_pipe_breaks_the_link_in_words(
-    tmp_path: Path, quick: None
-) -> None:
+def test_something_that_writes_into_the_pipe_breaks_the_link_in_words(tmp_path: Path) -> None:
     babbling = script(
         tmp_path,
         "babbling",
         'echo \'#deadband-pipe {"protocol":1,"deadband":"1","host":"box"}\'; echo hello; cat',
     )
-    link = Link(far_over(tmp_path, command=babbling))
+    link = Link(far_over(tmp_path, command=babbling), QUICK)
     link.start()
     told = []
     while not told or "something else writes" not in told[-1]:

@@ -11,15 +11,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from far_side import COMMAND, SshServer, connected, live_source
+from far_side import COMMAND, QUICK, SshServer, connected, live_source
 from processes import RUN, ScriptedTraining, ended, follow, has_samples
 
 from deadband import wire
 from deadband_monitor.cli import main
 from deadband_monitor.errors import LinkLost
-from deadband_monitor.remote import link as link_module
 from deadband_monitor.remote.far import ssh_far
 from deadband_monitor.remote.link import Link
+from deadband_monitor.remote.stream import Patience
 from deadband_monitor.source.replay import ReplaySource
 
 pytestmark = [
@@ -42,14 +42,12 @@ def server(home: Path, tmp_path: Path) -> Iterator[SshServer]:
 
 
 def test_a_run_behind_ssh_survives_ten_cuts_without_a_gap(
-    server: SshServer, training: ScriptedTraining, monkeypatch: pytest.MonkeyPatch
+    server: SshServer, training: ScriptedTraining
 ) -> None:
-    monkeypatch.setattr(link_module, "FIRST_RETRY_S", 0.05)
-    monkeypatch.setattr(link_module, "LAST_RETRY_S", 0.2)
     training.start()
     training.do("frames 5")
     far = ssh_far("box", ssh=server.ssh, remote_command=COMMAND)
-    with closing(connected(far)) as host, closing(live_source(host, RUN)) as source:
+    with closing(connected(far, QUICK)) as host, closing(live_source(host, RUN)) as source:
         assert source.where == "box via ssh"
         follow(source, has_samples(5))
         for cut in range(1, 11):
@@ -82,12 +80,11 @@ def test_attach_finds_deadband_by_the_hub_and_needs_nothing_but_the_host(
 
 
 def test_a_server_that_is_gone_is_named_and_comes_back(
-    server: SshServer, training: ScriptedTraining, monkeypatch: pytest.MonkeyPatch
+    server: SshServer,
 ) -> None:
     far = ssh_far("box", ssh=server.ssh, remote_command=COMMAND)
     server.process.send_signal(signal.SIGSTOP)  # accepts, and says nothing
-    monkeypatch.setattr(link_module, "GREETING_S", 1.0)
-    link = Link(far)
+    link = Link(far, Patience(greeting_s=1.0))
     with pytest.raises(LinkLost, match="no greeting within 1 s"):
         link.open()
     server.process.send_signal(signal.SIGCONT)

@@ -126,7 +126,8 @@ def _watch(opened: Source) -> int:
 def _show_live(hosts: Hosts, host: RemoteHost) -> int:
     """The live run of a host, or the list of its runs where several are live."""
     name = host.link.far.name
-    live = [entry for entry in host.runs() if entry.live]
+    runs = host.runs()
+    live = [entry for entry in runs if entry.live]
     if len(live) == 1:
         return _show(hosts, live[0])
     if not live:
@@ -137,7 +138,7 @@ def _show_live(hosts: Hosts, host: RemoteHost) -> int:
         raise UnknownRun(f"several runs are live on {name}: {named}; name one of them")
     from deadband_monitor.tui.start import run_picker
 
-    hosts.watch_host(host)
+    hosts.watch_host(host, runs)
     return run_picker(hosts.far_runs, hosts.open)
 
 

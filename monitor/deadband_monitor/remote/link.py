@@ -11,49 +11,18 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 
-import msgspec
-
 from deadband_monitor.errors import BadRecording, LinkLost, MonitorError, SourceError, UnknownRun
-from deadband_monitor.remote.far import Far, Start
-from deadband_monitor.remote.process import Carrier
-from deadband_monitor.remote.protocol import (
-    MAGIC,
-    PROTOCOL,
-    BadFrame,
-    Call,
-    Fault,
-    Frames,
-    FromFar,
-    Greeting,
-    HangUp,
-    Ping,
-    Reply,
-    Request,
-    frame,
-)
+from deadband_monitor.remote.far import WOULD_ASK, Far
+from deadband_monitor.remote.protocol import Call, Fault, HangUp, Pong, Reply, Request, frame
+from deadband_monitor.remote.stream import Attempt, Broken, Closed, Patience, Stream
 
-PING_S = 1.5
-"""After so long a silence we ask whether anybody is there."""
-DEAD_S = 5.0
-"""After so long a silence nobody is: ssh itself would take minutes to say so."""
-FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
-GREETING_S = 30.0
-"""For a connection that nobody is asked anything about; one that asks has the user's time."""
-MOST_NOISE = 1 << 20
-"""Of output before the greeting."""
 CALL_S = 20.0
 """A look into a long recording on a slow disk comes within this."""
-LATE_S = 1.0
-"""A turn that comes later than this was ours to blame: we were stopped, not the link."""
-
-_decode = msgspec.msgpack.Decoder(FromFar).decode
-
-
-class Broken(Exception):  # noqa: N818 - a state of the link
-    """The link is down; the text says why."""
+HELD_TURN_S = 0.05
+"""While a new connection is made, the silent one is listened to as often."""
 
 
 class Link:
@@ -61,20 +30,21 @@ class Link:
 
     Args:
         far: the host.
-        tell: called in our thread whenever the link goes up or down.
+        patience: how long is waited for what.
     """
 
-    def __init__(self, far: Far, tell: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, far: Far, patience: Patience = Patience()) -> None:  # noqa: B008 - frozen
         self.far = far
+        self._patience = patience
         self.breaks = 0
         """How often the link has gone down since it was first up."""
         self.pid = 0
         """The process that carries the stream; 0 where none does."""
-        self._tell = tell
         self._lock = threading.Condition()
         self._up = False
         self._reason = ""
         self._retry_at = 0.0
+        self._pause = self._patience.first_retry_s
         self._numbers = 0
         self._channels = 0
         self._answers: dict[int, Reply | Fault | None] = {}
@@ -197,18 +167,22 @@ class Link:
 
     def close(self) -> None:
         """Let go; who still waits for an answer gets none."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed, self._up = True, False
-            self._lock.notify_all()
-        self._wake()
+        self.begin_close()
         if self._thread is not None:
             self._thread.join()
         with self._lock:
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            self._wake_write = -1
+            if self._wake_write >= 0:
+                os.close(self._wake_read)
+                os.close(self._wake_write)
+                self._wake_write = -1
+
+    def begin_close(self) -> None:
+        """Let go without waiting until the command has ended; `close` does."""
+        with self._lock:
+            self._closed, self._up = True, False
+            self._answers.clear()
+            self._lock.notify_all()
+        self._wake()
 
     def _error(self, fault: Fault) -> MonitorError:
         if fault.kind == "unknown-run":
@@ -222,145 +196,119 @@ class Link:
     # --- the thread ---
 
     def _run(self) -> None:
-        pause, tries = FIRST_RETRY_S, 0
-        while not self._closed:
-            try:
-                self._connect_and_carry(tries)
-            except Broken as broken:
-                was_up = self._down(str(broken))
-                pause = FIRST_RETRY_S if was_up else min(2 * pause, LAST_RETRY_S)
-                tries += 1
+        stream: Stream | None = None
+        held: Stream | None = None
+        attempt: Attempt | None = None
+        tries = 0
+        while not self._over():
+            if stream is not None:
+                held, stream, tries = self._carry(stream), None, tries + 1
+            elif attempt is None and time.monotonic() >= self._retry_at:
+                try:
+                    attempt = Attempt(self.far, self._patience, asking=self._asking, again=tries)
+                except Broken as broken:
+                    self._failed(str(broken))
+            elif attempt is not None:
+                try:
+                    stream = attempt.turn(
+                        HELD_TURN_S if held else self._patience.ping_s, self._wake_read
+                    )
+                except Broken as broken:
+                    attempt.end()
+                    attempt, tries = None, tries + 1
+                    self._failed(str(broken))
+            else:
+                wait_s = max(self._retry_at - time.monotonic(), 0.0)
+                select.select([self._wake_read], [], [], min(wait_s, HELD_TURN_S if held else 60.0))
+            self._drain_wake()
+            if self._over():
+                break
+            if held is not None and (stream is not None or self._has_ended(held)):
+                held.end(self.far)
+                held = None
+            elif held is not None and not held.dead:
+                stream, held = held, None  # it was not dead, only slow: better than any new one
+                if attempt is not None:
+                    attempt.end()
+            if stream is not None:
+                attempt = None
+                self._go_up(stream)
+        for left in (stream, held):
+            if left is not None:
+                left.end(self.far)
+        if attempt is not None:
+            attempt.end()
+
+    def _over(self) -> bool:
+        return self._closed
+
+    def _carry(self, stream: Stream) -> Stream | None:
+        """Until the link is down; one that is only silent is given back.
+
+        It may speak again, and a user who had to type a password for it would have to once more.
+        """
+        wait_s = 0.0
+        try:
+            while not self._closed:
                 with self._lock:
-                    self._retry_at = time.monotonic() + pause
-                    self._lock.notify_all()
-                self._asking = False
-                self._tell()
-                self._rest()
+                    for outgoing in self._outgoing:
+                        stream.write(outgoing)
+                    self._outgoing.clear()
+                self._take(stream.turn(wait_s, self._wake_read))
+                self._drain_wake()
+                if stream.dead:
+                    break
+                wait_s = self._patience.ping_s
+        except Closed:
+            self._down(stream.end(self.far), self._patience.first_retry_s)
+            return None
+        except Broken as broken:
+            stream.end(self.far)
+            self._down(str(broken), self._patience.first_retry_s)
+            return None
+        self._down("no answer", 0.0)
+        return stream
 
-    def _connect_and_carry(self, tries: int) -> None:
-        asking = self._asking
-        starts = self.far.starts(asking=asking, again=tries)
-        for index, start in enumerate(starts):
-            carrier = self._begin(start, asking=asking)
-            frames = Frames()
-            status: int | None = None
-            why: Broken | None = None
-            try:
-                rest = self._hear_greeting(carrier, asking=asking)
-                self._go_up()
-                self._carry(carrier, frames, rest)
-            except Broken as broken:
-                why = broken
-            finally:
-                status = carrier.end()
-                self.pid = 0
-            if self._closed:
-                return
-            said = carrier.said.decode(errors="replace")
-            lacking = not self._up and self.far.lacks_deadband(status, said)
-            if lacking and index + 1 < len(starts):
-                continue
-            raise Broken(str(why) or self.far.explain(status, said, asking=asking))
-
-    def _begin(self, start: Start, *, asking: bool) -> Carrier:
+    def _has_ended(self, held: Stream) -> bool:
+        """Listen to a stream that was silent."""
         try:
-            carrier = Carrier(start, asking=asking)
-        except OSError as error:
-            command = start.argv[0]
-            mend = ": install OpenSSH's client here" if command == "ssh" else ""
-            raise Broken(f"cannot run {command} ({error.strerror}){mend}") from error
-        self.pid = carrier.pid
-        return carrier
+            held.turn(0.0, self._wake_read)
+        except Broken:
+            return True
+        return False
 
-    def _hear_greeting(self, carrier: Carrier, *, asking: bool) -> bytes:
-        """Skip all up to the greeting; what came behind it."""
-        heard = b""
-        give_up_at = time.monotonic() + GREETING_S
-        while not self._closed:
-            data = carrier.turn(PING_S, self._wake_read)
-            self._drain_wake()
-            if data is None:
-                raise Broken
-            heard += data
-            place = heard.find(MAGIC)
-            end = heard.find(b"\n", place) if place >= 0 else -1
-            if end >= 0:
-                self._check(heard[place + len(MAGIC) : end])
-                return heard[end + 1 :]
-            if place < 0 and len(heard) > MOST_NOISE:
-                raise Broken("something there writes without end, and is not deadband")
-            if not asking and time.monotonic() > give_up_at:
-                raise Broken(f"no greeting within {GREETING_S:.0f} s")
-        raise Broken("closed")
-
-    def _check(self, line: bytes) -> None:
-        try:
-            greeting = msgspec.json.decode(line, type=Greeting)
-        except msgspec.MsgspecError as error:
-            raise Broken(f"the deadband there greets in words of its own ({error})") from error
-        if greeting.protocol != PROTOCOL:
-            side = "here" if greeting.protocol > PROTOCOL else "there"
-            raise Broken(
-                f"deadband {greeting.deadband} there speaks version {greeting.protocol} of the"
-                f" pipe, this one {PROTOCOL}: upgrade deadband {side}"
-            )
-
-    def _go_up(self) -> None:
+    def _go_up(self, stream: Stream) -> None:
+        self._asking = False
         with self._lock:
-            self._up, self._reason = True, ""
+            self._up, self._reason = not self._closed, ""
+            self._pause = self._patience.first_retry_s
             self._outgoing.clear()
+            self.pid = stream.pid
             self._lock.notify_all()
-        self._tell()
 
-    def _carry(self, carrier: Carrier, frames: Frames, first: bytes) -> None:
-        heard_at = pinged_at = time.monotonic()
-        data: bytes | None = first
-        while not self._closed:
-            if data is None:
-                raise Broken
-            try:
-                for body in frames.feed(data):
-                    self._take(body)
-            except (BadFrame, msgspec.MsgspecError) as error:
-                raise Broken(str(error)) from error
-            with self._lock:
-                for outgoing in self._outgoing:
-                    carrier.write(outgoing)
-                self._outgoing.clear()
-            began = time.monotonic()
-            data = carrier.turn(PING_S, self._wake_read)
-            self._drain_wake()
-            now = time.monotonic()
-            if data or now - began > PING_S + LATE_S:
-                heard_at = now
-            elif now - heard_at > DEAD_S:
-                raise Broken("no answer")
-            if now - max(heard_at, pinged_at) >= PING_S:
-                carrier.write(frame(Ping()))
-                pinged_at = now
+    def _failed(self, reason: str) -> None:
+        """An attempt came to nothing: later ones come ever less often."""
+        self._asking = False
+        pause = self._patience.asking_retry_s if reason.startswith(WOULD_ASK) else self._pause
+        self._pause = min(2 * self._pause, self._patience.last_retry_s)
+        self._down(reason, pause)
 
-    def _take(self, body: bytes) -> None:
-        message = _decode(body)
-        if isinstance(message, Reply | Fault):
-            with self._lock:
-                if message.number in self._answers:
-                    self._answers[message.number] = message
-                    self._lock.notify_all()
-
-    def _down(self, reason: str) -> bool:
-        """Everybody who waits hears of it; whether the link was up."""
+    def _down(self, reason: str, pause_s: float) -> None:
+        """Everybody who waits hears of it."""
         with self._lock:
-            was_up, self._up = self._up, False
-            self.breaks += was_up
+            self.breaks += self._up
+            self._up, self.pid = False, 0
             self._reason = reason
             self._answers.clear()
+            self._retry_at = time.monotonic() + pause_s
             self._lock.notify_all()
-        return was_up
 
-    def _rest(self) -> None:
-        while not self._closed and (left := self._retry_at - time.monotonic()) > 0:
-            select.select([self._wake_read], [], [], left)
-            self._drain_wake()
+    def _take(self, messages: Sequence[Pong | Reply | Fault]) -> None:
+        with self._lock:
+            for message in messages:
+                if not isinstance(message, Pong) and message.number in self._answers:
+                    self._answers[message.number] = message
+                    self._lock.notify_all()
 
     def _wake(self) -> None:
         with self._lock:

@@ -45,6 +45,7 @@ class Carrier:
             os.set_blocking(descriptor, False)
         self._to_write = bytearray(start.script)
         self._listening = {self._out, self._err}
+        self._status: int | None = None
         self.said = b""
         """The end of its standard error."""
 
@@ -75,14 +76,22 @@ class Carrier:
         data = self._read(self._out)
         return data or None
 
-    def end(self) -> int | None:
-        """End it; its exit status where it had ended by itself."""
+    def end(self, *, at_once: bool = False) -> int | None:
+        """End it; its exit status where it had ended by itself.
+
+        Args:
+            at_once: without waiting for what it may have to say.
+        """
+        if self._process.stdin is None or self._process.stdin.closed:
+            return self._status
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
         # One that ends by itself has a last word; one that stopped or hangs has none.
-        status = self._await_end()
+        if at_once:
+            self._process.terminate()
+        self._status = status = self._await_end()
         if status is None:
             self._process.terminate()
             if self._await_end() is None:

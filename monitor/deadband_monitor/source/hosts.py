@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deadband_monitor.errors import LinkLost, MonitorError, UnknownRun
@@ -124,9 +124,9 @@ class Hosts:
                 link.start()
             self.watch_host(self._hosts[far.name])
 
-    def watch_host(self, host: RemoteHost) -> None:
-        """Look at the runs of a host in the background."""
-        self._watches.append(HostWatch(host))
+    def watch_host(self, host: RemoteHost, known: Sequence[RunEntry] = ()) -> None:
+        """Look at the runs of a host in the background; `known` are those it has now."""
+        self._watches.append(HostWatch(host, known))
 
     def far_runs(self) -> list[RunEntry]:
         """What is known of the runs of the hosts that are watched, live ones first."""
@@ -143,6 +143,8 @@ class Hosts:
         for watch in self._watches:
             watch.stop()
         for host in self._hosts.values():
+            host.link.begin_close()
+        for host in self._hosts.values():
             host.close()
 
     def _of(self, entry: RunEntry) -> RemoteHost:
@@ -155,9 +157,9 @@ class Hosts:
 class HostWatch:
     """The runs of one host, asked for again and again by a thread."""
 
-    def __init__(self, host: RemoteHost) -> None:
+    def __init__(self, host: RemoteHost, known: Sequence[RunEntry] = ()) -> None:
         self._host = host
-        self._known: list[RunEntry] = []
+        self._known = list(known)
         self._problem = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
