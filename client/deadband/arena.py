@@ -30,6 +30,9 @@ READY_BYTES = 2**19
 MOST_PAYLOAD_BYTES = MOST_BYTES // SHORTEST - wire.FRAME_HEADER_BYTES
 """Largest payload of one frame: the shortest ring must fit."""
 
+FAR_PAYLOAD_BYTES = 64 * 2**10
+"""The same of a summary: a thousand ranks that send two a second are 130 MB/s to one hub."""
+
 
 def ring_length(payload_bytes: int) -> int:
     """Frames in the ring for a payload of this size."""

@@ -26,6 +26,8 @@ SLOWEST_STEPS = LOSS_CAPACITY
 """One step in so many is sampled whatever the budget says: a frame holds that many losses."""
 SLOWEST_S = 600.0
 """So much time at most lies between two samples: a run is never left alone for longer."""
+FAR_RATE = 2.0
+"""Samples a second of a rank that sends summaries."""
 RENEWAL_PAUSE_S = 30.0
 """A renewed credit comes at most this often ..."""
 STARTLED_STEPS = 10
@@ -98,6 +100,10 @@ class Cadence:
         self._dense = 0
         """Samples since there was a gap between two."""
 
+    def attend(self, credit_s: float, rate_share: float) -> None:
+        """Sample more from now on, or less: what may be spent, and the share of the usual rate."""
+        self._credit_s, self._rate_share = credit_s, rate_share
+
     @property
     def pace(self) -> Pace:
         """What is done now, and why. The one thing here that another thread may ask for."""
@@ -160,7 +166,7 @@ class Cadence:
 
     def renew(self, credit_s: float | None, now: float, step: int) -> None:
         """A flag opened or a viewer asks: every step again until the credit is spent."""
-        if now - self._renewed_at < self._pause_s:
+        if now - self._renewed_at < self._pause_s or not self._credit_s:
             return
         self._renewed_at = now
         self._left_s = self._credit_s if credit_s is None else min(credit_s, self._credit_s)

@@ -62,6 +62,7 @@ class Cell:
         "region",
         "source",
         "strides",
+        "wanted",
         "what",
         "whole",
     )
@@ -81,7 +82,7 @@ class Cell:
         self.source = source
         self.region = region
         self.layout = layout
-        self.limits = limits
+        self.limits = self.wanted = limits
         self.dtype = dtype
         self.device = device
         """The torch device of the tensors; None for arrays."""
@@ -216,6 +217,16 @@ class Cell:
         self.settle(kept)
         if self.on_device:
             self.dest.copy_(before[tuple(slice(size) for size in self.picked)])
+
+    def grow(self) -> None:
+        """Hold as much of the tensor as at first, from the next copy on."""
+        region = region_of(self.source, self.layout, self.wanted)
+        if region is None or region.shape == self.region.shape:
+            return
+        self.region, self.limits = region, self.wanted
+        self.filled, self.recut = False, True
+        Cell.cuts += 1
+        self.settle(np.zeros(region.shape, np.float32))
 
     def _part(self, tensor: Any) -> Any:
         """The slice of a tensor, as a view.

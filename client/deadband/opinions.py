@@ -30,6 +30,8 @@ class Opinions:
         """Whether anybody looks at the run."""
         self.asked: int | None = None
         """Steps that a viewer wants sampled, each, until somebody takes this; 0: no more."""
+        self.whole: bool | None = None
+        """Whether the hub now wants whole frames or summaries, until somebody takes this."""
         self.callbacks: list[OnFlag] = []
         self._stop_on = stop_on
         self._raised: set[int] = set()
@@ -43,6 +45,8 @@ class Opinions:
                 self.asked = max(message.steps, 0)
             elif isinstance(message, wire.CaptureWish):
                 wished = message.credit_s
+            elif isinstance(message, wire.Detail):
+                self.whole = message.whole
             elif isinstance(message, wire.Audience):
                 self.watched = message.watching
             elif isinstance(message, wire.Opinion):

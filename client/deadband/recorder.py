@@ -81,6 +81,8 @@ class Recorder:
         self.dropped = 0
         self.changed = True
         """Whether layers or cells came that the plan does not hold."""
+        self.most_bytes = MOST_PAYLOAD_BYTES
+        """What a frame may take."""
         self._run = run
         self.fleet: Fleet | None = None
         """Frames that are on their way from devices, where the plan holds any of theirs."""
@@ -223,6 +225,13 @@ class Recorder:
         else:
             self._link().post(wire.Frame(header=packed, payload=payload.tobytes()))
 
+    def resize(self, most_bytes: int) -> None:
+        """Frames of another size from the next sample on."""
+        self.most_bytes = most_bytes
+        for cell in self.cells():
+            cell.grow()
+        self.changed = True
+
     def close(self, *, unlink: bool) -> None:
         """Let go of the arena; `unlink` where no hub will do it."""
         self._places = None
@@ -256,7 +265,7 @@ class Recorder:
     def _replan(self) -> None:
         """Lay all cells out anew, open an arena for them, say so to the hub."""
         cells = list(self.cells())
-        _squeeze(cells)
+        _squeeze(cells, self.most_bytes)
         self.entries.sort(key=lambda entry: (entry.beside or entry).order)
         self._flat = []
         slots = [Slot(what=What.LOSS, index=0, offset=0, shape=(wire.LOSS_CAPACITY,))]
@@ -337,12 +346,13 @@ _CELL_BYTES = 2500
 WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD, What.GRAD_LEFT})
 
 
-def _squeeze(cells: list[Cell]) -> None:
-    """Halve rows, then features, until a frame fits the shortest ring."""
+def _squeeze(cells: list[Cell], most_bytes: int) -> None:
+    """Halve rows, then features, until a frame fits the shortest ring, or `most_bytes`."""
     limits = None
     # What the cells themselves take counts, too: all of it together is bounded.
     most = MOST_PAYLOAD_BYTES - 4 * wire.LOSS_CAPACITY - len(cells) * _CELL_BYTES // SHORTEST
-    while sum(cell.region.size for cell in cells) * 4 > max(most, MOST_PAYLOAD_BYTES // 8):
+    most = min(max(most, MOST_PAYLOAD_BYTES // 8), most_bytes)
+    while sum(cell.region.size for cell in cells) * 4 > most:
         limits = _halved(limits or max((cell.limits for cell in cells), key=lambda each: each.rows))
         if limits is None:
             return

@@ -262,6 +262,8 @@ ARENA_HEAD_OFFSET = 64
 ARENA_TAIL_OFFSET = 128
 ARENA_FRAMES_OFFSET = 4096
 FRAME_HEADER_BYTES = 16384
+FAR_RANK = 8
+"""Ranks from this one on send summaries: small slices, and seldom, unless one of them is off."""
 LOSS_CAPACITY = 1024
 """Losses a frame can hold: the slowest cadence is one sample in this many steps."""
 
@@ -464,7 +466,13 @@ class Audience(msgspec.Struct, frozen=True, kw_only=True, tag="audience"):
     watching: bool
 
 
-ToClient = Welcome | Opinion | CaptureWish | Audience
+class Detail(msgspec.Struct, frozen=True, kw_only=True, tag="detail"):
+    """To a far rank: please send whole frames for a while, or summaries again."""
+
+    whole: bool
+
+
+ToClient = Welcome | Opinion | CaptureWish | Audience | Detail
 
 # --- What a run consists of: events, numbered by the hub -----------------------------------------
 #
@@ -559,6 +567,10 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     overhead: float
     interval: int = 1
     error: str = ""
+    loss: float | None = None
+    """The newest one that is known."""
+    measured: int = 0
+    """Samples of it that the hub has taken in."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):

@@ -54,8 +54,8 @@ class Client:
             return "killed", "it ended without a word: kill -9, or no memory left"
         return ("silent" if self.silent(now) else "running"), ""
 
-    def standing(self, now: float) -> RankStatus:
-        """How it is as one of several."""
+    def standing(self, now: float, loss: float | None = None) -> RankStatus:
+        """How it is as one of several; `loss`: its newest one."""
         said = self.bye or self.beat
         status, error = self.word(now)
         return RankStatus(
@@ -69,6 +69,8 @@ class Client:
             overhead=said.overhead if said else 0.0,
             interval=self.beat.interval if self.beat else 1,
             error=error,
+            loss=loss,
+            measured=self.samples,
         )
 
 

@@ -134,6 +134,11 @@ class Inbox:
         return len(self._inline) + (self._arena.waiting if self._arena else 0)
 
     @property
+    def has_arena(self) -> bool:
+        """Whether its frames lie in shared memory."""
+        return self._arena is not None
+
+    @property
     def is_crowded(self) -> bool:
         """Whether so many wait that the client may soon find no room."""
         return len(self._inline) > WAITING_FRAMES // 4 or (

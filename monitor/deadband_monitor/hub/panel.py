@@ -13,7 +13,17 @@ from itertools import count
 
 import msgspec
 
-from deadband.wire import Cause, Coverage, Diagnosis, Event, Flag, FlagChange, Opinion, Plan
+from deadband.wire import (
+    FAR_RANK,
+    Cause,
+    Coverage,
+    Diagnosis,
+    Event,
+    Flag,
+    FlagChange,
+    Opinion,
+    Plan,
+)
 from deadband_monitor.hub.judgement import Judgement
 from deadband_monitor.ranks.behind import Standing
 from deadband_monitor.ranks.comparison import Comparison
@@ -21,6 +31,8 @@ from deadband_monitor.statistics.values import RawFrame
 
 SEVERITIES = ("critical", "warning", "info")
 VERDICTS = ("failing", "warning", "healthy")
+MOST_ATTENDED = 8
+"""Far ranks that are looked at closely at a time: as many as the near ones."""
 BETWEEN = -1
 MOST_CAUSES = 3
 """As many as one rank names."""
@@ -95,9 +107,22 @@ class Panel:
         self._said: tuple[str, list[Cause], list[Coverage]] = ("healthy", [], [])
         self._opinion = Opinion(verdict="healthy", flags=[], causes=[])
         self._standing: set[int] = set()
+        self._attended: set[int] = set()
+        """Far ranks that send whole frames for a while."""
 
-    def adopt(self, rank: int, plan: Plan) -> Iterator[Event]:
-        """Measure a rank by this plan from now on."""
+    def adopt(self, rank: int, plan: Plan, *, far: bool = False) -> Iterator[Event]:
+        """Measure a rank by this plan from now on.
+
+        Args:
+            rank: whose plan it is.
+            plan: of its frames.
+            far: its frames are summaries: they are compared with the other ranks' and no more,
+                unless something is off there.
+        """
+        self.comparison.adopt(rank, plan)
+        if far and rank not in self._attended:
+            self._judges.pop(rank, None)
+            return
         judge = self._judges.get(rank)
         if judge is None:
             judge = self._judges[rank] = Judgement(rank, self._tables)
@@ -106,7 +131,6 @@ class Panel:
                 flag = self._flag(incident)
                 yield FlagChange(seq=0, step=flag.raised_step, flag=flag)
         yield from judge.adopt(plan)
-        self.comparison.adopt(rank, plan)
         self.error = judge.error or self.error
 
     def judge(self, rank: int, frames: Sequence[RawFrame]) -> Iterator[Event]:
@@ -140,6 +164,17 @@ class Panel:
     def look(self, now: float, standings: Sequence[Standing]) -> Iterator[Event]:
         """Which ranks lag; to be asked once in a while."""
         yield from self._compared(lambda: self.comparison.look(now, standings))
+
+    def attend(self) -> Iterator[tuple[int, bool]]:
+        """Far ranks that are to send whole frames from now on, or no more."""
+        off = [rank for flag in self.comparison.standing() for rank in flag.ranks]
+        wanted = {rank for rank in off if rank >= FAR_RANK}
+        for rank in sorted(self._attended - wanted):
+            self._attended.discard(rank)
+            yield rank, False
+        for rank in sorted(wanted - self._attended)[: MOST_ATTENDED - len(self._attended)]:
+            self._attended.add(rank)
+            yield rank, True
 
     def _compared(self, judge: Callable[[], Iterator[tuple[int, Flag]]]) -> Iterator[Event]:
         step = 0

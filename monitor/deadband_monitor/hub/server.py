@@ -20,6 +20,7 @@ from deadband.wire import (
     Audience,
     Beat,
     CaptureWish,
+    Detail,
     Event,
     Frame,
     Hello,
@@ -31,6 +32,7 @@ from deadband.wire import (
     Welcome,
 )
 from deadband_monitor.hub.clients import LAST_WORDS_S, Client, Life, on_this_host
+from deadband_monitor.hub.crew import Crew, is_far
 from deadband_monitor.hub.demands import Demands
 from deadband_monitor.hub.doors import Doors
 from deadband_monitor.hub.history import Chronicle
@@ -38,7 +40,6 @@ from deadband_monitor.hub.panel import Panel
 from deadband_monitor.hub.port import Port
 from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.hub.wording import loosely, standings, wrong_version
-from deadband_monitor.ranks.behind import Standing
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.statistics.values import RawFrame
 
@@ -51,6 +52,8 @@ two. The ring must have room for it."""
 STAYS_BUSY_S = 2.0
 """How long after the last frame the hub goes on polling at the busy rate."""
 STATUS_INTERVAL_S = 1.0
+NOTE_INTERVAL_S = 0.2
+"""From one look at each of many ranks to the next."""
 FIRST_WORD_S = 60.0
 """How long a hub waits for its first client: importing torch can take tens of seconds."""
 GRACE_S = 5.0
@@ -73,7 +76,7 @@ class Hub:
 
     def __init__(self, run: str, *, started_by: int = 0) -> None:
         self.run = run
-        self.clients: dict[bytes, Client] = {}
+        self.crew = Crew()
         self.chronicle = Chronicle(Recorder(wire.recording_path(run)))
         self.panel = Panel()
         self._demands = Demands(self.chronicle, self._tell_clients, self._goes_on)
@@ -95,6 +98,7 @@ class Hub:
         """Since when frames wait to be measured together."""
         self._next_status = 0.0
         self._next_look = 0.0
+        self._next_note = 0.0
         self._told_beat: Beat | None = None
         self._ended_at: float | None = None
         self._refused = False
@@ -109,7 +113,7 @@ class Hub:
         """Run until the run has ended and its viewers have heard of it."""
         moved = False
         while not self._done(time.monotonic()):
-            self._poll(at_once=moved and self._frames_wait())
+            self._poll(at_once=moved and self.crew.frames_wait)
             self._take_messages()
             self._viewers.take(self.chronicle, self._demands, time.monotonic())
             self._note_audience(time.monotonic())
@@ -129,7 +133,7 @@ class Hub:
 
     def close(self) -> None:
         """Close the recording, remove what lies in shared memory, let the sockets go."""
-        for client in self.clients.values():
+        for client in self.crew.by_rank:
             client.inbox.close()
         self.chronicle.close(time.monotonic())
         for life in self._lives.values():
@@ -144,6 +148,10 @@ class Hub:
         now = time.monotonic()
         busy = now - self._last_frame < STAYS_BUSY_S and self._ended_at is None
         wait = 0 if at_once else BUSY_POLL_MS if busy else IDLE_POLL_MS
+        if self.crew.is_large and wait:
+            # One turn for all that comes in a while, rather than one for each message.
+            time.sleep(BUSY_POLL_MS / 1000)
+            wait = 0
         with suppress(InterruptedError):
             for source, _ in self._poller.poll(wait):
                 if isinstance(source, int):
@@ -162,7 +170,7 @@ class Hub:
         if isinstance(message, Hello):
             self._welcome(identity, message)
             return
-        client = self.clients.get(identity)
+        client = self.crew.clients.get(identity)
         if client is None or client.bye is not None:
             return
         client.last_word = client.last_heard = time.monotonic()
@@ -170,6 +178,7 @@ class Hub:
             self._adopt(client, message)
         elif isinstance(message, Frame):
             client.inbox.put(message)
+            self.crew.fed[identity] = client
         elif isinstance(message, Beat):
             client.beat = message
         else:
@@ -178,7 +187,7 @@ class Hub:
 
     def _welcome(self, identity: bytes, hello: Hello) -> None:
         refused = ""
-        same = next((c for c in self.clients.values() if c.hello.rank == hello.rank), None)
+        same = self.crew.of_rank(hello.rank)
         if hello.version != wire.VERSION:
             refused = wrong_version(hello.version)
         elif self._ended_at is not None:
@@ -190,17 +199,17 @@ class Hub:
             _log.error("refused process %d: %s", hello.pid, refused)
             self._refused = True
             return
-        if identity in self.clients:
+        if identity in self.crew.clients:
             return
         now = time.monotonic()
         client = Client(identity=identity, hello=hello, last_word=now, last_heard=now)
-        self.clients[identity] = client
+        self.crew.add(client)
         if on_this_host(hello):
             self._watch_process(hello.pid)
-        self.panel.many = self._is_many
+        self.panel.many = self.crew.is_many
         if self.panel.many:
             self.panel.comparison.expect(hello.world_size)
-        if client is self._primary():
+        if client is self.crew.primary:
             self._add([RunInfo(seq=0, hello=hello)])
         self._tell_client(identity, Audience(watching=self._viewers.watching(client.last_word)))
         _log.info("rank %d is process %d", hello.rank, hello.pid)
@@ -208,10 +217,11 @@ class Hub:
     def _adopt(self, client: Client, plan: Plan) -> None:
         self._drain(client)
         problem = client.inbox.adopt(plan)
+        self.crew.note_arena(client)
         if problem:
             _log.error("%s", problem)
             self.panel.error = problem
-        self._add(self.panel.adopt(client.hello.rank, plan))
+        self._add(self.panel.adopt(client.hello.rank, plan, far=is_far(client)))
 
     def _refuse_unreadable(self, identity: bytes, body: bytes, error: Exception) -> None:
         """Another version's Hello need not fit our types; its version is read all the same."""
@@ -226,7 +236,7 @@ class Hub:
 
     def _due(self, now: float) -> bool:
         """Whether frames wait that are to be measured now."""
-        if not self._frames_wait():
+        if not self.crew.frames_wait:
             self._gathers_since = None
             return False
         if self._gathers_since is None:
@@ -234,7 +244,7 @@ class Hub:
         due = (
             now - self._gathers_since >= GATHER_S
             or self._viewers.watching(now)
-            or any(client.inbox.is_crowded for client in self.clients.values())
+            or self.crew.is_crowded
         )
         if due:
             self._gathers_since = None
@@ -242,7 +252,7 @@ class Hub:
 
     def _take_frames(self) -> bool:
         moved = False
-        for client in self._by_rank():
+        for client in self.crew.with_frames():
             frames = client.inbox.take()
             if not frames:
                 continue
@@ -266,11 +276,8 @@ class Hub:
         client.samples += sum(any(frame.header.present[1:]) for frame in frames)
         events = list(self.panel.judge(client.hello.rank, frames))
         self._add(events)
-        if client is self._primary():
+        if client is self.crew.primary:
             self._demands.look(client.inbox.plan, frames, events, time.monotonic())
-
-    def _frames_wait(self) -> bool:
-        return any(client.inbox.waiting for client in self.clients.values())
 
     def _note_audience(self, now: float) -> None:
         """Tell the clients when the first viewer comes and when the last one has gone."""
@@ -278,10 +285,9 @@ class Hub:
         if watching == self._watched:
             return
         self._watched = watching
-        for identity in self.clients:
-            self._tell_client(identity, Audience(watching=watching))
-            if watching:
-                self._tell_client(identity, CaptureWish(credit_s=DENSE_CREDIT_S))
+        self._tell_clients(Audience(watching=watching))
+        if watching:
+            self._tell_clients(CaptureWish(credit_s=DENSE_CREDIT_S))
 
     # --- life and death ---
 
@@ -299,73 +305,56 @@ class Hub:
                 life.note_end()
 
     def _note_state(self, now: float) -> None:
-        for client in self.clients.values():
+        primary = self.crew.primary
+        if primary is None or (self.crew.is_large and now < self._next_note):
+            return
+        self._next_note = now + NOTE_INTERVAL_S
+        for client in self.crew.by_rank:
             life = self._lives.get(client.hello.pid)
             if client.gone_since is None and life is not None and life.ended:
                 client.gone_since = now
-        primary = self._primary()
-        if primary is None:
-            return
         self._compare_ranks(now)
         if self._over(now) or self._told_to_stop(now):
-            for client in self._by_rank():
+            for client in self.crew.by_rank:
                 self._drain(client)
             self._end(primary, now)
             return
         said = self.chronicle.state.status
         status = self._status(primary, "silent" if primary.silent(now) else "running")
-        status = msgspec.structs.replace(status, error=status.error or self._loss_of_a_rank(now))
+        status = msgspec.structs.replace(status, error=status.error or self.crew.loss(now))
         changed = said is None or standings(said) != standings(status)
         if changed or (primary.beat is not self._told_beat and now >= self._next_status):
-            self._next_status = now + STATUS_INTERVAL_S
+            self._next_status = now + self.crew.status_interval
             self._told_beat = primary.beat
             self._add([status])
 
     def _compare_ranks(self, now: float) -> None:
-        """Once a second: who has ended, and who lags."""
-        if not self.panel.many or now < self._next_look:
+        """Once a second: who has ended, who lags, and whom to look at more closely."""
+        if not self.crew.is_many or now < self._next_look:
             return
         self._next_look = now + STATUS_INTERVAL_S
-        standings = []
-        for client in self.clients.values():
-            if client.over(now):
-                if not client.inbox.waiting:
-                    self.panel.comparison.drop(client.hello.rank)
-            else:
-                step = client.beat.step if client.beat else 0
-                mute_s = now - client.last_heard
-                standings.append(Standing(rank=client.hello.rank, step=step, mute_s=mute_s))
-        self._add(self.panel.look(now, standings))
+        for client in self.crew.ended(now):
+            if not client.inbox.waiting:
+                self.panel.comparison.drop(client.hello.rank)
+        self._add(self.panel.look(now, self.crew.paces(now)))
         self._tell_opinion()
+        for rank, whole in self.panel.attend():
+            attended = self.crew.of_rank(rank)
+            if attended is not None:
+                self._tell_client(attended.identity, Detail(whole=whole))
 
     def _over(self, now: float) -> bool:
         """Whether every rank has ended, or the others do not follow one that has."""
-        ended = [client for client in self.clients.values() if client.over(now)]
+        ended = self.crew.ended(now)
         if not ended:
             return False
-        if len(ended) == len(self.clients):
+        if len(ended) == len(self.crew.by_rank):
             return True
         self._first_end = self._first_end or now
-        primary = self._primary()
-        return primary in ended and now - self._first_end > STRAGGLERS_S
-
-    def _loss_of_a_rank(self, now: float) -> str:
-        """What to say of a run that goes on without one of its ranks."""
-        for client in self._by_rank():
-            status, error = client.word(now)
-            if status in ("failed", "killed"):
-                return f"rank {client.hello.rank} {status}: {error}"
-        return ""
+        return self.crew.primary in ended and now - self._first_end > STRAGGLERS_S
 
     def _end(self, primary: Client, now: float) -> None:
-        status, error = primary.word(now)
-        for client in self._by_rank():
-            # Where one rank failed the others are often killed: its error is the run's.
-            told, why = client.word(now)
-            if told == "failed" and status != "failed":
-                status, error = told, f"rank {client.hello.rank}: {why}"
-        if status in ("running", "silent"):
-            status, error = "lost", "the hub was told to end before the run"
+        status, error = self.crew.last_word(now)
         self._add([self._status(primary, status, error)])
         self._ended_at = now
         _log.info("the run is %s after %d samples", status, primary.samples)
@@ -386,29 +375,18 @@ class Hub:
             interval=client.beat.interval if client.beat else 1,
             error=error or self.chronicle.recorder.error or self.panel.error,
             pace=client.beat.pace if client.beat else None,
-            ranks=[each.standing(now) for each in self._by_rank()] if self._is_many else [],
+            ranks=self.crew.standings(now, self.panel.comparison.loss),
         )
 
     def _told_to_stop(self, now: float) -> bool:
         return self.stop_after is not None and now >= self.stop_after
-
-    def _by_rank(self) -> list[Client]:
-        return sorted(self.clients.values(), key=lambda client: client.hello.rank)
-
-    def _primary(self) -> Client | None:
-        """The process that stands for the run: of the lowest rank that is here."""
-        return min(self.clients.values(), key=lambda client: client.hello.rank, default=None)
-
-    @property
-    def _is_many(self) -> bool:
-        return any(client.hello.world_size > 1 for client in self.clients.values())
 
     def _done(self, now: float) -> bool:
         if self._ended_at is not None:
             if self.stop_after is not None or now - self._ended_at > GRACE_S:
                 return True
             return now - max(self._viewers.last_ask, self._ended_at) > QUIET_GRACE_S
-        if self.clients:
+        if self.crew.by_rank:
             return False
         if self.stop_after is not None or self._refused or now - self._born > FIRST_WORD_S:
             return True
@@ -430,18 +408,16 @@ class Hub:
         if told is None:
             return
         opinion, worse = told
-        for identity in self.clients:
-            self._tell_client(identity, opinion)
-            if worse:
-                self._tell_client(identity, CaptureWish(credit_s=DENSE_CREDIT_S))
+        self._tell_clients(opinion)
+        if worse:
+            self._tell_clients(CaptureWish(credit_s=DENSE_CREDIT_S))
 
     def _tell_clients(self, message: ToClient) -> None:
-        for identity in self.clients:
+        for identity in self.crew.clients:
             self._tell_client(identity, message)
 
     def _goes_on(self) -> bool:
-        now = time.monotonic()
-        return self._ended_at is None and any(not it.over(now) for it in self.clients.values())
+        return self._ended_at is None and self.crew.goes_on(time.monotonic())
 
     def _tell_client(self, identity: bytes, message: ToClient) -> None:
         self._intake.send(identity, message)

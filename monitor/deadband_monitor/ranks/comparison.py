@@ -82,6 +82,11 @@ class Comparison:
         """A rank has ended, and all of its frames are here."""
         self._rounds.drop(rank)
 
+    def loss(self, rank: int) -> float | None:
+        """The newest loss of a rank that is known."""
+        vitals = self.newest.get(rank)
+        return None if vitals is None or vitals.loss != vitals.loss else vitals.loss
+
     def compare(self) -> Iterator[tuple[int, Flag]]:
         """Judge what was gathered; flags that opened, changed or closed, with their step."""
         waiting, self._waiting = self._waiting, []
