@@ -143,6 +143,7 @@ class Sender:
 
         with closing(hub), zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.linger = 0
+            socket.sndhwm = MOST_WAITING  # frames in messages must not pile up out of our sight
             socket.reconnect_ivl = 20
             socket.connect(wire.intake_address(self._run))
             poller = zmq.Poller()

@@ -67,6 +67,7 @@ class Simulated:
         self.rank, self.world = rank, world
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
+        self.socket.sndhwm = 8
         self.socket.connect(wire.intake_address(RUN))
         self.refused = 0
 
@@ -208,10 +209,9 @@ def report(sent: int, refused: int, late_s: float, cpu: float, took: float, peak
     size = wire.recording_path(RUN).stat().st_size
     print(f"frames sent {sent:,}, found no room {refused:,}, sent late by up to {late_s:.2f} s")
     print(f"frames measured {taken:,} ({taken / max(sent, 1):.2%})")
+    per_frame = 1000 * cpu / max(taken, 1)
     print(f"hub: {cpu:.1f} s of processor in {took:.1f} s = {cpu / took:.2f} cores,")
-    print(
-        f"     {1000 * cpu / max(taken, 1):.3f} ms a frame, {peak} MB, recording {size / 1e6:.1f} MB"
-    )
+    print(f"     {per_frame:.3f} ms a frame, {peak} MB, recording {size / 1e6:.1f} MB")
     for flag in flags:
         print(f"flag at step {flag.raised_step}: {flag.message}")
     if status.error:

@@ -34,7 +34,9 @@ BATCH_FRAMES = 64
 BATCH_BYTES = 16 << 20
 """What is taken at once at most: bounds the hub's memory and how long viewers wait meanwhile."""
 WAITING_FRAMES = 256
-"""Frames sent inside messages that may wait; older ones go first."""
+"""Frames sent inside messages that may wait; older ones go first ..."""
+WAITING_BYTES = 64 << 20
+"""... as they do beyond this."""
 
 _LENGTH = struct.Struct("<I")
 _decode_header = msgspec.msgpack.Decoder(FrameHeader).decode
@@ -179,6 +181,8 @@ class Inbox:
             _log.warning("a frame of plan %d does not fit the plan and was left out", header.plan)
             return
         payload = np.frombuffer(frame.payload, np.float32)
+        if len(self._inline) * plan.payload_bytes > WAITING_BYTES:
+            self._inline.popleft()
         self._inline.append(RawFrame(header=header, payload=payload))
 
     def take(self) -> list[RawFrame]:

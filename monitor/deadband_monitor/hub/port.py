@@ -11,6 +11,11 @@ import zmq
 
 from deadband.wire import ToClient, ToViewer
 
+MOST_AT_ONCE = 4096
+"""Messages that are taken in one turn: a flood must not keep the hub from its work."""
+MOST_QUEUED = 16
+"""Messages of one peer that may wait to be taken; then its own queue grows, and it drops frames."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -35,11 +40,12 @@ class Port:
             self.socket.curve_server = True
             self.socket.curve_secretkey = bytes.fromhex(secret)
         self.socket.ipv6 = "[" in address
+        self.socket.rcvhwm = MOST_QUEUED
         self.socket.bind(address)
 
     def received(self) -> Iterator[tuple[bytes, bytes]]:
         """Identity and body of every message that has come."""
-        while True:
+        for _ in range(MOST_AT_ONCE):
             try:
                 parts = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
