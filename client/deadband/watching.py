@@ -379,12 +379,12 @@ class Watch(Verdicts):
         if credit_s is not None:
             self._cadence.renew(credit_s or None, perf_counter(), self._step)
         if self._opinions.whole is not None:
-            self._attend(whole=self._opinions.whole)
+            self._resize(whole=self._opinions.whole)
         asked, self._opinions.asked = self._opinions.asked, None
         if asked is not None:
             self._cadence.asked(asked, self._step)
 
-    def _attend(self, *, whole: bool) -> None:
+    def _resize(self, *, whole: bool) -> None:
         """The hub wants whole frames of this far rank, or summaries again."""
         if self._armed:
             return  # between samples: this one's slices are on their way

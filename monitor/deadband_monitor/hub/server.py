@@ -216,12 +216,15 @@ class Hub:
 
     def _adopt(self, client: Client, plan: Plan) -> None:
         self._drain(client)
-        problem = client.inbox.adopt(plan)
+        far = is_far(client)
+        # Of a summary the comparison knows all: a thousand plans would take half a gigabyte.
+        kept = msgspec.structs.replace(plan, layers=(), slots=()) if far else plan
+        problem = client.inbox.adopt(kept)
         self.crew.note_arena(client)
         if problem:
             _log.error("%s", problem)
             self.panel.error = problem
-        self._add(self.panel.adopt(client.hello.rank, plan, far=is_far(client)))
+        self._add(self.panel.adopt(client.hello.rank, plan, far=far))
 
     def _refuse_unreadable(self, identity: bytes, body: bytes, error: Exception) -> None:
         """Another version's Hello need not fit our types; its version is read all the same."""
