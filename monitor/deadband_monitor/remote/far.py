@@ -32,7 +32,7 @@ FIND = (
 )
 
 _NOT_FOUND = re.compile(rf"{MISSING}|not found in \$PATH|No module named '?deadband")
-WOULD_ASK = "ssh would have to ask"
+WOULD_ASK = "needs a password"
 """How a refusal begins that only the user at a terminal can mend."""
 
 _TOO_OLD = re.compile(r"there is no command 'pipe'")
@@ -120,7 +120,7 @@ class Far:
         lines = [line for line in lines if not _NOISE.match(line)]
         if not self.via and status == 255 and not asking:
             if any("Permission denied" in line for line in lines):
-                return f"{WOULD_ASK} for a password: deadband attach {self.name}"
+                return f"{WOULD_ASK}: deadband attach {self.name}"
             if any("Host key verification failed" in line for line in lines):
                 return f"ssh does not know the key of that host: deadband attach {self.name}"
         if lines:

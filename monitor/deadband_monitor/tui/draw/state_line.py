@@ -27,6 +27,8 @@ class Standing:
     word: str
     style: str
     detail: str = ""
+    urgent: bool = False
+    """Where room is short, the detail comes before the step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ def standing(
             word=f"{'LINK' if where else 'HUB'} LOST{age}",
             style="warn",
             detail=f"{trouble or 'trying again'}, as of {heard}",
+            urgent=True,
         )
     if link == "ended":
         return Standing(sign="✗", word="HUB GONE", style="crit", detail="no last word of the run")
@@ -136,6 +139,10 @@ def state_line(head: Head, width: int) -> Row:
     row.append((f" {cut_middle(head.name, 32 if roomy else 20)}", "title"))
     if head.where and (roomy or not (state.detail or head.behind is not None)):
         row.append((f"  {cut_middle(head.where, 26 if roomy else 14)}", "dim"))
+    detail: Row = [(f"  {clean(state.detail)}", state.style)] if state.detail else []
+    first = state.urgent and not roomy
+    if first:
+        row += detail
     if head.step:
         end = f"/{count(head.last_step)}" if head.last_step is not None else ""
         row.append((f"  step {count(head.step)}{end}", "text"))
