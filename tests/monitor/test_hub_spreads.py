@@ -53,7 +53,7 @@ def at(taken: RawFrame, time: float) -> RawFrame:
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if looking cost nothing: what is taken depends on the run's own clock only."""
-    monkeypatch.setattr(distributions, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(distributions, "thread_time", lambda: 0.0)
 
 
 def told(answer: Distributions) -> tuple[list[int], np.ndarray]:
@@ -112,7 +112,7 @@ def test_what_is_kept_is_bounded_and_dense_around_a_flag(tmp_path: Path) -> None
 
 def test_looking_takes_its_share_of_the_hub_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(np.arange(0.0, 1e6, 0.05).tolist())  # a look at all of it takes 50 ms
-    monkeypatch.setattr(distributions, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(distributions, "thread_time", lambda: next(now))
     made, spreads = bench(), Spreads()
     spreads.adopt(made.plan())
     for step in range(1, 1001):

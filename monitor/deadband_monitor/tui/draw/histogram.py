@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from deadband_monitor.tui.draw.line import is_log, smallest_positive
+from deadband_monitor.tui.draw.ridge import Range, axis_row
 from deadband_monitor.tui.draw.scale import Values
-from deadband_monitor.tui.draw.text import Row, figure, fit, pad_left
+from deadband_monitor.tui.draw.text import Row, fit, pad_left
 
 _LEFT = (0x40, 0x44, 0x46, 0x47)
 _RIGHT = (0x80, 0xA0, 0xB0, 0xB8)
@@ -57,14 +58,7 @@ def bars(
                 ("".join(cells), "line"),
             ]
         )
-    ends = figure(low), figure((low + high) / 2), figure(high)
-    gap = plot - sum(map(len, ends))
-    axis = (
-        " ".join(ends)
-        if gap < 2
-        else ends[0] + " " * (gap // 2) + ends[1] + " " * (gap - gap // 2) + ends[2]
-    )
-    rows.append(fit([(" " * GUTTER, ""), (axis, "dim")], width))
+    rows.append(fit([(" " * GUTTER, ""), (axis_row(Range(low, high), plot), "dim")], width))
     return rows
 
 

@@ -157,7 +157,7 @@ def ridge(
                 width,
             )
         )
-    drawn.append(fit([(" " * (gutter + 1), ""), (_axis(span, bins), "dim")], width))
+    drawn.append(fit([(" " * (gutter + 1), ""), (axis_row(span, bins), "dim")], width))
     return drawn[-height:] if height > 0 else []
 
 
@@ -212,7 +212,7 @@ def _mark(row: Stretch, marks: Mapping[int, tuple[str, str]]) -> tuple[str, str]
     return found[0] if found else ("", "")
 
 
-def _axis(span: Range, bins: int) -> str:
+def axis_row(span: Range, bins: int) -> str:
     """The ends of the range, and zero or the middle where there is room between them."""
     left, right = figure(span.low), figure(span.high)
     zero = span.low < 0 < span.high
