@@ -35,15 +35,11 @@ from deadband.settings import Settings
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.judgement import Judgement
+from deadband_monitor.hub.server import GATHER_S, WATCHED_GATHER_S
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.rules.engine import Engine
 from deadband_monitor.statistics.statistician import Statistician
 from deadband_monitor.statistics.values import RawFrame
-
-GATHERED_S = 0.25
-"""What the hub measures together while nobody looks on."""
-WATCHED_S = 0.02
-"""And while somebody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +115,7 @@ class Tap:
 
     def __init__(self, path: Path, payload_bytes: int) -> None:
         self.waiting, self.keeps_up, self.has_room, self.dropped = 0, True, True, 0
-        self.length, self.place, self.path = 1, 0, path
+        self.length, self.place, self.path, self.failed = 1, 0, path, False
         self._payload = np.zeros(payload_bytes // 4, np.float32)
         Tap.frames = []
 
@@ -243,7 +239,8 @@ def core_share(stream: Stream, seconds: float) -> tuple[float, float, int]:
     sent = 0
 
     def beat() -> wire.Beat:
-        return wire.Beat(step=sent, samples=sent, dropped=0, overhead=0.0, interval=1)
+        now = time.time()
+        return wire.Beat(time=now, step=sent, samples=sent, dropped=0, overhead=0.0, interval=1)
 
     sender = Sender(run, beat, lambda message: None)
     settings = Settings(every=1, budget=None)
@@ -300,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.only not in (None, name):
             continue
         stream = captured(name, rate, steps)
-        for title, together in (("unwatched", GATHERED_S), ("watched", WATCHED_S)):
+        for title, together in (("unwatched", GATHER_S), ("watched", WATCHED_GATHER_S)):
             show(title, by_stage(stream, together, count), rate)
         if not given.no_hub:
             with tempfile.TemporaryDirectory() as home:
