@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -341,6 +343,23 @@ def test_deadband_is_found_where_the_path_lacks_it(
     )
     with closing(connected(bare)) as there:
         assert [entry.run for entry in there.runs()] == [RUN]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "tcsh", "fish"])
+def test_every_login_shell_takes_the_search_for_deadband_unharmed(
+    shell: str, tmp_path: Path
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    (start,) = Far(name="box").starts(asking=True)
+    command = start.argv[-1]
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    (tmp_path / ".local/bin").mkdir(parents=True)
+    script(tmp_path / ".local/bin", "deadband", 'echo "this one: $*"')
+    found = subprocess.run(
+        [shell, "-c", command], env=bare, stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
+    assert found.stdout == b"this one: pipe\n"
 
 
 def test_a_pipe_for_one_run_shows_no_other(trainings: Trainings, home: Path) -> None:

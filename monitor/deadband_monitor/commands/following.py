@@ -26,4 +26,9 @@ def follow(source: Source, tell: Callable[[str], None]) -> None:
             return
         if (source.link == "lost") != lost:
             lost = not lost
-            tell("the hub does not answer; trying again" if lost else "the hub answers again")
+            why = f" ({source.trouble})" if source.trouble else ""
+            tell(
+                f"{source.where or 'the hub'} does not answer{why}; trying again"
+                if lost
+                else f"{source.where or 'the hub'} answers again"
+            )
