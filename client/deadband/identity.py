@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from deadband import ranks, wire
+from deadband.nodes import Nodes
 from deadband.settings import Settings, take_claim
 
 
@@ -29,6 +30,12 @@ def identify(name: str | None = None) -> tuple[str, str]:
 
 _runs = 0
 """Runs that this process has begun."""
+
+
+def nodes_of(run: str) -> Nodes | None:
+    """What tells the ranks of a run where its hub is; None where there is one rank."""
+    at = ranks.place()
+    return Nodes(at, _runs, run) if at.world_size > 1 else None
 
 
 def greeting(run: str, name: str, settings: Settings) -> wire.Hello:

@@ -37,18 +37,38 @@ class Place:
     world_size: int = 1
     local_size: int = 1
     """Ranks on this host, where that is known."""
+    node: int = 0
+    """Of the machines of the launch, where that is known."""
+    launched: bool = True
+    """Whether one launcher started the ranks of this machine, so that they agree unasked."""
+
+
+_NODES = ("GROUP_RANK", "SLURM_NODEID")
+_LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "OMPI_COMM_WORLD_RANK", "PMIX_NAMESPACE")
 
 
 def place(environ: Mapping[str, str] = os.environ) -> Place:
     """Where this process stands: as torch has it, else as the launcher says."""
-    local = 0
+    local = node = 0
+    for name in _NODES:
+        if environ.get(name, "").isdigit():
+            node = int(environ[name])
+            break
+    children = getattr(multiprocessing.current_process(), "_identity", ())
+    launched = bool(children) or any(name in environ for name in _LAUNCHERS)
     said = Place()
     for rank, size, local_size in _WORDS:
         try:
             world = int(environ[size])
             with contextlib.suppress(KeyError, ValueError):
                 local = int(environ[local_size])
-            said = Place(rank=int(environ[rank]), world_size=world, local_size=local or world)
+            said = Place(
+                rank=int(environ[rank]),
+                world_size=world,
+                local_size=local or world,
+                node=node,
+                launched=launched,
+            )
             break
         except (KeyError, ValueError):
             continue
@@ -56,7 +76,11 @@ def place(environ: Mapping[str, str] = os.environ) -> Place:
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         world = distributed.get_world_size()
         return Place(
-            rank=distributed.get_rank(), world_size=world, local_size=min(local or world, world)
+            rank=distributed.get_rank(),
+            world_size=world,
+            local_size=min(local or world, world),
+            node=node,
+            launched=launched,
         )
     return said
 

@@ -81,6 +81,8 @@ class Recorder:
         self.dropped = 0
         self.changed = True
         """Whether layers or cells came that the plan does not hold."""
+        self.inline = False
+        """Whether frames travel in messages though there is shared memory."""
         self.most_bytes = MOST_PAYLOAD_BYTES
         """What a frame may take."""
         self._run = run
@@ -308,7 +310,7 @@ class Recorder:
 
     def _new_arena(self, payload_bytes: int) -> Arena | None:
         """None without shared memory: frames travel in messages then."""
-        if not self._shares_memory:
+        if self.inline or not self._shares_memory:
             return None
         name = f"deadband-{os.getpid()}-{self._run}-{self._plans}"
         try:

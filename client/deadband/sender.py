@@ -27,6 +27,8 @@ from deadband import wire
 if TYPE_CHECKING:
     import zmq
 
+    from deadband.nodes import Nodes
+
 BEAT_S = 1.0
 HUB_START_S = 5.0
 """How long `close` waits for a hub that is still starting: a short run must not be lost."""
@@ -80,11 +82,17 @@ class Sender:
         run: run id.
         beat: makes the sign of life.
         deliver: takes what the hub says; called in the sender's thread.
+        nodes: of several ranks, what tells them where the hub is.
     """
 
     def __init__(
-        self, run: str, beat: Callable[[], wire.Beat], deliver: Callable[[wire.ToClient], None]
+        self,
+        run: str,
+        beat: Callable[[], wire.Beat],
+        deliver: Callable[[wire.ToClient], None],
+        nodes: Nodes | None = None,
     ) -> None:
+        self._nodes = nodes
         self._run = run
         self._beat = beat
         self._deliver = deliver
@@ -135,7 +143,7 @@ class Sender:
 
     def _talk(self) -> None:
         try:
-            hub = start_hub(self._run)
+            hub = self._find_hub()
         except OSError as error:
             self._give_up(f"{error}")
             return
@@ -167,9 +175,27 @@ class Sender:
                         break
                 if time.monotonic() >= next_beat:
                     next_beat += BEAT_S
+                    if self._nodes is not None and self._welcomed:
+                        self._nodes.tell()
                     if self._welcomed and self._deadline is None:
                         self._outbox.append(self._beat())
             socket.linger = int(1000 * CLOSE_S)
+
+    def _find_hub(self) -> Hub:
+        """Start the hub, or what stands for it here.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        nodes = self._nodes
+        if nodes is None:
+            return start_hub(self._run)
+        forward = False
+        if nodes.is_apart:
+            place = nodes.find(lambda: self._deadline is None or time.monotonic() < self._deadline)
+            if place is not None:
+                self._run, forward = nodes.follow(place)
+        return start_hub(self._run, listen=nodes.listen, forward=forward)
 
     def _send(self, socket: zmq.Socket[bytes]) -> None:
         from zmq import NOBLOCK, Again
@@ -197,6 +223,8 @@ class Sender:
                 continue  # a newer hub's word that we do not know
             if isinstance(message, wire.Welcome):
                 self._welcomed = not message.refused
+                if self._nodes is not None and self._welcomed:
+                    self._nodes.tell()
                 if message.refused:
                     self._give_up(message.refused)
             else:
@@ -242,8 +270,13 @@ hub_python = ""
 """The interpreter that runs hubs; empty: this process's own."""
 
 
-def start_hub(run: str) -> Hub:
+def start_hub(run: str, *, listen: str = "", forward: bool = False) -> Hub:
     """Start the hub of a run as a process of its own session, niced.
+
+    Args:
+        run: run id.
+        listen: address where the ranks of other nodes come in; empty: nowhere.
+        forward: it only passes on what it gets to the hub of another node.
 
     Raises:
         OSError: it cannot be started.
@@ -254,9 +287,13 @@ def start_hub(run: str) -> Hub:
         environ["PYTHONPATH"] = os.pathsep.join(
             str(Path(part).absolute()) for part in environ["PYTHONPATH"].split(os.pathsep) if part
         )
+    environ.pop("DEADBAND_GATE", None)
+    if listen:
+        environ["DEADBAND_GATE"] = listen
+    words = ["-m", "deadband_monitor.hub", "--run", run, *(["--forward"] if forward else [])]
     complaint = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the hub's starter
     process = subprocess.Popen(
-        [hub_python or sys.executable, "-m", "deadband_monitor.hub", "--run", run],
+        [hub_python or sys.executable, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=complaint,

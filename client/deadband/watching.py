@@ -17,7 +17,7 @@ from deadband import endings, ranks, wire
 from deadband.arena import FAR_PAYLOAD_BYTES, MOST_PAYLOAD_BYTES
 from deadband.cadence import FAR_RATE, HISTORY, RATE_LIMIT, Cadence
 from deadband.endings import one_line
-from deadband.identity import greeting
+from deadband.identity import greeting, nodes_of
 from deadband.ledger import Ledger, kept
 from deadband.observed import Observations
 from deadband.recorder import Entry, Recorder
@@ -358,7 +358,9 @@ class Watch(Verdicts):
         else:
             self._recorder.models.append(self._observations.bare_model())
         if settings.hub:
-            self._link = Sender(self.run, self._beat, self._deliver)
+            nodes = nodes_of(self.run)
+            self._recorder.inline = nodes is not None and nodes.inline
+            self._link = Sender(self.run, self._beat, self._deliver, nodes)
         endings.opened(self)
         self._arm()
         self._link.post(greeting(self.run, self.name, settings))  # from now on a thread is busy

@@ -79,6 +79,11 @@ def viewer_address(run: str) -> str:
     return f"ipc://{live_folder() / run}.view"
 
 
+def gate_path(run: str) -> Path:
+    """A small JSON file (`Gate`), mode 0600, of a hub that other nodes come to, or forward to."""
+    return live_folder() / f"{run}.gate"
+
+
 def recording_path(run: str) -> Path:
     """The recording of `run`."""
     return runs_folder() / f"{run}.dbr"
@@ -108,6 +113,29 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     training_pid: int
     started: float
     version: int = VERSION
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the ranks of other nodes come in, and the keys for it (CURVE, hexadecimal digits)."""
+
+    endpoint: str
+    """ZeroMQ address."""
+    server: str
+    """Public key of the hub."""
+    public: str
+    """The one key pair that it lets in."""
+    secret: str
+
+
+class HubPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """What rank 0 says in the store of its process group."""
+
+    run: str
+    intake: str
+    """As `intake_address` on its machine."""
+    host: str
+    gate: Gate | None = None
+    """Where it listens to other nodes; None unless it was told to."""
 
 
 # --- What is measured: the plan ------------------------------------------------------------------

@@ -10,7 +10,9 @@ is NaN; `-edit`: a weight was changed, once; `-loaded`: at the start, other weig
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -68,6 +70,11 @@ def main(how: str, steps: int) -> None:
     generator = torch.Generator().manual_seed(100 + rank)
     watch = deadband.watch(model, optimizer, name="ranks", every=1, budget=None)
     counted: dict[str, int] = {}
+    pause_s = float(os.environ.get("RANKS_PAUSE_S", "0"))
+    until = time.monotonic() + 60
+    while pause_s and not watch._link._welcomed and time.monotonic() < until:
+        time.sleep(0.05)  # frames in messages have no ring to wait in
+    dist.barrier()
     for step in range(steps):
         x = torch.randn(24 + (16 * rank if how == "ddp-uneven" else 0), 16, generator=generator)
         y = (x @ teacher).argmax(1)
@@ -82,6 +89,7 @@ def main(how: str, steps: int) -> None:
             loss.backward()
             optimizer.step()
             watch.step(loss=loss)
+        time.sleep(pause_s)
         if profiler is not None:
             counted = {
                 event.key: event.count
@@ -105,6 +113,7 @@ def main(how: str, steps: int) -> None:
         "shards": recorder.plan.models[0].shards if recorder.plan else 0,
     }
     watch.close()
+    seen["dropped"] = recorder.dropped
     Path(f"rank-{rank}.json").write_text(json.dumps(seen))
     dist.barrier()
     dist.destroy_process_group()

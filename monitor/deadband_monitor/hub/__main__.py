@@ -18,17 +18,20 @@ for _pool in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM", "NUMEXPR"):
 def main(arguments: list[str]) -> int:
     """Detach, then serve the run until it has ended."""
     foreground = "--foreground" in arguments
-    rest = [word for word in arguments if word != "--foreground"]
+    forwards = "--forward" in arguments
+    rest = [word for word in arguments if word not in ("--foreground", "--forward")]
     if len(rest) != 2 or rest[0] != "--run" or not rest[1] or "/" in rest[1]:
-        sys.stderr.write("usage: python -m deadband_monitor.hub --run RUN [--foreground]\n")
+        sys.stderr.write(
+            "usage: python -m deadband_monitor.hub --run RUN [--forward] [--foreground]\n"
+        )
         return 2
     run, started_by = rest[1], os.getppid()
     from deadband_monitor.hub.detach import NOBODY, detach
 
     starter = NOBODY if foreground else detach()
-    from deadband_monitor.hub.service import serve
+    from deadband_monitor.hub.service import forward, serve
 
-    return serve(run, started_by=started_by, starter=starter)
+    return (forward if forwards else serve)(run, started_by=started_by, starter=starter)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -100,6 +101,12 @@ class Life:
             except PermissionError:
                 pass
         return self._ended
+
+    def is_over(self) -> bool:
+        """The same for whoever has no poller: asks the handle."""
+        if self.handle is not None and select.select([self.handle], [], [], 0)[0]:
+            self._ended = True
+        return self.ended
 
     def note_end(self) -> None:
         """The poller saw the handle become readable."""

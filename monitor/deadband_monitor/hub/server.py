@@ -35,9 +35,9 @@ from deadband_monitor.hub.clients import LAST_WORDS_S, Client, Life, on_this_hos
 from deadband_monitor.hub.crew import Crew, is_far
 from deadband_monitor.hub.demands import Demands
 from deadband_monitor.hub.doors import Doors
+from deadband_monitor.hub.gate import LOCAL, Intake
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.panel import Panel
-from deadband_monitor.hub.port import Port
 from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.hub.wording import loosely, standings, wrong_version
 from deadband_monitor.record.writer import Recorder
@@ -86,11 +86,11 @@ class Hub:
         """Moment by which a signal wants the hub to end."""
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._intake = Port(self._context, wire.intake_address(run))
+        self._intake = Intake(self._context, run, os.environ.get("DEADBAND_GATE", ""))
         self._doors = Doors(
             self._context, wire.viewer_address(run), os.environ.get("DEADBAND_LISTEN", "")
         )
-        for socket in (self._intake.socket, *self._doors.sockets):
+        for socket in (*self._intake.sockets, *self._doors.sockets):
             self._poller.register(socket, zmq.POLLIN)
         self._lives: dict[int, Life] = {}
         self._born = self._last_frame = time.monotonic()
@@ -206,7 +206,7 @@ class Hub:
         now = time.monotonic()
         client = Client(identity=identity, hello=hello, last_word=now, last_heard=now)
         self.crew.add(client)
-        if on_this_host(hello):
+        if identity[:1] == LOCAL and on_this_host(hello):
             self._watch_process(hello.pid)
         self.panel.many = self.crew.is_many
         if self.panel.many:
@@ -315,7 +315,8 @@ class Hub:
             return
         self._next_note = now + NOTE_INTERVAL_S
         for client in self.crew.by_rank:
-            life = self._lives.get(client.hello.pid)
+            local = client.identity[:1] == LOCAL
+            life = self._lives.get(client.hello.pid) if local else None
             if client.gone_since is None and life is not None and life.ended:
                 client.gone_since = now
         self._compare_ranks(now)

@@ -8,12 +8,14 @@ import signal
 import time
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from deadband import wire
 from deadband.wire import Registration
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.detach import Starter
+from deadband_monitor.hub.forwarder import Forwarder
 from deadband_monitor.hub.server import Hub
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,34 @@ def serve(run: str, *, started_by: int, starter: Starter) -> int:
         claim.release()
         if not trouble.met:
             log.unlink(missing_ok=True)
+    return 0
+
+
+def forward(run: str, *, started_by: int, starter: Starter) -> int:
+    """Stand for the hub of another node until no training process is left on this one."""
+    try:
+        claim = registry.Claim(run)
+    except BlockingIOError:
+        starter.tell()
+        return 0
+    except OSError as error:
+        starter.tell(f"cannot use {wire.live_folder()}: {error.strerror or error}")
+        return 1
+    try:
+        forwarder = Forwarder(run, started_by=started_by)
+    except (zmq.ZMQError, OSError, msgspec.MsgspecError) as error:
+        claim.release()
+        starter.tell(f"cannot forward to the hub of rank 0: {error}")
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: forwarder.stop_soon())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    starter.tell()
+    try:
+        forwarder.serve()
+    finally:
+        forwarder.close()
+        claim.release()
     return 0
 
 
