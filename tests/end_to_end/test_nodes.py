@@ -109,6 +109,38 @@ def test_without_being_told_each_node_has_its_own_hub_and_says_so(
             assert recording.hello.rank == node
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ranks_that_were_started_by_hand_meet_through_the_store(home: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shells = [
+        subprocess.Popen(
+            ["bash", "-c", f"RANK={rank} {sys.executable} {LOOP} ddp 60; exit $?"],
+            cwd=tmp_path,
+            env={
+                **os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
+                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2",
+                "RANKS_PAUSE_S": "0.02",
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    try:
+        ranks, _ = finish(shells, tmp_path)
+        assert ranks[0]["run"] != ranks[1]["run"], "by themselves they would not have met"
+        viewer = LiveSource(ranks[0]["run"])
+        follow(viewer, ended)
+        assert viewer.state.others[1].samples == 60
+        viewer.close()
+    finally:
+        end_hubs()
+    assert len(list(wire.runs_folder().glob("*.dbr"))) == 1
+
+
 def test_whoever_has_another_key_is_not_let_in(home: Path) -> None:
     wire.ensure_private(wire.live_folder())
     gate = Gate("train-aaaaaa", "127.0.0.1")
