@@ -92,6 +92,7 @@ MESSAGES: dict[str, msgspec.Struct] = {
     "opinion": wire.Opinion(verdict="failing", flags=[FLAG], causes=[CAUSE]),
     "capture-wish": wire.CaptureWish(credit_s=1.0),
     "audience": wire.Audience(watching=True),
+    "detail": wire.Detail(whole=True),
     "run": wire.RunInfo(seq=1, hello=HELLO),
     "layers": wire.LayerTable(
         seq=2,
