@@ -16,6 +16,7 @@ from far_side import COMMAND, QUICK, connected, far_over, live_source, script
 from processes import RUN, ScriptedTraining, await_end, ended, follow, has_samples
 
 from deadband import wire
+from deadband.wire import What
 from deadband_monitor.cli import main
 from deadband_monitor.errors import LinkLost, SourceError, UnknownRun
 from deadband_monitor.remote.far import Far
@@ -393,3 +394,32 @@ def test_a_person_who_starts_the_far_side_is_told_what_it_is() -> None:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 2
+
+
+@pytest.mark.timeout(60)
+def test_what_is_asked_beside_the_news_goes_through_the_pipe_too(
+    training: ScriptedTraining, host: RemoteHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = training.start()
+    training.do("frames 5")
+    subject = ("model", "fc1", What.ACTIVATION)
+    with closing(live_source(host, RUN)) as source:
+        follow(source, has_samples(5))
+        source.look_at(subject)
+        follow(source, lambda _: source.spread is not None and bool(source.spread.kinds))
+        training.do("frames 10")
+        follow(source, lambda _: source.spread is not None and source.spread.course.last_step == 15)
+        assert main(["ask", RUN, *HERE, "--note", "from afar", "--dense", "10"]) == 0
+        told = capsys.readouterr().out.splitlines()
+        assert told == ["every step for the next 10", "noted at step 15"]
+        follow(source, lambda it: bool(it.state.notes))
+        with closing(open_past(source)) as past:
+            past.look_at(subject)
+            follow(past, lambda _: past.spread is not None and len(past.spread.course) > 0)
+            follow(past, lambda it: bool(it.state.notes))
+            assert past.spread is not None
+            assert past.spread.kinds == (What.ACTIVATION, What.WEIGHT)
+    training.do("bye finished")
+    await_end(hub)
+    assert main(["ask", RUN, *HERE, "--note", "too late"]) == 2
+    assert "is only read from here" in capsys.readouterr().err

@@ -8,18 +8,20 @@ from contextlib import closing
 
 from deadband.wire import AskDense, AskNote, Done
 from deadband_monitor.commands.base import Command, say
+from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.hub.registry import resolve
 from deadband_monitor.source.base import Source
+from deadband_monitor.source.hosts import Hosts
 from deadband_monitor.source.on_demand import Answering
-from deadband_monitor.source.open import open_entry
+from deadband_monitor.source.open import open_source
 
 PATIENCE_S = 10.0
 LOOK_S = 0.2
 
 
 def _prepare(parser: ArgumentParser) -> None:
-    parser.add_argument("target", metavar="RUN", help="name, id or the start of an id")
+    parser.add_argument("target", metavar="RUN", help=TARGET_HELP)
+    add_place_options(parser)
     parser.add_argument(
         "--dense",
         type=_steps,
@@ -40,13 +42,19 @@ def _run(arguments: Namespace) -> int:
         demands.append(AskNote(text=arguments.note, step=arguments.step))
     if not demands:
         raise MonitorError("ask for something: --dense STEPS or --note TEXT")
-    with closing(open_entry(resolve(arguments.target))) as source:
+    with hosts_of(arguments) as hosts, closing(_open(arguments, hosts)) as source:
         for demand in demands:
             done = ask(source, demand)
             if done.refused:
                 raise MonitorError(done.said)
             say(done.said)
     return 0
+
+
+def _open(arguments: Namespace, hosts: Hosts) -> Source:
+    if arguments.target.startswith("tcp://"):
+        return open_source(arguments.target)
+    return hosts.open(resolve(arguments, hosts))
 
 
 def ask(source: Source, demand: AskDense | AskNote) -> Done:

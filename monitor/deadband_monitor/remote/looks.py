@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from deadband.wire import Event, Sample
+from deadband.wire import Event, Sample, What
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.remote.protocol import AskRecording
 from deadband_monitor.source.reel import OwnRecording, Reel
@@ -38,12 +38,15 @@ class Looks:
             BadRecording: there is none, or it is damaged.
             MonitorError: a question that we do not know: a newer viewer's.
         """
-        answer = ANSWERS.get(ask.what)
-        if answer is None:
+        answer, named = ANSWERS.get(ask.what), NAMED.get(ask.what)
+        if answer is None and named is None:
             raise MonitorError(f"this deadband does not know what {ask.what!r} of a recording is")
         reel = self._reels.get(ask.path)
         if reel is None:
             reel = self._reels[ask.path] = Reel(OwnRecording(Path(ask.path)))
+        if named is not None:
+            return _encode(named(reel.recording, *ask.words))
+        assert answer is not None
         return _encode(answer(reel, ask.arguments))
 
     def close(self) -> None:
@@ -98,3 +101,10 @@ ANSWERS: dict[str, Callable[[Reel, Arguments], object]] = {
     "events": _events,
 }
 """Name of the question -> its answer."""
+
+NAMED: dict[str, Callable[..., object]] = {
+    "newest_outline": lambda recording: recording.newest_outline,
+    "outlined": lambda recording, model, layer: recording.outlined(model, layer),
+    "outlines": lambda recording, model, layer, what: recording.outlines(model, layer, What(what)),
+}
+"""The same for those whose arguments are names, asked of the recording itself."""

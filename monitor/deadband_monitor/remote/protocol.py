@@ -57,11 +57,13 @@ class AskRun(msgspec.Struct, frozen=True, array_like=True, tag="run"):
 
 
 class AskRecording(msgspec.Struct, frozen=True, array_like=True, tag="recording"):
-    """One look into a recording; `what` is a name of `record.base.RecordingReader`."""
+    """One look into a recording; `what` is a name of `record.base.RecordingReader` or `Shelf`."""
 
     path: str
     what: str
     arguments: list[int | float | None] = []
+    words: list[str] = []
+    """Arguments that are names."""
 
 
 class HangUp(msgspec.Struct, frozen=True, array_like=True, tag="hang-up"):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import numpy as np
 
 from deadband.wire import AskDense, AskNote, Done
-from deadband_monitor.errors import BadRecording
+from deadband_monitor.errors import BadRecording, SourceError
 from deadband_monitor.record.base import RecordingReader, Shelf
 from deadband_monitor.source.on_demand import Spread, Subject, beside
 from deadband_monitor.state.course import Course
 from deadband_monitor.state.run_state import RunState
+
+GROWTH_S = 1.0
+"""A live hub adds a row of outlines as often at most; it may be on another host."""
 
 
 class Recalled:
@@ -27,6 +31,7 @@ class Recalled:
         """Of the tensor looked at, all that the recording holds."""
         self._shown = (-1, -1)
         """(newest row of outlines, step) that the spread is of."""
+        self._read_at = 0.0
 
     def look_at(self, subject: Subject | None, *, finely: bool = False) -> None:
         """Show the spread of this tensor; a recording holds nothing finer than outlines."""
@@ -51,14 +56,14 @@ class Recalled:
         spread, shelf = self.spread, self._shelf
         if spread is None or shelf is None:
             return
-        model, layer, what = spread.subject
         read, step = self._shown
-        newest = read if read >= 0 and complete else shelf.newest_outline
+        try:
+            newest = self._read(spread, shelf, read, complete=complete)
+        except SourceError:  # a host whose deadband is older and knows nothing of it
+            self._shelf = None
+            return
         if (newest, state.step) == (read, step):
             return
-        if newest != read:
-            self._outlines = shelf.outlines(model, layer, what)
-            spread.kinds = tuple(shelf.outlined(model, layer))
         self._shown = (newest, state.step)
         course = Course()
         for at, outline in self._outlines:
@@ -69,6 +74,18 @@ class Recalled:
                     continue  # a version with other levels: no picture of it
         spread.course = course
         self.answers += 1
+
+    def _read(self, spread: Spread, shelf: Shelf, read: int, *, complete: bool) -> int:
+        """Read what is new of the tensor; the number of the newest row."""
+        now = time.monotonic()
+        if read >= 0 and (complete or now - self._read_at < GROWTH_S):
+            return read
+        self._read_at = now
+        newest = shelf.newest_outline
+        if newest != read:
+            self._outlines = shelf.outlines(*spread.subject)
+            spread.kinds = tuple(shelf.outlined(*spread.subject[:2]))
+        return newest
 
     def _done(self, demand: AskDense | AskNote) -> Done:
         recording, shelf = self._read_from, self._shelf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -10,16 +10,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.msgpack import Decoder
 
-from deadband.wire import (
-    Diagnosis,
-    Event,
-    FlagChange,
-    Hello,
-    LayerTable,
-    RunInfo,
-    Sample,
-    Status,
-)
+from deadband.wire import Event, Hello, Note, Status, What
 from deadband_monitor.errors import BadRecording, SourceError
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.record.base import Span
@@ -54,9 +45,9 @@ _ROW = Decoder(RunRow)
 _ROWS = Decoder(list[RunRow])
 _STATUS: Decoder[Status | None] = Decoder(Status | None)
 _SNAPSHOT: Decoder[tuple[int, bytes] | None] = Decoder(tuple[int, bytes] | None)
-_EVENTS: Decoder[list[Event]] = Decoder(
-    list[RunInfo | LayerTable | Sample | FlagChange | Diagnosis | Status]
-)
+_EVENTS: Decoder[list[Event]] = Decoder(list[Event])
+_TENSORS = Decoder(list[What])
+_OUTLINES = Decoder(list[tuple[int, bytes]])
 
 
 class RemoteHost:
@@ -261,6 +252,31 @@ class RemoteRecording:
             yield from found
             after = found[-1].seq
 
+    @property
+    def newest_outline(self) -> int:
+        """Number of the newest row of outlines; 0 where there is none."""
+        return self._look("newest_outline", _INT)
+
+    def outlined(self, model: str, layer: str) -> list[What]:
+        """The tensors of a layer that there are outlines of."""
+        return self._look("outlined", _TENSORS, words=[model, layer])
+
+    def outlines(self, model: str, layer: str, what: What) -> list[tuple[int, bytes]]:
+        """Steps and packed outlines of one tensor, in order."""
+        return self._look("outlines", _OUTLINES, words=[model, layer, what.value])
+
+    def write_down(self, text: str, step: int) -> Note:
+        """Never: the far side only reads.
+
+        Raises:
+            BadRecording: in any case.
+        """
+        del text, step
+        raise BadRecording(
+            f"a recording on {self._link.far.name} is only read from here; there:"
+            f" deadband ask {self.name} --note TEXT"
+        )
+
     def damaged(self, error: object) -> BadRecording:
         """What to raise where something in it is not as it was written."""
         return BadRecording(f"{self._link.far.name}: {self._path} is damaged ({error})")
@@ -269,8 +285,10 @@ class RemoteRecording:
         """Let the far side close the file; the link stays."""
         self._link.post(self._channel, HangUp())
 
-    def _look(self, what: str, decoder: Decoder[_T], *arguments: float | None) -> _T:
-        ask = AskRecording(self._path, what, list(arguments))
+    def _look(
+        self, what: str, decoder: Decoder[_T], *arguments: float | None, words: Sequence[str] = ()
+    ) -> _T:
+        ask = AskRecording(self._path, what, list(arguments), list(words))
         body = self._link.call(self._channel, ask, LOOK_S)
         try:
             return decoder.decode(body)
