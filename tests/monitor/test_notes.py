@@ -10,11 +10,14 @@ import pytest
 from deadband import wire
 from deadband.wire import Note
 from deadband_monitor import cli
+from deadband_monitor.hub.sights import Ledger, cut
 from deadband_monitor.narrator import Narrator
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.report import format_report, make_report
 from deadband_monitor.source.fake import collapsing_run, healthy_run
+from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.run_state import RunState
+from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.panels import run_facts
 
 TEXT = "halved the learning | rate"
@@ -54,6 +57,29 @@ def test_a_note_is_told_once_in_plain_lines_and_kept_by_a_late_joiner() -> None:
     late = RunState.unpack(state.pack())
     assert late.notes == state.notes
     assert run_facts(late)[0] == f"note at step 12: {TEXT}"
+
+
+def test_who_sees_only_what_a_screen_shows_is_told_of_every_note() -> None:
+    state, ledger = RunState(), Ledger()
+    for event in healthy_run(samples=10):
+        state.apply(event)
+        ledger.note(event, state)
+    for step in (3, 5):
+        note = Note(seq=state.seq + 1, step=step, time=1.0, text=f"at {step}")
+        state.apply(note)
+        ledger.note(note, state)
+    viewing = Viewing(far=False)
+    viewing.wish = View().first_wish()
+    viewing.take(cut(state, ledger, viewing.question()))
+    assert [it.text for it in viewing.state.notes] == ["at 3", "at 5"]
+    assert viewing.state.info == state.info
+    before = viewing.state.seq
+    note = Note(seq=before + 1, step=7, time=1.0, text="at 7")
+    state.apply(note)
+    ledger.note(note, state)
+    assert ledger.urgent(before)
+    viewing.take(cut(state, ledger, viewing.question()))
+    assert [it.step for it in viewing.state.notes] == [3, 5, 7]
 
 
 def test_export_and_ask_work_on_a_run_that_is_over(

@@ -17,6 +17,7 @@ from deadband.wire import (
     Event,
     FlagChange,
     LayerTable,
+    Note,
     RunInfo,
     Sample,
     Sight,
@@ -166,6 +167,8 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
 def _slot(event: Event) -> tuple[str, int]:
     if isinstance(event, FlagChange):
         return "flag", event.flag.id
+    if isinstance(event, Note):
+        return "note", event.seq
     if isinstance(event, LayerTable):
         return "layers", event.rank
     if isinstance(event, Diagnosis):
