@@ -142,22 +142,28 @@ class Activations:
     def _dead_units(self, group: Group, alive: Mask, here: Mask) -> Floats:
         """Share of units without a positive output in the last samples, (frames * k, u) -> same."""
         frames, count = here.shape
-        dead = np.full((frames, count), np.nan, dtype=np.float32)
         by_frame = alive.reshape(frames, count, -1)
-        for column, subject in enumerate(group.subjects):
-            layer = self._plan.layers[subject]
-            key = (layer.model, layer.name)
+        layers = [self._plan.layers[subject] for subject in group.subjects]
+        keys = [(layer.model, layer.name) for layer in layers]
+        pasts = [self._memory.alive.get(key) for key in keys]
+        longest = _DEAD_WINDOW - 1
+        if here.all() and all(
+            past is not None and past.shape == (longest, by_frame.shape[2]) for past in pasts
+        ):
+            # Nearly always: every layer is there, and was.
+            seen = np.concatenate([np.stack([p for p in pasts if p is not None], 1), by_frame])
+            shares: Floats = _off(seen)[longest:].mean(axis=2).astype(np.float32)
+            kept = seen[-longest:].swapaxes(0, 1).copy()
+            self._memory.alive.update(zip(keys, kept, strict=True))
+            return shares.reshape(-1)
+        dead = np.full((frames, count), np.nan, dtype=np.float32)
+        for column, (key, past) in enumerate(zip(keys, pasts, strict=True)):
             fresh = by_frame[here[:, column], column]
-            past = self._memory.alive.get(key, fresh[:0])
-            if past.shape[1:] != fresh.shape[1:]:
+            if past is None or past.shape[1:] != fresh.shape[1:]:
                 past = fresh[:0]
             seen = np.concatenate([past, fresh])
-            # last[i, u]: the latest sample up to i at which the unit was on, long ago for never.
-            steps = np.arange(len(seen))[:, None]
-            last = np.maximum.accumulate(np.where(seen, steps, -_DEAD_WINDOW), axis=0)
-            off = steps - last >= _DEAD_WINDOW
-            dead[here[:, column], column] = off.mean(axis=1)[len(past) :]
-            self._memory.alive[key] = seen[-(_DEAD_WINDOW - 1) :]
+            dead[here[:, column], column] = _off(seen).mean(axis=1)[len(past) :]
+            self._memory.alive[key] = seen[-longest:]
         return dead.reshape(-1)
 
     def _spread_over_frames(
@@ -184,6 +190,15 @@ class Activations:
                         found.columns, (len(past), *group.shape[1:]), group.axes
                     )[0]
             self._memory.rows[key] = past[1 - _ROWS_WINDOW :]
+
+
+def _off(seen: Mask) -> Mask:
+    """Which units were off for the whole window up to each sample, (samples, ...) -> same."""
+    # The latest sample up to each at which the unit was on, long ago for never.
+    steps = np.arange(len(seen)).reshape(-1, *[1] * (seen.ndim - 1))
+    last = np.maximum.accumulate(np.where(seen, steps, -_DEAD_WINDOW), axis=0)
+    off: Mask = steps - last >= _DEAD_WINDOW
+    return off
 
 
 def _zero_share(x: Floats) -> Doubles:
