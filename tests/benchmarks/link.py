@@ -30,8 +30,9 @@ import numpy as np
 
 from deadband import wire
 from deadband.wire import Event, Flag, FlagChange, Points, Registration, Sample
+from deadband_monitor.hub.registry import Claim
 from deadband_monitor.hub.server import Hub
-from deadband_monitor.source.channel import LocalChannel
+from deadband_monitor.source.channel import Health, LocalChannel
 from deadband_monitor.source.fake import healthy_run
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.tui.keys import DASHBOARD
@@ -89,21 +90,21 @@ def start_hub(home: Path, layers: int) -> subprocess.Popen[str]:
     )
     assert hub.stdout is not None
     print(hub.stdout.readline().rstrip())
-    card = Registration(run=RUN, hub_pid=hub.pid, training_pid=hub.pid, started=time.time())
-    wire.registry_path(RUN).write_bytes(msgspec.json.encode(card))
     return hub
 
 
 def serve(layers: int) -> int:
     """A real hub but for its training: events come from a script, and flags when it is told to."""
-    hub = Hub(RUN)
+    hub, claim = Hub(RUN), Claim(RUN)
+    us = os.getpid()
+    claim.write(Registration(run=RUN, hub_pid=us, training_pid=us, started=time.time()))
     script = healthy_run(layers=layers, samples=1 << 40, every=STEPS // SAMPLES)
     for event in past(script):
         hub.chronicle.add(event)
     hub.chronicle.commit(time.monotonic(), at_once=True)
     wishes: list[int] = []
     signal.signal(signal.SIGUSR1, lambda *_: wishes.append(1))
-    ready = list(later(script, 600, hub.chronicle.state.step))
+    ready = later(script, 1 << 40, hub.chronicle.state.step)
     print(f"{layers} layers, step {hub.chronicle.state.step:,}", flush=True)
     began, sent = time.monotonic(), 0
     while True:
@@ -112,7 +113,7 @@ def serve(layers: int) -> int:
         hub._last_frame = now
         hub._viewers.take(hub.chronicle, hub._demands, now)
         if sent < (now - began) * RATE:
-            hub.chronicle.add(msgspec.structs.replace(ready[sent % len(ready)], time=time.time()))
+            hub.chronicle.add(msgspec.structs.replace(next(ready), time=time.time()))
             sent += 1
         if wishes:
             wishes.clear()
@@ -212,16 +213,18 @@ class FarChannel(LocalChannel):
 
     where = "far"
 
+    def health(self) -> Health:
+        """The registry of the far host is not ours to read."""
+        return Health.WAITING
+
 
 # --- the near end ---
 
 
 def one_viewer(near: Path, far: Path, arguments: argparse.Namespace) -> None:
     inner = Path(wire.viewer_address(RUN).removeprefix("ipc://"))
-    card = wire.registry_path(RUN).read_bytes()
     os.environ["DEADBAND_HOME"] = str(far)
     wire.ensure_private(wire.live_folder())
-    wire.registry_path(RUN).write_bytes(card)
     outer = Path(wire.viewer_address(RUN).removeprefix("ipc://"))
     link = Link(inner, outer, arguments.kbit, arguments.delay)
     source, view = LiveSource(RUN, FarChannel(RUN)), View()

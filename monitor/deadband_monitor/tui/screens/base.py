@@ -108,8 +108,7 @@ class RunScreen(SizedScreen):
         app = self.deadband
         player = app.player
         if player is None:
-            app.view.freeze()
-            app.repaint()
+            self._ask(app.view.freeze)  # a copy of what no thread changes meanwhile
         else:
             self._ask(lambda: setattr(player, "playing", not player.playing))
 
