@@ -7,7 +7,9 @@ themselves only the newest are kept. A viewer that fell further behind asks for 
 from __future__ import annotations
 
 import logging
+import zlib
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
@@ -49,6 +51,8 @@ class Chronicle:
         self._kept: deque[tuple[Event, int]] = deque()
         self._kept_bytes = 0
         self._snapshot_seq = 0
+        self._squeezer = ThreadPoolExecutor(1, "deadband-squeeze")
+        self._squeezing: Future[bytes] | None = None
 
     @property
     def seq(self) -> int:
@@ -68,8 +72,9 @@ class Chronicle:
         """Let the recorder write if it is time to."""
         if not (at_once or self.recorder.due(now)):
             return
+        self._take_snapshot()
         if self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS:
-            self._add_snapshot()
+            self._begin_snapshot()
         before = self.recorder.error
         self.recorder.commit(now)
         if self.recorder.error and self.recorder.error != before:
@@ -77,8 +82,11 @@ class Chronicle:
 
     def close(self, now: float) -> None:
         """Finish the recording."""
+        self._take_snapshot(wait=True)
         if self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS // 4:
-            self._add_snapshot()
+            self._begin_snapshot()
+            self._take_snapshot(wait=True)
+        self._squeezer.shutdown()
         self.recorder.close(now)
 
     def history(self, ask: AskHistory) -> History:
@@ -127,6 +135,16 @@ class Chronicle:
         ):
             self._kept_bytes -= self._kept.popleft()[1]
 
-    def _add_snapshot(self) -> None:
+    def _begin_snapshot(self) -> None:
+        """Squeezed in a thread: of 300 layers it takes two seconds, and frames will not wait."""
+        if self._squeezing is not None:
+            return
         self._snapshot_seq = self.seq
-        self.recorder.add_snapshot(self.seq, STATE_LAYOUT, self.state.pack(self.state.capacity))
+        data = self.state.encoded(self.state.capacity)
+        self._squeezing = self._squeezer.submit(zlib.compress, data, 1)
+
+    def _take_snapshot(self, *, wait: bool = False) -> None:
+        squeezing = self._squeezing
+        if squeezing is not None and (wait or squeezing.done()):
+            self._squeezing = None
+            self.recorder.add_snapshot(self._snapshot_seq, STATE_LAYOUT, squeezing.result())

@@ -212,6 +212,10 @@ class RunState:
 
     def pack(self, columns: int = 512) -> bytes:
         """Everything as bytes for a late joiner, series at about `columns` buckets of time."""
+        return zlib.compress(self.encoded(columns), 1)
+
+    def encoded(self, columns: int = 512) -> bytes:
+        """What `pack` squeezes; squeezing a state of many layers takes seconds, this does not."""
         capacity = 64
         while capacity < min(columns, self.capacity):
             capacity *= 2
@@ -239,7 +243,7 @@ class RunState:
             others=[self.others[rank].pack() for rank in sorted(self.others)],
             notes=list(self.notes),
         )
-        return zlib.compress(_encode(packed), 1)
+        return _encode(packed)
 
     @classmethod
     def unpack(cls, data: bytes) -> RunState:

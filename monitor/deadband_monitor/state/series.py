@@ -142,7 +142,9 @@ class Series:
         return other
 
     def coarse(self, capacity: int) -> Series:
-        """A copy with at most `capacity` buckets, its neighbours merged until the run fits."""
+        """One of at most `capacity` buckets, its neighbours merged until the run fits."""
+        if capacity >= self.capacity:
+            return self
         copy = self.with_capacity(self.capacity)
         while copy.capacity > capacity:
             while copy.last_step // copy.width >= copy.capacity // 2:
