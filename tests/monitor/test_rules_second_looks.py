@@ -155,3 +155,56 @@ def test_a_rate_raised_before_the_first_broken_sample_is_named_where_no_update_w
     cause = Scene().run(260, broke, every=20).engine.causes()[0]
     assert cause.cause == "learning-rate-too-high"
     assert "lr 0.5 -> 0.1" in cause.advice
+
+
+def test_attention_that_looked_at_one_key_before_any_step_was_born_so() -> None:
+    build = [
+        linear("q", 32, 96),
+        layer("q:attention", "softmax", units=0),
+        linear("head", 32, 4),
+    ]
+    model = {"loss": "cross_entropy", "loss_input": (32, 4), "loss_target": (32,)}
+
+    def stuck(sample: SceneSample, entropy: float) -> None:
+        sample.no_better_than_constant()
+        sample.model(neighbour_agreement=0.3)
+        sample.layer("q:attention", attention_entropy=entropy)
+
+    sharp = scene_of(build, model=model).run(200, lambda sample: stuck(sample, 0.02))
+    even = scene_of(build, model=model).run(200, lambda sample: stuck(sample, 0.9))
+    assert sharp.causes[0] == "attention-collapse"
+    assert "attention-collapse" not in even.causes
+
+
+def test_a_loss_that_jumps_at_an_unchanged_rate_was_fed_something_else() -> None:
+    def jumps(sample: SceneSample, rate: float) -> None:
+        sample.model(lr=0.1)
+        if sample.step >= 300:
+            sample.loss = 3.5
+            sample.model(loss=3.5, skill=-0.5, information=1e-4, lr=rate)
+
+    same = Scene().run(420, lambda sample: jumps(sample, 0.1), every=20)
+    raised = Scene().run(420, lambda sample: jumps(sample, 0.5), every=20)
+    assert same.causes == ["bad-data"]
+    assert same.engine.causes()[0].onset_step == 281  # first loss after the last good sample
+    assert "bad-data" not in raised.causes
+
+
+def test_layers_that_the_forward_pass_goes_round_leave_too_little_room() -> None:
+    build = [
+        layer("wide", "EmbeddingBag", units=2, fan_in=2, parameters=80),
+        linear("deep.0", 28, 32),
+        linear("deep.2", 32, 2),
+    ]
+    model = {"loss": "cross_entropy", "loss_input": (32, 2), "loss_target": (32,)}
+
+    def round_them(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.layer("wide", update_ratio=0.01)
+        for name in ("deep.0", "deep.2"):
+            still = {"update_ratio": 0.0, "weight_drift": 0.0, "weight_rms": 0.1}
+            sample.layer(name, out_rms=np.nan, out_variance=np.nan, grad_rms=np.nan, **still)
+
+    cause = scene_of(build, model=model).run(200, round_them).engine.causes()[0]
+    assert cause.cause == "insufficient-capacity"
+    assert "deep.0" in cause.advice

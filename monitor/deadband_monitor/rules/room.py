@@ -46,6 +46,17 @@ def bottleneck(layout: Layout, model: str) -> tuple[str, int] | None:
     return None
 
 
+def spectators(past: Past, layout: Layout, model: str) -> tuple[str, ...]:
+    """All weight matrices, where none of them was ever run and something else is trained."""
+    rows = layout.rows(model)
+    matrices = rows[layout.matrix[rows]]
+    ran = np.isfinite(past.first[rows, LAYER_COLUMN["out_rms"]])
+    moved = past.newest[rows, LAYER_COLUMN["update_ratio"]] > 0
+    if not len(matrices) or np.isfinite(past.first[matrices, LAYER_COLUMN["out_rms"]]).any():
+        return ()
+    return tuple(layout.layers[row].name for row in matrices) if (ran & moved).any() else ()
+
+
 AS_DRAWN = 0.04
 """Relative difference of a weight's spread from what an initialiser gives: 256 draws leave 0.03."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from deadband.wire import Flag, Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
-from deadband_monitor.rules.causes.rate import HEALTHY_UPDATE
+from deadband_monitor.rules.causes.rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.losses import NEVER_NEGATIVE
 from deadband_monitor.rules.normalisation import FEWEST_VALUES, SMALLEST_MOMENTUM
@@ -17,6 +17,10 @@ from deadband_monitor.rules.structure import routers
 HOT_LOGIT = 50.0
 """Attention logits above it leave e^-50 for all keys but a few; trained models stay near 10 to 20,
 and runs whose logits pass 1e4 diverge (Dehghani et al., arXiv:2302.05442)."""
+
+SHARP = 0.3
+"""Share of the most entropy below which attention was born one-sided: standardised queries and keys
+over the root of their size begin at 0.8 and more, logits of 50 at 0.1."""
 
 UNEVEN_CHOICES = 0.7
 """Share of their first entropy that choices keep where they are balanced, however they specialise:
@@ -35,6 +39,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
     attention = case.flag("attention-collapse")
     if attention is not None:
         yield _attention(case, attention)
+    else:
+        yield from _born_sharp(case)
     norm = case.flag("batchnorm-mismatch")
     if norm is not None:
         yield from _norm(case, norm)
@@ -120,6 +126,32 @@ def _attention(case: Case, flag: Flag) -> Suspect:
         ),
         layer=flag.layer,
     )
+
+
+def _born_sharp(case: Case) -> Iterator[Suspect]:
+    """Each query saw one key before anything was learnt: its choice has no gradient to mend it."""
+    layout, first = case.layout, case.past.first
+    for row in layout.rows(case.model.name).tolist():
+        logit = float(first[row, LAYER_COLUMN["attention_logit"]])
+        entropy = float(first[row, LAYER_COLUMN["attention_entropy"]])
+        if not entropy < SHARP or logit <= HOT_LOGIT:
+            continue
+        name = layout.layers[row].name
+        yield Suspect(
+            word="attention-collapse",
+            belief=0.8,
+            onset=case.start,
+            explains=_STUCK | BLOW_UP,
+            evidence=[
+                f"first sample: the entropy of {name} was {entropy:.2g} of the most"
+                + (f", its largest logit {logit:.3g}" if logit > 0 else "")
+                + ": each query looked at one key, chosen at random"
+            ],
+            advice="divide q @ k.T by sqrt(head size); draw the weights of queries and keys with "
+            "nn.init.xavier_uniform_, or normalise both before their product (QK-norm)",
+            layer=name,
+        )
+        return
 
 
 def _peaked(case: Case, flag: Flag, entropy: float, first: float) -> Suspect:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.plateau import FEW
-from deadband_monitor.rules.room import bottleneck, is_linear
+from deadband_monitor.rules.room import bottleneck, is_linear, spectators
 
 TELLS = 0.5
 """Agreement of nearest neighbours from which the inputs plainly tell the answer; noise gives 0."""
@@ -19,6 +19,7 @@ NOISE = 0.1
 def suspects(case: Case) -> Iterator[Suspect]:
     """Insufficient capacity, overfitting, a local minimum."""
     yield from _too_little(case)
+    yield from _left_out(case)
     if case.flag("overfitting") is not None:
         yield _by_heart(case)
     skill = case.past.skill(case.model.name)
@@ -81,6 +82,26 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         evidence=evidence,
         advice=f"{advice}; make sure that it can fit 32 samples to zero loss",
         layer=layer,
+    )
+
+
+def _left_out(case: Case) -> Iterator[Suspect]:
+    """The layers that could tell more are there, and the forward pass goes round them."""
+    names = spectators(case.past, case.layout, case.model.name)
+    if not names:
+        return
+    yield Suspect(
+        word="insufficient-capacity",
+        belief=0.6,
+        onset=case.start,
+        explains=frozenset({"frozen-weights", "constant-predictor", "loss-plateau"}),
+        evidence=[
+            f"{', '.join(names[:4])} were never run: no hidden layer stands between input and "
+            "output, and what is trained can only add up what each input says by itself"
+        ],
+        advice=f"call {names[0]} in forward() and use its result, or put hidden layers into the "
+        "part that runs",
+        layer=names[0],
     )
 
 

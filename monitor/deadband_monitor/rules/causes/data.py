@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
 from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import change_in_words, few_rows
@@ -22,6 +22,8 @@ FEW_NEIGHBOURS = 0.15
 FEW_ROWS = 0.1
 """Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
 MANY_TWINS = 0.5
+SETTLED = 50
+"""Steps after which a loss that rises at once has left a level; earlier it is a start's doing."""
 PAIRS_ADVICE = (
     "check that x[i] still belongs to y[i]: one of them shuffled, filtered or augmented without "
     "the other, an index that is one off, files of two versions"
@@ -56,6 +58,7 @@ def _bad(case: Case) -> Iterator[Suspect]:
     if feed.change is None:
         yield from _apart(case)
         yield from _blank(case)
+        yield from _jumped(case)
         return
     where = f"the batches of step {feed.since} and the ones before"
     yield Suspect(
@@ -113,6 +116,41 @@ def _blank(case: Case) -> Iterator[Suspect]:
         advice=f"print the batches of step {flag.onset_step} and the ones before: an empty shard, "
         "a sensor at its limit, a mask or augmentation that erases, a buffer that is not filled",
         layer=name,
+    )
+
+
+def _jumped(case: Case) -> Iterator[Suspect]:
+    """What was learnt is lost from one step to the next, and nothing in the training changed.
+
+    Every loss is known, however far apart the samples are.
+    """
+    loss, model = case.past.loss, case.model
+    flag = case.flag("loss-divergence") or case.flag("output-collapse")
+    usual = max(loss.usual_high, 2 * loss.best)
+    since = loss.above_since(usual) if math.isfinite(usual) else None
+    if flag is not None and flag.kind == "loss-divergence":
+        since = flag.onset_step  # as it was found; by now single batches have been better again
+    if flag is None or since is None or since <= case.start + SETTLED:
+        return
+    rate = model.rates.at(since - 1)
+    raised = not 0.5 * rate <= model.rates.at(since + case.past.sample_interval) <= RAISED * rate
+    lost = loss.fresh > usual and loss.best < 0.7 * loss.first
+    thrown = model.large_update_step is not None and model.large_update_step <= since
+    if not lost or raised or thrown:
+        return
+    yield Suspect(
+        word="bad-data",
+        tier=Tier.RESIDUAL,
+        belief=0.5,
+        onset=since,
+        explains=BLOW_UP | STARVED,
+        evidence=[
+            f"the loss had come from {loss.first:.3g} to {loss.best:.3g}, and from step {since} on "
+            f"it is {loss.fresh:.3g}; the learning rate is as before ({rate:.3g}) and no step "
+            f"changed a weight by more than {model.peak_update:.2g} of itself"
+        ],
+        advice=f"print the batches of step {since} and the ones before: labels or rows in another "
+        "order, another file, other units, a preprocessing that is left out",
     )
 
 

@@ -11,7 +11,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, undone
 from deadband_monitor.rules.causes.regularisation import DROPPED
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
-from deadband_monitor.rules.room import left_as_drawn
+from deadband_monitor.rules.room import left_as_drawn, spectators
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
@@ -101,7 +101,10 @@ def _cut(case: Case, found: Blockage) -> Suspect:
                 evidence=["a step is smaller than float32 can add to the weights: none changes"],
                 advice=f"lr {case.model.value('lr'):g} -> 1e-3 (Adam) or 0.1 (SGD) to begin with",
             )
-        tier, belief = Tier.PATTERN, 0.9
+        tier, belief = (
+            Tier.PATTERN,
+            0.3 if spectators(case.past, case.layout, case.model.name) else 0.9,
+        )
         if not _gradient_shown(case) and case.flag("dead-units") is not None:
             belief = 0.3  # nobody showed a gradient, and behind a dead layer there is none
     if found.block is Block.NOT_RUN:
