@@ -208,3 +208,19 @@ def test_layers_that_the_forward_pass_goes_round_leave_too_little_room() -> None
     cause = scene_of(build, model=model).run(200, round_them).engine.causes()[0]
     assert cause.cause == "insufficient-capacity"
     assert "deep.0" in cause.advice
+
+
+def test_ids_that_teach_a_sound_network_nothing_leave_the_labels_as_a_last_word() -> None:
+    build = [
+        layer("words", "Embedding", units=24, fan_in=24, parameters=480),
+        linear("head", 24, 2),
+    ]
+    model = {"loss": "cross_entropy", "loss_input": (32, 2), "loss_target": (32,)}
+
+    def nothing(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(neighbour_agreement=np.nan, in_distinct=0.5)
+
+    cause = scene_of(build, model=model).run(200, nothing).engine.causes()[0]
+    assert cause.cause == "label-noise"
+    assert cause.confidence < 0.5

@@ -302,6 +302,8 @@ def _noise(case: Case) -> Iterator[Suspect]:
             advice="nn.HuberLoss(delta=1.0) on standardised targets, gradients clipped at 1.0, "
             "or winsorise the targets at the 1st and 99th percentile",
         )
+    if math.isnan(agreement):
+        yield from _told_by_nothing(case)
     if not agreement < FEW_NEIGHBOURS or math.isnan(agreement):
         return
     if model.value("majority_share") > EVEN:
@@ -326,4 +328,24 @@ def _noise(case: Case) -> Iterator[Suspect]:
         ],
         advice="check that x[i] belongs to y[i] (shuffled apart? sorted differently?); train on 32 "
         "samples to zero loss; feed zeros instead of x and compare the loss",
+    )
+
+
+def _told_by_nothing(case: Case) -> Iterator[Suspect]:
+    """Of ids no neighbours are known; a sound network that learns nothing leaves the labels."""
+    ids = case.layout.takes_ids[case.layout.index_of[case.model.name]]
+    if not ids or case.facts.seen or case.flag("constant-predictor") is None:
+        return
+    yield Suspect(
+        word="label-noise",
+        tier=Tier.RESIDUAL,
+        belief=0.45,
+        onset=case.start,
+        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        evidence=[
+            "gradients, updates and units are sound, and the answers are no better than the "
+            f"frequencies of the labels (skill {case.past.skill(case.model.name):.2g})"
+        ],
+        advice="check that x[i] belongs to y[i] (shuffled apart? sorted differently?): print ten "
+        "pairs as text; train on 32 samples to zero loss",
     )
