@@ -12,6 +12,7 @@ from deadband.wire import Note
 from deadband_monitor import cli
 from deadband_monitor.hub.sights import Ledger, cut
 from deadband_monitor.narrator import Narrator
+from deadband_monitor.notes import note_step, note_text
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.report import format_report, make_report
 from deadband_monitor.source.fake import collapsing_run, healthy_run
@@ -21,6 +22,12 @@ from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.panels import run_facts
 
 TEXT = "halved the learning | rate"
+
+
+def test_a_note_is_one_printable_line_about_a_step_that_there_was() -> None:
+    assert note_text(" a\n\tb\x1b[31m c\x00 ") == "a b[31m c"
+    assert len(note_text("x" * 10_000)) == 2000
+    assert [note_step(it, 50) for it in (0, -3, 7, 50, 51, 1 << 70)] == [50, 50, 7, 50, 50, 50]
 
 
 def noted() -> RunState:

@@ -26,6 +26,7 @@ from deadband.wire import (
 )
 from deadband_monitor.hub.distributions import Spreads
 from deadband_monitor.hub.history import Chronicle
+from deadband_monitor.notes import note_step, note_text
 from deadband_monitor.statistics.values import RawFrame
 
 Demand = AskDistributions | AskHistogram | AskDense | AskNote
@@ -33,7 +34,6 @@ Answer = Distributions | Histogram | Done | Refusal
 
 MOST_DENSE_STEPS = 10_000
 """Ten thousand frames of a large network are a GB of recording."""
-MOST_LETTERS = 2000
 MOST_NOTES = 1000
 """A note is for people; a program that writes one a step is stopped here."""
 
@@ -108,12 +108,12 @@ class Demands:
         return Done(said=f"every step for the next {granted:,}{least}")
 
     def _write_down(self, note: AskNote) -> Done:
-        text = " ".join(note.text.split())[:MOST_LETTERS]
+        text = note_text(note.text)
         if not text:
             return Done(said="an empty note is none", refused=True)
         self._notes += 1
         if self._notes > MOST_NOTES:
             return Done(said=f"this run has {MOST_NOTES} notes already", refused=True)
-        step = note.step if note.step > 0 else self._chronicle.state.step
+        step = note_step(note.step, self._chronicle.state.step)
         self._chronicle.add(Note(seq=0, step=step, time=time.time(), text=text))
         return Done(said=f"noted at step {step:,}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from deadband.wire import AskDense, AskNote, Done
 from deadband_monitor.errors import BadRecording, SourceError
+from deadband_monitor.notes import note_step, note_text
 from deadband_monitor.record.base import RecordingReader, Shelf
 from deadband_monitor.source.on_demand import Spread, Subject, beside
 from deadband_monitor.state.course import Course
@@ -91,10 +92,10 @@ class Recalled:
         recording, shelf = self._read_from, self._shelf
         if shelf is None or recording.served or not isinstance(demand, AskNote):
             return Done(said="this is a recording: only the live run takes that", refused=True)
-        text = " ".join(demand.text.split())
+        text = note_text(demand.text)
         if not text:
             return Done(said="an empty note is none", refused=True)
-        step = demand.step or recording.span().last_step
+        step = note_step(demand.step, recording.span().last_step)
         try:
             shelf.write_down(text, step)
         except BadRecording as error:

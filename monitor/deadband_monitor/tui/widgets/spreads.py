@@ -16,7 +16,7 @@ NAMES = {
     What.ACTIVATION: "outputs",
     What.WEIGHT: "weights",
     What.WEIGHT_GRAD: "weight gradients",
-    What.ACTIVATION_GRAD: "output gradients",
+    What.ACTIVATION_GRAD: "out gradients",
 }
 """Tensors as the screen calls them."""
 
