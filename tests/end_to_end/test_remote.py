@@ -27,6 +27,8 @@ from deadband_monitor.source.open import open_past
 from deadband_monitor.source.remote import RemoteHost
 from deadband_monitor.source.replay import ReplaySource
 from deadband_monitor.state.run_state import RunState
+from deadband_monitor.tui.keys import DASHBOARD
+from deadband_monitor.tui.view import View
 
 Trainings = Callable[..., ScriptedTraining]
 HERE = ["--via", "env", "--remote-command", COMMAND]
@@ -60,6 +62,27 @@ def test_a_run_behind_a_pipe_is_the_run(training: ScriptedTraining, host: Remote
         replayed = ReplaySource(wire.recording_path(RUN))
         assert source.state.pack() == replayed.state.pack()
         replayed.close()
+
+
+def test_of_a_remote_run_that_has_ended_another_metric_can_be_shown(
+    training: ScriptedTraining, host: RemoteHost
+) -> None:
+    hub = training.start()
+    training.do("frames 20")
+    view = View()
+    with closing(live_source(host, RUN)) as source:
+        source.want(view.first_wish())
+        follow(source, lambda it: it.state.step == 20)
+        training.do("bye finished")
+        follow(source, ended)
+        await_end(hub)
+        view.live = source.state
+        view.show_metric("weight_rms")
+        source.want(view.wish(DASHBOARD))
+        source.refresh(0.0)
+        assert not source.lacks
+        with closing(ReplaySource(wire.recording_path(RUN))) as replayed:
+            assert source.state.pack(COLUMNS) == replayed.state.pack(COLUMNS)
 
 
 def test_kill_9_on_the_far_hub_is_a_lost_run(training: ScriptedTraining, host: RemoteHost) -> None:

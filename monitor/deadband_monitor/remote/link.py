@@ -19,6 +19,7 @@ from deadband_monitor.remote.far import WOULD_ASK, Far
 from deadband_monitor.remote.protocol import Call, Fault, HangUp, Pong, Reply, Request, frame
 from deadband_monitor.remote.stream import Attempt, Broken, Closed, Patience, Stream
 
+BUSY_S = 1.0
 CALL_S = 20.0
 """A look into a long recording on a slow disk comes within this."""
 HELD_TURN_S = 0.05
@@ -49,6 +50,8 @@ class Link:
         self._channels = 0
         self._answers: dict[int, Reply | Fault | None] = {}
         self._outgoing: list[bytes] = []
+        self._stream: Stream | None = None
+        """What calls get through on; None while the link is down."""
         self._closed = False
         self._asking = False
         self._thread: threading.Thread | None = None
@@ -147,10 +150,12 @@ class Link:
         number = self.post(channel, request)
         if number is None:
             raise LinkLost(f"{self.far.name}: {self.trouble or 'the link is down'}")
-        answer = self.answer(number, patience_s)
-        if answer is None:
-            self.forget(number)
-            raise LinkLost(f"{self.far.name}: no answer")
+        while (answer := self.answer(number, patience_s)) is None:
+            stream = self._stream
+            if stream is None or not stream.busy:
+                self.forget(number)
+                raise LinkLost(f"{self.far.name}: no answer")
+            patience_s = BUSY_S  # a long answer on a narrow link: it is coming
         if isinstance(answer, Reply):
             return answer.body
         raise self._error(answer)
@@ -196,6 +201,15 @@ class Link:
     # --- the thread ---
 
     def _run(self) -> None:
+        try:
+            self._keep_up()
+        finally:
+            with self._lock:  # whatever ended us: nobody is to wait for ever
+                self._up, self._reason = False, self._reason or "the link has ended"
+                self._answers.clear()
+                self._lock.notify_all()
+
+    def _keep_up(self) -> None:
         stream: Stream | None = None
         held: Stream | None = None
         attempt: Attempt | None = None
@@ -283,7 +297,7 @@ class Link:
             self._up, self._reason = not self._closed, ""
             self._pause = self._patience.first_retry_s
             self._outgoing.clear()
-            self.pid = stream.pid
+            self.pid, self._stream = stream.pid, stream
             self._lock.notify_all()
 
     def _failed(self, reason: str) -> None:
@@ -297,7 +311,7 @@ class Link:
         """Everybody who waits hears of it."""
         with self._lock:
             self.breaks += self._up
-            self._up, self.pid = False, 0
+            self._up, self.pid, self._stream = False, 0, None
             self._reason = reason
             self._answers.clear()
             self._retry_at = time.monotonic() + pause_s

@@ -171,6 +171,11 @@ class Frames:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
+    @property
+    def partial(self) -> bool:
+        """Whether a part of a frame has come, and the rest is on its way."""
+        return bool(self._bytes)
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take bytes; the messages that are whole now.
 

@@ -141,6 +141,11 @@ class Stream:
         """Whether it has been silent for too long, though asked."""
         return time.monotonic() - self._heard_at > self._patience.dead_s
 
+    @property
+    def busy(self) -> bool:
+        """Whether a long answer is coming in."""
+        return self._frames.partial
+
     def write(self, data: bytes) -> None:
         """Have a frame written at the next turn."""
         self._carrier.write(data)

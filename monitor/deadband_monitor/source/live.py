@@ -38,6 +38,8 @@ from deadband_monitor.state.run_state import RunState
 
 COLUMNS = 512
 """Buckets of history asked for: all that a hub keeps, so that every viewer sees the same."""
+WHOLE_AGAIN_S = 10.0
+"""A recording that cannot be had is asked for again after this."""
 
 _decode = msgspec.msgpack.Decoder(ToViewer).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -60,6 +62,8 @@ class LiveSource(Demands):
         self._link = "live"
         self._heard = time.time()
         self._asked = False
+        self._whole_at = 0.0
+        """Not before this is the recording elsewhere asked for again."""
         self._viewing: Viewing | None = None
         self._whole = False
         """Nobody cuts pictures for us: the hub is too old for it, or has gone."""
@@ -231,12 +235,18 @@ class LiveSource(Demands):
         return True
 
     def _take_up_recording(self) -> bool:
-        """After the end nobody cuts pictures any more: of a run on this host, do it ourselves."""
-        if self._viewing is None or not self._viewing.lacks or self.channel.where:
+        """After the end nobody cuts pictures any more: do it ourselves, from the whole state."""
+        if self._viewing is None or not self._viewing.lacks:
             return False
-        with suppress(BadRecording, *UNFIT), closing(self.channel.recording()) as recording:
-            if recording.last_seq >= self.state.seq:
-                self._take_up(recording)
+        if time.monotonic() < self._whole_at:
+            return False
+        try:
+            with suppress(BadRecording, *UNFIT), closing(self.channel.recording()) as recording:
+                if recording.last_seq >= self.state.seq:
+                    self._take_up(recording)
+        except LinkLost:
+            self._whole_at = time.monotonic() + WHOLE_AGAIN_S
+            return False
         self._viewing, self._whole = None, True
         return True
 
