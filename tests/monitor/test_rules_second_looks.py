@@ -88,7 +88,11 @@ def series(kind: str) -> Scene:
         layer("cell", kind, units=24, fan_in=2, parameters=720),
         linear("head", 24, 2),
     ]
-    model = {"loss": "cross_entropy", "loss_input": (32, 2), "loss_target": (32,)}
+    model: dict[str, object] = {
+        "loss": "cross_entropy",
+        "loss_input": (32, 2),
+        "loss_target": (32,),
+    }
     return scene_of(build, model=model)
 
 
@@ -163,7 +167,11 @@ def test_attention_that_looked_at_one_key_before_any_step_was_born_so() -> None:
         layer("q:attention", "softmax", units=0),
         linear("head", 32, 4),
     ]
-    model = {"loss": "cross_entropy", "loss_input": (32, 4), "loss_target": (32,)}
+    model: dict[str, object] = {
+        "loss": "cross_entropy",
+        "loss_input": (32, 4),
+        "loss_target": (32,),
+    }
 
     def stuck(sample: SceneSample, entropy: float) -> None:
         sample.no_better_than_constant()
@@ -196,7 +204,11 @@ def test_layers_that_the_forward_pass_goes_round_leave_too_little_room() -> None
         linear("deep.0", 28, 32),
         linear("deep.2", 32, 2),
     ]
-    model = {"loss": "cross_entropy", "loss_input": (32, 2), "loss_target": (32,)}
+    model: dict[str, object] = {
+        "loss": "cross_entropy",
+        "loss_input": (32, 2),
+        "loss_target": (32,),
+    }
 
     def round_them(sample: SceneSample) -> None:
         sample.no_better_than_constant()
@@ -215,7 +227,11 @@ def test_ids_that_teach_a_sound_network_nothing_leave_the_labels_as_a_last_word(
         layer("words", "Embedding", units=24, fan_in=24, parameters=480),
         linear("head", 24, 2),
     ]
-    model = {"loss": "cross_entropy", "loss_input": (32, 2), "loss_target": (32,)}
+    model: dict[str, object] = {
+        "loss": "cross_entropy",
+        "loss_input": (32, 2),
+        "loss_target": (32,),
+    }
 
     def nothing(sample: SceneSample) -> None:
         sample.no_better_than_constant()
