@@ -7,7 +7,8 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 from deadband.identity import is_interactive
 
@@ -25,6 +26,31 @@ class Closable(Protocol):
 
     def watches(self, models: Collection[Any]) -> bool:
         """Whether one of these models is what it watches."""
+
+
+_Block = TypeVar("_Block", bound="Block")
+
+
+class Block:
+    """What is closed at the end of a `with` block."""
+
+    def close(self, *, status: str = "finished", error: str = "") -> None:
+        """End in order."""
+        raise NotImplementedError
+
+    def __enter__(self: _Block) -> _Block:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.close(status="failed", error=one_line(error))
 
 
 AT_END: list[Callable[[], BaseException | None]] = []

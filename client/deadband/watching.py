@@ -10,13 +10,12 @@ import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from deadband import endings, ranks, wire
 from deadband.arena import FAR_PAYLOAD_BYTES, MOST_PAYLOAD_BYTES
 from deadband.cadence import FAR_RATE, HISTORY, RATE_LIMIT, Cadence
-from deadband.endings import one_line
+from deadband.endings import Block, one_line
 from deadband.identity import greeting, nodes_of
 from deadband.ledger import Ledger, kept
 from deadband.observed import Observations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from deadband.torchside import TorchSide
 
 
-class Watch(Verdicts):
+class Watch(Verdicts, Block):
     """One watched run. Made by `deadband.watch`."""
 
     def __init__(
@@ -190,20 +189,6 @@ class Watch(Verdicts):
             return False
         plain = [getattr(each, "_orig_mod", each) for each in models]
         return any(root.plain is each for root in self._torch.capture.roots for each in plain)
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.close(status="failed", error=one_line(error))
 
     # --- What a zero-code run calls --------------------------------------------------------------
 
