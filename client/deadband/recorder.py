@@ -139,7 +139,7 @@ class Recorder:
         """Whether a frame could be written now."""
         if self.plan is None:
             return True
-        if self.arena is not None and self.arena.failed:
+        if self.arena is not None and not self.arena.has_room and self.arena.failed:
             self._lose_arena()
         return self._has_room
 
