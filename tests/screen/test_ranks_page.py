@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from pictures import LARGE, SMALL, app_on, collapsed, healthy, shown
 
-from deadband.wire import FlagChange, RankStatus, Status
+from deadband.wire import Flag, FlagChange, RankStatus, Status
 from deadband_monitor.source.fake import STARTED, FakeSource
-from deadband_monitor.tui.draw.ranks import RankLine, folded, rank_rows, span
+from deadband_monitor.tui.draw.ranks import MANY, RankLine, folded, rank_rows, span
 from deadband_monitor.tui.draw.text import plain
 from deadband_monitor.tui.screens.ranks import RanksScreen
 
@@ -116,3 +116,36 @@ async def test_a_flag_of_one_rank_stands_at_that_rank() -> None:
         assert flag.kind not in rows[1]
         assert flag.kind in rows[2]
         assert "▼" in rows[2]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("count", [8, 1024])
+async def test_the_one_that_differs_is_seen_among_many(count: int, size: tuple[int, int]) -> None:
+    source = with_ranks(healthy(), *["running"] * count)
+    odd = count - 3
+    source.apply(
+        FlagChange(
+            seq=source.state.seq + 1,
+            step=source.state.step,
+            flag=Flag(
+                id=99, kind="rank-divergence", severity="critical", model="model", layer="",
+                onset_step=80, raised_step=82, message=f"rank {odd}: other weights", ranks=[odd],
+            ),
+        )
+    )  # fmt: skip
+    app = app_on(source)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("R")
+        await pilot.pause()
+        assert isinstance(app.screen, RanksScreen)
+        table = app.screen.query_one("#ranks")
+        rows = [plain([row]) for row in table.rows]  # type: ignore[attr-defined]
+        (own,) = [row for row in rows if "rank-divergence" in row]
+        assert f" {odd} " in own
+        if count > MANY:
+            assert own is rows[1], "worst first"
+            assert f"× {count - 1:,}" in rows[2]
+            assert len(rows) <= size[1]
+            await pilot.press("z")
+            await pilot.pause()
+            assert "more" in plain(table.rows)  # type: ignore[attr-defined]

@@ -15,6 +15,11 @@ ALIKE = 0.1
 one batch differ by a few per cent."""
 
 
+_SEVERE = ("critical", "warning", "info", "")
+MANY = 32
+"""Ranks that a screen has room for; more are gathered by what they show."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankLine:
     """One rank, or several that are alike."""
@@ -54,6 +59,33 @@ def folded(lines: Sequence[RankLine]) -> list[RankLine]:
     return rows
 
 
+def gathered(lines: Sequence[RankLine]) -> list[RankLine]:
+    """Ranks of the same state and the same flags in one line, wherever they stand; worst first.
+
+    Of very many ranks no two have the same loss, and whether one is too far from the others is for
+    the rules to say.
+    """
+    kinds: dict[tuple[object, ...], list[RankLine]] = {}
+    for line in lines:
+        kinds.setdefault((line.status, line.severity, line.kinds, line.error), []).append(line)
+    rows = []
+    for alike in kinds.values():
+        losses = sorted(line.loss for line in alike if not isnan(line.loss))
+        hosts = {line.host for line in alike}
+        rows.append(
+            replace(
+                alike[0],
+                ranks=tuple(rank for line in alike for rank in line.ranks),
+                step=min(line.step for line in alike),
+                samples=sum(line.samples for line in alike),
+                dropped=sum(line.dropped for line in alike),
+                loss=losses[len(losses) // 2] if losses else float("nan"),
+                host=alike[0].host if len(hosts) == 1 else f"{len(hosts)} hosts",
+            )
+        )
+    return sorted(rows, key=lambda row: (_SEVERE.index(row.severity), row.status == "running"))
+
+
 def _alike(one: RankLine, other: RankLine) -> bool:
     same = (one.status, one.kinds, one.error) == (other.status, other.kinds, other.error)
     figures = zip(
@@ -74,8 +106,9 @@ def rank_rows(lines: Sequence[RankLine], width: int, height: int) -> list[Row]:
     """A heading and a row a line; what does not fit is counted in the last row."""
     wide = width >= 100
     head = (
-        f"   {pad('rank', 8)}{pad('host', 14)}{pad('state', 12)}{pad_left('step', 9)}"
-        f"{pad_left('loss', 9)}{pad_left('grad norm', 11)}{pad_left('out var', 9)}"
+        f"   {pad('rank', 8)}{pad('host', 14) if wide else ''}{pad('state', 12)}"
+        f"{pad_left('step', 9)}{pad_left('loss', 9)}{pad_left('grad norm', 11)}"
+        f"{pad_left('out var', 9) if wide else ''}"
     )
     rows: list[Row] = [fit([(head, "dim"), ("  flags" if not wide else "  trend", "dim")], width)]
     room = max(height - 1, 1)
@@ -90,21 +123,30 @@ def _rank_row(line: RankLine, width: int, *, wide: bool) -> Row:
     sign, _, style = LOOK.get(line.severity, (" ", "", "text"))
     row: Row = [
         (f" {sign} ", style),
-        (pad(span(line.ranks), 8), style if line.severity else "strong"),
-        (pad(cut_middle(line.host, 13), 14), "dim"),
+        (pad(_who(line.ranks), 8), style if line.severity else "strong"),
+    ]
+    if wide:
+        row.append((pad(cut_middle(line.host, 13), 14), "dim"))
+    row += [
         (pad(f"{state} {word}", 12), state_style),
         (pad_left(count(line.step), 9), "text"),
         (pad_left(figure(line.loss), 9), "text"),
         (pad_left(figure(line.grad_norm), 11), "text"),
-        (pad_left(figure(line.out_variance), 9) + "  ", "text"),
     ]
     if wide:
+        row.append((pad_left(figure(line.out_variance), 9) + "  ", "text"))
         row.append((pad(line.trend, 12), "spark"))
     more = line.error or ", ".join(line.kinds)
     if line.dropped:
         more += f"{', ' if more else ''}{count(line.dropped)} samples dropped"
-    row.append((f"  {more}" if wide else more, style if line.severity else "dim"))
+    row.append((f"  {more}", style if line.severity else "dim"))
     return fit(row, width)
+
+
+def _who(ranks: Sequence[int]) -> str:
+    """The ranks, or how many, where they are too many to name."""
+    named = span(ranks)
+    return named if len(named) < 8 else f"× {len(ranks):,}"
 
 
 def span(ranks: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from deadband_monitor.metrics import MODEL_COLUMN, MODEL_METRICS
 from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
-from deadband_monitor.tui.draw.ranks import RankLine, folded, rank_rows
+from deadband_monitor.tui.draw.ranks import MANY, RankLine, folded, gathered, rank_rows
 from deadband_monitor.tui.draw.scale import worst_of, worst_row
 from deadband_monitor.tui.draw.spark import spark
 from deadband_monitor.tui.governor import Due
@@ -47,9 +47,11 @@ class RanksScreen(RunScreen):
         if not due.numbers:
             return
         lines = rank_lines(view)
-        shown = folded(lines) if view.folded else lines
-        word = "1 rank" if len(lines) == 1 else f"{len(lines)} ranks"
-        self.table.entitle(f"{word} · alike ones folded" if view.folded else word)
+        many = len(lines) > MANY
+        is_folded = view.folded != many  # of very many ranks the key unfolds
+        shown = (gathered if many else folded)(lines) if is_folded else lines
+        word = "1 rank" if len(lines) == 1 else f"{len(lines):,} ranks"
+        self.table.entitle(f"{word} · alike ones folded" if is_folded else word)
         self.table.show(rank_rows(shown, self.table.size.width, self.table.size.height))
 
 
@@ -89,7 +91,7 @@ def _line(view: View, rank: RankStatus) -> RankLine:
         step=rank.step,
         samples=rank.samples,
         dropped=rank.dropped,
-        loss=known.last_scalar.get("loss", float("nan")),
+        loss=known.last_scalar.get("loss", float("nan") if rank.loss is None else rank.loss),
         grad_norm=_reading(known.latest, "grad_norm"),
         out_variance=_reading(known.latest, "out_variance"),
         severity=max((flag.severity for flag in flags), key=RANK.__getitem__, default=""),
