@@ -206,7 +206,8 @@ def test_an_expert_without_tokens_on_one_rank_is_no_bad_shard() -> None:
 
 def test_minus_infinity_in_a_mask_inside_the_network_is_no_harm() -> None:
     scene = Scene(3)
-    scene.ranks[1].arrays[What.ACTIVATION, "body"] = np.full((24, WIDTH), -np.inf, np.float32)
+    for slot in ((What.ACTIVATION, "body"), (What.OUTPUT, "")):
+        scene.ranks[1].arrays[slot] = np.full((24, WIDTH), -np.inf, np.float32)
     assert scene.run(40).flags == {}
 
 
@@ -435,6 +436,16 @@ def test_a_pause_of_all_ranks_is_not_called() -> None:
     for second in range(300):
         step = 1000 + (second * 10 if second < 100 else 1000)
         assert behind.judge(float(second), list(standings(step, step, step - 7))) is None
+
+
+def test_a_rank_whose_data_has_run_out_is_a_note_and_no_alarm() -> None:
+    behind = Behind()
+    found = None
+    for second in range(80):
+        step = second * 10
+        found = behind.judge(float(second), list(standings(step, min(step, 5), step)))
+    assert found is not None
+    assert (found.ranks, found.severity) == ((1,), "info")
 
 
 def test_a_rank_at_half_the_pace_falls_behind() -> None:

@@ -80,11 +80,13 @@ def _slow(
     slow: list[int], steps: dict[int, int], taken: dict[int, int], usual: int, seconds: float
 ) -> Divergence:
     worst = min(slow, key=lambda rank: taken[rank])
-    what = "stands still" if taken[worst] == 0 else f"took {taken[worst]:,} steps"
+    still = taken[worst] == 0
+    what = "stands still" if still else f"took {taken[worst]:,} steps"
     return Divergence(
         reason="behind",
         ranks=tuple(slow),
-        severity="warning",
+        # A rank whose data has run out may well wait for the others to end (DDP's join).
+        severity="info" if still else "warning",
         onset_step=max(steps[worst], 1),
         message=f"{named(slow)} falls behind: {what} in {seconds:.0f} s, the others {usual:,}: the"
         " ranks do not wait for each other",

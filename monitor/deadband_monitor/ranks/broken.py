@@ -29,9 +29,10 @@ class BrokenFirst:
         signals = np.array([each.what in SIGNALS for each in now.subjects], np.bool_)
         ends = np.array([each.what in (What.INPUT, What.OUTPUT) for each in now.subjects], np.bool_)
         bad = now.here & ~np.isfinite(now.mean)
-        # An attention mask or a padding of -inf inside the network is no harm: what counts is
-        # whether it comes out.
-        off = (bad[:, ends].any(axis=1) | (now.bad_loss_step > 0)) & now.told
+        # A mask of -inf inside the network is no harm, nor are classes that are ruled out by -inf
+        # in its output: what counts is NaN that comes out, or a loss that is no number.
+        undefined = bad[:, ends] & np.isnan(now.mean[:, ends])
+        off = (undefined.any(axis=1) | (now.bad_loss_step > 0)) & now.told
         if not off.any():
             self._seen, self._found = False, None
             return None
