@@ -31,6 +31,9 @@ TINY_STEPS = 40
 SLOW_STEPS = 200
 """After so many steps below `SMALL_UPDATE` a weight has moved by 2 % at the most: told from the run
 at 1e-4 by its loss, which does not fall."""
+RUN_OUT_STEPS = 100
+"""So long, and for more than half of the run, has a schedule ended the training in its midst; one
+that runs over all steps spends a tenth of them at the most below a hundredth of its rate."""
 
 
 _UPDATE, _GRAD = LAYER_COLUMN["update_ratio"], LAYER_COLUMN["grad_rms"]
@@ -163,6 +166,15 @@ class FrozenWeights(ModelRule):
         tiny = 0 < peak < TINY and steps >= TINY_STEPS
         slow = 0 < peak < SMALL_UPDATE and steps >= SLOW_STEPS
         idle = skill < 0.3 or math.isnan(skill)
+        if not (tiny or slow) and _run_out(past, model):
+            return Judgement(
+                active=past.loss.falling is not True,
+                clear=False,
+                message=f"the weights rest since step {model.run_out_step}, when the learning rate "
+                f"had fallen below a hundredth of its highest, at a skill of {skill:.2g}",
+                evidence=measured({"skill": skill, "lr": model.value("lr")}),
+                onset_step=model.run_out_step,
+            )
         suspect = (tiny or slow) and idle
         # Asked last: whether the loss falls is a fit over its history.
         return Judgement(
@@ -175,6 +187,18 @@ class FrozenWeights(ModelRule):
             evidence={"update_ratio": peak},
             onset_step=past.first_step,
         )
+
+
+def _run_out(past: Past, model: ModelPast) -> bool:
+    """A schedule has ended the training for most of the run, with most still to be learnt."""
+    since, skill = model.run_out_step, past.skill(model.name)
+    if since is None or not model.last_update < TINY:
+        return False
+    if past.step - since < max(RUN_OUT_STEPS, past.step / 2):
+        return False
+    # Of a noisy regression there may be no more to learn than has been.
+    tells = model.latest("neighbour_agreement")
+    return skill < 0.3 and not tells - skill < 0.3
 
 
 def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) -> str:

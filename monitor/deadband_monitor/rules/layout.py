@@ -54,6 +54,7 @@ class Layout:
         """Rows of each model's weight matrices that an optimiser moves."""
         self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)
         self.units = np.array([layer.units for layer in layers], np.int64)
+        self.parameters = np.array([layer.parameters for layer in layers], np.float64)
         self.model_learns = [
             model.trainable > 0 and (len(table.models) == 1 or self._held(rows))
             for model, rows in zip(table.models, self.rows_of, strict=True)

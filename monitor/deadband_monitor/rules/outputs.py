@@ -125,6 +125,10 @@ class ConstantPredictor(ModelRule):
     STALLED_STEPS = 60
     """The same where only the skill says so: smoothed over ten losses of 48 rows it swings by 0.07,
     and a regression that can explain 8 % takes some hundred steps to show it."""
+    FAR_APART = 3
+    FAR_APART_STEPS = 150
+    """Samples and steps instead of ten samples where those lie fifty steps apart: the mean of all
+    losses in between tells the skill as well."""
     ESCALATE_STEPS = 300
     """Standing this long without any trend beside another symptom, it is a failure."""
     ESCALATE_ALONE_STEPS = 1000
@@ -196,8 +200,13 @@ class ConstantPredictor(ModelRule):
         count, since_stalled = self._stalled.get(model.name, (0, seen.step))
         # Far below zero it is no matter of noise.
         span = self.STALLED_STEPS if skill > -0.2 else 0
+        many = count > 10 - self.samples_to_open or (
+            count >= self.FAR_APART
+            and seen.step - since_stalled >= self.FAR_APART_STEPS
+            and mean_skill(past, model)[0] < 0.05
+        )
         stalled = (
-            count > 10 - self.samples_to_open
+            many
             and seen.step - since_stalled >= span
             and not steady_skill(seen.step, model) >= 0.05
         )
@@ -393,7 +402,8 @@ def _far_to_grow(seen: Observation, model: ModelPast) -> bool:
         return False
     now = median(newer)
     pace = (now - median(older)) / (seen.step / 2)
-    return now < 0.1 < wanted and wanted - now > GROW * seen.step * max(pace, 0.0)
+    # A fraction of the spread with no skill to show for it is a mean that wanders.
+    return wanted > 0.1 and now < wanted / 2 and wanted - now > GROW * seen.step * max(pace, 0.0)
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:

@@ -95,7 +95,8 @@ class ModelPast:
         """The learning rate of the sample before that update."""
         self.large_update_seen = True
         """Measured; False where it follows from a jump of the rate between two samples."""
-        self._last_update = math.nan
+        self.last_update = math.nan
+        """The newest measured update ratio, the largest of any matrix."""
         self._last_lr = math.nan
         self.peak_lr = 0.0
         self.run_out_step: int | None = None
@@ -139,7 +140,7 @@ class ModelPast:
         """
         if not self.lr_climbs:
             return False
-        return self._lrs[-1][0] <= WARM_UP_STEPS or not 4 * self._last_update < SMALL_UPDATE
+        return self._lrs[-1][0] <= WARM_UP_STEPS or not 4 * self.last_update < SMALL_UPDATE
 
     def absorb(self, step: int, row: Floats, fresh_skill: float) -> None:
         """Fold one sample in."""
@@ -191,7 +192,7 @@ class ModelPast:
         if self.large_update_step is not None or largest > LARGE_UPDATE or not self._last_lr > 0:
             return
         lr = self.value("lr")
-        implied = self._last_update * lr / self._last_lr
+        implied = self.last_update * lr / self._last_lr
         if lr >= 9.9 * self._last_lr and implied > LARGE_UPDATE:
             self.large_update_step, self.large_update_seen = step, False
             self.large_update, self.large_update_lr = implied, lr
@@ -213,7 +214,7 @@ class ModelPast:
             return
         self._infer_large_update(step, largest)
         before, self._last_lr = self._last_lr, self.value("lr")
-        self._last_update = largest
+        self.last_update = largest
         self.peak_update = max(self.peak_update, largest)
         if largest > LARGE_UPDATE and self.large_update_step is None:
             self.large_update_step = step

@@ -16,6 +16,7 @@ import numpy as np
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
+from deadband_monitor.rules.objective import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear, left_as_drawn
 from deadband_monitor.rules.trend import History
@@ -27,13 +28,21 @@ NEIGHBOURS_KNOW = 0.5
 IEEE Trans. Inf. Theory 13:21, 1967)."""
 BELOW_NEIGHBOURS = 0.4
 """How far the model's skill lies below that. Label smoothing of 0.1 costs a solved model 0.2."""
+BELOW_KNOWN = 0.3
+"""The same where the rows are so few that all can be told apart: the agreement is no estimate. The
+least cross entropy of two classes smoothed by 0.1 is 0.286 of a constant answer's."""
+BELOW_IN_KIND = 0.2
+"""The same for values behind a bottleneck: both are shares of explained variance, no smoothing lies
+between them, and why there should be a gap is known."""
 PATIENCE_STEPS = 250
 """Steps without progress, at least, and half of the run: staircases of deep sigmoid networks have
 steps of 100 to 300."""
 
 
-FEW = 0.008
-"""Different rows among the last 2000 as a share: up to 16, an exclusive or and the like."""
+FEW = 16
+"""Different rows in all: an exclusive or and the like."""
+FEW_SHARE = 0.1
+"""Share of the rows seen that they make up at most: each was seen ten times."""
 FAR = 3
 """Progress counts as none where, at the present pace, half of the gap takes as many times the steps
 so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
@@ -104,13 +113,13 @@ class LossPlateau(ModelRule):
         measured_agreement, skill = model.value("neighbour_agreement"), _skill(past, model)
         agreement = measured_agreement
         why = f"though similar inputs have the same answer ({agreement:.2g})"
-        if math.isnan(agreement) and model.value("in_distinct") < FEW:
+        if math.isnan(agreement) and few_rows(model):
             agreement, why = 1.0, "though so few different inputs can all be told apart"
         elif math.isnan(agreement) and self._one_unit(past, model):
             agreement, why = ONE_UNIT, "one unit can only rank the classes"
         # A loss with further terms (a load to balance, a penalty) hides what is known.
         known = float(np.fmax(skill, model.value("information")))
-        behind = agreement >= NEIGHBOURS_KNOW and agreement - known >= BELOW_NEIGHBOURS
+        behind = agreement >= NEIGHBOURS_KNOW and agreement - known >= _margin(past, model)
         if not behind:
             return Judgement(active=False, clear=True)
         rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)
@@ -182,6 +191,20 @@ class LossPlateau(ModelRule):
             return True
         stands = gains.climbing(window) is False and past.loss.falling is not True
         return stands and not past.learning(model.name)
+
+
+def few_rows(model: ModelPast) -> bool:
+    """So few different inputs that all can be told apart."""
+    return model.latest("in_rows") <= FEW and model.latest("in_distinct") < FEW_SHARE
+
+
+def _margin(past: Past, model: ModelPast) -> float:
+    """How far behind what the inputs tell is too far."""
+    assert past.layout is not None
+    if math.isnan(model.value("neighbour_agreement")) and few_rows(model):
+        return BELOW_KNOWN
+    values = past.layout.models[past.layout.index_of[model.name]].loss in VALUE_LOSSES
+    return BELOW_IN_KIND if values and bottleneck(past.layout, model.name) else BELOW_NEIGHBOURS
 
 
 def _skill(past: Past, model: ModelPast) -> float:

@@ -15,6 +15,9 @@ from deadband_monitor.state.series import Floats
 
 MIN_POINTS = 6
 """Fewer points than this say nothing about a trend (median of three against median of three)."""
+DENSE_STEPS = 10
+"""Clients sample every one of the first steps whatever the cadence: beside a sample every fiftieth
+step those ten would outvote the two hundred that follow."""
 
 
 class History:
@@ -65,7 +68,11 @@ class History:
         middle, start = end - window_steps / 2, end - window_steps
         steps, values = list(self._steps), list(self._values)
         second = bisect_right(steps, middle)
-        return values[bisect_right(steps, start, 0, second) : second], values[second:]
+        first = bisect_right(steps, start, 0, second)
+        past_dense = bisect_right(steps, DENSE_STEPS, first, second)
+        if second - past_dense >= MIN_POINTS // 2:
+            first = past_dense
+        return values[first:second], values[second:]
 
     def rising(self, window_steps: int, goal: float) -> bool | None:
         """Whether the growth from the older half to the newer leads to `goal` in good time.

@@ -29,6 +29,8 @@ class DuplicateUnits(LayerRule):
     kind = "duplicate-units"
     needs = ("duplicate_units",)
     TABLE_STEPS = 20
+    HEAD_STEPS = 20
+    """Labels part the rows of a head in a few steps."""
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
@@ -47,6 +49,13 @@ class DuplicateUnits(LayerRule):
         )
         # Rows of an embedding get gradients of their own: from zero they part at once, beside a
         # common constant they may take thousands of steps.
+        wide = layout.learns & (layout.fan_in >= 8) & (layout.units >= 4)
+        # A head that began as one unit and is pushed as one unit stays it: the matrix of a tied
+        # autoencoder is first layer and last.
+        as_one = past.first[:, LAYER_COLUMN["duplicate_units"]] >= 0.9
+        as_one &= ~(past.first[:, LAYER_COLUMN["weight_drift"]] > 0.5)
+        lasting = (twin_grads >= 0.9) & (seen.step >= self.HEAD_STEPS)
+        judged |= layout.matrix & layout.head & wide & as_one & lasting
         tables = layout.embedding & layout.learns & (layout.fan_in >= 8)
         judged |= tables & (column(seen, "weight_rms") > 0) & (seen.step >= self.TABLE_STEPS)
         pushed_alike = ~(twin_grads < 0.9) | tables

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.plateau import FEW
+from deadband_monitor.rules.plateau import few_rows
 from deadband_monitor.rules.room import bottleneck, is_linear, spectators
 
 TELLS = 0.5
@@ -58,7 +58,7 @@ def _too_little(case: Case) -> Iterator[Suspect]:
             f"similar inputs have the same answer ({agreement:.2g}; 0 is chance, 1 always), so "
             "there is something to learn"
         )
-    elif case.model.latest("in_distinct") < FEW:
+    elif few_rows(case.model):
         belief = 0.85
         evidence.append("there are so few different inputs that all can be told apart")
     elif agreement < NOISE:

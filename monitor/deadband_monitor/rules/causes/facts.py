@@ -12,7 +12,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
-from deadband_monitor.rules.past import SMALL_UPDATE, ModelPast, Past
+from deadband_monitor.rules.past import EARLY_STEPS, SMALL_UPDATE, ModelPast, Past
 from deadband_monitor.state.series import Floats
 
 SMALL_WEIGHTS = 0.1
@@ -69,7 +69,8 @@ def gather(past: Past, model: ModelPast) -> Facts:
     if late:  # what is seen first is what training has made of it
         spreads, zero = spreads[:0], False
     tables = rows[(layout.embedding & layout.learns)[rows]]
-    twins = _twins(past, layout, hidden) + _alike(past, layout, tables)
+    twins = _twins(past, layout, hidden) or _one_unit_heads(past, layout, rows)
+    twins += _alike(past, layout, tables)
     kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))
     if model.start("in_variance") < CONSTANT or past.stands("input-anomaly", model.name):
         kind = kind or ("constant" if model.value("in_variance") < CONSTANT else "")
@@ -118,6 +119,14 @@ def _twins(past: Past, layout: Layout, hidden: NDArray[np.int64]) -> tuple[str, 
     moved = _column(past.first, "weight_drift")[gated]
     born = (share >= 0.9) & ~(moved > 0.5)
     return tuple(layout.layers[row].name for row in gated[born].tolist())
+
+
+def _one_unit_heads(past: Past, layout: Layout, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """Heads that were born alike and stayed so: a tied autoencoder's only matrix is its head."""
+    heads = rows[(layout.matrix & layout.learns & layout.head)[rows]]
+    stayed = _column(past.newest, "duplicate_units")[heads] >= 0.9
+    stayed &= _column(past.newest, "duplicate_grads")[heads] >= 0.9
+    return _twins(past, layout, heads[stayed]) if past.step > EARLY_STEPS else ()
 
 
 def _alike(past: Past, layout: Layout, tables: NDArray[np.int64]) -> tuple[str, ...]:
