@@ -85,6 +85,10 @@ class DeadUnits(LayerRule):
     needs = ("dead_units",)
     grace_steps = 5
 
+    BRANCH_STEPS = 50
+    """So long the others may take to learn, where what the model answers still varies: the signal
+    has another way, past a gate or a block that adds nothing."""
+
     def __init__(self) -> None:
         super().__init__()
         self._lost: Mask = np.zeros(0, bool)
@@ -124,7 +128,8 @@ class DeadUnits(LayerRule):
             severity = "warning"
             rho = past.models[model].value("out_variance")
             skill = past.skill(model)
-            if skill > 0.5 or (skill > 0.1 and rho > 1e-3):
+            early = seen.step < self.BRANCH_STEPS
+            if skill > 0.5 or (rho > 1e-3 and (skill > 0.1 or early)):
                 severity = "info"  # a dead branch beside a living path
             elif rho < 1e-6 or past.models[model].value("out_sd") == 0 or past.output_gone(model):
                 severity = "critical"

@@ -126,7 +126,9 @@ class OneDirection(ModelRule):
         rank = model.value("effective_rank") / model.start("effective_rank")
         point = apart < POINT and apart < 0.25 * apart_first
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
-        line = now < share * start
+        # Outputs that lie further apart than at first are told apart, in however few directions:
+        # triplets pay for what is alike.
+        line = now < share * start and apart < apart_first
         near = layout.models[layout.index_of[model.name]].loss == "cosine" and (
             _nearest(seen, past, rows) < NEAR
         )
@@ -135,12 +137,13 @@ class OneDirection(ModelRule):
             self._low_since.pop(model.name, None)
         since = self._low_since.setdefault(model.name, seen.step) if low else seen.step
         lasting = low and seen.step - since >= self.LASTING_STEPS
-        opening = history.rising(max(100, seen.step // 3), 0.05) is True
+        window = max(self.LASTING_STEPS, seen.step // 3)
+        opening = history.rising(window, max(0.05, apart_first)) is True
         return Judgement(
-            active=lasting
-            and seen.step >= self.grace_steps
-            and not ((point or near) and opening and not line),
-            clear=not (now < 1.3 * share * start) and not apart < 2 * POINT and not near,
+            active=lasting and seen.step >= self.grace_steps and not opening,
+            clear=not (now < 1.3 * share * start and apart < apart_first)
+            and not apart < 2 * POINT
+            and not near,
             severity="critical" if point else "warning",
             layer=layout.layers[row].name,
             message=_words(point, near and not line, apart, now, start),

@@ -82,7 +82,7 @@ class History:
         """
         older, newer = self.halves(window_steps)
         if len(older) < MIN_POINTS // 2 or len(newer) < MIN_POINTS // 2:
-            return None
+            return True if self._doubles() else None
         before, now = median(older), median(newer)
         if now <= 1.1 * before or now <= 0 or before >= goal:
             return False
@@ -97,6 +97,12 @@ class History:
             return False
         halves_to_go = math.log(goal / now) / math.log(now / before)
         return halves_to_go * window_steps / 2 <= max(2000, 5 * self._steps[-1])
+
+    def _doubles(self) -> bool:
+        """Each of the last three values is twice the one before: few, but no chance."""
+        last = list(self._values)[-3:]
+        sparse = len(last) == 3 and self._steps[-3] > DENSE_STEPS
+        return sparse and 0 < 2 * last[0] <= last[1] <= last[2] / 2
 
     def fading(self, window_steps: int) -> bool:
         """Whether the newer half lies below the older by a tenth, and by more than its noise."""
