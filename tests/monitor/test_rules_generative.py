@@ -50,6 +50,20 @@ def test_a_generator_that_swings_between_alike_and_wild_is_named() -> None:
     assert scene.causes[0] == "adversarial-mode-collapse"
 
 
+def test_a_generator_that_runs_away_from_the_real_samples_is_named() -> None:
+    scene = scene_of(GAN)
+    scene.run(400, lambda s: _gan(s, 0.5 + s.step))
+    flag = scene.standing["representation-collapse"]
+    assert (flag.model, flag.severity) == ("generator", "warning")
+    assert scene.causes[0] == "adversarial-mode-collapse"
+
+
+def test_a_generator_that_is_wild_at_first_is_waited_for() -> None:
+    scene = scene_of(GAN)
+    scene.run(400, lambda s: _gan(s, 30.0 if s.step < 100 else 1.0))
+    assert "representation-collapse" not in scene.standing
+
+
 def test_real_samples_seen_once_in_a_hundred_steps_are_enough_to_tell() -> None:
     scene = scene_of(GAN)
     scene.run(1200, lambda s: _gan(s, 0.05 if s.step % 100 == 0 else math.nan), every=10)

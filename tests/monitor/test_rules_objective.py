@@ -244,6 +244,17 @@ def test_a_loss_whose_least_value_is_not_wanted_is_called(case: str) -> None:
     assert right.standing == {}
 
 
+def test_a_softmax_over_labels_that_hold_together_is_called() -> None:
+    shared = PROBABILITIES | {"target_mean": 0.3, "label_entropy": 0.6}
+    shapes: dict[str, Any] = {"prediction": (64, 10), "target": (64, 10)}
+    made = scene("bce", "softmax", **shapes).run(10, shows(**shared))
+    assert "loss-plateau" in made.standing
+    assert top(made).cause == "loss-mismatch"
+    assert "remove the softmax" in top(made).advice
+    one_hot = shows(**shared | {"target_mean": 0.1})
+    assert "loss-plateau" not in scene("bce", "softmax", **shapes).run(60, one_hot).standing
+
+
 def test_a_loss_that_stands_without_any_gradient_does_not_depend_on_the_output() -> None:
     def silent(sample: SceneSample, loss: float) -> None:
         shows(out_min=-2.0, out_max=3.0)(sample)

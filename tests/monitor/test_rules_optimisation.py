@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 from rules_scene import Scene, SceneSample
@@ -74,6 +76,25 @@ def test_a_likelihood_loss_below_zero_is_flagged_and_ruinous_below_minus_one() -
     assert scene.standing["loss-divergence"].onset_step == 1
     scene.run(20, lambda sample: below(-40.0, sample))
     assert scene.standing["loss-divergence"].severity == "critical"
+
+
+def test_an_error_of_the_wrong_sign_is_told_by_its_gradient() -> None:
+    scene = Scene()
+    model = msgspec.structs.replace(scene.table.models[0], loss="mse")
+    scene.table = msgspec.structs.replace(scene.table, models=(model,))
+
+    def driven(sample: SceneSample) -> None:
+        sample.model(
+            information=math.nan, skill=math.nan, loss_constant=math.nan, label_entropy=math.nan,
+            target_sd=1.0, sigma_share=sample.step / 20, coupling=-0.9,
+        )  # fmt: skip
+        sample.loss = -0.01 * sample.step**2
+
+    scene.run(29, driven)
+    assert not scene.standing
+    scene.run(10, driven)
+    assert scene.standing["loss-divergence"].severity == "critical"
+    assert scene.standing["loss-divergence"].onset_step == 1
 
 
 def test_other_losses_may_be_negative() -> None:
@@ -168,6 +189,33 @@ def test_a_schedule_that_ran_out_is_named_with_the_step() -> None:
     assert cause.cause == "learning-rate-too-low"
     assert 20 <= cause.onset_step <= 22
     assert "schedule" in cause.advice
+
+
+def test_a_schedule_that_ran_out_half_way_to_the_answer_leaves_the_weights_at_rest() -> None:
+    def ran_out(sample: SceneSample) -> None:
+        sample.loss = 1.9
+        sample.model(loss=1.9, skill=0.17, information=0.1, neighbour_agreement=0.9)
+        rate = 0.1 * 0.5**sample.step
+        sample.model(lr=rate)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=0.1 * rate)
+
+    scene = Scene().run(100, ran_out)
+    assert not scene.standing
+    scene.run(20, ran_out)
+    assert scene.standing["frozen-weights"].severity == "warning"
+    assert scene.causes[0] == "learning-rate-too-low"
+
+
+def test_a_schedule_that_ran_out_where_no_more_can_be_learnt_is_fine() -> None:
+    def ran_out(sample: SceneSample) -> None:
+        sample.loss = 1.9
+        sample.model(loss=1.9, skill=0.17, information=0.1, neighbour_agreement=0.2)
+        sample.model(lr=0.1 * 0.5**sample.step)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=0.01 * 0.5**sample.step)
+
+    assert "frozen-weights" not in Scene().run(200, ran_out).standing
 
 
 def test_a_signal_that_doubles_from_layer_to_layer_is_named_before_the_rate() -> None:

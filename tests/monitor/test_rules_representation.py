@@ -54,6 +54,14 @@ def test_embeddings_that_keep_a_sixth_of_their_directions_are_flagged_at_the_enc
     assert "detach" in scene.engine.causes()[0].advice
 
 
+def test_embeddings_that_part_need_few_directions() -> None:
+    scene = _views()
+    scene.run(20, lambda s: _ssl(s, directions=12, apart=0.08, rank=14))
+    scene.run(40, lambda s: _ssl(s, directions=2, apart=0.08 * 1.05 ** (s.step - 20), rank=5))
+    scene.run(150, lambda s: _ssl(s, directions=2, apart=0.5, rank=5))
+    assert not scene.causes
+
+
 def _draws_together(*, end: float, loss: str = "cosine") -> Scene:
     """From 0.6 apart to `end`, at a pace that has not come to rest."""
     scene = scene_of(ENCODER, model={"calls": 2, "loss": loss})

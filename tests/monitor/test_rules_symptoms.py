@@ -120,6 +120,17 @@ def test_a_dead_branch_beside_a_living_path_is_a_note() -> None:
     assert scene.engine.verdict() == "healthy"
 
 
+def test_a_gate_that_is_shut_in_the_first_steps_is_a_note() -> None:
+    def shut(sample: SceneSample) -> None:
+        sample.layer("act1", dead_units=1, zero_share=1, out_rms=0, out_variance=0)
+        sample.model(skill=0.01, information=0.005)
+        sample.loss = 2.28
+
+    scene = Scene().run(30, shut)
+    assert scene.standing["dead-units"].severity == "info"
+    assert not scene.causes
+
+
 def test_sparse_units_are_not_dead_ones() -> None:
     scene = Scene().run(300, lambda s: s.layer("act1", dead_units=0.64, zero_share=0.83))
     assert scene.engine.flags == []
@@ -157,6 +168,37 @@ def test_twins_are_flagged_at_birth_but_not_where_they_part_ways() -> None:
     assert scene.standing["duplicate-units"].severity == "critical"
     assert scene.causes == ["constant-initialisation"]
     assert Scene().run(50, zero_branch).engine.flags == []
+
+
+def test_a_head_that_is_born_as_one_unit_and_stays_so_is_all_twins() -> None:
+    def tied(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.layer("fc3", duplicate_units=1, duplicate_grads=1, participation=1.0)
+
+    scene = Scene().run(60, tied)
+    assert scene.standing["duplicate-units"].layer == "fc3"
+    assert scene.causes[0] == "constant-initialisation"
+
+
+def test_a_head_of_one_constant_whose_rows_part_by_their_labels_is_fine() -> None:
+    def parts(sample: SceneSample) -> None:
+        if sample.step < 5:
+            sample.layer("fc3", duplicate_units=1, duplicate_grads=0.2)
+
+    assert "duplicate-units" not in Scene().run(60, parts).standing
+
+
+def test_a_loss_no_step_can_follow_is_flagged_at_the_start() -> None:
+    scene = Scene().run(40, lambda s: s.layer("fc1", weight_rms=5, grad_rms=1e5))
+    flag = scene.standing["exploding-gradient"]
+    assert (flag.severity, flag.onset_step, flag.raised_step) == ("warning", 1, 3)
+    scene.run(20)
+    assert not scene.standing
+
+
+def test_a_steep_spell_in_mid_run_is_another_matter() -> None:
+    scene = Scene().run(40).run(40, lambda s: s.layer("fc1", weight_rms=5, grad_rms=1e5))
+    assert "exploding-gradient" not in scene.standing
 
 
 def test_no_gradient_at_all_is_critical_and_none_for_a_solved_task_is_not() -> None:

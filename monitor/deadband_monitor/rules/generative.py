@@ -20,6 +20,9 @@ KIND = "representation-collapse"
 ALIKE = 0.3
 """Mean distance of generated samples over that of real ones. Healthy GANs end at 0.95 to 1.0 and
 dip to 0.4 on the way; collapsed ones lie at 0.05 to 0.33 or swing from 0.1 to 1.9."""
+WILD = 10.0
+"""And the other way: samples that lie ten times as far apart as the real ones for as long were left
+to themselves; healthy ones pass 3 in their first steps at the most."""
 APART = 0.5
 """From here on a generator is known to have made different samples."""
 NATS = 0.01
@@ -76,6 +79,10 @@ class MadeAlike(ModelRule):
         share = len(low) / len(recent)
         spanned = recent[-1][0] - recent[0][0] >= 0.9 * self.WINDOW_STEPS
         mostly = share > 0.5 and spanned and len(recent) >= 4
+        if spanned and len(recent) >= 4 and seen.step >= self.START_STEPS:
+            far = min(value for _, value in recent)
+            if far > WILD:
+                return self._runaway(recent, far, diversity)
         if share == 0:
             self._first_low.pop(model.name, None)
         elif diversity < ALIKE:
@@ -96,6 +103,19 @@ class MadeAlike(ModelRule):
             ),
             evidence={"diversity": diversity, "alike_share": share, "most_diverse": max(values)},
             onset_step=self._first_low.get(model.name, seen.step),
+        )
+
+    @staticmethod
+    def _runaway(recent: deque[tuple[int, float]], least: float, diversity: float) -> Judgement:
+        """The other model does not hold it: what is made leaves the real samples behind."""
+        return Judgement(
+            active=True,
+            clear=False,
+            severity="warning",
+            message=f"its samples run away from the real ones: they lie at least {least:.3g} times "
+            f"as far apart for {recent[-1][0] - recent[0][0]} steps",
+            evidence={"diversity": diversity, "least_diverse": least},
+            onset_step=recent[0][0],
         )
 
 

@@ -101,7 +101,10 @@ def few_rows(model: ModelPast) -> bool:
     per_feature = model.value("in_per_feature")
     if not (rows <= FEW_ROWS and per_feature < ANY_LABELS and model.feed.seen_whole):
         return False
-    return rows >= LEAST_FEATURES * per_feature and rows > 1 and ROUNDS * rows <= rows / share
+    features = rows / per_feature
+    # Of examples worked by hand there are as many as features, or more.
+    enough = features >= LEAST_FEATURES or (features >= 4 and per_feature <= 0.5)
+    return enough and rows > 1 and ROUNDS * rows <= rows / share
 
 
 def _few(past: Past, model: ModelPast) -> Judgement:

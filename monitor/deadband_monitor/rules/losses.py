@@ -9,11 +9,15 @@ import numpy as np
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BOTTOMLESS, Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.objective import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import LevelShift
 
 NEVER_NEGATIVE = frozenset({"cross_entropy", "nll", "bce", "bce_logits"})
 """Losses that are minus the logarithm of a probability."""
+WIDER, AGAINST = 1.5, -0.3
+"""Spread of the output over that of the targets, and correlation of the loss's gradient with it,
+that no error of the right sign has together; the spread of the targets is that of a window."""
 
 
 class LossDivergence(ModelRule):
@@ -53,6 +57,9 @@ class LossDivergence(ModelRule):
             return self._bottomless(past, model)
         if layout.models[index].loss in NEVER_NEGATIVE and past.loss.fresh < 0:
             return self._negative(past)
+        driven = _driven_away(seen, model, layout.models[index].loss)
+        if driven is not None:
+            return driven
         if not past.loss.first > 0:
             return None
         start, back = self._above_start(seen, past, model), self._set_back(seen, past, model)
@@ -169,3 +176,23 @@ class LossDivergence(ModelRule):
         for value in np.log10(positive[-20:]).tolist():
             shifted = shift.add(value) and value > shift.level + math.log10(2)
         return shifted and math.isfinite(shift.level)
+
+
+def _driven_away(seen: Observation, model: ModelPast, loss: str) -> Judgement | None:
+    """The gradient of a squared or absolute error pushes the output away from the targets.
+
+    It is the output less the target, and so goes with an output that spreads wider than the targets
+    do: its covariance is at least var(o) - sd(o) sd(t) > 0. Of the other sign is the loss.
+    """
+    wide, coupling = model.value("sigma_share"), model.value("coupling")
+    if loss not in VALUE_LOSSES or not (wide > WIDER and coupling < AGAINST):
+        return None
+    return Judgement(
+        active=True,
+        clear=False,
+        severity="critical",
+        message="the gradient drives the output away from the targets: it spreads "
+        f"{wide:.2g} times as wide as they do, and descent widens it",
+        evidence={"sigma_share": wide, "coupling": coupling},
+        onset_step=model.objective.began if model.objective.began is not None else seen.step,
+    )

@@ -45,6 +45,8 @@ DOUBTS = 20
 NUMBERED = 0.5
 """How far without order whole targets are that near inputs share: quantities cut into 4 to 10 steps
 gave 0.00 to 0.02, 4 to 10 classes numbered as they come 0.6 to 1.4 (two of twenty less)."""
+OFF_ONE = 0.2
+"""How far the targets of a row sum off 1 on average; one-hot and smoothed ones meet it exactly."""
 LONG = 20
 """Where only the range of the values tells: outputs of a fresh network can all be positive for a
 few steps."""
@@ -340,13 +342,20 @@ def _binary_clash(read: Reading) -> Clash | None:
     if read.target_low < -SUMS or read.target_high > 1 + SUMS:
         return Clash.BCE_TARGETS
     if read.loss == "bce":
-        return None
+        return Clash.SHARED_WHOLE if _shares_a_whole(read) else None
     squashed = read.last in {"sigmoid", "hardsigmoid", "softmax"}
     if (read.unit_range and squashed) or read.squashed:
         return Clash.SIGMOID_LOGITS
     if read.last == "tanh" and read.tanh_range:
         return Clash.TANH_LOGITS
     return Clash.RELU_LOGITS if read.last in {"relu", "relu6"} else None
+
+
+def _shares_a_whole(read: Reading) -> bool:
+    """Each row of the output sums to 1, the targets of a row do not: they cannot be met."""
+    if read.units < 2 or not (read.unit_range and read.rows <= SUMS):
+        return False
+    return abs(read.target_mean * read.units - 1) > OFF_ONE
 
 
 def _values_clash(read: Reading, always_positive: int) -> Clash | None:

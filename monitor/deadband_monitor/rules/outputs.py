@@ -184,10 +184,13 @@ class ConstantPredictor(ModelRule):
         if seen.step - model.born < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
-        suspect = (says_nothing and useless) or skill < 0.05
+        suspect = (says_nothing and useless) or skill < 0.05 or _even_level(past, model) < NONE
         learning = not suspect or past.learning(model.name)
         empty = says_nothing and useless and not learning
-        if skill < 0.05 and not learning:
+        # Single losses scatter: a lucky batch is no skill where the mean of many says there is
+        # none.
+        level = _even_level(past, model)
+        if (skill < 0.05 or level < NONE) and not learning:
             count, since_stalled = self._stalled.get(model.name, (0, seen.step))
             self._stalled[model.name] = (count + 1, since_stalled)
         else:
@@ -330,6 +333,20 @@ def _soon_told(seen: Observation, model: ModelPast) -> bool:
     if not 0 < 1.5 * before < now < TOLD:
         return False
     return math.log(TOLD / now) / math.log(now / before) * window / 2 < seen.step / 2
+
+
+EVEN_LOSSES = 128
+NONE = 0.02
+"""Skill by the mean of so many losses, which scatters by 0.02 where single ones (batches of 48, a
+squared error) scatter by 0.2."""
+
+
+def _even_level(past: Past, model: ModelPast) -> float:
+    """Skill by the mean of the last 128 losses; NaN before there are as many."""
+    assert past.layout is not None
+    constant, level = model.value("loss_constant"), past.loss.mean(EVEN_LOSSES)
+    plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
+    return 1 - level / constant if constant > 0 and plain else math.nan
 
 
 def _random_labels(past: Past, model: ModelPast) -> Judgement:

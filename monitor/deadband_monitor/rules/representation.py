@@ -46,6 +46,9 @@ RANK = 0.5
 DIRECTIONS_ALONE = 0.2
 """Proof enough without it: a singular spectrum of noise keeps the rank up long after one direction
 holds nearly all of the variance."""
+PARTED = 1.5
+"""1 - mean cosine of the last outputs over what it began with: above it they have been told apart.
+Triplets, which pay for what is alike, end at 2; of views drawn together none rose above 1."""
 
 
 class HiddenSignal(LayerRule):
@@ -126,9 +129,8 @@ class OneDirection(ModelRule):
         rank = model.value("effective_rank") / model.start("effective_rank")
         point = apart < POINT and apart < 0.25 * apart_first
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
-        # Outputs that lie further apart than at first are told apart, in however few directions:
-        # triplets pay for what is alike.
-        line = now < share * start and apart < apart_first
+        # Outputs that lie further apart than at first are told apart, in however few directions.
+        line = now < share * start and apart < PARTED * apart_first
         near = layout.models[layout.index_of[model.name]].loss == "cosine" and (
             _nearest(seen, past, rows) < NEAR
         )
@@ -141,7 +143,7 @@ class OneDirection(ModelRule):
         opening = history.rising(window, max(0.05, apart_first)) is True
         return Judgement(
             active=lasting and seen.step >= self.grace_steps and not opening,
-            clear=not (now < 1.3 * share * start and apart < apart_first)
+            clear=not (now < 1.3 * share * start and apart < PARTED * apart_first)
             and not apart < 2 * POINT
             and not near,
             severity="critical" if point else "warning",

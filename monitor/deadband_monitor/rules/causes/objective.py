@@ -51,6 +51,7 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.KL_LOGITS: BLIND | RUNAWAY | {"update-too-large", "saturation", "dead-units"},
     Clash.KL_PROBABILITIES: SLOW,
     Clash.MARGIN_TARGETS: BLIND | {"saturation"},
+    Clash.SHARED_WHOLE: SLOW,
     Clash.SILENT: BLIND,
     Clash.REVERSED: BLIND | RUNAWAY | AFTERMATH,
     Clash.UNBOUNDED: BLIND | RUNAWAY | AFTERMATH,
@@ -205,6 +206,12 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         ]
     if clash is Clash.MARGIN_TARGETS:
         return ["the targets are 0 and 1; a margin loss multiplies them: rows of 0 teach nothing"]
+    if clash is Clash.SHARED_WHOLE:
+        labels = model.value("target_mean") * model.objective.classes
+        return [
+            f"the output rows sum to 1, the targets of a row to {labels:.2g} on average: each "
+            "column is a label of its own"
+        ]
     if clash is Clash.SILENT:
         return [
             f"the loss stands at {model.value('loss'):.3g} and its gradient at the output is "
@@ -300,6 +307,8 @@ def _advice(case: Case, clash: Clash) -> str:
         "kl_div: it takes logarithms of probabilities",
         Clash.MARGIN_TARGETS: "y = 2 * y - 1: a margin loss wants -1 and 1; or "
         "binary_cross_entropy_with_logits for 0 and 1",
+        Clash.SHARED_WHOLE: f"remove the softmax{at} and use binary_cross_entropy_with_logits: one "
+        "yes or no for each label",
         Clash.SILENT: "look between the output and the loss for a clamp, a softmax over one unit, "
         "rounding, or targets of 0 that the output is multiplied with (a hinge wants -1 and 1)",
         Clash.NLL_LOGITS: "put log_softmax(logits, dim=1) before nll_loss, or use cross_entropy",
