@@ -101,13 +101,7 @@ def test_a_linear_model_of_random_labels_is_less_sure_to_lack_capacity() -> None
 
 
 def test_everything_through_one_unit_is_too_narrow() -> None:
-    scene = Scene()
-    layers = tuple(
-        msgspec.structs.replace(layer, units=1 if layer.name == "fc2" else layer.units)
-        for layer in scene.table.layers
-    )
-    scene.table = msgspec.structs.replace(scene.table, layers=layers)
-    cause = scene.run(300, neighbours_know).engine.causes()[0]
+    cause = three_layers(1).run(300, neighbours_know).engine.causes()[0]
     assert (cause.cause, cause.layer) == ("insufficient-capacity", "fc2")
 
 
@@ -127,10 +121,11 @@ def test_stuck_on_the_way_with_nothing_else_found_is_a_guess() -> None:
     assert cause.confidence <= 0.5
 
 
-def three_layers(units: int) -> Scene:
+def three_layers(units: int, *, passes: bool = True) -> Scene:
     scene = Scene()
+    changed = {"fc2": {"units": units}, "fc3": {"fan_in": units if passes else 64}}
     layers = tuple(
-        msgspec.structs.replace(layer, units=units if layer.name == "fc2" else layer.units)
+        msgspec.structs.replace(layer, **changed.get(layer.name, {}))
         for layer in scene.table.layers
     )
     scene.table = msgspec.structs.replace(scene.table, layers=layers)
@@ -152,10 +147,37 @@ def test_the_same_creep_through_thirty_units_is_not_the_width() -> None:
     assert not three_layers(30).run(900, creeps, every=5).causes
 
 
+def test_a_score_of_one_unit_beside_the_whole_width_is_no_narrow_place() -> None:
+    assert (
+        "insufficient-capacity"
+        not in three_layers(1, passes=False).run(900, creeps, every=5).causes
+    )
+
+
 def test_classes_of_tokens_on_one_unit_lack_room_though_no_neighbours_are_known() -> None:
     scene = three_layers(1).run(900, lambda sample: creeps(sample, math.nan), every=5)
     assert "one unit" in scene.standing["loss-plateau"].message
     assert scene.causes[0] == "insufficient-capacity"
+
+
+def test_a_picture_through_one_unit_lacks_room_by_the_variance_it_leaves() -> None:
+    def drawn(sample: SceneSample, known: float) -> None:
+        sample.loss = 1.0 * (1 - 0.28)
+        sample.model(
+            loss=sample.loss, loss_constant=1.0, skill=0.28, information=math.nan,
+            label_entropy=math.nan, batch_label_entropy=math.nan, sigma_share=0.6, target_sd=1.0,
+            neighbour_agreement=known,
+        )  # fmt: skip
+
+    def seen(units: int, known: float) -> Scene:
+        scene = three_layers(units)
+        model = msgspec.structs.replace(scene.table.models[0], loss="mse")
+        scene.table = msgspec.structs.replace(scene.table, models=(model,))
+        return scene.run(600, lambda sample: drawn(sample, known), every=5)
+
+    assert seen(1, 0.53).causes[0] == "insufficient-capacity"
+    assert not seen(30, 0.53).causes
+    assert not seen(1, 0.4).causes
 
 
 def noise_hides_it(sample: SceneSample, knows: float) -> None:

@@ -309,6 +309,13 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
     assert "constant-predictor" in made.standing
     assert top(made).cause == "loss-mismatch"
 
+    def stands(sample: SceneSample) -> None:
+        coupled(sample)
+        sample.loss = 1.0
+
+    seldom = scene("mse", prediction=(), target=()).run(350, stands, every=50)
+    assert top(seldom).cause == "loss-mismatch"
+
     def one_target(sample: SceneSample) -> None:
         coupled(sample)
         sample.loss = math.exp(-sample.step / 20)

@@ -32,8 +32,8 @@ BELOW_KNOWN = 0.3
 """The same where the rows are so few that all can be told apart: the agreement is no estimate. The
 least cross entropy of two classes smoothed by 0.1 is 0.286 of a constant answer's."""
 BELOW_IN_KIND = 0.2
-"""The same for values behind a bottleneck: both are shares of explained variance, no smoothing lies
-between them, and why there should be a gap is known."""
+"""The same for values behind a single unit: both are shares of explained variance, no smoothing
+lies between them, and why there should be a gap is known."""
 PATIENCE_STEPS = 250
 """Steps without progress, at least, and half of the run: staircases of deep sigmoid networks have
 steps of 100 to 300."""
@@ -204,7 +204,10 @@ def _margin(past: Past, model: ModelPast) -> float:
     if math.isnan(model.value("neighbour_agreement")) and few_rows(model):
         return BELOW_KNOWN
     values = past.layout.models[past.layout.index_of[model.name]].loss in VALUE_LOSSES
-    return BELOW_IN_KIND if values and bottleneck(past.layout, model.name) else BELOW_NEIGHBOURS
+    narrow = bottleneck(past.layout, model.name)
+    # Two units are what one chooses to draw a map of the data, knowing what it costs.
+    one = narrow is not None and narrow[1] == 1
+    return BELOW_IN_KIND if values and one else BELOW_NEIGHBOURS
 
 
 def _skill(past: Past, model: ModelPast) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,10 +39,14 @@ def is_linear(layout: Layout, model: str) -> bool:
 
 @lru_cache(maxsize=16)
 def bottleneck(layout: Layout, model: str) -> tuple[str, int] | None:
-    """The first hidden layer of one or two units, through which everything has to pass."""
-    for row in _weighted(layout, model)[:-1]:
+    """The first hidden layer of one or two units, through which everything has to pass.
+
+    What follows takes in nothing else: a gate or a score of one unit has the whole width beside it.
+    """
+    rows = _weighted(layout, model)
+    for row, following in pairwise(rows):
         layer = layout.layers[row]
-        if layer.units in {1, 2}:
+        if layer.units in {1, 2} and layout.layers[following].fan_in == layer.units:
             return layer.name, layer.units
     return None
 
