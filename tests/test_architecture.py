@@ -97,7 +97,9 @@ def test_demos_know_the_public_names_of_deadband_only() -> None:
 
 
 def test_sockets_are_opened_at_the_edges_only() -> None:
-    edges = (ROOT / "client/deadband/sender.py", MONITOR / "hub", MONITOR / "source")
+    edges = [ROOT / "client/deadband/sender.py"]
+    # Keys are made and the library is asked what it can, without a socket.
+    edges += [MONITOR / name for name in ("hub", "source", "keys.py", "doctor")]
     for file in [*(ROOT / "client").rglob("*.py"), *MONITOR.rglob("*.py")]:
         if not any(file.is_relative_to(edge) for edge in edges):
             assert "zmq" not in {name.split(".")[0] for name in imports(file)}, file
