@@ -10,6 +10,7 @@ import pytest
 from test_hub_judgement import Statistics, frames, plan
 
 from deadband.wire import (
+    FAR_RANK,
     Cause,
     Coverage,
     Event,
@@ -21,7 +22,7 @@ from deadband.wire import (
     Sample,
 )
 from deadband_monitor.hub import judgement
-from deadband_monitor.hub.panel import Panel
+from deadband_monitor.hub.panel import MOST_ATTENDED, Panel
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.state.run_state import RunState
 
@@ -206,3 +207,40 @@ def test_one_process_is_told_as_if_there_were_no_ranks(monkeypatch: pytest.Monke
     told = run.panel.opinion()
     assert told is not None
     assert (told[0].verdict, told[1]) == ("healthy", False)
+
+
+def test_a_far_rank_is_measured_in_full_only_while_something_is_off_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Ranks(monkeypatch, Script(), Script())
+    monkeypatch.setattr(judgement, "Engine", Script)
+    panel, far = run.panel, FAR_RANK + 3
+    panel.many = True
+    assert list(panel.adopt(far, plan(), far=True)) == [], "no table: it has no samples"
+    assert list(panel.judge(far, frames(1))) == []
+    off = Flag(
+        id=1, kind="rank-divergence", severity="warning", model="model", layer="", onset_step=1,
+        raised_step=1, ranks=[1, far],
+    )  # fmt: skip
+    standing = [off]
+    monkeypatch.setattr(panel.comparison, "standing", lambda: standing)
+    assert list(panel.attend()) == [(far, True)], "near ranks send whole frames anyway"
+    assert list(panel.attend()) == []
+    run.tell(list(panel.adopt(far, plan(), far=True)))
+    run.tell(list(panel.judge(far, frames(2))))
+    assert run.state.others[far].samples == 1
+    standing.clear()
+    assert list(panel.attend()) == [(far, False)]
+    assert list(panel.adopt(far, plan(), far=True)) == []
+    assert list(panel.judge(far, frames(3))) == []
+
+
+def test_only_a_few_far_ranks_are_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = Panel()
+    off = Flag(
+        id=1, kind="rank-divergence", severity="warning", model="model", layer="", onset_step=1,
+        raised_step=1, ranks=list(range(1024)),
+    )  # fmt: skip
+    monkeypatch.setattr(panel.comparison, "standing", lambda: [off])
+    assert len(list(panel.attend())) == MOST_ATTENDED
+    assert list(panel.attend()) == []
