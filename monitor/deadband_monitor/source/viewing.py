@@ -7,7 +7,7 @@ import msgspec
 from deadband import wire
 from deadband.wire import AskView
 from deadband_monitor.state.run_state import RunState
-from deadband_monitor.state.sight import Sight, expand, take
+from deadband_monitor.state.sight import Sight, expand, take, wish_of
 
 NEAR_PATIENCE_S = 0.2
 """On this host: figures change on screen twice a second, flags come at once."""
@@ -33,12 +33,12 @@ class Viewing:
     @property
     def lacks(self) -> bool:
         """Whether the wish is another one than at the last question."""
-        return _wish(self._asked) != self.wish
+        return wish_of(self._asked) != self.wish
 
     @property
     def lacks_answer(self) -> bool:
         """Whether the state is the answer to another wish."""
-        return _wish(self._held) != self.wish
+        return wish_of(self._held) != self.wish
 
     def question(self) -> AskView:
         """What to ask next."""
@@ -56,7 +56,7 @@ class Viewing:
             axis=(axis.first, axis.per_column, axis.columns),
             columns_since=seq if _columns(wish) == _columns(held) else 0,
             series_since=seq if _series(wish) == _series(held) else 0,
-            at_once=wish != _wish(held),
+            at_once=wish != wish_of(held),
             patience_s=patience,
         )
         return self._asked
@@ -71,14 +71,6 @@ class Viewing:
         if self._asked.columns_since and self._asked.series_since:
             self._size = len(answer.body)
         self._held = self._asked
-
-
-def _wish(asked: AskView) -> AskView:
-    """The question without what the viewer has already."""
-    return msgspec.structs.replace(
-        asked, since=0, axis=(0, 0, 0), columns_since=0, series_since=0, at_once=False,
-        patience_s=0.0,
-    )  # fmt: skip
 
 
 def _columns(ask: AskView) -> tuple[object, ...]:

@@ -109,6 +109,14 @@ def expand(data: bytes) -> Body:
         raise ValueError(f"not a sight: {error}") from error
 
 
+def wish_of(asked: AskView) -> AskView:
+    """The question without what the viewer had already: what its screen shows."""
+    return msgspec.structs.replace(
+        asked, since=0, axis=(0, 0, 0), columns_since=0, series_since=0, at_once=False,
+        patience_s=0.0,
+    )  # fmt: skip
+
+
 @dataclass
 class Sight:
     """The columns that the hub has cut. `Pictures` for a view, as far as they were asked for."""

@@ -25,7 +25,7 @@ from deadband_monitor.source.base import Source
 from deadband_monitor.source.on_demand import Answering, Spread
 from deadband_monitor.source.open import open_entry, open_past
 from deadband_monitor.state.run_state import RunState
-from deadband_monitor.state.sight import Sight
+from deadband_monitor.state.sight import Sight, wish_of
 from deadband_monitor.tui.alarm import Alarm, notification
 from deadband_monitor.tui.draw.state_line import Head
 from deadband_monitor.tui.feed import Feed, NoSource
@@ -112,7 +112,7 @@ class DeadbandApp(App[int]):
         self._soon = False
         self._owed = False
         self._answer: AskView | None = None
-        """The last of the questions that a key press has asked."""
+        """What the hub had cut for us when we drew last."""
         self._alarm = Alarm()
         self._present_step = 0
         self.animation_level = "none"
@@ -258,10 +258,9 @@ class DeadbandApp(App[int]):
 
     def _answered(self, state: RunState) -> bool:
         """Whether the hub has sent what the last key press asked for."""
-        asked = state.sight.asked if isinstance(state.sight, Sight) else None
-        new = asked is not None and asked.at_once and asked is not self._answer
-        self._answer = asked if new else self._answer
-        return new
+        before = self._answer
+        self._answer = wish_of(state.sight.asked) if isinstance(state.sight, Sight) else None
+        return self._answer != before
 
     def head(self) -> Head:
         """What the state line says now."""
