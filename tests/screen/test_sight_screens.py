@@ -12,7 +12,7 @@ from pictures import DARK, LARGE, SMALL, shown
 from deadband.wire import AskView, Event, Sight
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import FakeSource, collapsing_run
+from deadband_monitor.source.fake import collapsing_run
 from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.app import DeadbandApp
@@ -25,6 +25,7 @@ class CutSource:
 
     name = "digits-mlp-7f3a1c"
     link = "live"
+    where = trouble = ""
     last_heard = 1_700_000_030.0
 
     def __init__(self, script: Iterator[Event], folder: Path) -> None:
@@ -60,18 +61,26 @@ class CutSource:
         """Nothing to let go of."""
 
 
-class WholeSource(FakeSource):
+class WholeSource:
     """The same run, all of it."""
 
-    last_heard = CutSource.last_heard  # type: ignore[assignment]
+    name, link, last_heard = CutSource.name, CutSource.link, CutSource.last_heard
+    where = trouble = ""
 
-    def __init__(self, events: Iterator[Event]) -> None:
-        super().__init__(iter(()), name=CutSource.name)
-        self._events = events
+    def __init__(self, script: Iterator[Event]) -> None:
+        self.state = RunState()
+        self._script = script
 
     def play(self, events: int) -> None:
-        for event in islice(self._events, events):
-            self.apply(event)
+        for event in islice(self._script, events):
+            self.state.apply(event)
+
+    def refresh(self, wait_s: float) -> bool:
+        del wait_s
+        return True
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 def script() -> Iterator[Event]:
