@@ -348,7 +348,7 @@ def test_something_that_writes_into_the_pipe_breaks_the_link_in_words(tmp_path: 
     )
     link = Link(far_over(tmp_path, command=babbling), QUICK)
     link.start()
-    told = []
+    told: list[str] = []
     while not told or "something else writes" not in told[-1]:
         link.wait(0.01)
         told.append(link.trouble)
