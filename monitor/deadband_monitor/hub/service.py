@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,9 @@ from deadband_monitor.hub import registry
 from deadband_monitor.hub.detach import Starter
 from deadband_monitor.hub.forwarder import Forwarder
 from deadband_monitor.hub.server import Hub
+
+MOST_FILES = 16384
+"""Files that a hub of thousands of ranks opens; many systems allow 1,024 until one asks."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ def serve(run: str, *, started_by: int, starter: Starter) -> int:
         )
         return 1
     trouble = _log_to(log)
+    _allow_files()
     try:
         hub = Hub(run, started_by=started_by)
     except zmq.ZMQError as error:
@@ -90,6 +96,14 @@ def forward(run: str, *, started_by: int, starter: Starter) -> int:
         forwarder.close()
         claim.release()
     return 0
+
+
+def _allow_files() -> None:
+    """Each client is a connection, and each of this machine a process to watch as well."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        allowed = MOST_FILES if most[1] == resource.RLIM_INFINITY else min(most[1], MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], allowed), most[1]))
 
 
 class _Trouble(logging.Handler):
