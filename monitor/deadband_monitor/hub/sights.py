@@ -28,7 +28,7 @@ from deadband_monitor.state.figures import FINE, Floats, pack
 from deadband_monitor.state.pictures import Envelope, OwnPictures, view_axis
 from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import RunState
-from deadband_monitor.state.sight import CLOCK, Body, RankBody, Strip, squeeze
+from deadband_monitor.state.sight import CLOCK, Body, RankBody, Strip, squeeze, wish_of
 from deadband_monitor.state.timeline import Axis
 
 LOOK_BACK = 3
@@ -46,6 +46,7 @@ class Ledger:
     def __init__(self) -> None:
         self._facts: dict[tuple[str, int], Event] = {}
         self._touched: deque[tuple[int, int]] = deque(maxlen=MARKS)
+        self._kept: dict[tuple[object, ...], Sight] = {}
         self._recut = 0
         self._urgent = 0
 
@@ -66,6 +67,18 @@ class Ledger:
         if isinstance(event, RunInfo | LayerTable):
             self._recut = event.seq
         self._facts[key] = event
+
+    def drawn(self, key: tuple[object, ...], seq: int) -> Sight | None:
+        """The same picture as cut for another viewer at this event: many look at one flag."""
+        kept = self._kept.get(key)
+        return kept if kept is not None and kept.seq == seq else None
+
+    def keep(self, key: tuple[object, ...], sight: Sight) -> Sight:
+        """Remember a picture until the next event."""
+        if any(other.seq != sight.seq for other in self._kept.values()):
+            self._kept.clear()
+        self._kept[key] = sight
+        return sight
 
     def facts(self, since: int) -> list[Event]:
         """What stands now and came after event `since`, in order."""
@@ -108,6 +121,19 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
     since = ask.columns_since if ask.axis == (axis.first, axis.per_column, axis.columns) else 0
     lowest = ledger.touched(since)
     start = min(max(axis.column(lowest), 0), axis.columns) if lowest else 0
+    facts, touched = ledger.facts(ask.since), ledger.touched(ask.series_since)
+    drawn = {
+        name: series
+        for name, series in (*state.scalars.items(), (CLOCK, state.clock))
+        if name in ask.scalars
+    }
+    key = (
+        wish_of(ask), ask.at_once, axis, start, tuple(fact.seq for fact in facts),
+        *(touched // each.width for each in (state.model_series, *drawn.values())),
+    )  # fmt: skip
+    known = ledger.drawn(key, state.seq)
+    if known is not None:
+        return known
     pictures = OwnPictures(since=lowest or None)
     pictures.update(state, axis)
     row = next(
@@ -120,7 +146,7 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
         samples=state.samples,
         began=state.began,
         lead=state.lead,
-        facts=ledger.facts(ask.since),
+        facts=facts,
         bucket=state.bucket,
         sampled_step=state.sampled_step,
         axis=(axis.first, axis.per_column, axis.columns),
@@ -151,17 +177,13 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
         layer=pack(_layer(last, row), FINE) if last and row is not None else b"",
         models=pack(_newest_models(last), FINE) if last else b"",
         model_series=state.model_series.part(
-            ledger.touched(ask.series_since), [MODEL_COLUMN[it] for it in ask.model_metrics]
+            touched, [MODEL_COLUMN[it] for it in ask.model_metrics]
         ),
-        scalars={
-            name: series.part(ledger.touched(ask.series_since))
-            for name, series in (*state.scalars.items(), (CLOCK, state.clock))
-            if name in ask.scalars
-        },
+        scalars={name: series.part(touched) for name, series in drawn.items()},
         last_scalar={k: v for k, v in state.last_scalar.items() if k in ask.scalars},
         ranks=[_rank(each, ask) for _, each in sorted(state.others.items())] if ask.ranks else [],
     )  # fmt: skip
-    return Sight(seq=state.seq, body=squeeze(body))
+    return ledger.keep(key, Sight(seq=state.seq, body=squeeze(body)))
 
 
 def _slot(event: Event) -> tuple[str, int]:
