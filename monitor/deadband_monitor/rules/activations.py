@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.base import Finding, Observation
-from deadband_monitor.rules.judges import LayerRule, LayerView, column
+from deadband_monitor.rules.base import Observation, Words
+from deadband_monitor.rules.judges import LayerRule, LayerView, column, columns, per_model
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past
 from deadband_monitor.state.series import Floats
@@ -49,33 +50,37 @@ class Saturation(LayerRule):
             known=known,
         )
 
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+    def severities(
+        self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout
+    ) -> Sequence[str]:
         """See `LayerRule`."""
-        model, layer = layout.keys[row]
-        stuck = float(column(seen, "saturated_units")[row])
-        skill = past.skill(model)
-        severity = "warning"
-        if past.output_gone(model):
-            severity = "critical"
-        elif skill > 0.5:
-            severity = "info"
-        activation = layout.layers[row].activation or layout.layers[row].kind
-        message = f"{stuck:.0%} of the units are stuck on a flat end of {activation}"
-        if stuck < 0.75:
-            flat = float(column(seen, "saturation")[row])
-            message = f"{flat:.0%} of the outputs lie on a flat end of {activation}"
-        return Finding(
-            kind=self.kind,
-            model=model,
-            layer=layer,
-            severity=severity,
-            message=message,
-            evidence={
+
+        def severity(model: str) -> str:
+            if past.output_gone(model):
+                return "critical"
+            return "info" if past.skill(model) > 0.5 else "warning"
+
+        of_model = per_model(rows, layout, severity)
+        return [of_model[layout.keys[row][0]] for row in rows]
+
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
+        """See `LayerRule`."""
+        units, outputs, variances = columns(seen, "saturated_units", "saturation", "out_variance")
+
+        def words(row: int) -> Words:
+            stuck, flat = float(units[row]), float(outputs[row])
+            activation = layout.layers[row].activation or layout.layers[row].kind
+            message = f"{stuck:.0%} of the units are stuck on a flat end of {activation}"
+            if stuck < 0.75:
+                message = f"{flat:.0%} of the outputs lie on a flat end of {activation}"
+            evidence = {
                 "saturated_units": stuck,
-                "saturation": float(column(seen, "saturation")[row]),
-                "out_variance": float(column(seen, "out_variance")[row]),
-            },
-        )
+                "saturation": flat,
+                "out_variance": float(variances[row]),
+            }
+            return Words(message, evidence)
+
+        return words
 
 
 class DeadUnits(LayerRule):
@@ -113,38 +118,49 @@ class DeadUnits(LayerRule):
             known=known,
         )
 
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+    def severities(
+        self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout
+    ) -> Sequence[str]:
         """See `LayerRule`."""
-        model, layer = layout.keys[row]
-        dead = float(column(seen, "dead_units")[row])
-        variance = float(column(seen, "out_variance")[row])
-        severity = "info"
-        message = f"{dead:.0%} of the units did not fire in the last samples"
-        if self._lost[row]:
-            share = (
-                f"{dead:.0%} of the units are dead" if dead >= 0.97 else "no unit fires any more"
-            )
-            message = f"{share}: the layer passes nothing on"
-            severity = "warning"
+        early = seen.step < self.BRANCH_STEPS
+
+        def severity(model: str) -> str:
             rho = past.models[model].value("out_variance")
             skill = past.skill(model)
-            early = seen.step < self.BRANCH_STEPS
             if skill > 0.5 or (rho > 1e-3 and (skill > 0.1 or early)):
-                severity = "info"  # a dead branch beside a living path
-            elif rho < 1e-6 or past.models[model].value("out_sd") == 0 or past.output_gone(model):
-                severity = "critical"
-        return Finding(
-            kind=self.kind,
-            model=model,
-            layer=layer,
-            severity=severity,
-            message=message,
-            evidence={
+                return "info"  # a dead branch beside a living path
+            if rho < 1e-6 or past.models[model].value("out_sd") == 0 or past.output_gone(model):
+                return "critical"
+            return "warning"
+
+        of_model = per_model(rows, layout, severity)
+        lost = self._lost[list(rows)].tolist()
+        return [
+            of_model[layout.keys[row][0]] if gone else "info"
+            for row, gone in zip(rows, lost, strict=True)
+        ]
+
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
+        """See `LayerRule`."""
+        lost = self._lost
+        units, zeros, variances = columns(seen, "dead_units", "zero_share", "out_variance")
+
+        def words(row: int) -> Words:
+            dead, variance = float(units[row]), float(variances[row])
+            message = f"{dead:.0%} of the units did not fire in the last samples"
+            if lost[row]:
+                share = "no unit fires any more"
+                if dead >= 0.97:
+                    share = f"{dead:.0%} of the units are dead"
+                message = f"{share}: the layer passes nothing on"
+            evidence = {
                 "dead_units": dead,
-                "zero_share": float(column(seen, "zero_share")[row]),
+                "zero_share": float(zeros[row]),
                 "out_variance": variance if math.isfinite(variance) else 0.0,
-            },
-        )
+            }
+            return Words(message, evidence)
+
+        return words
 
 
 def _gone(dead: Floats, seen: Observation, silent: Mask) -> Mask:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.base import Finding, Observation
-from deadband_monitor.rules.judges import LayerRule, LayerView, column, measured
+from deadband_monitor.rules.base import Observation, Words
+from deadband_monitor.rules.judges import LayerRule, LayerView, column, columns, measured
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past, carried
 
@@ -77,32 +79,32 @@ class AttentionCollapse(LayerRule):
             known=np.isfinite(entropy) | np.isfinite(similarity),
         )
 
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
-        model, layer = layout.keys[row]
-        entropy = float(column(seen, "attention_entropy")[row])
-        first = float(past.first[row, LAYER_COLUMN["attention_entropy"]])
-        similarity = float(column(seen, "token_similarity")[row])
-        logit = float(column(seen, "attention_logit")[row])
-        message = f"all tokens of a sample are alike here: mean cosine {similarity:.5f}"
-        if self._fell[row]:
-            message = (
-                f"a head fixed on few keys: entropy {entropy:.2g} of the most, at first {first:.2g}"
-            )
-        evidence = {
-            "attention_entropy": entropy,
-            "first_attention_entropy": first,
-            "attention_logit": logit,
-            "token_similarity": similarity,
-        }
-        return Finding(
-            kind=self.kind,
-            model=model,
-            layer=layer,
-            severity="warning",
-            message=message,
-            evidence=measured(evidence),
+        fell = self._fell
+        begun = past.first[:, LAYER_COLUMN["attention_entropy"]].copy()
+        entropies, similarities, logits = columns(
+            seen, "attention_entropy", "token_similarity", "attention_logit"
         )
+
+        def words(row: int) -> Words:
+            entropy, first = float(entropies[row]), float(begun[row])
+            similarity = float(similarities[row])
+            message = f"all tokens of a sample are alike here: mean cosine {similarity:.5f}"
+            if fell[row]:
+                message = (
+                    f"a head fixed on few keys: entropy {entropy:.2g} of the most, "
+                    f"at first {first:.2g}"
+                )
+            evidence = {
+                "attention_entropy": entropy,
+                "first_attention_entropy": first,
+                "attention_logit": float(logits[row]),
+                "token_similarity": similarity,
+            }
+            return Words(message, measured(evidence))
+
+        return words
 
     def _averaged(self, similarity: NDArray[np.float32], past: Past, layout: Layout) -> Mask:
         """Rows from which on all tokens are alike, though the first layer's were not.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,9 +31,19 @@ class Observation:
     learning_rates: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a rule holds of one subject at one sample."""
+class Words(msgspec.Struct, frozen=True):
+    """What a flag says."""
+
+    message: str
+    evidence: dict[str, float]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule holds of one subject at one sample.
+
+    While hundreds of layers are dead there is one of each at every sample, and nearly all of them
+    are never read: a rule may give how its words are made instead of the words.
+    """
 
     kind: str
     """Symptom word."""
@@ -44,10 +55,19 @@ class Finding:
     """True: the symptom shows; False: it does not."""
     clear: bool = True
     """Of an inactive one: below the closing margin too; an open flag waits for that."""
-    evidence: dict[str, float] = field(default_factory=dict)
+    evidence: dict[str, float] = {}
     message: str = ""
     onset_step: int | None = None
     """First sample out of the healthy band; None where it is the first active one in a row."""
+    told: Callable[[int], Words] | None = None
+    """Makes the words of a row from the figures of the sample, which it keeps."""
+    row: int = -1
+
+    def words(self) -> Words:
+        """What is to be said of it."""
+        if self.told is None:
+            return Words(self.message, self.evidence)
+        return self.told(self.row)
 
 
 class Rule(Protocol):

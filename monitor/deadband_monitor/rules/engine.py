@@ -258,8 +258,7 @@ class Engine:
             )
             self.flags.append(flag)
             incident.flag = flag
-        flag.evidence = dict(root.last.evidence)
-        flag.message = root.last.message
+        _say(flag, root.last)
         self._note(flag)
         incident.worst_step = step
         return flag
@@ -273,11 +272,13 @@ class Engine:
             for s in incident.subjects.values()
             if not s.member and s.active >= rule.samples_to_open
         ]
-        for subject in new:
-            subject.member = True
-        known = {flag.layer, *flag.followers}
-        joined = [s.last.layer for s in self._ordered(rule, new) if s.last.layer not in known]
-        flag.followers.extend(joined)
+        joined: list[str] = []
+        if new:
+            for subject in new:
+                subject.member = True
+            known = {flag.layer, *flag.followers}
+            joined = [s.last.layer for s in self._ordered(rule, new) if s.last.layer not in known]
+            flag.followers.extend(joined)
         members = [s for s in incident.subjects.values() if s.member and s.active > 0]
         severity = _worst(members) if members else flag.severity
         rose = SEVERITIES.index(severity) > SEVERITIES.index(flag.severity)
@@ -293,7 +294,7 @@ class Engine:
         if rose or fell:
             worst = next(s for s in self._ordered(rule, members) if s.last.severity == severity)
             flag.severity = severity
-            flag.evidence, flag.message = dict(worst.last.evidence), worst.last.message
+            _say(flag, worst.last)
         self._note(flag)
         return flag
 
@@ -357,4 +358,10 @@ def _count(rule: Rule, incident: _Incident, finding: Finding, step: int) -> None
 
 
 def _worst(subjects: list[_Subject]) -> str:
-    return max((s.last.severity for s in subjects), key=SEVERITIES.index)
+    return max({s.last.severity for s in subjects}, key=SEVERITIES.index)
+
+
+def _say(flag: Flag, finding: Finding) -> None:
+    """Words are made now, and not at each sample of each layer."""
+    words = finding.words()
+    flag.evidence, flag.message = dict(words.evidence), words.message

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.base import Finding, Observation
-from deadband_monitor.rules.judges import Judgement, LayerRule, LayerView, ModelRule, column
+from deadband_monitor.rules.base import Observation, Words
+from deadband_monitor.rules.judges import (
+    Judgement,
+    LayerRule,
+    LayerView,
+    ModelRule,
+    column,
+    columns,
+)
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import ModelPast, Past, carried
 from deadband_monitor.rules.trend import LevelShift
@@ -66,43 +74,55 @@ class VanishingGradient(LayerRule):
         active = (step - self._zero_since >= 10) | (step - self._faint_since >= 20)
         return LayerView(active=active, clear=~zero & ~faint, known=judged)
 
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+    def severities(
+        self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout
+    ) -> Sequence[str]:
         """See `LayerRule`."""
-        model, layer = layout.keys[row]
-        grad = float(column(seen, "grad_rms")[row])
-        update = float(column(seen, "update_ratio")[row])
+        none = (column(seen, "grad_rms")[list(rows)] == 0).tolist()
+        known: dict[tuple[str, bool], str] = {}
+        found = []
+        for row, zero in zip(rows, none, strict=True):
+            key = (layout.keys[row][0], zero)
+            if key not in known:
+                known[key] = self._severity(*key, seen, past)
+            found.append(known[key])
+        return found
+
+    def _severity(self, model: str, zero: bool, seen: Observation, past: Past) -> str:
         skill = past.skill(model)
         gone = past.output_gone(model)
-        severity = "warning"
-        if grad == 0.0:
-            message = "no gradient reaches this layer"
-            if self._all_zero.get(model):
-                message = "all weight gradients are exactly zero"
+        if zero:
             stuck = skill < 0.3 and not past.learning(model)
             # A loss that falls all the same is brought down by weights outside of what was copied:
             # of a wide layer whose first 80 units are dead, the slice shows nothing else.
             falls = past.loss.fresh < 0.9 * past.loss.first and skill > 0.05
             if falls and not gone:
-                severity = "info"
-            elif gone or self._all_zero.get(model) or (stuck and seen.step >= 100):
-                severity = "critical"
-            elif skill > 0.5:
-                severity = "info"
-        else:
+                return "info"
+            if gone or self._all_zero.get(model) or (stuck and seen.step >= 100):
+                return "critical"
+            return "info" if skill > 0.5 else "warning"
+        if gone and skill < 0.05 and not past.learning(model):
+            return "critical"
+        return "info" if skill > 0.3 or past.learning(model) else "warning"
+
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
+        """See `LayerRule`."""
+        all_zero = {model for model, zero in self._all_zero.items() if zero}
+        grads, updates = columns(seen, "grad_rms", "update_ratio")
+
+        def words(row: int) -> Words:
+            grad, update = float(grads[row]), float(updates[row])
             message = f"the gradient fades with depth: updates here are {update:.1e} of the weights"
-            stuck = skill < 0.05 and not past.learning(model)
-            if gone and stuck:
-                severity = "critical"
-            elif skill > 0.3 or past.learning(model):
-                severity = "info"
-        return Finding(
-            kind=self.kind,
-            model=model,
-            layer=layer,
-            severity=severity,
-            message=message,
-            evidence={"grad_rms": grad, "update_ratio": update if math.isfinite(update) else 0.0},
-        )
+            if grad == 0.0:
+                message = "no gradient reaches this layer"
+                if layout.keys[row][0] in all_zero:
+                    message = "all weight gradients are exactly zero"
+            return Words(
+                message,
+                {"grad_rms": grad, "update_ratio": update if math.isfinite(update) else 0.0},
+            )
+
+        return words
 
     def _solved(self, model: str, past: Past) -> bool:
         """Gradients vanish by right when there is nothing left to learn."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.base import Finding, Observation, Words
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import ModelPast, Past, carried
 from deadband_monitor.state.series import Floats
@@ -25,6 +25,18 @@ def column(seen: Observation, name: str) -> Floats:
     """One statistic of all layers."""
     values: Floats = seen.layers[:, LAYER_COLUMN[name]]
     return values
+
+
+def columns(seen: Observation, *names: str) -> list[Floats]:
+    """Statistics of all layers, copied: they may be kept while the sample is let go."""
+    return list(seen.layers[:, [LAYER_COLUMN[name] for name in names]].T)
+
+
+def per_model(
+    rows: Sequence[int], layout: Layout, severity: Callable[[str], str]
+) -> dict[str, str]:
+    """What is as bad in all layers of a model, for the models of these rows."""
+    return {model: severity(model) for model in {layout.keys[row][0] for row in rows}}
 
 
 def measured(evidence: dict[str, float]) -> dict[str, float]:
@@ -65,9 +77,18 @@ class LayerRule(ABC):
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """Which rows show the symptom; None where the sample says nothing."""
 
+    def severities(
+        self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout
+    ) -> Sequence[str]:
+        """How bad it is in each of these active rows."""
+        return ["warning"] * len(rows)
+
     @abstractmethod
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
-        """The words, severity and figures for one active row."""
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
+        """Makes the words and the figures of an active row of this sample, now or later.
+
+        It keeps a copy of the columns that it needs, for it may outlive the sample.
+        """
 
     def adopt(self, layout: Layout) -> None:
         """Rows change; what is known of a layer stays with its name."""
@@ -89,32 +110,44 @@ class LayerRule(ABC):
         some = bool(view.active.any())
         if not (some or self._echoes):
             return
-        telling = (view.active | ((self._echo > 0) & view.known)) & layout.judged
-        for row in np.flatnonzero(telling).tolist():
+        if some:
+            yield from self._showing(view, seen, past, layout)
+        echoing = (self._echo > 0) & view.known & ~view.active & layout.judged
+        for row in np.flatnonzero(echoing).tolist():
             model, layer = layout.keys[row]
-            if view.active[row]:
-                found = self.finding(row, seen, past, layout)
-                onset = found.onset_step
-                yield Finding(
-                    kind=found.kind,
-                    model=model,
-                    layer=layer,
-                    severity=found.severity,
-                    evidence=found.evidence,
-                    message=found.message,
-                    onset_step=int(self._out_since[row]) if onset is None else onset,
-                )
-            else:
-                yield Finding(
-                    kind=self.kind,
-                    model=model,
-                    layer=layer,
-                    active=False,
-                    clear=bool(view.clear[row]),
-                )
+            yield Finding(
+                kind=self.kind,
+                model=model,
+                layer=layer,
+                active=False,
+                clear=bool(view.clear[row]),
+            )
         self._echo[view.active] = self.samples_to_close
         self._echo[view.known & view.clear & ~view.active] -= 1
         self._echoes = bool((self._echo > 0).any())
+
+    def _showing(
+        self, view: LayerView, seen: Observation, past: Past, layout: Layout
+    ) -> Iterator[Finding]:
+        shown = np.flatnonzero(view.active & layout.judged)
+        if not len(shown):
+            return
+        rows = shown.tolist()
+        severities = self.severities(rows, seen, past, layout)
+        told, kind = self.teller(seen, past, layout), self.kind
+        for row, severity, onset in zip(
+            rows, severities, self._out_since[shown].tolist(), strict=True
+        ):
+            model, layer = layout.keys[row]
+            yield Finding(
+                kind=kind,
+                model=model,
+                layer=layer,
+                severity=severity,
+                onset_step=onset,
+                told=told,
+                row=row,
+            )
 
     def _note_band(self, view: LayerView, step: int) -> None:
         """Follow which rows are out of the healthy band; in most samples none is, nor was."""
@@ -200,4 +233,14 @@ def _carried(values: NDArray[np.int64], carry: NDArray[np.int64], new: int) -> N
     return moved
 
 
-__all__ = ["Judgement", "LayerRule", "LayerView", "ModelRule", "carried", "column"]
+__all__ = [
+    "Judgement",
+    "LayerRule",
+    "LayerView",
+    "ModelRule",
+    "carried",
+    "column",
+    "columns",
+    "measured",
+    "per_model",
+]

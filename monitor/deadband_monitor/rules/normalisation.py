@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.base import Finding, Observation
-from deadband_monitor.rules.judges import LayerRule, LayerView, column, measured
+from deadband_monitor.rules.base import Observation, Words
+from deadband_monitor.rules.judges import LayerRule, LayerView, column, columns, measured
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import Past
 
@@ -68,31 +69,23 @@ class BatchNormMismatch(LayerRule):
             known=known,
         )
 
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
-        model, layer = layout.keys[row]
-        found = {name: float(seen.layers[row, LAYER_COLUMN[name]]) for name in _SHOWN}
-        if found["norm_values"] <= FEWEST_VALUES:
-            message = (
-                f"{found['norm_values']:.0f} values are normalised together: each becomes +1 or -1"
-            )
-        else:
+        shown = ("norm_values", "norm_ratio", "norm_shift")
+        figures = columns(seen, *shown)
+
+        def words(row: int) -> Words:
+            values, ratio, shift = (float(of_all[row]) for of_all in figures)
             message = (
                 "evaluation will normalise by figures that are not the batches': batch variance "
-                f"{found['norm_ratio']:.2g} times the running one, means "
-                f"{found['norm_shift'] ** 0.5:.2g} running sd apart"
+                f"{ratio:.2g} times the running one, means {shift**0.5:.2g} running sd apart"
             )
-        return Finding(
-            kind=self.kind,
-            model=model,
-            layer=layer,
-            severity="warning",
-            message=message,
-            evidence=measured(found),
-        )
+            if values <= FEWEST_VALUES:
+                message = f"{values:.0f} values are normalised together: each becomes +1 or -1"
+            evidence = dict(zip(shown, (values, ratio, shift), strict=True))
+            return Words(message, measured(evidence))
 
-
-_SHOWN = ("norm_values", "norm_ratio", "norm_shift")
+        return words
 
 
 def _ready_at(options: dict[str, float]) -> float:

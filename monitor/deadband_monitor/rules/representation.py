@@ -6,15 +6,23 @@ One symptom with several faces; each is a part with its own test, and they share
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.base import Finding, Observation, Words
 from deadband_monitor.rules.generative import EmptyLatent, MadeAlike, OneExpert
-from deadband_monitor.rules.judges import Judgement, LayerRule, LayerView, ModelRule, column
+from deadband_monitor.rules.judges import (
+    Judgement,
+    LayerRule,
+    LayerView,
+    ModelRule,
+    column,
+    columns,
+    per_model,
+)
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.structure import embeddings
@@ -74,21 +82,31 @@ class HiddenSignal(LayerRule):
         judged = had & fed & ~layout.head & (seen.step >= self.grace_steps)
         return LayerView(active=judged & lost, clear=~(rho < ALIVE / 10), known=np.isfinite(rho))
 
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+    def severities(
+        self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout
+    ) -> Sequence[str]:
         """See `LayerRule`."""
-        model, layer = layout.keys[row]
-        rho = float(column(seen, "out_variance")[row])
-        before = float(past.highest[row, LAYER_COLUMN["out_variance"]])
-        # Beside a living path a lost layer is a branch out of use.
-        gone = past.output_gone(model)
-        return Finding(
-            kind=self.kind,
-            model=model,
-            layer=layer,
-            severity="warning" if gone else "info",
-            message=f"the signal is lost here: out variance {rho:.1g}, it has been {before:.2g}",
-            evidence={"out_variance": rho, "highest_out_variance": before},
-        )
+
+        def severity(model: str) -> str:
+            # Beside a living path a lost layer is a branch out of use.
+            return "warning" if past.output_gone(model) else "info"
+
+        of_model = per_model(rows, layout, severity)
+        return [of_model[layout.keys[row][0]] for row in rows]
+
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
+        """See `LayerRule`."""
+        (variances,) = columns(seen, "out_variance")
+        highest = past.highest[:, LAYER_COLUMN["out_variance"]].copy()
+
+        def words(row: int) -> Words:
+            rho, before = float(variances[row]), float(highest[row])
+            return Words(
+                f"the signal is lost here: out variance {rho:.1g}, it has been {before:.2g}",
+                {"out_variance": rho, "highest_out_variance": before},
+            )
+
+        return words
 
 
 class OneDirection(ModelRule):

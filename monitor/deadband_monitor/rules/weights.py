@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.base import Finding, Observation, Words
 from deadband_monitor.rules.judges import (
     Judgement,
     LayerRule,
     LayerView,
     ModelRule,
     column,
+    columns,
     measured,
 )
 from deadband_monitor.rules.layout import Layout
@@ -65,32 +66,42 @@ class DuplicateUnits(LayerRule):
             known=np.isfinite(twins),
         )
 
-    def finding(self, row: int, seen: Observation, past: Past, layout: Layout) -> Finding:
+    def severities(
+        self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout
+    ) -> Sequence[str]:
         """See `LayerRule`."""
-        model, layer = layout.keys[row]
-        twins = float(column(seen, "duplicate_units")[row])
-        directions = float(column(seen, "participation")[row])
-        if column(seen, "weight_rms")[row] == 0:
-            twins = 1.0
-        best, skill = past.models[model].best_skill, past.skill(model)
-        alone = directions < 1.05 or not math.isfinite(directions)
-        severity = "warning"
-        table = bool(layout.embedding[row])
-        if skill > (0.2 if table else 0.5):
-            severity = "info"  # weights may align as a network converges
-        elif not table and alone and seen.step >= 50 and best < 0.5:
-            severity = "critical"
-        evidence = {"duplicate_units": twins, "participation": directions}
-        return Finding(
-            kind=self.kind,
-            model=model,
-            layer=layer,
-            severity=severity,
-            message=f"{twins:.0%} of the rows of this table point the same way: all ids look alike"
-            if table
-            else f"{twins:.0%} of the units are twins: the layer is as wide as one unit",
-            evidence=measured(evidence),
+        found = []
+        shown = list(rows)
+        directions = column(seen, "participation")[shown].tolist()
+        tables = layout.embedding[shown].tolist()
+        for row, own, table in zip(shown, directions, tables, strict=True):
+            model = layout.keys[row][0]
+            alone = own < 1.05 or not math.isfinite(own)
+            severity = "warning"
+            if past.skill(model) > (0.2 if table else 0.5):
+                severity = "info"  # weights may align as a network converges
+            elif not table and alone and seen.step >= 50 and past.models[model].best_skill < 0.5:
+                severity = "critical"
+            found.append(severity)
+        return found
+
+    def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
+        """See `LayerRule`."""
+        duplicates, directions, sizes = columns(
+            seen, "duplicate_units", "participation", "weight_rms"
         )
+
+        def words(row: int) -> Words:
+            twins = 1.0 if sizes[row] == 0 else float(duplicates[row])
+            message = f"{twins:.0%} of the units are twins: the layer is as wide as one unit"
+            if layout.embedding[row]:
+                message = (
+                    f"{twins:.0%} of the rows of this table point the same way: all ids look alike"
+                )
+            evidence = {"duplicate_units": twins, "participation": float(directions[row])}
+            return Words(message, measured(evidence))
+
+        return words
 
 
 @dataclass(slots=True)
