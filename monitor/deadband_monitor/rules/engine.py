@@ -196,8 +196,12 @@ class Engine:
 
     def _run(self, rule: Rule, seen: Observation) -> list[Flag]:
         touched: set[str] = set()
+        incident: _Incident | None = None
+        model = None
         for finding in rule.judge(seen, self.past):
-            incident = self._incidents.get((rule.kind, finding.model))
+            if finding.model != model:  # nearly always that of the finding before
+                model = finding.model
+                incident = self._incidents.get((rule.kind, model))
             if not finding.active and (incident is None or not incident.subjects):
                 continue  # it does not show, and did not
             if incident is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from deadband_monitor.rules.base import Finding, Observation
+from deadband_monitor.rules.base import Finding, Observation, Words
 from deadband_monitor.rules.judges import column
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
@@ -67,16 +67,21 @@ class NonFinite:
     ) -> Iterator[Finding]:
         names = [layout.layers[row].name for row in bad.tolist()] or [""]
         shares = share[bad].tolist() or [model.value("nonfinite")]
-        for name, part in zip(names, shares, strict=True):
-            self._flagged.add((model.name, name))
+
+        def told(row: int) -> Words:
+            name = names[row]
             where = f"in {name}" if name else "in the model's input, output or loss"
+            return Words(f"NaN or infinity {where}", {"nonfinite": float(shares[row])})
+
+        for row, name in enumerate(names):
+            self._flagged.add((model.name, name))
             yield Finding(
                 kind=self.kind,
                 model=model.name,
                 layer=name,
                 severity="critical",
-                message=f"NaN or infinity {where}",
-                evidence={"nonfinite": float(part)},
+                told=told,
+                row=row,
                 onset_step=seen.step,
             )
 

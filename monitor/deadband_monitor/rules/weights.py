@@ -178,17 +178,25 @@ class UpdateTooLarge:
         elif spell.confirmed:
             over = seen.step - spell.rough >= self.CALM_STEPS
         spell.calm = spell.calm + 1 if over and spell.last < seen.step else 0
-        peak = max(spell.rows.values())
-        for layer, ratio in spell.rows.items():
+        layers, ratios, loss = list(spell.rows), list(spell.rows.values()), past.loss.fresh
+        severity = "critical" if spell.confirmed else "info"
+
+        def told(row: int) -> Words:
+            return Words(
+                f"one step changed the weights by {max(ratios):.2g} of themselves",
+                {"update_ratio": ratios[row], "loss": loss},
+            )
+
+        for row, layer in enumerate(layers):
             yield Finding(
                 kind=self.kind,
                 model=model,
                 layer=layer,
-                severity="critical" if spell.confirmed else "info",
+                severity=severity,
                 active=spell.calm == 0,
                 clear=spell.calm > 0,
-                message=f"one step changed the weights by {peak:.2g} of themselves",
-                evidence={"update_ratio": ratio, "loss": past.loss.fresh},
+                told=told,
+                row=row,
                 onset_step=spell.onset,
             )
         if spell.calm >= self.samples_to_close:
