@@ -39,6 +39,8 @@ _TOO_OLD = re.compile(r"there is no command 'pipe'")
 _SSH_PREFIX = re.compile(
     r"^ssh: (connect to host \S+ port \d+: |Could not resolve hostname [^:]*: )?"
 )
+_FIRST_WORD = re.compile(r"^[A-Z][a-z]*(?=[ ,]|$)")
+"""Of a sentence, which goes on one of ours; the name of an exception is left as it is."""
 _NOISE = re.compile(r"^(Warning: Permanently added|\*\* |Pseudo-terminal will not)")
 
 
@@ -68,6 +70,11 @@ class Far:
     def where(self) -> str:
         """For the state line."""
         return f"{self.name} via {Path(shlex.split(self.via)[0]).name if self.via else 'ssh'}"
+
+    @property
+    def _machine(self) -> str:
+        """What ssh calls it: the name without the user."""
+        return self.name.removeprefix("ssh://").rpartition("@")[2]
 
     def starts(self, *, asking: bool, again: int = 0) -> list[Start]:
         """Ways to start the far side; the next one where the first finds no deadband.
@@ -125,7 +132,8 @@ class Far:
                 return f"ssh does not know the key of that host: deadband attach {self.name}"
         if lines:
             last = _SSH_PREFIX.sub("", lines[-1]).removeprefix("deadband: ").rstrip(".")
-            return last[:1].lower() + last[1:]
+            last = last.removeprefix(f"{self.name}: ").removeprefix(f"{self._machine}: ")
+            return _FIRST_WORD.sub(lambda word: word[0].lower(), last)
         if status is None:
             return "no answer"
         return f"the connection was closed (status {status})"
