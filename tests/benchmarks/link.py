@@ -37,6 +37,7 @@ from deadband_monitor.source.fake import healthy_run
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.tui.keys import DASHBOARD
 from deadband_monitor.tui.view import View
+from deadband_monitor.tui.wishes import first_wish, wish
 
 RUN = "far-away-000001"
 STEPS, SAMPLES, RATE = 1_000_000, 600, 10.0
@@ -233,7 +234,7 @@ def one_viewer(near: Path, far: Path, arguments: argparse.Namespace) -> None:
         while source.state.latest is None:
             source.refresh(TICK_S)
     else:
-        source.want(view.first_wish())
+        source.want(first_wish(view))
         while not look(source, view):
             source.refresh(TICK_S)
     print(
@@ -273,7 +274,7 @@ def look(source: LiveSource, view: View) -> bool:
     if view.live.table is None:
         return False
     view.update(COLUMNS)
-    source.want(view.wish(DASHBOARD))
+    source.want(wish(view, DASHBOARD))
     return not source.lacks
 
 
@@ -314,7 +315,7 @@ def many_viewers(home: Path, hub: int, count: int, seconds: float) -> None:
 def report_flags() -> int:
     """A viewer that prints how long after its call each flag was here."""
     source, view = LiveSource(RUN), View()
-    source.want(view.first_wish())
+    source.want(first_wish(view))
     while not look(source, view):
         source.refresh(TICK_S)
     print("here", flush=True)

@@ -29,6 +29,7 @@ from deadband_monitor.source.replay import ReplaySource
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.keys import DASHBOARD
 from deadband_monitor.tui.view import View
+from deadband_monitor.tui.wishes import first_wish, wish
 
 Trainings = Callable[..., ScriptedTraining]
 HERE = ["--via", "env", "--remote-command", COMMAND]
@@ -71,14 +72,14 @@ def test_of_a_remote_run_that_has_ended_another_metric_can_be_shown(
     training.do("frames 20")
     view = View()
     with closing(live_source(host, RUN)) as source:
-        source.want(view.first_wish())
+        source.want(first_wish(view))
         follow(source, lambda it: it.state.step == 20)
         training.do("bye finished")
         follow(source, ended)
         await_end(hub)
         view.live = source.state
         view.show_metric("weight_rms")
-        source.want(view.wish(DASHBOARD))
+        source.want(wish(view, DASHBOARD))
         source.refresh(0.0)
         assert not source.lacks
         with closing(ReplaySource(wire.recording_path(RUN))) as replayed:

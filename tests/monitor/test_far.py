@@ -13,7 +13,7 @@ from deadband_monitor.remote.far import Far
         ("ssh: Could not resolve hostname box: No such host is known.", "no such host is known"),
         ("box: Name or service not known", "name or service not known"),
         ("ssh: connect to host box port 22: Connection refused\r\n", "connection refused"),
-        ("ModuleNotFoundError: No module named 'conf'", "ModuleNotFoundError: No module named 'conf'"),
+        ("KeyError: 7", "KeyError: 7"),
         ("Exception: the pod is gone", "Exception: the pod is gone"),
         ("Killed", "killed"),
     ],

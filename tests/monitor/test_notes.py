@@ -20,6 +20,7 @@ from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.panels import run_facts
+from deadband_monitor.tui.wishes import first_wish
 
 TEXT = "halved the learning | rate"
 
@@ -76,7 +77,7 @@ def test_who_sees_only_what_a_screen_shows_is_told_of_every_note() -> None:
         state.apply(note)
         ledger.note(note, state)
     viewing = Viewing(far=False)
-    viewing.wish = View().first_wish()
+    viewing.wish = first_wish(View())
     viewing.take(cut(state, ledger, viewing.question()))
     assert [it.text for it in viewing.state.notes] == ["at 3", "at 5"]
     assert viewing.state.info == state.info

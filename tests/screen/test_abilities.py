@@ -179,7 +179,7 @@ async def test_left_goes_back_in_a_live_run_and_escape_returns() -> None:
         assert app.view.state.step == 62, "the onset of the flag at hand"
         assert "output-collapse" not in shown(app), "nothing of what came later is known there"
         await pilot.press("escape")
-        assert not app.travelling
+        assert not app.vantage.travelling
         assert app.view.state.step == 120
         assert "LIVE" in shown(app)
 
@@ -195,7 +195,7 @@ async def test_a_step_can_be_typed() -> None:
         await pilot.pause()
         assert app.view.state.step == 40
         await pilot.press("G")
-        assert not app.travelling
+        assert not app.vantage.travelling
 
 
 async def test_a_critical_flag_of_now_rings_in_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ async def test_a_critical_flag_of_now_rings_in_the_past(monkeypatch: pytest.Monk
         await pilot.press("g")
         await app.workers.wait_for_complete()
         await pilot.pause()
-        assert app.travelling
+        assert app.vantage.travelling
         source.advance(60)
         app.repaint()
         assert rung
@@ -223,7 +223,7 @@ async def test_without_a_recording_the_way_back_is_said_to_be_closed() -> None:
         await pilot.press("left")
         await app.workers.wait_for_complete()
         await pilot.pause()
-        assert not app.travelling
+        assert not app.vantage.travelling
         assert any("no way back" in str(toast.message) for toast in app._notifications)
 
 
@@ -236,7 +236,7 @@ async def test_a_click_on_the_map_takes_layer_and_step() -> None:
         await pilot.pause()
         await app.workers.wait_for_complete()
         await pilot.pause()
-        assert app.travelling
+        assert app.vantage.travelling
         column = 13
         axis = app.view.axis
         assert app.view.state.step == axis.first + (column + 1) * axis.per_column - 1

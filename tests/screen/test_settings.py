@@ -144,7 +144,7 @@ async def test_a_critical_flag_rings_and_notifies_as_set(monkeypatch: pytest.Mon
     rung: list[int] = []
     written: list[str] = []
     monkeypatch.setattr(app, "bell", lambda: rung.append(1))
-    monkeypatch.setattr(app, "_write", written.append)
+    monkeypatch.setattr(app, "write", written.append)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         source.advance(60)

@@ -8,6 +8,7 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN
 from deadband_monitor.source.fake import FakeSource, healthy_run
+from deadband_monitor.tui.headlines import headlines
 from deadband_monitor.tui.view import LOOK_BACK, View
 
 VARIANCE = LAYER_METRICS[LAYER_COLUMN["out_variance"]]
@@ -37,7 +38,7 @@ def test_the_small_last_batch_of_an_epoch_does_not_blank_the_gauges() -> None:
     assert np.array_equal(view.now(VARIANCE), layers, equal_nan=True)
     assert view.model_now("out_variance") == network
     view.update(40)
-    assert view.headlines()[0].layer
+    assert headlines(view)[0].layer
 
 
 def test_what_is_not_measured_any_more_is_a_dash_in_the_end() -> None:

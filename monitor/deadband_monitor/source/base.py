@@ -59,3 +59,25 @@ class Selective(Protocol):
     @property
     def lacks(self) -> bool:
         """Whether what was wanted last has not come yet."""
+
+
+@runtime_checkable
+class Player(Source, Protocol):
+    """A source that can be moved in: a recording."""
+
+    playing: bool
+    speed: float
+
+    @property
+    def position(self) -> int:
+        """The step it stands at."""
+
+    @property
+    def last_step(self) -> int:
+        """Where the recording ends."""
+
+    def seek(self, step: int) -> None:
+        """Go to a step."""
+
+    def step_by(self, samples: int) -> None:
+        """Go some samples on, or back."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from deadband_monitor.errors import LinkLost, UnknownRun
+from deadband_monitor.errors import LinkLost, MonitorError, UnknownRun
 from deadband_monitor.hub.registry import RunEntry, resolve
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.live import LiveSource
@@ -67,3 +68,15 @@ def open_past(source: Source) -> ReplaySource:
 def open_entry(entry: RunEntry) -> Source:
     """The source of a run of `registry.runs()`."""
     return LiveSource(entry.run) if entry.live else ReplaySource(entry.path)
+
+
+def open_both(
+    entries: tuple[RunEntry, RunEntry], open_run: Callable[[RunEntry], Source]
+) -> tuple[Source, Source]:
+    """Two runs, or neither."""
+    one = open_run(entries[0])
+    try:
+        return one, open_run(entries[1])
+    except (MonitorError, OSError):
+        one.close()
+        raise

@@ -31,6 +31,25 @@ NUMBERS_EVERY_S = 0.5
 TRENDS_EVERY_S = 1.0
 
 
+class Beats:
+    """When numbers and trends were drawn last; time comes in as an argument."""
+
+    def __init__(self) -> None:
+        self._numbers_at = self._trends_at = 0.0
+
+    def due(self, now: float, *, everything: bool) -> Due:
+        """What a picture at `now` may change, which is then as good as drawn."""
+        due = Due(
+            numbers=everything or now - self._numbers_at >= NUMBERS_EVERY_S,
+            trends=everything or now - self._trends_at >= TRENDS_EVERY_S,
+        )
+        if due.numbers:
+            self._numbers_at = now
+        if due.trends:
+            self._trends_at = now
+        return due
+
+
 class Governor:
     """Picks the period of ticks from how late they come; time comes in as an argument."""
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from deadband_monitor.pace import asked_for
-from deadband_monitor.source.base import Source
+from deadband_monitor.source.base import Player, Source
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.draw.state_line import Head, Standing, standing
 from deadband_monitor.tui.feed import Feed
-from deadband_monitor.tui.screens.base import Player
 from deadband_monitor.tui.view import View
 
 RATE_WINDOW = 64

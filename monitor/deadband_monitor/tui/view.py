@@ -1,8 +1,8 @@
 """What is looked at: the run's state, frozen or not, and the choices of the person who looks.
 
 Screens share one `View`, so the layer at hand stays at hand from screen to screen. It turns the
-state into what panels draw: axes, columns, the network's headline readings, severities. It holds
-no widgets and asks no clock.
+state into what panels draw: axes, columns, readings, severities. It holds no widgets and asks no
+clock.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
-from deadband.wire import VERSION, AskView, Flag, Layer, What
+from deadband.wire import Flag, Layer, What
 from deadband_monitor.metrics import (
     LAYER_COLUMN,
     LAYER_METRICS,
@@ -26,9 +24,7 @@ from deadband_monitor.metrics import (
 from deadband_monitor.state.pictures import (
     OwnPictures,
     Pictures,
-    network_mean,
     view_axis,
-    weights,
 )
 from deadband_monitor.state.run_state import Reading, RunState
 from deadband_monitor.state.sight import Sight
@@ -36,12 +32,7 @@ from deadband_monitor.state.timeline import MOST_ZOOM, Axis, axis_for
 from deadband_monitor.tui.draw.heat import carry_over
 from deadband_monitor.tui.draw.scale import Values, badness, ends, worst_of, worst_row
 from deadband_monitor.tui.draw.text import count, duration
-from deadband_monitor.tui.keys import COMPARE, FLAG, LAYER, RANKS
 
-HEADLINES = ("out_variance", "saturation", "weight_spread")
-"""The three readings that the tool is for."""
-FLAT_END = {"saturation": "dead_units"}
-"""What stands in for a headline where a layer lacks it: the flat end of a ReLU is its dead side."""
 STICKINESS = 0.1
 """Without a flag, another layer must be worse by this share of the scale to be followed: layers
 that are alike would take turns with every sample."""
@@ -54,19 +45,6 @@ SCALES = ("auto", "log", "linear")
 LayerKey = tuple[str, str]
 """(model, name)"""
 _NUMBER = re.compile(r"\d+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Headline:
-    """One reading for the whole network, and the layer where it is worst."""
-
-    metric: Metric
-    value: float
-    worst: float
-    layer: str
-    severity: str
-    trend: Values
-    """One value a column of the axis."""
 
 
 class View:
@@ -140,35 +118,6 @@ class View:
         held = self.frozen.sight
         fits = live.asked.upto == self.frozen.step and len(live.rows) == len(self.frozen.layers)
         return live if fits or not isinstance(held, Sight) else held
-
-    def wish(self, where: str) -> AskView:
-        """What a screen needs of the run, for a source that gives no more than is asked."""
-        names = [self.metric.name, *HEADLINES, *FLAT_END.values()]
-        metrics = () if where == COMPARE else (self.metric.name,)
-        row, flag = self.selected, self.flag
-        layer = None if row is None else (self.state.layers[row].model, self.state.layers[row].name)
-        drawn = ["out_variance", "grad_norm"]
-        if where == FLAG and flag is not None:
-            layer = (flag.model, flag.layer) if flag.layer else layer
-            drawn += sorted(flag.evidence.keys() & MODEL_COLUMN.keys() - set(drawn))
-        return AskView(
-            version=VERSION,
-            columns=self.columns,
-            zoom=self.zoom,
-            upto=self.frozen.step if self.frozen else None,
-            metrics=metrics,
-            trends=tuple((it, FLAT_END.get(it, it)) for it in HEADLINES if it not in MODEL_COLUMN),
-            readings=tuple(dict.fromkeys(names)),
-            layer=layer,
-            course=where in (LAYER, FLAG),
-            model_metrics=tuple(drawn),
-            scalars=("loss", "clock") if self.clocked else ("loss",),
-            ranks=where == RANKS,
-        )
-
-    def first_wish(self) -> AskView:
-        """What any screen needs, before it knows how large it is: all but columns of time."""
-        return msgspec.structs.replace(self.wish(RANKS), metrics=(), trends=(), ranks=False)
 
     @property
     def axis(self) -> Axis:
@@ -310,7 +259,7 @@ class View:
 
     def map_values(self, metric: Metric) -> Values:
         """(columns, layers) for the heat map: the worse end of each column, small gaps closed."""
-        return self._without_fence(worst_of(metric, *self._ends(metric)))
+        return self.until_now(worst_of(metric, *self._ends(metric)))
 
     def _ends(self, metric: Metric) -> tuple[Values, Values]:
         course = self.pictures.layers(LAYER_COLUMN[metric.name])
@@ -319,15 +268,16 @@ class View:
     def layer_trend(self, row: int, metric: Metric) -> Values:
         """The columns of one layer's metric."""
         course = self.pictures.layer(row, LAYER_COLUMN[metric.name])
-        return self._without_fence(worst_of(metric, course.low, course.high))
+        return self.until_now(worst_of(metric, course.low, course.high))
 
     def model_trend(self, name: str) -> Values:
         """The columns of the first model's metric."""
         column = MODEL_COLUMN[name]
         course = self.pictures.model(column)
-        return self._without_fence(worst_of(MODEL_METRICS[column], course.low, course.high))
+        return self.until_now(worst_of(MODEL_METRICS[column], course.low, course.high))
 
-    def _without_fence(self, values: Values) -> Values:
+    def until_now(self, values: Values) -> Values:
+        """Columns of a chart: small gaps closed, and nothing after the newest sample."""
         status = self.state.status
         interval = status.interval if status else 1
         known = self.axis.column(self.state.sampled_step) + 1
@@ -336,40 +286,6 @@ class View:
             filled = filled.copy()
             filled[known:] = np.nan
         return filled
-
-    def headlines(self) -> list[Headline]:
-        """The three headline readings."""
-        return [self._headline(name) for name in HEADLINES]
-
-    def _headline(self, name: str) -> Headline:
-        metric = LAYER_METRICS[LAYER_COLUMN[name]]
-        values = self.now(metric)
-        stands_in = FLAT_END.get(name, name)
-        missing = np.isnan(values)
-        values = np.where(missing, self.now(LAYER_METRICS[LAYER_COLUMN[stands_in]]), values)
-        row = worst_row(metric, values)
-        if name in MODEL_COLUMN:
-            value, trend = self.model_now(name), self.model_trend(name)
-        else:
-            counts = weights(self.state.layers)
-            value = float(network_mean(metric, np.asarray(values, np.float64), counts))
-            trend = self._without_fence(
-                self.pictures.network(LAYER_COLUMN[name], LAYER_COLUMN[stands_in])
-            )
-        severities = [self.severity(None, name)]
-        for at, gone in enumerate(missing):
-            severities.append(self.severity(at, stands_in if gone else name))
-        layer = "" if row is None else self.label(self.state.layers[row])
-        if row is not None and missing[row]:
-            layer += f" {LAYER_METRICS[LAYER_COLUMN[stands_in]].title}"
-        return Headline(
-            metric=metric,
-            value=value,
-            worst=float("nan") if row is None else float(values[row]),
-            layer=layer,
-            severity=max(severities, key=RANK.__getitem__),
-            trend=trend,
-        )
 
     # --- flags -------------------------------------------------------------------------------
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.screen import Screen
 
 from deadband.wire import AskDense, AskNote
-from deadband_monitor.source.base import Source
 from deadband_monitor.source.on_demand import Subject
 from deadband_monitor.tui.draw.text import count
 from deadband_monitor.tui.exports import export, safe_name, screen_text
@@ -30,28 +29,6 @@ SMALLEST = (60, 16)
 FASTEST, SLOWEST = 64.0, 0.25
 DENSE_STEPS = 200
 """What is asked for unless another number is typed: ten seconds of a loop of 50 ms."""
-
-
-@runtime_checkable
-class Player(Source, Protocol):
-    """A source that can be moved in: a recording."""
-
-    playing: bool
-    speed: float
-
-    @property
-    def position(self) -> int:
-        """The step it stands at."""
-
-    @property
-    def last_step(self) -> int:
-        """Where the recording ends."""
-
-    def seek(self, step: int) -> None:
-        """Go to a step."""
-
-    def step_by(self, samples: int) -> None:
-        """Go some samples on, or back."""
 
 
 class SizedScreen(Screen[None]):
@@ -124,7 +101,7 @@ class RunScreen(SizedScreen):
 
     def action_seek_end(self, last: bool) -> None:
         """To the first step, or the newest."""
-        if last and self.deadband.travelling:
+        if last and self.deadband.vantage.travelling:
             self.deadband.come_back()
         elif not last or self.deadband.player is not None:
             self.deadband.travel(lambda player: player.seek(player.last_step if last else 0))
@@ -247,12 +224,12 @@ class RunScreen(SizedScreen):
     # --- where to go -------------------------------------------------------------------------
 
     def action_next_flag(self, by: int) -> None:
-        """The next flag; in a recording to its onset."""
+        """The next flag; in a recording to the step at which it was called, the first to show it."""
         flag = self.deadband.view.next_flag(by)
         if flag is None:
             self.notify("no flag so far", timeout=2)
-        elif self.deadband.player is not None:
-            self.deadband.seek_flag(flag)
+        elif player := self.deadband.player:
+            self.deadband.feed.ask(lambda: player.seek(flag.raised_step))
         self.deadband.repaint()
 
     def action_acknowledge(self) -> None:
@@ -336,7 +313,7 @@ class RunScreen(SizedScreen):
 
     def action_runs(self) -> None:
         """From the past back to now; else the list of runs."""
-        if self.deadband.travelling:
+        if self.deadband.vantage.travelling:
             self.deadband.come_back()
         else:
             self.deadband.leave_run()

@@ -15,11 +15,13 @@ from deadband_monitor.tui.draw.line import chart
 from deadband_monitor.tui.draw.text import figure
 from deadband_monitor.tui.feed import Feed
 from deadband_monitor.tui.governor import EVERYTHING, Due
+from deadband_monitor.tui.headlines import headlines
 from deadband_monitor.tui.keys import COMPARE, bindings, key_line
 from deadband_monitor.tui.screens.base import SizedScreen
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine, critical_mark, curve_of
+from deadband_monitor.tui.wishes import first_wish, wish
 
 EVERY_S = 0.5
 """Between two pictures: people cannot read figures that change faster."""
@@ -55,7 +57,7 @@ class CompareScreen(SizedScreen):
     def on_mount(self) -> None:
         """Read both from now on."""
         for feed, view in zip(self.feeds, self.views, strict=True):
-            feed.want(view.first_wish())
+            feed.want(first_wish(view))
             if self._threaded:
                 feed.start()
         self.set_interval(EVERY_S, lambda: self.paint(EVERYTHING))
@@ -79,7 +81,7 @@ class CompareScreen(SizedScreen):
                     return
             self._paint()
             for feed, view in zip(self.feeds, self.views, strict=True):
-                feed.want(view.wish(COMPARE))
+                feed.want(wish(view, COMPARE))
         keys = self.deadband.settings.keys
         self.query_one(KeyLine).paint(key_line(COMPARE, replay=False, changed=keys))
 
@@ -138,7 +140,7 @@ def pairs(one: View, other: View) -> list[Pair]:
             values=(a.value, b.value),
             severities=(a.severity, b.severity),
         )
-        for a, b in zip(one.headlines(), other.headlines(), strict=True)
+        for a, b in zip(headlines(one), headlines(other), strict=True)
         if a.metric.name != "out_variance"
     ]
     for metric in MODEL_METRICS:

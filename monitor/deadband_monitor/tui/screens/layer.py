@@ -67,7 +67,7 @@ class LayerScreen(RunScreen):
             for canvas, metric in zip(self.charts, pair, strict=True):
                 paint_metric(canvas, view, row, metric)
             self.set_class(view.finely, "-finely")
-            spread = self.deadband.spread
+            spread = self.deadband.vantage.spread
             self.ridge.paint(view, row, spread)
             if view.finely:
                 self.fine.paint(view, spread)
@@ -97,7 +97,7 @@ class LayerScreen(RunScreen):
         if row is None:
             return None
         layer = view.state.layers[row]
-        spread, what = self.deadband.spread, view.tensor
+        spread, what = self.deadband.vantage.spread, view.tensor
         same = spread is not None and spread.subject[:2] == (layer.model, layer.name)
         if spread is not None and same and spread.kinds and what not in spread.kinds:
             what = spread.kinds[0]
@@ -105,7 +105,7 @@ class LayerScreen(RunScreen):
 
     def action_tensor(self) -> None:
         """The spread of the layer's next tensor."""
-        spread = self.deadband.spread
+        spread = self.deadband.vantage.spread
         kinds = spread.kinds if spread is not None and spread.kinds else tuple(NAMES)
         shown = spread.subject[2] if spread is not None else kinds[-1]
         at = kinds.index(shown) + 1 if shown in kinds else 0

@@ -26,8 +26,9 @@ from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
 from deadband_monitor.tui.draw.readings import Item, table
 from deadband_monitor.tui.draw.state_line import Head, one_line, state_line
 from deadband_monitor.tui.draw.text import count, figure, fit
+from deadband_monitor.tui.headlines import HEADLINES, headlines
 from deadband_monitor.tui.keys import Key
-from deadband_monitor.tui.view import HEADLINES, View
+from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.unseen import not_seen
 
@@ -61,17 +62,17 @@ class Headlines(Horizontal):
 
     def paint(self, view: View) -> None:
         """Draw the three."""
-        headlines = view.headlines()
+        read = headlines(view)
         width = self._lines.size.width
         if self._lines.display and width:
             self._lines.show(
                 [
                     gauge_line(it.metric, it.value, it.worst, it.layer, it.severity, width)
-                    for it in headlines
+                    for it in read
                 ]
             )
             return
-        for canvas, it in zip(self._cards, headlines, strict=True):
+        for canvas, it in zip(self._cards, read, strict=True):
             canvas.entitle(FULL_NAMES[it.metric.name])
             canvas.set_class(it.severity == "critical", "-crit")
             canvas.set_class(it.severity == "warning", "-warn")
