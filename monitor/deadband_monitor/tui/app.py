@@ -42,7 +42,7 @@ from deadband_monitor.tui.screens.ranks import RanksScreen
 from deadband_monitor.tui.screens.runs import PickerScreen
 from deadband_monitor.tui.terminal import TerminalApp
 from deadband_monitor.tui.vantage import Vantage
-from deadband_monitor.tui.view import View
+from deadband_monitor.tui.view import as_set
 from deadband_monitor.tui.wishes import first_wish, wish
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class DeadbandApp(TerminalApp):
         super().__init__(ink, theme=settings.theme or choices.theme, remember=remember)
         self.trouble = self.trouble or trouble
         self.clock = clock
-        self.view = self._fresh_view(settings)
+        self.view = as_set(settings)
         self.vantage = Vantage(source, threaded=threaded)
         self._picking = list_runs
         self._open_run = open_run
@@ -97,14 +97,6 @@ class DeadbandApp(TerminalApp):
         self._answer: AskView | None = None
         """What the hub had cut for us when we drew last."""
         self._alarm = Alarm()
-
-    @staticmethod
-    def _fresh_view(settings: Settings) -> View:
-        view = View()
-        if settings.metric in LAYER_COLUMN:
-            view.show_metric(settings.metric)
-        view.worst_first, view.folded = settings.sort == "worst", settings.fold
-        return view
 
     def _change_keys(self) -> None:
         """Give abilities the keys that the settings name."""
@@ -307,7 +299,7 @@ class DeadbandApp(TerminalApp):
     def _show_run(self, source: Source) -> None:
         self.vantage.take(source)
         self._recalled = ""
-        self.view = self._fresh_view(self.settings)
+        self.view = as_set(self.settings)
         self._start_run()
 
     def travel(self, move: Callable[[Player], None]) -> None:

@@ -21,6 +21,7 @@ from deadband_monitor.metrics import (
     MODEL_METRICS,
     Metric,
 )
+from deadband_monitor.settings import Settings
 from deadband_monitor.state.pictures import (
     OwnPictures,
     Pictures,
@@ -376,3 +377,12 @@ class View:
         """Put the next of all metrics on the heat map."""
         at = LAYER_COLUMN[self.metric.name]
         self.metric = LAYER_METRICS[(at + by) % len(LAYER_METRICS)]
+
+
+def as_set(settings: Settings) -> View:
+    """A view with the choices that a settings file makes."""
+    view = View()
+    if settings.metric in LAYER_COLUMN:
+        view.show_metric(settings.metric)
+    view.worst_first, view.folded = settings.sort == "worst", settings.fold
+    return view

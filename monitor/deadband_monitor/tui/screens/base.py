@@ -224,7 +224,7 @@ class RunScreen(SizedScreen):
     # --- where to go -------------------------------------------------------------------------
 
     def action_next_flag(self, by: int) -> None:
-        """The next flag; in a recording to the step at which it was called, the first to show it."""
+        """The next flag; in a recording to the step it was called at, the first to show it."""
         flag = self.deadband.view.next_flag(by)
         if flag is None:
             self.notify("no flag so far", timeout=2)
