@@ -12,6 +12,9 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= lr-too-high
 
+# Tests of whole processes wait a lot, so two at a time are nearly twice as fast; more than four
+# of those would be in each other's way.
+SHARED ?= -n auto --maxprocesses 4 --dist worksteal
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -27,10 +30,10 @@ demo: $(VENV)/.ready-demos
 	@$(BIN)/deadband demo $(DEMO)
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 # build/runs keeps what was recorded for as long as client, statistics and scenarios are the same.
 scoreboard: $(VENV)/.ready-dev

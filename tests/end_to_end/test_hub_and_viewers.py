@@ -81,6 +81,8 @@ def test_kill_9_on_training_leaves_every_frame_and_the_status_killed(
 ) -> None:
     training.start()
     viewer = viewers()
+    # The plan travels in a message, which a killed process may not have sent yet.
+    follow(viewer, lambda source: source.state.table is not None)
     training.do("frames 12")
     training.kill()
     follow(viewer, ended)

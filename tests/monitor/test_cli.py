@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
+from tensorboardX.proto import event_pb2
 
 from deadband import wire
 from deadband.wire import Event
@@ -217,6 +222,59 @@ def test_export_writes_every_value_in_long_form(
     values = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(values) == len(rows)
     assert {"out_variance", "weight_rms", "lr"} <= {value["metric"] for value in values}
+
+
+def test_export_to_parquet_and_tensorboard_holds_the_same_values(
+    collapsed: Path, tmp_path: Path, capsys: Output
+) -> None:
+    assert cli.main(["export", "collapsing", "--to", "jsonl"]) == 0
+    values = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    file, folder = tmp_path / "out.parquet", tmp_path / "board"
+    assert cli.main(["export", "collapsing", "--to", "parquet", "--output", str(file)]) == 0
+    assert cli.main(["export", "collapsing", "--to", "tensorboard", "--output", str(folder)]) == 0
+    columns = parquet.read_table(file).to_pydict()
+    assert columns["step"] == [value["step"] for value in values]
+    assert columns["metric"] == [value["metric"] for value in values]
+    assert columns["value"] == pytest.approx([value["value"] for value in values], rel=1e-6)
+    points = [
+        (one.tag, event.step, one.simple_value)
+        for event in events_of(next(folder.glob("events.*")))
+        for one in event.summary.value
+    ]
+    assert len(points) == len(values)
+    first = next(value for value in values if value["layer"])
+    tag = "/".join((first["model"], first["layer"], first["metric"]))
+    assert (tag, first["step"], pytest.approx(first["value"], rel=1e-6)) in points
+
+
+def events_of(file: Path) -> Iterator[event_pb2.Event]:
+    """The events of a TensorBoard file: length, its check, the event, its check."""
+    data = file.read_bytes()
+    at = 0
+    while at < len(data):
+        (size,) = struct.unpack_from("<Q", data, at)
+        yield event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
+        at += size + 16
+
+
+@pytest.mark.parametrize(
+    ("form", "package"), [("parquet", "pyarrow"), ("tensorboard", "tensorboardX")]
+)
+def test_a_form_that_needs_more_says_what(
+    form: str,
+    package: str,
+    collapsed: Path,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert cli.main(["export", "collapsing", "--to", form]) == 2
+    assert "--output" in one_line(capsys)
+    for name in [package, *(each for each in sys.modules if each.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    output = str(tmp_path / "out")
+    assert cli.main(["export", "collapsing", "--to", form, "--output", output]) == 2
+    assert f"pip install 'deadband[{form}]'" in one_line(capsys)
 
 
 @pytest.mark.parametrize(

@@ -1,137 +1,70 @@
-"""`deadband export`: the statistics of a run for other programs, as CSV or JSON lines."""
+"""`deadband export`: the statistics of a run for other programs."""
 
 from __future__ import annotations
 
-import csv
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TextIO
 
-import msgspec
-import numpy as np
-
-from deadband.wire import LayerTable, Note, Sample
 from deadband_monitor.commands.base import Command
 from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.record.base import RecordingReader
-from deadband_monitor.record.reader import UNFIT
+from deadband_monitor.exporting.parquet import write_parquet
+from deadband_monitor.exporting.tensorboard import write_tensorboard
+from deadband_monitor.exporting.text import write_csv, write_jsonl
+from deadband_monitor.exporting.values import Value, read_values
 
-FORMATS = ("csv", "jsonl")
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One statistic at one step; those that did not apply are left out."""
-
-    step: int
-    time: float
-    model: str
-    layer: str
-    """Empty for statistics of the model, and for scalars."""
-    metric: str
-    value: float | None
-    """None for a note."""
-    text: str = ""
-    """What a note says; its metric is `note`."""
+TEXT = {"csv": write_csv, "jsonl": write_jsonl}
+"""Forms that may go to standard output."""
+FILES = {"parquet": write_parquet, "tensorboard": write_tensorboard}
+"""Forms that need a file, or a folder, of their own."""
 
 
 def _prepare(parser: ArgumentParser) -> None:
     parser.add_argument("target", metavar="RUN", help=TARGET_HELP)
     add_place_options(parser)
-    parser.add_argument("--to", choices=FORMATS, required=True, dest="form")
+    parser.add_argument("--to", choices=(*TEXT, *FILES), required=True, dest="form")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write it here (default: standard output)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write it here (default: standard output; tensorboard: a folder)",
     )
 
 
 def _run(arguments: Namespace) -> int:
+    if arguments.form in FILES and arguments.output is None:
+        raise MonitorError(f"--to {arguments.form} is no text: name a place with --output")
     with (
         hosts_of(arguments) as hosts,
         closing(hosts.recording(resolve(arguments, hosts))) as recording,
     ):
         values = read_values(recording)
         if arguments.output is None:
-            write(values, sys.stdout, arguments.form)
+            TEXT[arguments.form](values, sys.stdout)
             return 0
         try:
-            with arguments.output.open("w", encoding="utf-8", newline="") as file:
-                write(values, file, arguments.form)
+            _write(values, arguments.form, arguments.output)
         except OSError as error:
-            raise MonitorError(f"cannot write {arguments.output}: {error.strerror}") from error
+            raise MonitorError(
+                f"cannot write {arguments.output}: {error.strerror or error}"
+            ) from error
     return 0
 
 
-def read_values(recording: RecordingReader) -> Iterator[Value]:
-    """Every finite statistic and scalar of the recording, in order of steps."""
-    table: LayerTable | None = None
-    for event in recording.events():
-        if isinstance(event, LayerTable):
-            table = event
-        elif isinstance(event, Sample) and table is not None:
-            try:
-                yield from _values(event, table)
-            except UNFIT as error:
-                raise recording.damaged(error) from error
-        elif isinstance(event, Note):
-            yield Value(
-                step=event.step,
-                time=event.time,
-                model="",
-                layer="",
-                metric="note",
-                value=None,
-                text=event.text,
-            )
-
-
-def write(values: Iterator[Value], file: TextIO, form: str) -> None:
-    """Long form: one line a value."""
-    if form == "jsonl":
-        file.writelines(msgspec.json.encode(value).decode() + "\n" for value in values)
+def _write(values: Iterator[Value], form: str, output: Path) -> None:
+    if form in FILES:
+        FILES[form](values, output)
         return
-    lines = csv.writer(file, lineterminator="\n")
-    lines.writerow(Value.__struct_fields__)
-    lines.writerows(msgspec.structs.astuple(value) for value in values)
-
-
-def _values(sample: Sample, table: LayerTable) -> Iterator[Value]:
-    parts = (
-        (sample.layers, table.layer_metrics, [(one.model, one.name) for one in table.layers]),
-        (sample.models, table.model_metrics, [(one.name, "") for one in table.models]),
-    )
-    for data, metrics, places in parts:
-        matrix = np.frombuffer(data, np.float32).reshape(len(places), len(metrics))
-        for row, column in zip(*np.nonzero(np.isfinite(matrix)), strict=True):
-            model, layer = places[row]
-            yield Value(
-                step=sample.step,
-                time=sample.time,
-                model=model,
-                layer=layer,
-                metric=metrics[column],
-                value=float(matrix[row, column]),
-            )
-    for name, points in sample.scalars.items():
-        steps = np.frombuffer(points.steps, np.int64)
-        values = np.frombuffer(points.values, np.float32)
-        for step, value in zip(steps, values, strict=True):
-            if np.isfinite(value):
-                yield Value(
-                    step=int(step),
-                    time=sample.time,
-                    model="",
-                    layer="",
-                    metric=name,
-                    value=float(value),
-                )
+    with output.open("w", encoding="utf-8", newline="") as file:
+        TEXT[form](values, file)
 
 
 COMMAND = Command(
     name="export",
-    summary="its statistics for other programs: --to csv or jsonl",
+    summary="its statistics for other programs: --to csv, jsonl, parquet or tensorboard",
     prepare=_prepare,
     run=_run,
 )
