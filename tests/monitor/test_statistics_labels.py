@@ -12,11 +12,13 @@ from deadband_monitor.statistics.labels import (
     Labels,
     Targets,
     class_labels,
+    labels_of_frames,
     squared_targets,
     yes_no_targets,
 )
+from deadband_monitor.statistics.outputs import softmax
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import bent, squashed
+from deadband_monitor.statistics.squash import bent, squashed, squashed_of_frames
 
 ROWS, CLASSES = 48, 7
 
@@ -402,6 +404,44 @@ def test_a_softmax_over_the_batch_or_twice_shows_in_the_gradient() -> None:
     assert told(fn.cross_entropy(z.softmax(1), y)) == 1.0
     assert told(fn.nll_loss(z.log_softmax(0), y)) == 2.0
     assert told(fn.nll_loss(z.log_softmax(0), y), whole=False) == 0.0
+
+
+def test_frames_looked_at_together_say_what_each_says_alone() -> None:
+    z, y = logits(2.0), classes()
+    masked = torch.where(torch.arange(ROWS) % 3 == 0, -100, y)
+    losses = [
+        fn.cross_entropy(z, y),
+        fn.cross_entropy(z.softmax(1), y),
+        fn.cross_entropy(z, masked),
+        fn.cross_entropy(z, y, label_smoothing=0.1),
+        fn.nll_loss(z.log_softmax(0), y),
+        fn.nll_loss(z, y),
+        z.square().sum(),
+        0 * z.sum(),
+    ]
+    grads = np.stack([gradient(loss, z) for loss in losses])
+    outputs = np.stack([numbers(z)] * len(losses))
+    p, every = softmax(outputs), np.ones(len(losses), np.bool_)
+    together = labels_of_frames(grads, p, ROWS, every)
+    alone = [class_labels(numbers(z), grad, ROWS) for grad in grads]
+    assert [found is None for found in together] == [found is None for found in alone]
+    assert sum(found is not None for found in alone) >= 4
+    for found, own in zip(together, alone, strict=True):
+        if found is not None and own is not None:
+            assert np.array_equal(found.classes, own.classes)
+            assert np.array_equal(found.rows, own.rows)
+            assert np.array_equal(found.weights, own.weights, equal_nan=True)
+            assert found.scale == own.scale
+    kept = np.arange(ROWS) % 2 == 0
+    meant = [Labels(y.numpy(), np.ones(ROWS, np.bool_), np.ones(ROWS), 1.0)] * len(losses)
+    meant[1] = Labels(y.numpy()[kept], kept, np.ones(int(kept.sum())), 1.0)
+    told = squashed_of_frames(outputs, grads, meant, p, every, whole=True)
+    own_words = [
+        squashed(numbers(z), grad, each, whole=True)
+        for grad, each in zip(grads, meant, strict=True)
+    ]
+    assert {0.0, 1.0, 2.0} <= set(told)
+    assert np.array_equal(told, own_words, equal_nan=True)
 
 
 def test_what_a_divergence_was_given_shows_in_the_gradient() -> None:

@@ -38,11 +38,12 @@ def class_factor(labels: Labels, p: Doubles, counted: int, loss: float, last: fl
 
 def mean_class_loss(labels: Labels, p: Doubles) -> float:
     """Mean cross entropy a row of the copied rows that have a label; p: (r, c) probabilities."""
-    likelihood = np.log(np.maximum(p[labels.rows], _LEAST_PROBABILITY))
     if labels.targets is not None:
+        likelihood = np.log(np.maximum(p[labels.rows], _LEAST_PROBABILITY))
         own = -(labels.targets * likelihood).sum(axis=1)
     else:
-        own = -likelihood[np.arange(len(likelihood)), labels.classes]
+        told = p[np.flatnonzero(labels.rows), labels.classes]
+        own = -np.log(np.maximum(told, _LEAST_PROBABILITY))
     weights = np.where(np.isnan(labels.weights), 1.0, labels.weights)
     return float((weights * own).sum() / weights.sum())
 

@@ -55,7 +55,7 @@ def weighed(known: Labels, inferred: Labels | None) -> Labels:
         return known
     own = known.classes[both[known.rows]]
     other = inferred.classes[both[inferred.rows]]
-    if np.mean(own == other) < _SAME_LABELS:
+    if np.count_nonzero(own == other) / len(own) < _SAME_LABELS:
         return known
     kept = both[inferred.rows]
     targets = inferred.targets[kept] if inferred.targets is not None else None

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deadband_monitor.statistics.values import Doubles, Floats, Reals
+from deadband_monitor.statistics.values import Doubles, Floats, Mask, Reals
 from deadband_monitor.statistics.windows import WINDOW
 
 _FEWEST_ROWS = 8
 """Rows that must agree before a feature counts as constant: a rare one is 0 in most rows."""
+_AT_ONCE = 1 << 16
+"""Elements of frames that are measured together: small enough for the caches."""
 _FEWEST_SEEN = 64
 """Rows before the share of different ones is given."""
 
@@ -22,22 +24,40 @@ def feature_scales(rows: Reals) -> tuple[float, float]:
     rows: (n, m features) of finite values. The first is NaN with fewer than 2 rows or no feature
     that varies: constant pixels of an image are harmless and left out.
     """
-    if not rows.size:
-        return np.nan, np.nan
-    wide = rows.astype(np.float64)
-    power = np.einsum("nm,nm->m", wide, wide)
-    total = float(power.sum())
-    top = float(power.max()) / total if total > 0 else np.nan
-    if len(wide) < 2:
-        return np.nan, top
-    wide -= wide[0]
-    wide -= wide.mean(axis=0)
-    deviation = np.sqrt(np.einsum("nm,nm->m", wide, wide) / len(wide))
-    varying = np.sort(deviation[deviation > 0])
-    if not len(varying):
-        return np.nan, top
-    middle = (varying[(len(varying) - 1) // 2] + varying[len(varying) // 2]) / 2
-    return float(varying[-1] / middle), top
+    spread, top = scales_of_frames(rows[None], np.ones(1, bool))
+    return float(spread[0]), float(top[0])
+
+
+def scales_of_frames(x: Reals, wanted: Mask) -> tuple[Doubles, Doubles]:
+    """`feature_scales` of the wanted frames, NaN for the others; x: (b, n, m)."""
+    spread, top = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    frames = np.flatnonzero(wanted)
+    if not x.size:
+        return spread, top
+    at_once = max(1, _AT_ONCE // x[0].size)
+    for first in range(0, len(frames), at_once):
+        chosen = frames[first : first + at_once]
+        spread[chosen], top[chosen] = _scales(x[chosen].astype(np.float64))
+    return spread, top
+
+
+def _scales(wide: Doubles) -> tuple[Doubles, Doubles]:
+    power = np.einsum("bnm,bnm->bm", wide, wide)
+    total = power.sum(axis=1)
+    top = np.where(total > 0, power.max(axis=1) / np.where(total > 0, total, 1.0), np.nan)
+    spread = np.full(len(wide), np.nan)
+    if wide.shape[1] < 2:
+        return spread, top
+    wide -= wide[:, :1].copy()
+    wide -= wide.mean(axis=1, keepdims=True)
+    deviations = np.sqrt(np.einsum("bnm,bnm->bm", wide, wide) / wide.shape[1])
+    deviations.sort(axis=1)
+    for frame, ordered in enumerate(deviations):
+        varying = ordered[int(np.searchsorted(ordered, 0.0, "right")) :]
+        if len(varying):
+            middle = (varying[(len(varying) - 1) // 2] + varying[len(varying) // 2]) / 2
+            spread[frame] = varying[-1] / middle
+    return spread, top
 
 
 def row_keys(rows: Floats) -> list[int]:

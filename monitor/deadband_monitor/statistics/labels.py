@@ -35,6 +35,8 @@ _SCALER_POWERS = (10, 24)
 """Powers of two that a GradScaler's scale lies between: it starts at 16 and moves by ones."""
 _SILENT = 1e-6
 """Norm of a gradient row, against the largest entry of all rows, that can be rounding alone."""
+_AT_ONCE = 1 << 16
+"""Elements of frames that are solved together: small enough for the caches."""
 _SURE = 0.99
 """Probability above which a gradient of exactly zero means "right", below it "not a label": fp16
 rounds (1 - p) / 65536 tokens to zero from there on."""
@@ -86,16 +88,47 @@ def class_labels(
     output, gradient: (r, c) finite; counted: rows that the whole loss averages over, which gives
     the scale of soft targets; p: softmax of the output, where it is known already.
     """
-    grad = gradient.astype(np.float64)
-    largest = np.abs(grad).max()
-    if not largest > 0 or grad.shape[1] < 2:
-        return None
-    grad /= largest
     p = softmax(output) if p is None else p
-    found = _likelihood_labels(grad, p) or _hard_labels(grad, p)
-    if found is None:
-        return _soft_labels(grad * largest, p, counted)
-    return Labels(found.classes, found.rows, found.weights, found.scale * float(largest))
+    return _of_frames(gradient[None], p[None], counted)[0]
+
+
+def labels_of_frames(
+    gradients: Reals, p: Doubles, counted: int, wanted: Mask
+) -> list[Labels | None]:
+    """What `class_labels` finds in each of the wanted frames; gradients, p: (b, r, c)."""
+    found: list[Labels | None] = [None] * len(gradients)
+    frames = np.flatnonzero(wanted)
+    at_once = max(1, _AT_ONCE // max(1, gradients[0].size)) if len(frames) else 1
+    for first in range(0, len(frames), at_once):
+        chosen = frames[first : first + at_once]
+        each = _of_frames(gradients[chosen], p[chosen], counted)
+        for frame, labels in zip(chosen.tolist(), each, strict=True):
+            found[frame] = labels
+    return found
+
+
+def _of_frames(gradients: Reals, p: Doubles, counted: int) -> list[Labels | None]:
+    if gradients.shape[2] < 2 or not gradients.size:
+        return [None] * len(gradients)
+    grads = gradients.astype(np.float64, order="C")
+    largest = np.abs(grads).max(axis=(1, 2))
+    told = largest > 0
+    grads /= np.where(told, largest, 1.0)[:, None, None]
+    single = (np.count_nonzero(grads, axis=2) <= 1).all(axis=1)
+    hard = _HardLabels(grads, p)
+    found: list[Labels | None] = []
+    for frame, size in enumerate(largest.tolist()):
+        grad, own = grads[frame], p[frame]
+        labels = _likelihood_labels(grad, own) if single[frame] else None
+        labels = labels or hard.labels(frame)
+        if not told[frame]:
+            found.append(None)
+        elif labels is None:
+            found.append(_soft_labels(grad * size, own, counted))
+        else:
+            scale = labels.scale * size
+            found.append(Labels(labels.classes, labels.rows, labels.weights, scale))
+    return found
 
 
 def _likelihood_labels(grad: Doubles, p: Doubles) -> Labels | None:
@@ -112,35 +145,43 @@ def _likelihood_labels(grad: Doubles, p: Doubles) -> Labels | None:
     return Labels(classes, rows, strength / strength.mean(), float(strength.mean()))
 
 
-def _hard_labels(grad: Doubles, p: Doubles) -> Labels | None:
-    """s_i (p_i - onehot): the label is the negative entry."""
-    index = np.arange(len(grad))
-    norms = np.sqrt(np.einsum("rc,rc->r", grad, grad))
-    # The entry of a right label may round to 0 before those of the other classes do.
-    silent = (grad.min(axis=1) >= 0) & (norms < _SILENT)
-    classes = np.where(silent, p.argmax(axis=1), grad.argmin(axis=1))
-    expected = p.copy()
-    expected[index, classes] -= 1.0
-    distance = np.sqrt(np.einsum("rc,rc->r", expected, expected))
-    clear = ~silent & (distance > _MEASURABLE)
-    with np.errstate(all="ignore"):
-        cosine = np.einsum("rc,rc->r", grad, expected) / (norms * distance)
-    agrees = cosine > _FIT
-    if clear.any() and agrees[clear].mean() < _MOST:
-        return None
-    sure = p.max(axis=1) > _SURE
-    # Rows that are silent without being sure are masked; then a sure one may be masked as well.
-    right = silent & sure if not (silent & ~sure).any() else np.zeros_like(silent)
-    vague = ~silent & (distance <= _MEASURABLE)
-    rows = (clear & agrees) | right | vague
-    if not rows.any():
-        return None
-    strengths = np.full(len(grad), np.nan)
-    strengths[clear] = norms[clear] / distance[clear]
-    known = clear & agrees
-    scale = float(strengths[known].mean()) if known.any() else np.nan
-    weights = np.where(known, strengths / scale, np.nan)
-    return Labels(classes[rows], rows, weights[rows], scale)
+class _HardLabels:
+    """s_i (p_i - onehot): the label is the negative entry; of several frames at once."""
+
+    def __init__(self, grads: Doubles, p: Doubles) -> None:
+        norms = np.sqrt(np.einsum("brc,brc->br", grads, grads))
+        # The entry of a right label may round to 0 before those of the other classes do.
+        silent = (grads.min(axis=2) >= 0) & (norms < _SILENT)
+        self._classes = grads.argmin(axis=2)
+        if silent.any():
+            self._classes = np.where(silent, p.argmax(axis=2), self._classes)
+        expected = np.array(p, order="C")
+        places = np.arange(self._classes.size) * p.shape[2] + self._classes.reshape(-1)
+        expected.reshape(-1)[places] -= 1.0
+        distance = np.sqrt(np.einsum("brc,brc->br", expected, expected))
+        clear = ~silent & (distance > _MEASURABLE)
+        with np.errstate(all="ignore"):
+            cosine = np.einsum("brc,brc->br", grads, expected) / (norms * distance)
+            self._strengths = norms / distance
+            self._known = clear & (cosine > _FIT)
+            fitting = self._known.sum(axis=1) / clear.sum(axis=1)
+        sure = p.max(axis=2) > _SURE
+        # Rows that are silent without being sure are masked; then a sure one may be masked as well.
+        masked = (silent & ~sure).any(axis=1)
+        right = silent & sure & ~masked[:, None]
+        vague = ~silent & (distance <= _MEASURABLE)
+        self._rows = self._known | right | vague
+        self._holds = (~(fitting < _MOST) & self._rows.any(axis=1)).tolist()
+
+    def labels(self, frame: int) -> Labels | None:
+        """Of one of the frames."""
+        if not self._holds[frame]:
+            return None
+        known, rows, strengths = self._known[frame], self._rows[frame], self._strengths[frame]
+        fitting = strengths[known]
+        scale = float(fitting.mean()) if len(fitting) else np.nan
+        weights = np.where(known, strengths / scale, np.nan)
+        return Labels(self._classes[frame][rows], rows, weights[rows], scale)
 
 
 def _soft_labels(grad: Doubles, p: Doubles, counted: int) -> Labels | None:

@@ -57,18 +57,13 @@ def measure_inputs(
     rho = found.dependence
     if x.shape[1] == 1:
         rho = memory.single.dependence(x, told & (broken == 0))
-    scales = np.array(
-        [
-            inputs.feature_scales(rows) if whole else (np.nan, np.nan)
-            for rows, whole in zip(x, broken == 0, strict=True)
-        ]
-    )
+    spreads, top_shares = inputs.scales_of_frames(x, broken == 0)
     finite = told & (broken == 0)
     reader.put(table, "in_variance", rho, finite)
     reader.put(table, "in_rms", np.sqrt(found.mean_square), finite)
     reader.put(table, "in_max", inputs.largest_absolute(flat), finite)
-    reader.put(table, "in_scale_spread", scales[:, 0], finite)
-    reader.put(table, "in_top_share", scales[:, 1], finite)
+    reader.put(table, "in_scale_spread", spreads, finite)
+    reader.put(table, "in_top_share", top_shares, finite)
     reader.put_nonfinite(table, broken, here)
     return InputRows(x, keys, finite)
 

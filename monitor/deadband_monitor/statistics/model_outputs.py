@@ -14,6 +14,7 @@ from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
 from deadband_monitor.statistics.heads import Head, HeadMemory
+from deadband_monitor.statistics.labels import Labels, labels_of_frames
 from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.model_inputs import InputRows
@@ -24,7 +25,7 @@ from deadband_monitor.statistics.predictions import PredictionMemory, measure_pr
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.recall import RareRecall
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import bent, squashed
+from deadband_monitor.statistics.squash import bent, squashed, squashed_of_frames
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
@@ -153,16 +154,29 @@ class ModelOutputs:
         coupled = self._loss in VALUE_LOSSES
         finite = with_grad & np.isfinite(grads).all(axis=(1, 2))
         p = softmax(rows) if self._loss in CLASS_LOSSES else None
+        told: list[Labels | None] = [None] * len(frames)
+        if p is not None:
+            counted = elements // max(rows.shape[2], 1)
+            told = labels_of_frames(grads, p, counted, here & finite)
+        meant: list[Found | None] = [None] * len(frames)
+        if targets is not None:
+            for frame in np.flatnonzero(here & targets.here).tolist():
+                meant[frame] = given_targets(
+                    self._loss, targets.shaped[frame], targets.slot, shape, drawn
+                )
+        bends = self._squashed(rows, grads, meant, p, here & finite, elements)
         for frame in np.flatnonzero(here).tolist():
             gradient, known = grads[frame], bool(finite[frame])
             own = None if p is None else p[frame]
-            target: Found | None = None
-            if targets is not None and targets.here[frame]:
-                target = given_targets(
-                    self._loss, targets.shaped[frame], targets.slot, shape, drawn
-                )
+            target = meant[frame]
             shown = Shown(
-                rows[frame], gradient if known else None, elements, losses[frame].now, target, own
+                rows[frame],
+                gradient if known else None,
+                elements,
+                losses[frame].now,
+                target,
+                own,
+                told[frame],
             )
             standing = self._memory.skill.observe(self._loss, shown)
             if self._calls > 1 and standing.label_entropy <= LEAST_ENTROPY:
@@ -183,9 +197,7 @@ class ModelOutputs:
             if known and (coupled or (target is not None and not self._loss)):
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):
-                whole = rows[frame].size == elements
-                twice = squashed(rows[frame], gradient, target, whole=whole, p=own)
-                self._reader.put_one(table, "squashed", frame, twice)
+                self._reader.put_one(table, "squashed", frame, bends[frame])
             if known and self._loss in ("kl_div", "mse") and rows.shape[2] > 1:
                 way = bent(self._loss, rows[frame], gradient, target)
                 self._reader.put_one(table, "squashed", frame, way)
@@ -197,6 +209,25 @@ class ModelOutputs:
                 numbers = self._memory.neighbours.numbering.value()
                 self._reader.put_one(table, "class_numbers", frame, numbers)
         return standings
+
+    def _squashed(
+        self,
+        rows: Reals,
+        grads: Reals,
+        meant: Sequence[Found | None],
+        p: Doubles | None,
+        wanted: Mask,
+        elements: int,
+    ) -> list[float]:
+        """What `squashed` says of each wanted frame."""
+        whole = rows[0].size == elements
+        if self._loss == "cross_entropy" and p is not None:
+            return squashed_of_frames(rows, grads, meant, p, wanted, whole=whole)
+        found = [np.nan] * len(rows)
+        if self._loss == "bce_logits":
+            for frame in np.flatnonzero(wanted).tolist():
+                found[frame] = squashed(rows[frame], grads[frame], meant[frame], whole=whole)
+        return found
 
     def _gradients(self, frames: Batch, slot: Slot, rows: Reals) -> tuple[Mask, Reals]:
         """Loss gradients arranged as `rows`; which frames have one."""

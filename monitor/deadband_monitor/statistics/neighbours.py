@@ -153,6 +153,7 @@ class Neighbours:
 
     def _store(self, rows: Floats, keys: list[int], targets: Doubles) -> None:
         self._seen += len(rows)
+        places: list[int] = []
         taken: list[int] = []
         sources: list[int] = []
         for source, key in enumerate(keys):
@@ -166,7 +167,8 @@ class Neighbours:
                 self._place[key] = place
                 taken.append(place)
                 sources.append(source)
-            self._targets[place] = targets[source]
+            places.append(place)
+        self._targets[places] = targets  # of a row that is there twice the last one stays
         if taken:
             fresh = rows[sources]
             self._raw[taken] = fresh

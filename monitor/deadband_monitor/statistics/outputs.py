@@ -50,7 +50,9 @@ def sigmoid(logits: Reals) -> Doubles:
 
 def entropy(p: Doubles) -> Doubles:
     """-sum p log p over the last axis, nats; 0 log 0 = 0."""
-    return np.asarray(0.0 - np.sum(p * np.log(p, out=np.zeros_like(p), where=p > 0), axis=-1))
+    each = np.log(p, out=np.zeros(p.shape), where=p > 0)
+    each *= p
+    return np.asarray(0.0 - np.add.reduce(each, axis=-1))
 
 
 def binary_entropy(p: Doubles) -> Doubles:

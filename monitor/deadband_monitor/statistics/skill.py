@@ -93,6 +93,8 @@ class Shown:
     """What the loss was called with, where that was seen"""
     p: Doubles | None = None
     """Softmax of the output, where somebody has it"""
+    labels: Labels | None = None
+    """What the gradient tells of classes, where `p` is known"""
 
 
 class Skill:
@@ -180,7 +182,9 @@ class Skill:
         counted = shown.elements // max(output.shape[1], 1)
         labels = told = None
         if shown.gradient is not None:
-            labels = told = class_labels(output, shown.gradient, counted, shown.p)
+            labels = told = shown.labels
+            if shown.p is None:
+                labels = told = class_labels(output, shown.gradient, counted)
         if isinstance(shown.given, Labels):
             labels = weighed(shown.given, labels)
         if labels is not None:

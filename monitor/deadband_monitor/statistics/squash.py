@@ -9,12 +9,14 @@ leaves n_c softmax(z over rows) - t, with n_c rows of class c.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from deadband_monitor.statistics.given import Found
 from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.outputs import sigmoid, softmax
-from deadband_monitor.statistics.values import Doubles, Reals
+from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
 _FITS = 1e-3
 """1 - cosine below which a gradient is what a formula gives; bfloat16 leaves 1e-4."""
@@ -23,6 +25,8 @@ _SUMS = 1e-3
 _APART = 3e-3
 """1 - cosine of the plain formula from which the two can be told apart: before anything is learnt
 they point the same way."""
+_AT_ONCE = 1 << 16
+"""Elements of frames that are looked at together: small enough for the caches."""
 
 
 def squashed(
@@ -39,33 +43,85 @@ def squashed(
     found: the labels of these rows; whole: they are all rows of the batch; p: softmax of the
     output, where it is known already.
     """
-    across = np.nan
     if isinstance(found, Labels):
         if found.targets is not None or output.shape[1] < 2:
             return np.nan
         z, g = output[found.rows], gradient[found.rows].astype(np.float64)
         once = softmax(z) if p is None else p[found.rows]
-        plain = once.copy()
-        plain[np.arange(len(z)), found.classes] -= 1.0
-        off = _distance(g, plain)
-        inner = softmax(once.astype(np.float32)).astype(np.float64)
-        inner[np.arange(len(z)), found.classes] -= 1.0
-        twice = once * (inner - (once * inner).sum(axis=1, keepdims=True))
-        if off > _APART and whole and len(z) == len(output) and len(z) > 1:
-            across = _distance(g, _across(z.astype(np.float64), found))
-    elif isinstance(found, YesNo):
+        far, fits = _of_classes(g[None], once[None], found.classes)
+        whole = whole and len(z) == len(output)
+        return _verdict(float(far[0]), float(fits[0]), z, g, found, whole=whole)
+    if isinstance(found, YesNo):
         z, g = output.astype(np.float64), gradient.astype(np.float64)
         once = sigmoid(z)
         plain = once - found.values
         off = _distance(g, plain)
         twice = once * (1.0 - once) * (sigmoid(once) - found.values)
-    else:
-        return np.nan
-    fit = _distance(g, twice)
+        return _told_apart(off, _distance(g, twice))
+    return np.nan
+
+
+def squashed_of_frames(
+    outputs: Reals,
+    gradients: Reals,
+    found: Sequence[Found | None],
+    p: Doubles,
+    wanted: Mask,
+    *,
+    whole: bool,
+) -> list[float]:
+    """`squashed` of each wanted frame of a loss of classes; outputs, gradients, p: (b, r, c).
+
+    Frames of which every row has a class are looked at together.
+    """
+    told = [np.nan] * len(outputs)
+    full: list[int] = []
+    for frame in np.flatnonzero(wanted).tolist():
+        each = found[frame]
+        if isinstance(each, Labels) and each.targets is None and each.rows.all():
+            full.append(frame)
+        else:
+            told[frame] = squashed(outputs[frame], gradients[frame], each, whole=whole, p=p[frame])
+    if outputs.shape[2] < 2 or not outputs[0].size:
+        return told
+    at_once = max(1, _AT_ONCE // outputs[0].size)
+    for first in range(0, len(full), at_once):
+        frames = full[first : first + at_once]
+        labels = [each for each in (found[frame] for frame in frames) if isinstance(each, Labels)]
+        g = gradients[frames].astype(np.float64, order="C")
+        classes = np.concatenate([each.classes for each in labels])
+        off, fit = _of_classes(g, p[frames], classes)
+        for place, (frame, each) in enumerate(zip(frames, labels, strict=True)):
+            told[frame] = _verdict(
+                float(off[place]), float(fit[place]), outputs[frame], g[place], each, whole=whole
+            )
+    return told
+
+
+def _of_classes(g: Doubles, once: Doubles, classes: Ints) -> tuple[Doubles, Doubles]:
+    """How far frames of gradients are from both formulas; g, once: (b, r, c); classes: (b x r,)."""
+    places = np.arange(len(classes)) * g.shape[2] + classes
+    plain = np.array(once, order="C")
+    plain.reshape(-1)[places] -= 1.0
+    inner = softmax(once.astype(np.float32, order="C"))
+    inner.reshape(-1)[places] -= 1.0
+    twice = once * (inner - (once * inner).sum(axis=2, keepdims=True))
+    size = _sizes(g)
+    return _distances(g, plain, size), _distances(g, twice, size)
+
+
+def _verdict(off: float, fit: float, z: Reals, g: Doubles, found: Labels, *, whole: bool) -> float:
+    if off > _APART and whole and len(z) > 1:
+        across = _distance(g, _across(z.astype(np.float64), found))
+        if across < _FITS:
+            return 2.0
+    return _told_apart(off, fit)
+
+
+def _told_apart(off: float, fit: float) -> float:
+    """By how far the gradient is from the plain formula, and how far from that of two."""
     if off < _FITS:
         return 0.0 if fit > _APART else np.nan
-    if across < _FITS and off > _APART:
-        return 2.0
     return float(fit < _FITS) if off > _APART else np.nan
 
 
@@ -102,6 +158,19 @@ def _across(logits: Doubles, found: Labels) -> Doubles:
     gradient = over_rows * np.bincount(found.classes, minlength=logits.shape[1])
     gradient[np.arange(len(logits)), found.classes] -= 1.0
     return gradient
+
+
+def _sizes(frames: Doubles) -> Doubles:
+    """Length of each frame as one vector, (b, r, c) -> (b,)."""
+    return np.asarray(np.sqrt((frames * frames).reshape(len(frames), -1).sum(axis=1)))
+
+
+def _distances(a: Doubles, b: Doubles, size: Doubles) -> Doubles:
+    """`_distance` frame by frame; size: `_sizes` of a."""
+    sizes = size * _sizes(b)
+    along = (a * b).reshape(len(a), -1).sum(axis=1)
+    known = sizes > 0
+    return np.where(known, 1.0 - along / np.where(known, sizes, 1.0), np.nan)
 
 
 def _distance(a: Doubles, b: Doubles) -> float:
