@@ -31,12 +31,13 @@ from deadband.wire import (
     ToHub,
     Welcome,
 )
-from deadband_monitor.hub.clients import LAST_WORDS_S, Client, Life, on_this_host
+from deadband_monitor.hub.clients import Client, on_this_host
 from deadband_monitor.hub.crew import Crew, is_far
 from deadband_monitor.hub.demands import Demands
 from deadband_monitor.hub.doors import Doors
 from deadband_monitor.hub.gate import LOCAL, Intake
 from deadband_monitor.hub.history import Chronicle
+from deadband_monitor.hub.lifetime import Lifetime
 from deadband_monitor.hub.panel import Panel
 from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.hub.wording import loosely, standings, wrong_version
@@ -56,18 +57,8 @@ STAYS_BUSY_S = 2.0
 STATUS_INTERVAL_S = 1.0
 NOTE_INTERVAL_S = 0.2
 """From one look at each of many ranks to the next."""
-FIRST_WORD_S = 60.0
-"""How long a hub waits for its first client: importing torch can take tens of seconds."""
-GRACE_S = 5.0
-"""How long viewers are served after the end ..."""
-QUIET_GRACE_S = 2.0
-"""... and after which it is enough if none asked: longer than a viewer takes to ask again."""
-STOP_GRACE_S = 1.0
-"""How long a hub that was told to end waits for the run to end by itself."""
 DENSE_CREDIT_S = 1.0
 """What a new flag, or a viewer that comes, asks of the client: the credit of the start again."""
-STRAGGLERS_S = 5.0
-"""How long the run is kept open for other ranks once that which stands for it has ended."""
 
 _decode = msgspec.msgpack.Decoder(ToHub).decode
 _log = logging.getLogger(__name__)
@@ -82,8 +73,6 @@ class Hub:
         self.chronicle = Chronicle(Recorder(wire.recording_path(run)))
         self.panel = Panel()
         self._demands = Demands(self.chronicle, self._tell_clients, self._goes_on)
-        self.stop_after: float | None = None
-        """Moment by which a signal wants the hub to end."""
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._intake = Intake(self._context, run, os.environ.get("DEADBAND_GATE", ""))
@@ -92,9 +81,9 @@ class Hub:
         )
         for socket in (*self._intake.sockets, *self._doors.sockets):
             self._poller.register(socket, zmq.POLLIN)
-        self._lives: dict[int, Life] = {}
-        self._born = self._last_frame = time.monotonic()
-        self._viewers = Viewers(self._doors, run, self._born)
+        self._lifetime = Lifetime(self._poller, started_by)
+        self._last_frame = self._lifetime.born
+        self._viewers = Viewers(self._doors, run, self._lifetime.born)
         self._watched = False
         self._gathers_since: float | None = None
         """Since when frames wait to be measured together."""
@@ -102,19 +91,11 @@ class Hub:
         self._next_look = 0.0
         self._next_note = 0.0
         self._told_beat: Beat | None = None
-        self._ended_at: float | None = None
-        self._refused = False
-        self._orphan_since: float | None = None
-        self._first_end: float | None = None
-        """When the first rank was seen to have ended."""
-        if started_by > 1:
-            self._watch_process(started_by)
-        self._started_by = started_by
 
     def serve(self) -> None:
         """Run until the run has ended and its viewers have heard of it."""
         moved = False
-        while not self._done(time.monotonic()):
+        while not self._is_done:
             self._poll(at_once=moved and self.crew.frames_wait)
             self._take_messages()
             self._viewers.take(self.chronicle, self._demands, time.monotonic())
@@ -123,23 +104,21 @@ class Hub:
             now = time.monotonic()
             if moved:
                 self._last_frame = now
-            if self._ended_at is None:
+            if self._lifetime.ended_at is None:
                 self._note_state(now)
             self._viewers.answer(self.chronicle, now)
             self.chronicle.commit(now)
 
     def stop_soon(self) -> None:
-        """End in a moment: where the whole job was told to end, training still says how it went."""
-        if self.stop_after is None:
-            self.stop_after = time.monotonic() + STOP_GRACE_S
+        """End in a moment."""
+        self._lifetime.stop_soon()
 
     def close(self) -> None:
         """Close the recording, remove what lies in shared memory, let the sockets go."""
         for client in self.crew.by_rank:
             client.inbox.close()
         self.chronicle.close(time.monotonic())
-        for life in self._lives.values():
-            life.close()
+        self._lifetime.close()
         self._intake.close()
         self._doors.close()
         self._context.term()
@@ -148,7 +127,7 @@ class Hub:
 
     def _poll(self, *, at_once: bool) -> None:
         now = time.monotonic()
-        busy = now - self._last_frame < STAYS_BUSY_S and self._ended_at is None
+        busy = now - self._last_frame < STAYS_BUSY_S and self._lifetime.ended_at is None
         wait = 0 if at_once else BUSY_POLL_MS if busy else IDLE_POLL_MS
         if self.crew.is_large and wait:
             # One turn for all that comes in a while, rather than one for each message.
@@ -157,7 +136,7 @@ class Hub:
         with suppress(InterruptedError):
             for source, _ in self._poller.poll(wait):
                 if isinstance(source, int):
-                    self._note_end_of_process(source)
+                    self._lifetime.note_end_of_process(source)
 
     def _take_messages(self) -> None:
         for identity, body in self._intake.received():
@@ -192,14 +171,14 @@ class Hub:
         same = self.crew.of_rank(hello.rank)
         if hello.version != wire.VERSION:
             refused = wrong_version(hello.version)
-        elif self._ended_at is not None:
+        elif self._lifetime.ended_at is not None:
             refused = f"run {self.run} has ended"
         elif same is not None and same.identity != identity:
             refused = f"run {self.run} is already watched by process {same.hello.pid}"
         self._tell_client(identity, Welcome(run=self.run, hub_pid=os.getpid(), refused=refused))
         if refused:
             _log.error("refused process %d: %s", hello.pid, refused)
-            self._refused = True
+            self._lifetime.refused = True
             return
         if identity in self.crew.clients:
             return
@@ -207,7 +186,7 @@ class Hub:
         client = Client(identity=identity, hello=hello, last_word=now, last_heard=now)
         self.crew.add(client)
         if identity[:1] == LOCAL and on_this_host(hello):
-            self._watch_process(hello.pid)
+            self._lifetime.watch(hello.pid)
         self.panel.many = self.crew.is_many
         if self.panel.many:
             self.panel.comparison.expect(hello.world_size)
@@ -234,7 +213,7 @@ class Hub:
         if said.get("type") == "hello" and said.get("version") != wire.VERSION:
             refused = wrong_version(said.get("version"))
             self._tell_client(identity, Welcome(run=self.run, hub_pid=os.getpid(), refused=refused))
-            self._refused = True
+            self._lifetime.refused = True
             _log.error("refused a client: %s", refused)
         else:
             _log.warning("left out an unreadable message: %s", error)
@@ -296,31 +275,14 @@ class Hub:
 
     # --- life and death ---
 
-    def _watch_process(self, pid: int) -> None:
-        if pid in self._lives:
-            return
-        life = self._lives[pid] = Life(pid)
-        if life.handle is not None:
-            self._poller.register(life.handle, zmq.POLLIN)
-
-    def _note_end_of_process(self, handle: int) -> None:
-        for life in self._lives.values():
-            if life.handle == handle:
-                self._poller.unregister(handle)
-                life.note_end()
-
     def _note_state(self, now: float) -> None:
         primary = self.crew.primary
         if primary is None or (self.crew.is_large and now < self._next_note):
             return
         self._next_note = now + NOTE_INTERVAL_S
-        for client in self.crew.by_rank:
-            local = client.identity[:1] == LOCAL
-            life = self._lives.get(client.hello.pid) if local else None
-            if client.gone_since is None and life is not None and life.ended:
-                client.gone_since = now
+        self._lifetime.note_gone(self.crew, now)
         self._compare_ranks(now)
-        if self._over(now) or self._told_to_stop(now):
+        if self._lifetime.run_is_over(self.crew, now):
             for client in self.crew.by_rank:
                 self._drain(client)
             self._end(primary, now)
@@ -349,20 +311,10 @@ class Hub:
             if attended is not None:
                 self._tell_client(attended.identity, Detail(whole=whole))
 
-    def _over(self, now: float) -> bool:
-        """Whether every rank has ended, or the others do not follow one that has."""
-        ended = self.crew.ended(now)
-        if not ended:
-            return False
-        if len(ended) == len(self.crew.by_rank):
-            return True
-        self._first_end = self._first_end or now
-        return self.crew.primary in ended and now - self._first_end > STRAGGLERS_S
-
     def _end(self, primary: Client, now: float) -> None:
         status, error = self.crew.last_word(now)
         self._add([self._status(primary, status, error)])
-        self._ended_at = now
+        self._lifetime.ended_at = now
         _log.info("the run is %s after %d samples", status, primary.samples)
         self.chronicle.commit(now, at_once=True)
 
@@ -384,24 +336,9 @@ class Hub:
             ranks=self.crew.standings(now, self.panel.comparison.loss),
         )
 
-    def _told_to_stop(self, now: float) -> bool:
-        return self.stop_after is not None and now >= self.stop_after
-
-    def _done(self, now: float) -> bool:
-        if self._ended_at is not None:
-            if self.stop_after is not None or now - self._ended_at > GRACE_S:
-                return True
-            return now - max(self._viewers.last_ask, self._ended_at) > QUIET_GRACE_S
-        if self.crew.by_rank:
-            return False
-        if self.stop_after is not None or self._refused or now - self._born > FIRST_WORD_S:
-            return True
-        starter = self._lives.get(self._started_by)
-        if starter is None or not starter.ended:
-            return False
-        # Its first words may still be under way, all of a very short run.
-        self._orphan_since = self._orphan_since or now
-        return now - self._orphan_since > LAST_WORDS_S
+    @property
+    def _is_done(self) -> bool:
+        return self._lifetime.is_over(self.crew, self._viewers.last_ask, time.monotonic())
 
     # --- output ---
 
@@ -423,7 +360,7 @@ class Hub:
             self._tell_client(identity, message)
 
     def _goes_on(self) -> bool:
-        return self._ended_at is None and self.crew.goes_on(time.monotonic())
+        return self._lifetime.ended_at is None and self.crew.goes_on(time.monotonic())
 
     def _tell_client(self, identity: bytes, message: ToClient) -> None:
         self._intake.send(identity, message)
