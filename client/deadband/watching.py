@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from deadband import endings, ranks, wire
-from deadband.arena import FAR_PAYLOAD_BYTES, MOST_PAYLOAD_BYTES
-from deadband.cadence import FAR_RATE, HISTORY, RATE_LIMIT, Cadence
+from deadband import endings, wire
+from deadband.cadence import HISTORY
 from deadband.endings import Block, one_line
 from deadband.identity import greeting, nodes_of
 from deadband.ledger import Ledger, kept
@@ -23,6 +22,7 @@ from deadband.recorder import Entry, Recorder
 from deadband.sender import Link, NoLink, Sender
 from deadband.settings import EAGER_SAMPLES, Settings
 from deadband.startle import Startle
+from deadband.steering import Steering
 from deadband.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -69,21 +69,15 @@ class Watch(Verdicts, Block):
         self._link: Link = NoLink()
         self._torch: TorchSide | None = None
         self._keeps_arena = not settings.hub
-        at = ranks.place()
-        far = at.rank >= wire.FAR_RANK
-        self._credit_s = settings.credit_s
-        self._rate_share = 1.0 / at.local_size if at.rank else 1.0
-        self._cadence = Cadence(
-            every=settings.every,
-            budget=settings.budget,
-            credit_s=0.0 if far else settings.credit_s,
-            ranks=at.world_size,
-            rate_share=FAR_RATE / RATE_LIMIT if far else self._rate_share,
+        self._recorder = Recorder(run, lambda: self._link)
+        self._steering = Steering(
+            settings,
+            self._opinions,
+            self._recorder,
+            failed=self._failed,
             steps_before=self._step,
         )
-        self._recorder = Recorder(run, lambda: self._link)
-        if far:
-            self._recorder.most_bytes = FAR_PAYLOAD_BYTES
+        self._cadence = self._steering.cadence
         self._observations = Observations(self._recorder, loss=loss, follow=self._follow)
         self._began = self._last = perf_counter()
         if self._live:
@@ -361,30 +355,7 @@ class Watch(Verdicts, Block):
 
     def _hear(self) -> None:
         self._due = 0
-        credit_s = self._opinions.hear()
-        self._cadence.watched = self._opinions.watched
-        if credit_s is not None:
-            self._cadence.renew(credit_s or None, perf_counter(), self._step)
-        if self._opinions.whole is not None:
-            self._resize(whole=self._opinions.whole)
-        asked, self._opinions.asked = self._opinions.asked, None
-        if asked is not None:
-            self._cadence.asked(asked, self._step)
-
-    def _resize(self, *, whole: bool) -> None:
-        """The hub wants whole frames of this far rank, or summaries again."""
-        if self._armed:
-            return  # between samples: this one's slices are on their way
-        self._opinions.whole = None
-        if whole:
-            self._cadence.attend(self._credit_s, self._rate_share)
-            self._cadence.renew(None, perf_counter(), self._step)
-        else:
-            self._cadence.attend(0.0, FAR_RATE / RATE_LIMIT)
-        try:
-            self._recorder.resize(MOST_PAYLOAD_BYTES if whole else FAR_PAYLOAD_BYTES)
-        except Exception as error:
-            self._failed(error)
+        self._steering.hear(self._step, armed=self._armed)
 
     def _detach(self) -> None:
         self._armed = False
