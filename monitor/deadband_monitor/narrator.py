@@ -12,7 +12,7 @@ import numpy as np
 
 from deadband.wire import Cause, Flag, Hello, LayerTable
 from deadband_monitor.metrics import MODEL_COLUMN
-from deadband_monitor.report import place
+from deadband_monitor.report.words import place
 from deadband_monitor.state.run_state import RunState
 
 STATUS_EVERY_STEPS = 200

@@ -9,7 +9,8 @@ import pytest
 from processes import end_hubs, ended, follow
 from test_ranks import train
 
-from deadband_monitor.report import Report, make_report
+from deadband_monitor.report.making import make_report
+from deadband_monitor.report.parts import Report
 from deadband_monitor.source.live import LiveSource
 
 pytestmark = [

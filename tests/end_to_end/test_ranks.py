@@ -15,7 +15,8 @@ from processes import end_hubs, ended, follow
 
 from deadband import wire
 from deadband_monitor.record.reader import Recording
-from deadband_monitor.report import format_report, make_report
+from deadband_monitor.report.making import make_report
+from deadband_monitor.report.words import format_report
 from deadband_monitor.source.live import LiveSource
 
 pytestmark = [

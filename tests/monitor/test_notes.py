@@ -14,7 +14,8 @@ from deadband_monitor.hub.sights import Ledger, cut
 from deadband_monitor.narrator import Narrator
 from deadband_monitor.notes import note_step, note_text
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.report import format_report, make_report
+from deadband_monitor.report.making import make_report
+from deadband_monitor.report.words import format_report
 from deadband_monitor.source.fake import collapsing_run, healthy_run
 from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.run_state import RunState

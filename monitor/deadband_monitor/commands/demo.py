@@ -16,7 +16,7 @@ from deadband_monitor.commands.base import Command, can_draw, complain, say
 from deadband_monitor.commands.training import Training, log_path
 from deadband_monitor.commands.watching import final_report, watch_live, watch_plainly
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.report import format_report, headline
+from deadband_monitor.report.words import format_report, headline
 
 DEFAULT = "lr-too-high"
 NEEDED = ("torch", "sklearn")

@@ -9,7 +9,8 @@ from contextlib import closing
 from deadband_monitor.commands.base import Command, say
 from deadband_monitor.commands.following import follow
 from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
-from deadband_monitor.report import FORMATS, format_report, make_report
+from deadband_monitor.report.making import make_report
+from deadband_monitor.report.words import FORMATS, format_report
 from deadband_monitor.source.replay import ReplaySource
 
 EXIT_STATUSES = "exit status: 0 healthy, 1 warning, 3 failing, 2 for a mistake in the call"

@@ -15,7 +15,8 @@ from deadband_monitor.commands.base import Command, can_draw, complain
 from deadband_monitor.commands.training import Training, log_path
 from deadband_monitor.commands.watching import final_report, watch_live, watch_plainly
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.report import Report, format_for, format_report, headline
+from deadband_monitor.report.parts import Report
+from deadband_monitor.report.words import format_for, format_report, headline
 
 FAILED_FLAGS = 3
 """Exit status with --fail-on where such a flag stands at the end."""

@@ -15,7 +15,7 @@ from types import FrameType
 from deadband import wire
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import RunEntry, describe, live_hub
-from deadband_monitor.record.reader import ENDED
+from deadband_monitor.state.run_state import ENDED
 
 POLL_S = 0.05
 CLOSING_S = 60.0

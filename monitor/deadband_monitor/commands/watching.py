@@ -11,7 +11,8 @@ from deadband_monitor.commands.base import complain
 from deadband_monitor.commands.following import follow
 from deadband_monitor.commands.training import Training
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.report import Report, make_report
+from deadband_monitor.report.making import make_report
+from deadband_monitor.report.parts import Report
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.source.replay import ReplaySource
 

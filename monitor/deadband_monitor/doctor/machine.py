@@ -19,8 +19,8 @@ from deadband import wire
 from deadband_monitor.doctor.finding import Finding, broken, looks, note, ok
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import describe, live_hub, live_runs
-from deadband_monitor.record.reader import ENDED
 from deadband_monitor.settings import read_settings, settings_path
+from deadband_monitor.state.run_state import ENDED
 
 ROOM = 256 << 20
 """Bytes free: a recording of a long run of a large model takes about so much."""

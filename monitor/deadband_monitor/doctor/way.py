@@ -14,12 +14,12 @@ from deadband_monitor.doctor.finding import Finding, broken, chain, note, ok
 from deadband_monitor.doctor.machine import hub_of
 from deadband_monitor.errors import LinkLost
 from deadband_monitor.hub.registry import RunEntry
-from deadband_monitor.record.reader import ENDED
 from deadband_monitor.remote.far import Far
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.hosts import Hosts
 from deadband_monitor.source.open import open_source
 from deadband_monitor.source.remote import RemoteHost
+from deadband_monitor.state.run_state import ENDED
 
 CONNECT_S = 5.0
 OLD_S = 30.0

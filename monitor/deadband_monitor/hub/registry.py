@@ -22,7 +22,8 @@ from deadband import wire
 from deadband.wire import Registration
 from deadband_monitor.errors import BadRecording, UnknownRun
 from deadband_monitor.record.format import SUFFIX
-from deadband_monitor.record.reader import ENDED, Recording
+from deadband_monitor.record.reader import Recording
+from deadband_monitor.state.run_state import ENDED
 
 ARENA_FOLDER = Path("/dev/shm")
 ARENA_AGE_S = 300.0

@@ -36,9 +36,6 @@ FAR_EVENTS = 2048
 """From here on a snapshot is worth unpacking."""
 CHUNK_EVENTS = 256
 """Events read in one short transaction: a long one would keep a live hub from tidying its log."""
-ENDED = ("finished", "failed", "killed", "lost")
-"""Statuses after which nothing comes."""
-
 UNFIT = (msgspec.MsgspecError, ValueError, TypeError, LookupError)
 """What a body that is not what was written raises when it is decoded or folded in."""
 

@@ -29,12 +29,12 @@ from deadband.wire import (
 )
 from deadband_monitor.errors import BadRecording, LinkLost, SourceError
 from deadband_monitor.record.base import RecordingReader
-from deadband_monitor.record.reader import ENDED, UNFIT
+from deadband_monitor.record.reader import UNFIT
 from deadband_monitor.source.channel import Channel, Health, LocalChannel
 from deadband_monitor.source.on_demand import Demands
 from deadband_monitor.source.reel import Reel
 from deadband_monitor.source.viewing import Viewing
-from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.run_state import ENDED, RunState
 
 COLUMNS = 512
 """Buckets of history asked for: all that a hub keeps, so that every viewer sees the same."""

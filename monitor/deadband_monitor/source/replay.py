@@ -13,11 +13,10 @@ from pathlib import Path
 from deadband.wire import AskDense, AskNote
 from deadband_monitor.errors import LinkLost
 from deadband_monitor.record.base import RecordingReader
-from deadband_monitor.record.reader import ENDED
 from deadband_monitor.source.live import lost_status
 from deadband_monitor.source.recalled import Recalled
 from deadband_monitor.source.reel import OwnRecording, Reel
-from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.run_state import ENDED, RunState
 
 GROWTH_CHECK_S = 0.5
 """A live hub writes as often."""

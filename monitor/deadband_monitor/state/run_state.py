@@ -38,8 +38,10 @@ from deadband_monitor.state.rank_state import (
 )
 from deadband_monitor.state.series import Floats, PackedSeries, Series
 
-__all__ = ["RECENT_SAMPLES", "SCALAR_CAPACITY", "STATE_LAYOUT", "Reading", "RunState"]
+__all__ = ["ENDED", "RECENT_SAMPLES", "SCALAR_CAPACITY", "STATE_LAYOUT", "Reading", "RunState"]
 
+ENDED = ("finished", "failed", "killed", "lost")
+"""Words of `Status.status` after which nothing comes."""
 RECENT_SAMPLES = 256
 SCALAR_CAPACITY = 1024
 STATE_LAYOUT = 3
