@@ -129,7 +129,7 @@ def pair(a: float, b: float) -> Pair:
     ("a", "b", "words", "marked"),
     [
         (0.5, 0.5, "same", False),
-        (1.0, 1e-6, "x1e-06", True),
+        (1.0, 1e-6, "x1e-6", True),
         (0.5, float("nan"), "–", True),
         (0.5, 0.6, "x1.2", False),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 
 from rich.style import Style
 from textual.theme import BUILTIN_THEMES, Theme
@@ -168,21 +169,28 @@ class Ink:
     def style(self, name: str) -> Style:
         """How a style name looks."""
         if name.startswith("heat."):
-            return self._heat(name)
+            return _heat(name, dark=self.dark)
         if self.depth is Depth.FULL:
-            return _full(name, DARK if self.dark else LIGHT)
+            return _full(name, dark=self.dark)
         return _few(name, colors=self.depth is Depth.BASIC)
 
-    def _heat(self, name: str) -> Style:
-        palette = (DARK if self.dark else LIGHT).heat
-        _, above, below = name.split(".")
-        return Style(
-            color=palette[int(above)] if above else None,
-            bgcolor=palette[int(below)] if below else None,
-        )
+
+# Kept: a picture asks for some hundred styles, always the same ones.
 
 
-def _full(name: str, palette: Palette) -> Style:
+@lru_cache(512)
+def _heat(name: str, *, dark: bool) -> Style:
+    palette = (DARK if dark else LIGHT).heat
+    _, above, below = name.split(".")
+    return Style(
+        color=palette[int(above)] if above else None,
+        bgcolor=palette[int(below)] if below else None,
+    )
+
+
+@lru_cache(256)
+def _full(name: str, *, dark: bool) -> Style:
+    palette = DARK if dark else LIGHT
     kind, _, rest = name.partition(".")
     if kind == "badge":
         ground = {"crit": palette.crit, "warn": palette.warn, "info": palette.info}.get(rest)
@@ -199,11 +207,13 @@ def _full(name: str, palette: Palette) -> Style:
     return Style(color=colors.get(name), bold=bold or None)
 
 
+@lru_cache(256)
 def _few(name: str, *, colors: bool) -> Style:
     kind, _, rest = name.partition(".")
     signal = {"crit": "red", "warn": "yellow", "info": "blue"}.get(rest or name)
     color = signal if colors else None
     if kind == "badge":
         return Style(color=color, reverse=True, bold=True)
-    bold = name in ("title", "key", "warn", "crit", "strong")
+    # Not what is merely strong: where colours are few, bold is what tells the abnormal.
+    bold = name in ("title", "key", "warn", "crit", "info")
     return Style(color=color, bold=bold or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def run_dashboard(source: Source, *, child_output: Path | None = None) -> int:
         keep=keep_seen,
         trouble=trouble,
     )
-    return app.run() or 0
+    return _run(app)
 
 
 def run_picker(
@@ -51,6 +52,12 @@ def run_picker(
         keep=keep_seen,
         trouble=trouble,
     )
+    return _run(app)
+
+
+def _run(app: DeadbandApp) -> int:
+    # What is imported stays: the collector need not walk it for as long as the screen is open.
+    gc.freeze()
     return app.run() or 0
 
 

@@ -81,7 +81,9 @@ def _times(ratio: float) -> str:
         return "–"
     if 0.995 <= ratio < 1.005:
         return "same"
-    return f"x{ratio:.2g}" if ratio < 1000 else f"x1e{round(log10(ratio))}"
+    if 0.001 <= ratio < 1000 or not ratio:
+        return f"x{ratio:.2g}"
+    return f"x1e{round(log10(ratio))}"
 
 
 def _distance(pair: Pair) -> float:

@@ -40,7 +40,8 @@ def heading(width: int, *, far: bool = False) -> Row:
     text = (
         f"  {pad('state', 13)}{pad('run', name)}{place} {pad('verdict', 11)}{pad_left('step', 10)}"
     )
-    return fit([(f"{text}{pad_left('samples', 10)}  {pad('started', 10)}", "dim")], width)
+    samples = pad_left("samples", 10) if _has_samples(width, far) else ""
+    return fit([(f"{text}{samples}  {pad('started', 10)}", "dim")], width)
 
 
 def run_row(
@@ -67,10 +68,15 @@ def run_row(
         (" ", ""),
         (pad(verdict, 11), verdict_style),
         (pad_left(count(entry.step), 10), "text"),
-        (pad_left(count(entry.samples), 10), "dim"),
+        (pad_left(count(entry.samples), 10) if _has_samples(width, far) else "", "dim"),
         (f"  {ago}", "dim"),
     ]
     return fit(row, width)
+
+
+def _has_samples(width: int, far: bool) -> bool:
+    """Whether that column has room: the first to go, since steps say much the same."""
+    return 2 + 13 + _name_width(width, far) + (PLACE_WIDTH + 1) * far + 12 + 20 + 11 <= width
 
 
 def _name_width(width: int, far: bool) -> int:

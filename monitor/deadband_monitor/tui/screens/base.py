@@ -64,16 +64,20 @@ class RunScreen(SizedScreen):
     """A screen on a run. Every action of `keys.KEYS` for these screens is here."""
 
     where: ClassVar[str]
+    _frame: tuple[()] | tuple[list[StateLine], list[KeyLine]] = ()
 
     def paint_frame(self, due: Due) -> None:
         """State line and key line, the same on all screens."""
         app = self.deadband
         if not due.numbers:
             return
-        for line in self.query(StateLine):
-            line.paint(app.head())
-        for keys in self.query(KeyLine):
-            replay = app.player is not None
+        if not self._frame:  # a query walks the whole screen, and these two never change
+            self._frame = [*self.query(StateLine)], [*self.query(KeyLine)]
+        state_lines, key_lines = self._frame
+        head, replay = app.head(), app.player is not None
+        for line in state_lines:
+            line.paint(head)
+        for keys in key_lines:
             keys.paint(
                 key_line(self.where, replay=replay, changed=app.settings.keys), replay=replay
             )

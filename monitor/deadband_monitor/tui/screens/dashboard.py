@@ -68,7 +68,7 @@ class DashboardScreen(RunScreen):
         self.progress.display = player is not None
         self.set_class(app.feed.source.link == "lost", "-stale")
         self.flags.paint(view)
-        self.diagnosis.paint(view)
+        self.diagnosis.paint(view, facts=due.trends)
         if not due.numbers:
             return
         view.update(self.heat.columns)

@@ -53,6 +53,13 @@ class FlagScreen(RunScreen):
         """Keys go to the screen; the wheel scrolls the page."""
         self.body.can_focus = False
 
+    def action_scroll_page(self, by: int) -> None:
+        """A page down or up."""
+        if by > 0:
+            self.body.scroll_page_down(animate=False)
+        else:
+            self.body.scroll_page_up(animate=False)
+
     def paint(self, due: Due) -> None:
         """Draw the flag at hand."""
         view = self.deadband.view
@@ -62,6 +69,7 @@ class FlagScreen(RunScreen):
         self.list.entitle(f"flags · {len(view.state.open_flags)} open of {len(flags)}")
         if flag is None:
             self.list.show([[("no flags so far", "dim")]])
+            self.body.border_title = "what is looked for"
             page = coverage_rows(view.state.coverage, self.page.size.width)
             self.page.styles.height = len(page) + 1
             self.page.show([[("every rule is content", "dim")], *page])

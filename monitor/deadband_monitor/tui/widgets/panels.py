@@ -265,9 +265,15 @@ class Flags(FlagList):
 class Diagnosis(Canvas):
     """The likely cause and what to try."""
 
-    def paint(self, view: View) -> None:
-        """Draw it."""
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._facts: list[str] = []
+
+    def paint(self, view: View, *, facts: bool) -> None:
+        """Draw it; `facts` says whether what is told of the run may change now, beside causes."""
         state = view.state
+        if facts:
+            self._facts = run_facts(state)
         failing = state.verdict == "failing"
         self.entitle("diagnosis")
         self.set_class(failing and bool(state.causes), "-crit")
@@ -279,7 +285,7 @@ class Diagnosis(Canvas):
                 self.size.width,
                 self.size.height,
                 judged=state.latest is not None,
-                facts=run_facts(state),
+                facts=self._facts,
             )
         )
 
