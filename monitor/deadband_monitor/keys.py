@@ -58,14 +58,24 @@ def own(who: str) -> KeyPair:
     return KeyPair(public=checked(public), secret=checked(secret))
 
 
-def _make(path: Path) -> None:
+def fresh() -> KeyPair:
+    """A pair that nobody has had before.
+
+    Raises:
+        MonitorError: this ZeroMQ cannot make one.
+    """
     if not zmq.has("curve"):
         raise MonitorError("this ZeroMQ was built without CURVE; pip install pyzmq brings one")
-    public, secret = zmq.curve_keypair()
+    public, secret = (z85.decode(key).hex() for key in zmq.curve_keypair())
+    return KeyPair(public=public, secret=secret)
+
+
+def _make(path: Path) -> None:
+    pair = fresh()
     # Under another name first: a process that starts beside us never reads half a key.
     part = path.with_suffix(f".{os.getpid()}")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(b"%s\n%s\n" % tuple(z85.decode(key).hex().encode() for key in (public, secret)))
+        file.write(f"{pair.public}\n{pair.secret}\n".encode())
     try:
         path.hardlink_to(part)
     except FileExistsError:

@@ -10,11 +10,11 @@ import logging
 from collections.abc import Iterator
 
 import zmq
-from zmq.utils import z85
 
 from deadband.wire import ToClient, ToViewer
 from deadband_monitor import keys, tcp
 from deadband_monitor.errors import MonitorError
+from deadband_monitor.hub.guard import Guard
 from deadband_monitor.hub.port import Port
 
 _log = logging.getLogger(__name__)
@@ -72,33 +72,7 @@ class Doors:
         secret = ""
         if not tcp.is_loopback(listen):
             secret = keys.own(keys.HUB).secret
-            self._guard = Guard(context)
+            self._guard = Guard(context, lambda key: key in keys.allowed())
         self._ports.append(Port(context, listen, secret=secret))
         self.listening = listen
         _log.info("viewers may come to %s", listen)
-
-
-class Guard:
-    """Lets in viewers whose key is allowed at the moment they come."""
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        from zmq.auth.thread import ThreadAuthenticator  # it loads asyncio, and few need it
-
-        self._thread = ThreadAuthenticator(context)
-        self._thread.start()
-        self._thread.configure_curve_callback(domain="*", credentials_provider=self)
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Whether the viewer with this public key may come in."""
-        try:
-            welcome = z85.decode(key).hex() in keys.allowed()
-        except MonitorError as error:
-            _log.warning("nobody can be let in: %s", error)
-            return False
-        if not welcome:
-            _log.warning("a viewer with the key %s was turned away", z85.decode(key).hex())
-        return welcome
-
-    def close(self) -> None:
-        """Stop asking."""
-        self._thread.stop()

@@ -12,10 +12,12 @@ from contextlib import suppress
 
 import msgspec
 import zmq
-from zmq.utils import z85
 
 from deadband import wire
 from deadband.wire import ToClient, ToViewer
+from deadband_monitor import keys
+from deadband_monitor.errors import MonitorError
+from deadband_monitor.hub.guard import Guard
 from deadband_monitor.hub.port import MOST_AT_ONCE, MOST_QUEUED, Port
 
 LOCAL, FAR = b"l", b"f"
@@ -42,7 +44,7 @@ class Intake:
         if gate:
             try:
                 self._gate = Gate(run, gate)
-            except (zmq.ZMQError, OSError) as error:
+            except (zmq.ZMQError, OSError, MonitorError) as error:
                 _log.error("other nodes cannot come to %s: %s", gate, error)
 
     @property
@@ -78,29 +80,25 @@ class Gate:
     Raises:
         zmq.ZMQError: at construction, it cannot be bound.
         OSError: its keys cannot be written.
+        MonitorError: there are no keys to be had.
     """
 
     def __init__(self, run: str, address: str) -> None:
-        from zmq.auth.thread import ThreadAuthenticator  # it loads asyncio, and few need it
-
-        server, secret = zmq.curve_keypair()
-        self._public, client = zmq.curve_keypair()
+        ours, theirs = keys.fresh(), keys.fresh()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._guard = ThreadAuthenticator(self._context)
-        self._guard.start()
-        self._guard.configure_curve_callback(domain="*", credentials_provider=self)
+        self._guard = Guard(self._context, lambda key: key == theirs.public)
         self.socket = self._context.socket(zmq.ROUTER)
         self.socket.curve_server = True
-        self.socket.curve_secretkey = secret
+        self.socket.curve_secretkey = bytes.fromhex(ours.secret)
         self.socket.rcvhwm = 8 * MOST_QUEUED  # all ranks of a node come by one connection
         self._path = wire.gate_path(run)
         try:
             self.socket.bind(f"tcp://{address}:*")
             gate = wire.Gate(
                 endpoint=str(self.socket.get_string(zmq.LAST_ENDPOINT)).rstrip("\0"),
-                server=z85.decode(server).hex(),
-                public=z85.decode(self._public).hex(),
-                secret=z85.decode(client).hex(),
+                server=ours.public,
+                public=theirs.public,
+                secret=theirs.secret,
             )
             self._path.unlink(missing_ok=True)
             with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
@@ -109,10 +107,6 @@ class Gate:
             self.close()
             raise
         _log.info("other nodes may come to %s", gate.endpoint)
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Whether whoever has this public key may come in."""
-        return key == self._public
 
     def received(self) -> Iterator[tuple[bytes, bytes]]:
         """Identity and body of every message that has come."""
@@ -136,6 +130,6 @@ class Gate:
     def close(self) -> None:
         """Let the last words out; nobody comes in any more."""
         self.socket.close(linger=200)
-        self._guard.stop()
+        self._guard.close()
         self._context.term()
         self._path.unlink(missing_ok=True)

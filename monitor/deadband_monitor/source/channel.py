@@ -70,14 +70,10 @@ class Channel(Protocol):
         """Let go of the way to the hub; recordings can be had all the same."""
 
 
-class LocalChannel:
-    """To a run on this host: the Unix socket of its hub, and the recording in our folder."""
+class SocketChannel:
+    """What channels to a hub's own socket have in common; each says how it is connected."""
 
-    where = ""
-    trouble = ""
-
-    def __init__(self, run: str) -> None:
-        self._run = run
+    def __init__(self) -> None:
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
         self._asked_at = self._heard_at = time.monotonic()
@@ -90,9 +86,7 @@ class LocalChannel:
             self._drop_socket()  # an answer to the old question can no longer come in between
         if self._socket is None:
             self._socket = self._context.socket(zmq.DEALER)
-            self._socket.setsockopt(zmq.LINGER, 0)
-            self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
-            self._socket.connect(wire.viewer_address(self._run))
+            self._connect(self._socket)
         self._under_way, self._asked_at = True, time.monotonic()
         with suppress(zmq.Again):
             self._socket.send(question, zmq.NOBLOCK)
@@ -109,9 +103,41 @@ class LocalChannel:
         self._under_way, self._heard_at = False, time.monotonic()
         return answer
 
+    def close(self) -> None:
+        """Let go of the socket."""
+        if not self._closed:
+            self._closed = True
+            self._drop_socket()
+            self._context.term()
+
+    @property
+    def _silent_s(self) -> float:
+        """Since the hub last spoke, or was last asked."""
+        return time.monotonic() - max(self._heard_at, self._asked_at)
+
+    def _connect(self, socket: zmq.Socket[bytes]) -> None:
+        raise NotImplementedError
+
+    def _drop_socket(self) -> None:
+        self._under_way = False
+        if self._socket is not None:
+            self._socket.close(linger=0)
+            self._socket = None
+
+
+class LocalChannel(SocketChannel):
+    """To a run on this host: the Unix socket of its hub, and the recording in our folder."""
+
+    where = ""
+    trouble = ""
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
     def health(self) -> Health:
         """Whether the hub still lives, once it has been silent for a while."""
-        silent_s = time.monotonic() - max(self._heard_at, self._asked_at)
+        silent_s = self._silent_s
         if silent_s < RETRY_S:
             return Health.WAITING
         if live_hub(self._run) is None:
@@ -125,15 +151,6 @@ class LocalChannel:
         """The recording that the hub writes."""
         return OwnRecording(wire.recording_path(self._run))
 
-    def close(self) -> None:
-        """Let go of the socket."""
-        if not self._closed:
-            self._closed = True
-            self._drop_socket()
-            self._context.term()
-
-    def _drop_socket(self) -> None:
-        self._under_way = False
-        if self._socket is not None:
-            self._socket.close(linger=0)
-            self._socket = None
+    def _connect(self, socket: zmq.Socket[bytes]) -> None:
+        socket.linger, socket.reconnect_ivl = 0, 100
+        socket.connect(wire.viewer_address(self._run))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from deadband_monitor import keys, tcp
 from deadband_monitor.errors import LinkLost
 from deadband_monitor.record.base import RecordingReader
-from deadband_monitor.source.channel import LOST_AFTER_S, RETRY_S, Health
+from deadband_monitor.source.channel import LOST_AFTER_S, Health, SocketChannel
 
 
-class TcpChannel:
+class TcpChannel(SocketChannel):
     """To the hub at `tcp://host:port`; see `Channel`.
 
     Args:
@@ -29,11 +26,8 @@ class TcpChannel:
         self._host, _ = tcp.parsed(address)
         self._theirs = _key_of(address)
         self._ours = keys.own(keys.VIEWER) if self._theirs else None
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] | None = None
+        super().__init__()
         self._events: zmq.Socket[bytes] | None = None
-        self._asked_at = self._heard_at = time.monotonic()
-        self._under_way = self._closed = False
         self._trouble = ""
 
     @property
@@ -47,31 +41,16 @@ class TcpChannel:
         self._note_events()
         return self._trouble
 
-    def send(self, question: bytes) -> None:
-        """Ask the hub."""
-        if self._under_way:
-            self._drop_socket()
-        if self._socket is None:
-            self._socket = self._connected()
-        self._under_way, self._asked_at = True, time.monotonic()
-        with suppress(zmq.Again):
-            self._socket.send(question, zmq.NOBLOCK)
-
     def receive(self, wait_s: float) -> bytes | None:
         """The hub's answer."""
-        if self._socket is None:
-            time.sleep(min(max(wait_s, 0.0), RETRY_S))
-            return None
-        if not self._socket.poll(int(min(wait_s, RETRY_S) * 1000)):
-            return None
-        answer = self._socket.recv()
-        self._under_way, self._heard_at, self._trouble = False, time.monotonic(), ""
+        answer = super().receive(wait_s)
+        if answer is not None:
+            self._trouble = ""
         return answer
 
     def health(self) -> Health:
         """Whether to ask again. Whether the hub has ended, nobody can tell from here."""
-        now = time.monotonic()
-        if now - max(self._heard_at, self._asked_at) <= LOST_AFTER_S:
+        if self._silent_s <= LOST_AFTER_S:
             return Health.WAITING
         self._note_events()
         self._drop_socket()
@@ -88,15 +67,7 @@ class TcpChannel:
             f" over ssh all of it is in reach: deadband attach {self._host}"
         )
 
-    def close(self) -> None:
-        """Let go of the socket."""
-        if not self._closed:
-            self._closed = True
-            self._drop_socket()
-            self._context.term()
-
-    def _connected(self) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.DEALER)
+    def _connect(self, socket: zmq.Socket[bytes]) -> None:
         socket.linger, socket.ipv6 = 0, "[" in self._address
         socket.reconnect_ivl, socket.reconnect_ivl_max = 200, 5000
         if self._ours is not None:
@@ -105,7 +76,6 @@ class TcpChannel:
             socket.curve_secretkey = bytes.fromhex(self._ours.secret)
         self._events = socket.get_monitor_socket(_TELLING)
         socket.connect(self._address)
-        return socket
 
     def _note_events(self) -> None:
         """What the socket has met since it was last asked."""
@@ -133,13 +103,12 @@ class TcpChannel:
                 )
 
     def _drop_socket(self) -> None:
-        self._under_way = False
         if self._socket is not None:
             self._socket.disable_monitor()
-            if self._events is not None:
-                self._events.close(linger=0)
-            self._socket.close(linger=0)
-            self._socket = self._events = None
+        if self._events is not None:
+            self._events.close(linger=0)
+            self._events = None
+        super()._drop_socket()
 
 
 _BROKEN = frozenset({zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL})
