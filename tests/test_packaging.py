@@ -13,7 +13,7 @@ import pytest
 
 from deadband import wire
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import collapsing_run
+from deadband_monitor.source.scripted import collapsing_run
 
 ROOT = Path(__file__).parents[1]
 PIP = ["-m", "pip", "--disable-pip-version-check", "--quiet"]

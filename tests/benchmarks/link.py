@@ -33,8 +33,8 @@ from deadband.wire import Event, Flag, FlagChange, Points, Registration, Sample
 from deadband_monitor.hub.registry import Claim
 from deadband_monitor.hub.server import Hub
 from deadband_monitor.source.channel import Health, LocalChannel
-from deadband_monitor.source.fake import healthy_run
 from deadband_monitor.source.live import LiveSource
+from deadband_monitor.source.scripted import healthy_run
 from deadband_monitor.tui.keys import DASHBOARD
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.wishes import first_wish, wish

@@ -127,7 +127,7 @@ def test_the_picker_opens_a_finished_run_and_q_leaves_it(
 ) -> None:
     from deadband import wire
     from deadband_monitor.record.writer import Recorder
-    from deadband_monitor.source.fake import collapsing_run
+    from deadband_monitor.source.scripted import collapsing_run
 
     recorder = Recorder(wire.recording_path("collapsing-000001"))
     for event in collapsing_run():

@@ -20,7 +20,7 @@ from deadband_monitor.commands.demo import DemoEntry, catalogue
 from deadband_monitor.commands.run import split
 from deadband_monitor.record.format import USER_VERSION
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import collapsing_run, healthy_run
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 
 Output = pytest.CaptureFixture[str]
 

@@ -10,7 +10,7 @@ import pytest
 from deadband.wire import Cause, Flag
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
-from deadband_monitor.source.fake import COVERAGE
+from deadband_monitor.source.scripted import COVERAGE
 from deadband_monitor.tui.draw import flags as draw_flags
 from deadband_monitor.tui.draw.flag_page import Exhibit, flag_page
 from deadband_monitor.tui.draw.gauge import band_words, reading, sign, track

@@ -15,7 +15,7 @@ from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.intake import Arena, BadArena, Inbox
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import collapsing_run, healthy_run
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
 RING, FLOATS = 4, 8

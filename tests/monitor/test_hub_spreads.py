@@ -15,8 +15,8 @@ from deadband_monitor.hub import distributions
 from deadband_monitor.hub.distributions import AROUND_FLAG, OPEN_S, Spreads
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import healthy_run
 from deadband_monitor.source.replay import ReplaySource
+from deadband_monitor.source.scripted import healthy_run
 from deadband_monitor.state.course import MOST, deviation_of
 from deadband_monitor.statistics.outlines import WIDTH, unpacked
 from deadband_monitor.statistics.values import RawFrame

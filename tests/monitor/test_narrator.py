@@ -6,7 +6,8 @@ import msgspec
 
 from deadband.wire import FlagChange
 from deadband_monitor.narrator import STATUS_EVERY_STEPS, Narrator
-from deadband_monitor.source.fake import FakeSource, collapsing_run, healthy_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 
 
 def told(source: FakeSource, samples: int) -> list[str]:

@@ -16,7 +16,7 @@ from deadband_monitor.notes import note_step, note_text
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.report.making import make_report
 from deadband_monitor.report.words import format_report
-from deadband_monitor.source.fake import collapsing_run, healthy_run
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.view import View

@@ -17,8 +17,8 @@ from deadband_monitor.record import writer
 from deadband_monitor.record.format import APPLICATION_ID, USER_VERSION
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.record.writer import COMMIT_INTERVAL_S, RETRY_INTERVAL_S, Recorder
-from deadband_monitor.source.fake import collapsing_run, healthy_run
 from deadband_monitor.source.replay import ReplaySource
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 
 
 def record(path: Path, events: Iterable[Event]) -> list[Event]:
@@ -114,7 +114,7 @@ def test_the_hub_s_death_loses_only_what_was_not_committed(path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         "from deadband_monitor.record.writer import Recorder\n"
-        "from deadband_monitor.source.fake import healthy_run\n"
+        "from deadband_monitor.source.scripted import healthy_run\n"
         "recorder = Recorder(Path(sys.argv[1]))\n"
         "for event in healthy_run(samples=40):\n"
         "    recorder.add(event)\n"

@@ -18,7 +18,7 @@ from deadband_monitor.errors import BadRecording, UnknownRun
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.registry import Claim
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import collapsing_run, healthy_run
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 
 GONE_PID = 2**22 + 1
 """Above the largest process number of Linux."""

@@ -11,7 +11,8 @@ from deadband.wire import Flag, FlagChange, Status
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.report.making import make_report
 from deadband_monitor.report.words import FORMATS, format_for, format_report, headline
-from deadband_monitor.source.fake import FakeSource, collapsing_run, healthy_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 from deadband_monitor.state.run_state import RunState
 
 

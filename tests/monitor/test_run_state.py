@@ -9,7 +9,7 @@ import pytest
 
 from deadband.wire import Event, Layer, LayerTable, Sample
 from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
-from deadband_monitor.source.fake import collapsing_run, healthy_run, layer_table
+from deadband_monitor.source.scripted import collapsing_run, healthy_run, layer_table
 from deadband_monitor.state.run_state import RECENT_SAMPLES, RunState
 
 

@@ -15,7 +15,7 @@ from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.sights import MARKS
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import collapsing_run, layer_table
+from deadband_monitor.source.scripted import collapsing_run, layer_table
 from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.figures import PRECISION, pack, unpack
 from deadband_monitor.state.pictures import Envelope, OwnPictures, view_axis

@@ -18,10 +18,11 @@ from deadband_monitor.hub.registry import Claim
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.source import replay
 from deadband_monitor.source.base import Source
-from deadband_monitor.source.fake import FakeSource, collapsing_run, healthy_run
+from deadband_monitor.source.fake import FakeSource
 from deadband_monitor.source.open import open_source
 from deadband_monitor.source.reel import OwnRecording
 from deadband_monitor.source.replay import ReplaySource
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
 EVENTS = list(collapsing_run(samples=200, every=2, onset=60))

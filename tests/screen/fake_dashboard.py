@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from itertools import chain, islice
 
 from deadband.wire import Event
-from deadband_monitor.source.fake import FakeSource, collapsing_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import collapsing_run
 from deadband_monitor.tui.start import run_dashboard
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from deadband.wire import Event, Sample, Status
 from deadband_monitor.hub.registry import RunEntry
-from deadband_monitor.source.fake import STARTED, FakeSource, collapsing_run, healthy_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import STARTED, collapsing_run, healthy_run
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.app import DeadbandApp
 from deadband_monitor.tui.ink import Depth, Ink

@@ -11,7 +11,8 @@ from pictures import LARGE, SMALL, Recorded, app_on, collapsed, healthy, shown
 from deadband.wire import Event
 from deadband_monitor.errors import UnknownRun
 from deadband_monitor.source.base import Source
-from deadband_monitor.source.fake import FakeSource, collapsing_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import collapsing_run
 from deadband_monitor.tui.app import DeadbandApp
 from deadband_monitor.tui.draw.text import plain
 from deadband_monitor.tui.screens.flag import FlagScreen

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from deadband_monitor.errors import SourceError
-from deadband_monitor.source.fake import FakeSource, healthy_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import healthy_run
 from deadband_monitor.tui.feed import Feed
 from deadband_monitor.tui.governor import Governor
 

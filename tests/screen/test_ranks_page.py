@@ -9,7 +9,8 @@ import pytest
 from pictures import LARGE, SMALL, app_on, collapsed, healthy, shown
 
 from deadband.wire import Flag, FlagChange, RankStatus, Status
-from deadband_monitor.source.fake import STARTED, FakeSource
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import STARTED
 from deadband_monitor.tui.draw.ranks import MANY, RankLine, folded, rank_rows, span
 from deadband_monitor.tui.draw.text import plain
 from deadband_monitor.tui.screens.ranks import RanksScreen

@@ -12,7 +12,7 @@ from pictures import DARK, LARGE, SMALL, shown
 from deadband.wire import AskView, Event, Sight
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import collapsing_run
+from deadband_monitor.source.scripted import collapsing_run
 from deadband_monitor.source.viewing import Viewing
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.tui.app import DeadbandApp

@@ -30,8 +30,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from deadband.wire import Diagnosis
-from deadband_monitor.source.fake import COVERAGE, FakeSource
+from deadband_monitor.source.fake import FakeSource
 from deadband_monitor.source.hosts import NO_REPLY
+from deadband_monitor.source.scripted import COVERAGE
 from deadband_monitor.tui.app import DeadbandApp
 from deadband_monitor.tui.ink import Ink
 

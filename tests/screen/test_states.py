@@ -22,7 +22,8 @@ from textual.app import App
 from deadband_monitor.errors import SourceError, UnknownRun
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.source.base import Source
-from deadband_monitor.source.fake import FakeSource, collapsing_run, healthy_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import collapsing_run, healthy_run
 from deadband_monitor.tui.app import DeadbandApp
 from deadband_monitor.tui.screens.dashboard import DashboardScreen
 from deadband_monitor.tui.screens.runs import PickerScreen

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN
-from deadband_monitor.source.fake import FakeSource, healthy_run
+from deadband_monitor.source.fake import FakeSource
+from deadband_monitor.source.scripted import healthy_run
 from deadband_monitor.tui.headlines import headlines
 from deadband_monitor.tui.view import LOOK_BACK, View
 
