@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
+import pytest
 from rules_scene import Scene, SceneSample
 
+from deadband_monitor.rules.activations import DeadUnits
+from deadband_monitor.rules.base import Finding, Observation
 from deadband_monitor.rules.engine import Engine
+from deadband_monitor.rules.past import Past
 
 
 def constant_output(sample: SceneSample) -> None:
@@ -61,6 +67,71 @@ def test_layers_downstream_join_as_followers_of_the_first() -> None:
     flag = scene.standing["dead-units"]
     assert (flag.layer, flag.followers, flag.severity) == ("act1", ["act2"], "critical")
     assert sum(f.kind == "dead-units" for f in scene.engine.flags) == 1
+
+
+def test_words_are_of_the_sample_at_which_a_flag_changes() -> None:
+    def stuck(sample: SceneSample) -> None:
+        sample.layer("act1", saturated_units=0.8 + sample.step / 1000)
+
+    def stuck_and_constant(sample: SceneSample) -> None:
+        stuck(sample)
+        constant_output(sample)
+
+    scene = Scene().run(20).run(15, stuck)
+    opened = scene.standing["saturation"]
+    assert opened.severity == "warning"
+    assert opened.raised_step == 23
+    assert opened.evidence["saturated_units"] == pytest.approx(0.823)
+    scene.run(5, stuck_and_constant)  # the output is known to be gone from step 38 on
+    changed = scene.standing["saturation"]
+    assert changed.severity == "critical"
+    assert changed.evidence["saturated_units"] == pytest.approx(0.839)
+    assert "84%" in changed.message
+    while scene.standing["saturation"].severity == "critical":
+        scene.run(1, stuck)  # it turns milder some twenty steps after it was
+    milder = scene.standing["saturation"].evidence["saturated_units"]
+    assert milder == pytest.approx(0.8 + scene.step / 1000)
+
+
+class Listening(DeadUnits):
+    """Keeps what it told at each sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[list[Finding]] = []
+
+    def judge(self, seen: Observation, past: Past) -> Iterator[Finding]:
+        self.told.append(list(super().judge(seen, past)))
+        yield from self.told[-1]
+
+
+def test_layers_that_go_on_showing_the_same_are_told_of_in_one_finding() -> None:
+    names = [f"act{number}" for number in range(20)] + ["fc1"]
+    rule = Listening()
+    scene = Scene(names)
+    scene.engine = Engine([rule])
+
+    def dead(count: int) -> Callable[[SceneSample], None]:
+        def bend(sample: SceneSample) -> None:
+            sample.no_better_than_constant()
+            sample.model(out_variance=0, out_sd=0)
+            for name in names[:count]:
+                sample.layer(name, dead_units=1, out_variance=0, out_rms=0)
+
+        return bend
+
+    scene.run(20).run(10, dead(10))
+    assert [finding.still for finding in rule.told[-1]] == [True]
+    scene.run(1, dead(12))
+    assert [finding.layer for finding in rule.told[-1]] == names[:12]
+    scene.run(9, dead(12))
+    assert [finding.still for finding in rule.told[-1]] == [True]
+    flag = scene.standing["dead-units"]
+    assert [flag.layer, *flag.followers] == names[:12]
+    scene.run(1).run(2, dead(12)).run(2)
+    assert "dead-units" in scene.standing
+    scene.run(1)
+    assert not scene.standing
 
 
 def test_what_follows_from_a_nan_is_not_said_as_well() -> None:

@@ -33,8 +33,11 @@ class Saturation(LayerRule):
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
         stuck = column(seen, "saturated_units")
-        # A sure answer saturates the output by right, and one or two units are no layer.
-        judged = ~layout.head & ~layout.last_row & ~((layout.units > 0) & (layout.units < 4))
+        # A softmax has no units that can be stuck: that it is sure is a choice.
+        known = np.isfinite(stuck)
+        if not np.count_nonzero(known):
+            return None
+        judged = layout.hidden_units
         # Units that swing from end to end carry a bit each, and pass no gradient. That is how sure
         # networks end, and how weights drawn far too wide begin: it counts while nothing is learnt.
         flat = column(seen, "saturation")
@@ -42,8 +45,6 @@ class Saturation(LayerRule):
         for index, model in enumerate(layout.models):
             if seen.step >= self.IDLE_STEPS and past.skill(model.name) < self.IDLE_SKILL:
                 idle[layout.rows_of[index]] = True
-        # A softmax has no units that can be stuck: that it is sure is a choice.
-        known = np.isfinite(stuck)
         return LayerView(
             active=known & judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT))),
             clear=~judged | ((stuck < 0.5) & ~(idle & (flat >= 0.7))),
@@ -103,7 +104,7 @@ class DeadUnits(LayerRule):
         """See `LayerRule`."""
         dead = column(seen, "dead_units")
         known = np.isfinite(dead)
-        if not known.any():
+        if not np.count_nonzero(known):
             return None
         silent = _silent(seen)
         self._lost = _gone(dead, seen, silent)

@@ -56,7 +56,7 @@ class AttentionCollapse(LayerRule):
         """See `LayerRule`."""
         entropy, similarity = column(seen, "attention_entropy"), column(seen, "token_similarity")
         self._attends |= np.isfinite(entropy)
-        if not self._attends.any():
+        if not np.count_nonzero(self._attends):
             return None
         first = past.first[:, LAYER_COLUMN["attention_entropy"]]
         step = np.float32(seen.step)
@@ -113,7 +113,7 @@ class AttentionCollapse(LayerRule):
         healthy blocks); then what follows tells them apart again.
         """
         alike = np.zeros(len(similarity), bool)
-        if not (similarity > ALIKE).any():
+        if not np.count_nonzero(similarity > ALIKE):
             return alike
         for rows in layout.rows_of:
             known = rows[np.isfinite(similarity[rows])]

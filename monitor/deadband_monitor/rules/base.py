@@ -62,6 +62,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     told: Callable[[int], Words] | None = None
     """Makes the words of a row from the figures of the sample, which it keeps."""
     row: int = -1
+    still: bool = False
+    """All that the rule found in this model shows as it did at the samples before."""
 
     def words(self) -> Words:
         """What is to be said of it."""

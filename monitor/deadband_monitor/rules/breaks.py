@@ -42,7 +42,9 @@ class Break:
             trained: of them, those of trained weights.
             outside: whether input, output or loss hold such a value.
         """
-        if self.step is not None or not (outside or (layers[rows, _NONFINITE] > 0).any()):
+        if self.step is not None:
+            return
+        if not (outside or np.count_nonzero(layers[rows, _NONFINITE] > 0)):
             return
         self.step = step
         sizes = layers[trained, _OUT_RMS]

@@ -155,7 +155,7 @@ class Engine:
             self.adopt(seen.table)
         # The last losses of a run come with nothing measured: that is no new evidence, and without
         # statistics no cause could be named.
-        measured = bool(np.isfinite(seen.models).any())
+        measured = bool(np.count_nonzero(np.isfinite(seen.models)))
         if not measured:
             self.causes()
         changed: list[Flag] = []
@@ -202,6 +202,9 @@ class Engine:
             if finding.model != model:  # nearly always that of the finding before
                 model = finding.model
                 incident = self._incidents.get((rule.kind, model))
+            if finding.still:
+                touched.add(finding.model)
+                continue
             if not finding.active and (incident is None or not incident.subjects):
                 continue  # it does not show, and did not
             if incident is None:

@@ -110,7 +110,7 @@ class Flow:
         still = known & ~moved & self.trained
         rests = still & ~resting
         has, grad, left = layers[:, _HAS], layers[:, _GRAD], layers[:, _LEFT]
-        if rests.any() or self._stands:
+        if self._stands or np.count_nonzero(rests):
             _extend(self.still_since, rests, max(self._last_step, seen.step - 1))
             self.still_since[(moved | resting) & (known | resting)] = -1
             self.still_samples[rests] += 1
@@ -134,7 +134,7 @@ class Flow:
         # A step that does not move the weight may be one of several that are accumulated; with two
         # models, one's loss leaves gradients in the other, cleared before that one's own step.
         kept = (left > KEPT) & (update > 0)
-        if self._piles or kept.any():
+        if self._piles or np.count_nonzero(kept):
             self._follow_kept(seen, kept, has)
         np.copyto(self._drift, drift, where=np.isfinite(drift))
         np.copyto(self._rms, rms, where=np.isfinite(rms))
@@ -169,7 +169,7 @@ class Flow:
         lr = seen.models[:, MODEL_COLUMN["lr"]]
         skipped = seen.models[:, MODEL_COLUMN["skipped"]]
         rest = (lr == 0) | ((skipped > 0) & ~(skipped >= STUCK_SCALER))
-        if not rest.any():
+        if not np.count_nonzero(rest):
             return np.zeros(len(seen.layers), bool)
         return np.append(rest, False)[layout.model_of]
 
@@ -183,7 +183,7 @@ def _follow(since: Steps, holds: Mask, known: Mask, step: int, some: bool) -> bo
 
     some: whether there is a stretch; returns whether there is one now.
     """
-    if not (some or holds.any()):
+    if not (some or np.count_nonzero(holds)):
         return False
     since[holds & (since < 0)] = step
     since[known & ~holds] = -1

@@ -85,7 +85,7 @@ def blockage(past: Past, model: str) -> Blockage | None:
     since = flow.still_since[rows]
     still = (since >= 0) & (past.step - since >= STILL_STEPS)
     still &= flow.still_samples[rows] >= STILL_SAMPLES
-    if not still.any():
+    if not np.count_nonzero(still):
         return None
     held = layout.learns[rows]
     bare, zero = flow.bare_since[rows] >= 0, flow.zero_since[rows] >= 0

@@ -53,7 +53,7 @@ class VanishingGradient(LayerRule):
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
         grads = column(seen, "grad_rms")
-        judged = layout.matrix & layout.learns & np.isfinite(grads)
+        judged = layout.trained & np.isfinite(grads)
         zero = np.zeros(len(grads), bool)
         faint = np.zeros(len(grads), bool)
         for index, model in enumerate(layout.models):

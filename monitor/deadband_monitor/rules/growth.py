@@ -45,8 +45,7 @@ class WeightDivergence(ModelRule):
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        rows = layout.rows(model.name)
-        rows = rows[(layout.matrix & layout.learns)[rows]]
+        rows = layout.trained_of[layout.index_of[model.name]]
         growth = seen.layers[rows, _GROWTH]
         largest = float(np.fmax.reduce(growth, initial=np.float32(np.nan)))
         if math.isnan(largest):

@@ -39,6 +39,8 @@ class Layout:
         gives: Mask = self.matrix & _mask(layer.kind != "Parameter" for layer in layers)
         self.weights: Mask = self.matrix | _mask(_of_one_input(layer) for layer in layers)
         """The matrices, and layers that take a single input: what decay and penalties act on."""
+        self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)
+        self.units = np.array([layer.units for layer in layers], np.int64)
         self.last_row = np.zeros(len(layers), bool)
         self.head = np.zeros(len(layers), bool)
         """The last weight matrix of each model and what follows: the output, no hidden layer."""
@@ -48,12 +50,20 @@ class Layout:
                 matrices = rows[gives[rows]]
                 start = matrices[-1] if len(matrices) else rows[-1]
                 self.head[rows[rows >= start]] = True
+        self.hidden_units: Mask = ~(
+            self.head | self.last_row | ((self.units > 0) & (self.units < 4))
+        )
+        """A sure answer saturates the output by right, and one or two units are no layer."""
+        self.wide: Mask = self.learns & (self.fan_in >= 8) & (self.units >= 4)
+        """In few dimensions random vectors point the same way by chance."""
+        self.wide_hidden: Mask = self.wide & self.matrix & ~self.head
+        self.wide_head: Mask = self.wide & self.matrix & self.head
+        self.tables: Mask = self.embedding & self.learns & (self.fan_in >= 8)
+        self.trained: Mask = self.matrix & self.learns
         self.trained_of: list[NDArray[np.int64]] = [
-            rows[(self.matrix & self.learns)[rows]] for rows in self.rows_of
+            rows[self.trained[rows]] for rows in self.rows_of
         ]
         """Rows of each model's weight matrices that an optimiser moves."""
-        self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)
-        self.units = np.array([layer.units for layer in layers], np.int64)
         self.parameters = np.array([layer.parameters for layer in layers], np.float64)
         self.model_learns = [
             model.trainable > 0 and (len(table.models) == 1 or self._held(rows))

@@ -53,7 +53,7 @@ class BatchNormMismatch(LayerRule):
         ratio, shift = column(seen, "norm_ratio"), column(seen, "norm_shift")
         values = column(seen, "norm_values")
         known = np.isfinite(ratio) | np.isfinite(values)
-        if not known.any():
+        if not np.count_nonzero(known):
             return None
         step = np.float32(seen.step)
         apart = (ratio < LOW) | (ratio > HIGH) | (shift > SHIFT)

@@ -8,7 +8,8 @@ threshold to be tuned. `Objective` remembers since when one holds; rules and cau
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.bottomless import Descent
@@ -65,8 +66,7 @@ _NEEDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What one sample and the layer table say of the objective."""
 
     loss: str
@@ -165,7 +165,9 @@ class Objective:
         )
         if read is not None and not layout.several_models:
             usual = _of_a_constant(read, float(now[_ENTROPY]))
-            read = replace(read, below=self._descent.turned(usual), falls=self._descent.endless)
+            read = msgspec.structs.replace(
+                read, below=self._descent.turned(usual), falls=self._descent.endless
+            )
         if read is None or math.isnan(read.low):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units

@@ -184,12 +184,12 @@ class ConstantPredictor(ModelRule):
         if seen.step - model.born < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
-        suspect = (says_nothing and useless) or skill < 0.05 or _even_level(past, model) < NONE
-        learning = not suspect or past.learning(model.name)
-        empty = says_nothing and useless and not learning
         # Single losses scatter: a lucky batch is no skill where the mean of many says there is
         # none.
         level = _even_level(past, model)
+        suspect = (says_nothing and useless) or skill < 0.05 or level < NONE
+        learning = not suspect or past.learning(model.name)
+        empty = says_nothing and useless and not learning
         if (skill < 0.05 or level < NONE) and not learning:
             count, since_stalled = self._stalled.get(model.name, (0, seen.step))
             self._stalled[model.name] = (count + 1, since_stalled)

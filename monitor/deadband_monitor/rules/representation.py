@@ -65,13 +65,15 @@ class HiddenSignal(LayerRule):
     kind = KIND
     needs = ("out_variance",)
     grace_steps = 5
+    alone = False
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
         rho = column(seen, "out_variance")
         # A branch that is switched off by a zero gain has no second moment, and may be meant so.
         lost = (rho < LOST) & (column(seen, "out_rms") > 0)
-        if not lost.any() and not (self._out_since >= 0).any() and not self._echo.any():
+        followed = np.count_nonzero(self._out_since >= 0) or np.count_nonzero(self._echo)
+        if not (followed or np.count_nonzero(lost)):
             return None
         had = past.highest[:, LAYER_COLUMN["out_variance"]] > ALIVE
         fed = np.zeros(len(rho), bool)

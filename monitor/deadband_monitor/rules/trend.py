@@ -218,7 +218,7 @@ class LossTrend:
 
     def above(self, level: float, count: int, of: int) -> bool:
         """Whether at least `count` of the last `of` losses exceed `level`."""
-        return sum(loss > level for loss in self._recent[-of:]) >= count
+        return sum(map(float(level).__lt__, self._recent[-of:])) >= count
 
     def above_since(self, level: float) -> int | None:
         """Step of the first loss above `level` since the last two in a row that were not."""

@@ -39,31 +39,27 @@ class DuplicateUnits(LayerRule):
         twin_grads = column(seen, "duplicate_grads")
         zero = column(seen, "weight_rms") == 0
         twins = np.where(zero, np.float32(1), twins)
+        known = np.isfinite(twins)
+        if not np.count_nonzero(known):
+            return None
         # In few dimensions random vectors point the same way by chance (44-50 % twins in a healthy
         # network with two inputs), and a head's rows are told apart by their own labels.
-        judged = (
-            layout.matrix
-            & layout.learns
-            & ~layout.head
-            & (layout.fan_in >= 8)
-            & (layout.units >= 4)
-        )
-        # Rows of an embedding get gradients of their own: from zero they part at once, beside a
-        # common constant they may take thousands of steps.
-        wide = layout.learns & (layout.fan_in >= 8) & (layout.units >= 4)
+        judged = layout.wide_hidden.copy()
         # A head that began as one unit and is pushed as one unit stays it: the matrix of a tied
         # autoencoder is first layer and last.
         as_one = past.first[:, LAYER_COLUMN["duplicate_units"]] >= 0.9
         as_one &= ~(past.first[:, LAYER_COLUMN["weight_drift"]] > 0.5)
         lasting = (twin_grads >= 0.9) & (seen.step >= self.HEAD_STEPS)
-        judged |= layout.matrix & layout.head & wide & as_one & lasting
-        tables = layout.embedding & layout.learns & (layout.fan_in >= 8)
+        judged |= layout.wide_head & as_one & lasting
+        # Rows of an embedding get gradients of their own: from zero they part at once, beside a
+        # common constant they may take thousands of steps.
+        tables = layout.tables
         judged |= tables & (column(seen, "weight_rms") > 0) & (seen.step >= self.TABLE_STEPS)
         pushed_alike = ~(twin_grads < 0.9) | tables
         return LayerView(
             active=judged & (twins >= 0.9) & pushed_alike,
             clear=~judged | (twins < 0.5),
-            known=np.isfinite(twins),
+            known=known,
         )
 
     def severities(
@@ -145,7 +141,7 @@ class UpdateTooLarge:
         layout = past.layout
         assert layout is not None
         ratios = column(seen, "update_ratio")
-        large = layout.matrix & layout.learns & (ratios > LARGE_UPDATE)
+        large = layout.trained & (ratios > LARGE_UPDATE)
         for row in np.flatnonzero(large).tolist():
             model, layer = layout.keys[row]
             spell = self._spells.setdefault(model, _Spell(seen.step, seen.step))
