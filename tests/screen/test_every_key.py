@@ -89,7 +89,7 @@ def seen(app: DeadbandApp, asked: list[str]) -> tuple[object, ...]:
 
 
 async def until(pilot: Pilot[int], arrived: Callable[[], bool]) -> None:
-    for _ in range(150):
+    for _ in range(600):
         if arrived():
             return
         await pilot.pause(0.01)

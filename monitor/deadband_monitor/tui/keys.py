@@ -104,7 +104,7 @@ KEYS: tuple[Key, ...] = (
         doc="blocks that repeat in one row, by the worst of them; and unfold",
         where=(DASHBOARD, RANKS)),
     Key(keys=("c",), shown="c", action="clock", label="Clock", group="Time",
-        doc="steps or wall-clock time under the map", where=(DASHBOARD, LAYER)),
+        doc="steps or wall-clock time under the map", where=(DASHBOARD,)),
     Key(keys=("v",), shown="v", action="scale", label="Log", group="Heat map",
         doc="charts logarithmic, linear, or as the values ask for",
         where=(DASHBOARD, LAYER, COMPARE)),

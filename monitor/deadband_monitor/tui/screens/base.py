@@ -11,10 +11,11 @@ from textual.screen import Screen
 
 from deadband.wire import AskDense, AskNote
 from deadband_monitor.source.on_demand import Subject
+from deadband_monitor.tui.draw.flags import place
 from deadband_monitor.tui.draw.text import count
 from deadband_monitor.tui.exports import export, safe_name, screen_text
 from deadband_monitor.tui.governor import Due
-from deadband_monitor.tui.keys import DASHBOARD, FLAG, HEAT_METRICS, key_line
+from deadband_monitor.tui.keys import DASHBOARD, FLAG, HEAT_METRICS, LAYER, key_line
 from deadband_monitor.tui.screens.prompt import PromptScreen, no_pattern
 from deadband_monitor.tui.widgets.heat_map import HeatMap
 from deadband_monitor.tui.widgets.panels import FlagList, KeyLine, StateLine
@@ -125,6 +126,8 @@ class RunScreen(SizedScreen):
         if player := self.deadband.player:
             speed = min(max(player.speed * factor, SLOWEST), FASTEST)
             self._ask(lambda: setattr(player, "speed", speed))
+            if self.where != DASHBOARD:  # whose bar says so
+                self.notify(f"speed x{speed:g}", timeout=2)
 
     def action_onset(self) -> None:
         """To the onset of the flag at hand."""
@@ -234,6 +237,8 @@ class RunScreen(SizedScreen):
             self.notify("no flag so far", timeout=2)
         elif player := self.deadband.player:
             self.deadband.feed.ask(lambda: player.seek(flag.raised_step))
+        if flag is not None and self.where == LAYER:  # which lists no flags
+            self.notify(f"{flag.kind} since {count(flag.onset_step)}: {place(flag)}", timeout=3)
         self.deadband.repaint()
 
     def action_acknowledge(self) -> None:

@@ -39,7 +39,7 @@ class FlagScreen(RunScreen):
         super().__init__()
         self.list = FlagList(id="flag-list", classes="panel")
         self.page = Canvas(id="page")
-        self.body = VerticalScroll(self.page, id="body", classes="panel")
+        self.body = VerticalScroll(self.page, id="body", classes="panel", can_focus=False)
 
     def compose(self) -> ComposeResult:
         """The list over the page."""
@@ -48,10 +48,6 @@ class FlagScreen(RunScreen):
         yield self.list
         yield self.body
         yield KeyLine(id="keys")
-
-    def on_mount(self) -> None:
-        """Keys go to the screen; the wheel scrolls the page."""
-        self.body.can_focus = False
 
     def action_scroll_page(self, by: int) -> None:
         """A page down or up."""
