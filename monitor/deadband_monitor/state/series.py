@@ -258,13 +258,16 @@ class Series:
         )
 
     def _halve(self) -> None:
-        half = self.capacity // 2
-        self._low[:half] = np.fmin(self._low[0::2], self._low[1::2])
-        self._high[:half] = np.fmax(self._high[0::2], self._high[1::2])
-        self._sum[:half] = self._sum[0::2] + self._sum[1::2]
-        self._count[:half] = self._count[0::2] + self._count[1::2]
-        self._low[half:] = np.nan
-        self._high[half:] = np.nan
-        self._sum[half:] = 0
-        self._count[half:] = 0
+        # Only what is in use: a long run seen from its middle is halved ten times at first.
+        used = min(self.last_step // self.width + 2, self.capacity) // 2
+        ends, odds = slice(0, 2 * used, 2), slice(1, 2 * used, 2)
+        self._low[:used] = np.fmin(self._low[ends], self._low[odds])
+        self._high[:used] = np.fmax(self._high[ends], self._high[odds])
+        self._sum[:used] = self._sum[ends] + self._sum[odds]
+        self._count[:used] = self._count[ends] + self._count[odds]
+        rest = slice(used, 2 * used)
+        self._low[rest] = np.nan
+        self._high[rest] = np.nan
+        self._sum[rest] = 0
+        self._count[rest] = 0
         self.width *= 2
