@@ -5,11 +5,13 @@ its remedy: the same training from the same seed with the fault mended. It holds
 costs most of the skill and the remedy wins it back; the others are listed and left out. Healthy
 ones do what naive rules take for failures. Half of all scenarios, by a hash of their names, are set
 apart: they are run for a final figure only. Beside the halves lies an exam, the files `exam_*`,
-written by somebody who had not read the rules and on networks, data and optimisers of their own.
+written by somebody who had not read the rules and on networks, data and optimisers of their own,
+and a second one of the same kind, `fresh_*`, judged once when it was written.
 
     make scoreboard                                   (the half to tune on)
     make scoreboard ARGS="--half held"                (the final figure)
     make scoreboard ARGS="--half exam"                (the exam)
+    make scoreboard ARGS="--half fresh"               (the second one)
     cd tests && python -m scoreboard dying --all-lines
     cd tests && python -m scoreboard --cache ../build/runs --json ../build/board.json
     make scoreboard PEERS=1                           (other tools beside us on some of the runs)

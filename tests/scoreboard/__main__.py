@@ -1,7 +1,7 @@
 """Trains the scenarios, watched, and prints the board: `python -m scoreboard` in `tests`.
 
-The half that is set apart and the exam are run for a final figure only: whatever is looked at is
-tuned to.
+The half that is set apart and the two exams are run for a final figure only: whatever is looked at
+is tuned to.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SHARES = {
     "held": ("held",),
     "both": ("tune", "held"),
     "exam": ("exam",),
-    "all": ("tune", "held", "exam"),
+    "fresh": ("fresh",),
+    "all": ("tune", "held", "exam", "fresh"),
 }
 
 
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scoreboard", description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="part of a name, or a cause")
     parser.add_argument(
-        "--half", choices=tuple(SHARES), default="tune", help="both: without the exam"
+        "--half", choices=tuple(SHARES), default="tune", help="both: without the exams"
     )
     parser.add_argument("--only", choices=("failing", "healthy"), help="of the two")
     parser.add_argument("--all-lines", action="store_true", help="a line for every run")

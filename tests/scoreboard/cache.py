@@ -61,6 +61,12 @@ def _exam() -> bytes:
     return b"".join(_family(f"exam_{name}") for name in names)
 
 
+@cache
+def _fresh() -> bytes:
+    names = ("data", "failing_kinds", "loops", "nets")
+    return b"".join(_family(f"fresh_{name}") for name in names)
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
     """A folder of recorded runs; everything is trained anew where there is none."""
@@ -90,6 +96,8 @@ class Cache:
         made.update(_family(scenario.family))
         if scenario.exam:
             made.update(_exam())
+        if scenario.fresh:
+            made.update(_fresh())
         made.update(f"{scenario.name} {scenario.steps}".encode())
         return made.hexdigest()[:16]
 

@@ -23,6 +23,8 @@ FAILING = (
 HEALTHY = ("usual", "settings", "heads", "kinds", "edges")
 EXAM_FAILING = FAILING
 EXAM_HEALTHY = ("nets", "settings", "odd", "kinds")
+FRESH_FAILING = ("start", "data", "late", "objective", "kinds")
+FRESH_HEALTHY = ("settings", "questions", "kinds", "codes")
 
 
 def failing() -> list[Scenario]:
@@ -31,6 +33,7 @@ def failing() -> list[Scenario]:
         [
             *(f"failing_{family}" for family in FAILING),
             *(f"exam_failing_{family}" for family in EXAM_FAILING),
+            *(f"fresh_failing_{family}" for family in FRESH_FAILING),
         ]
     )
 
@@ -41,6 +44,7 @@ def healthy() -> list[Scenario]:
         [
             *(f"healthy_{family}" for family in HEALTHY),
             *(f"exam_healthy_{family}" for family in EXAM_HEALTHY),
+            *(f"fresh_healthy_{family}" for family in FRESH_HEALTHY),
         ]
     )
 

@@ -98,6 +98,8 @@ class Scenario:
     """Module that it stands in."""
     exam: bool = False
     """Belongs to neither half: written by somebody who has not seen the rules."""
+    fresh: bool = False
+    """As the exam's, and judged a single time, at the commit that it came with."""
 
     @property
     def fails(self) -> bool:
@@ -106,12 +108,14 @@ class Scenario:
 
     @property
     def held_out(self) -> bool:
-        """Half of all scenarios but the exam's, by name; a remedy lies with its fault."""
+        """Half of all scenarios in neither exam, by name; a remedy lies with its fault."""
         return self.share == "held"
 
     @property
     def share(self) -> str:
-        """`tune`, `held` or `exam`."""
+        """`tune`, `held`, `exam` or `fresh`."""
+        if self.fresh:
+            return "fresh"
         if self.exam:
             return "exam"
         return "held" if zlib.crc32((self.twin_of or self.name).encode()) % 2 else "tune"
@@ -126,16 +130,18 @@ class Scenario:
             twin_of=self.name,
             family=self.family,
             exam=self.exam,
+            fresh=self.fresh,
         )
 
 
 class Runs(list[Scenario]):
     """The scenarios of one file."""
 
-    def __init__(self, module: str, *, exam: bool = False) -> None:
+    def __init__(self, module: str, *, exam: bool = False, fresh: bool = False) -> None:
         super().__init__()
         self.family = module.rpartition(".")[2]
         self.exam = exam
+        self.fresh = fresh
 
     def healthy(
         self, name: str, steps: int = 400
@@ -150,6 +156,7 @@ class Runs(list[Scenario]):
                     steps=steps,
                     family=self.family,
                     exam=self.exam,
+                    fresh=self.fresh,
                 )
             )
             return build
@@ -184,6 +191,7 @@ class Runs(list[Scenario]):
                 sudden=sudden,
                 family=self.family,
                 exam=self.exam,
+                fresh=self.fresh,
             )
         )
 

@@ -86,6 +86,20 @@ def test_the_exam_has_three_variants_of_every_cause_and_lies_in_neither_half() -
         assert not scenario.held_out
 
 
+def test_the_second_exam_lies_in_neither_half_and_has_every_cause() -> None:
+    fresh = [scenario for scenario in runs.everything() if scenario.share == "fresh"]
+    groups = Counter(scenario.causes[0] for scenario in fresh if scenario.fails)
+    assert len(groups) == 29
+    assert sum(groups.values()) >= 45
+    assert sum(not scenario.fails for scenario in fresh) >= 35
+    for scenario in fresh:
+        assert scenario.family.startswith("fresh_")
+        assert not scenario.exam
+        assert not scenario.held_out
+        if scenario.fails:
+            assert scenario.mended().share == "fresh"
+
+
 def test_a_loop_without_torch_shows_what_each_step_worked_on() -> None:
     (scenario,) = (s for s in runs.healthy() if s.name == "healthy exam numpy network")
     seen: list[set[str]] = []
