@@ -127,7 +127,7 @@ def counted(plain: bool) -> Training:
 
 
 broken("fresh exponential of an outlier", ("numerical-overflow", "unnormalised-inputs", SPOILT),
-       counted, True, False)  # fmt: skip
+       counted, True, False, onset=16)  # fmt: skip
 
 
 def pressed(floor: float) -> Training:
@@ -149,4 +149,11 @@ def pressed(floor: float) -> Training:
     return course(Whitened(), (x, y), with_("Adam", 5e-3))
 
 
-broken("fresh windows divided by their spread", ("numerical-overflow", SPOILT), pressed, 0.0, 1e-2)
+broken(
+    "fresh windows divided by their spread",
+    ("numerical-overflow", SPOILT),
+    pressed,
+    0.0,
+    1e-2,
+    onset=23,
+)

@@ -49,13 +49,13 @@ def critic_with_penalty() -> Training:
     return Training({"maker": maker, "critic": critic}, tools, step)
 
 
-@healthy("fresh hinged play on six heaps", 500)
+@healthy("fresh hinged play on six heaps", 600)
 def hinged() -> Training:
     g = source(52)
     maker, critic = dense(4, 48, 48, 2), dense(2, 48, 48, 1, act=lambda: nn.LeakyReLU(0.2))
     tools = [
         torch.optim.Adam(maker.parameters(), lr=1e-3, betas=(0.5, 0.99)),
-        torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.5, 0.99)),
+        torch.optim.Adam(critic.parameters(), lr=4e-3, betas=(0.5, 0.99)),
     ]
 
     def step(k: int) -> Tensor:
