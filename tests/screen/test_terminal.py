@@ -28,7 +28,7 @@ class Terminal:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if name not in ("NO_COLOR", "COLORTERM", "TEXTUAL_FPS")
+            if name not in ("NO_COLOR", "COLORTERM", "TEXTUAL_FPS", "COLUMNS", "LINES")
         }
         program = [sys.executable, str(PROGRAM), *arguments]
         if shell:

@@ -49,8 +49,8 @@ def python_process(pid: int) -> PythonProcess:
         ) from None
     if foreign:
         raise MonitorError(
-            f"process {pid} lives in a container of its own; go in there:"
-            f" deadband attach --via 'docker exec -i CONTAINER' --pid PID-IN-THERE"
+            f"process {pid} lives in a container of its own; go in there: docker exec -it"
+            " CONTAINER deadband attach --pid PID-IN-THERE"
         )
     if "python" not in Path(executable).name:
         raise MonitorError(
