@@ -463,3 +463,46 @@ def test_every_statistic_that_these_rules_read_is_declared() -> None:
         "squashed",
     ):
         assert name in MODEL_COLUMN
+
+
+def test_one_call_of_many_with_rows_that_are_all_the_same_is_no_anomaly() -> None:
+    def one_room(sample: SceneSample) -> None:
+        sample.model(in_variance=0.0, in_rms=0.35, in_max=1.0, out_variance=0.0, skill=math.nan)
+        sample.model(information=math.nan, sigma_share=math.nan, loss_constant=math.nan)
+
+    standing = {}
+    for calls in (1, 20):
+        scene = Scene()
+        models = tuple(msgspec.structs.replace(each, calls=calls) for each in scene.table.models)
+        scene.table = msgspec.structs.replace(scene.table, models=models)
+        standing[calls] = set(scene.run(30, one_room).standing)
+    assert "input-anomaly" in standing[1]
+    assert not standing[20] & {"input-anomaly", "output-collapse"}
+
+
+@pytest.mark.parametrize(("others", "flagged"), [(0.3, True), (0.01, False)])
+def test_labels_that_part_from_their_inputs_are_told_of_where_there_are_enough_of_them(
+    others: float, flagged: bool
+) -> None:
+    def parting(sample: SceneSample) -> None:
+        agreement = 0.8 if sample.step < 150 else -0.5
+        sample.model(neighbour_agreement=agreement, majority_share=1 - others)
+
+    scene = Scene()
+    models = tuple(
+        msgspec.structs.replace(each, loss_input=(64, 2), loss_target=(64,))
+        for each in scene.table.models
+    )
+    scene.table = msgspec.structs.replace(scene.table, models=models)
+    assert ("input-anomaly" in scene.run(220, parting).standing) is flagged
+
+
+@pytest.mark.parametrize("added", [math.nan, 0.5])
+def test_a_loss_below_zero_is_wrong_only_where_nothing_else_is_added_to_it(added: float) -> None:
+    def falls(sample: SceneSample) -> None:
+        sample.loss = 2.0 - 0.02 * sample.step
+        further = added if sample.step == 20 else math.nan
+        sample.model(loss=sample.loss, further_loss=further, skill=math.nan)
+
+    standing = Scene().run(200, falls).standing
+    assert ("loss-divergence" in standing) is math.isnan(added)

@@ -226,7 +226,11 @@ class Feed:
         self._follow_repeat(step, value["in_repeat"])
         self._follow_constant(step, value)
         self._follow_labels(step, value, layout, index)
-        self.pairing.add(step, value["neighbour_agreement"])
+        shape = layout.models[index].loss_target
+        others = min(64, shape[0]) * (1 - value["majority_share"]) if shape else math.nan
+        # With a handful of rare rows the agreement is that of a few pairs, and goes where they go.
+        if not others < FEWEST_OTHERS:
+            self.pairing.add(step, value["neighbour_agreement"])
         if not layout.several_models:
             # A discriminator is fed by its generator, whose scale grows a hundredfold at first.
             self._scale.add(step, value["in_rms"])

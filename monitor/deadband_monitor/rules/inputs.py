@@ -175,6 +175,8 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
     if not math.isfinite(rms):
         return None
     constant = (rho < CONSTANT or rms == 0) and not model.value("out_variance") > 1e-3
+    if constant and layout.models[index].calls > 1:
+        return None  # one call of many was seen: all walks may begin in one room
     odd = odd_scale(rho, largest, rms)
     repeated = twins > DUPLICATES
     severity = "info"

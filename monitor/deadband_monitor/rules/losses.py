@@ -20,6 +20,18 @@ WIDER, AGAINST = 1.5, -0.3
 that no error of the right sign has together; the spread of the targets is that of a window."""
 
 
+def is_below_zero(past: Past, model: ModelPast) -> bool:
+    """A loss that is never negative is so, and nothing else was ever added to it.
+
+    What is added may be negative: the logarithm of a learnt spread (Kendall et al.,
+    arXiv:1705.07115), an entropy that is rewarded.
+    """
+    assert past.layout is not None
+    kind = past.layout.models[past.layout.index_of[model.name]].loss
+    alone = math.isnan(model.latest("further_loss"))
+    return kind in NEVER_NEGATIVE and past.loss.fresh < 0 and alone
+
+
 class LossDivergence(ModelRule):
     """The loss lies above a constant answer's, lost what it had gained, or is impossible."""
 
@@ -55,7 +67,7 @@ class LossDivergence(ModelRule):
         index = layout.index_of[model.name]
         if model.objective.clash in BOTTOMLESS and past.loss.fresh < 0:
             return self._bottomless(past, model)
-        if layout.models[index].loss in NEVER_NEGATIVE and past.loss.fresh < 0:
+        if is_below_zero(past, model):
             return self._negative(past)
         driven = _driven_away(seen, model, layout.models[index].loss)
         if driven is not None:

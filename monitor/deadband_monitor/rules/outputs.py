@@ -7,6 +7,7 @@ from statistics import median
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
+from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few, steady_skill
@@ -46,6 +47,8 @@ class OutputCollapse(ModelRule):
             # A zero-initialised head stays zero until the first update was applied: not called yet,
             # but the onset if it stays so.
             return Judgement(active=False, clear=rho >= EXACT)
+        if _shows_one_call_of_many(past, model):
+            return Judgement(active=False, clear=True)
         skill = past.skill(model.name)
         # An output that carries the labels, or a loss well below a constant answer's, works:
         # targets of 1e6 +- 1 leave no more variance, and the first output need not be what counts.
@@ -92,6 +95,16 @@ class OutputCollapse(ModelRule):
             message=message,
             evidence=measured(evidence),
         )
+
+
+def _shows_one_call_of_many(past: Past, model: ModelPast) -> bool:
+    """All rows of the call that was seen are the same, and the step makes others besides.
+
+    The walks of a policy may all begin in one room.
+    """
+    assert past.layout is not None
+    calls = past.layout.models[past.layout.index_of[model.name]].calls
+    return calls > 1 and model.value("in_variance") < CONSTANT
 
 
 def _lost(model: ModelPast, skill: float) -> tuple[bool, bool]:

@@ -10,7 +10,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
-from deadband_monitor.rules.losses import NEVER_NEGATIVE
+from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.normalisation import FEWEST_VALUES, SMALLEST_MOMENTUM
 from deadband_monitor.rules.structure import routers
 
@@ -74,7 +74,7 @@ def _router(flag: Flag) -> Suspect:
 def _unbalanced(case: Case) -> Iterator[Suspect]:
     """Choices grow uneven while the loss falls below zero: its balance is driven the wrong way."""
     layout = case.layout
-    if not (case.build.loss in NEVER_NEGATIVE and case.past.loss.fresh < 0):
+    if not is_below_zero(case.past, case.model):
         return
     for row in routers(layout, layout.index_of[case.model.name]):
         began, now = (

@@ -9,7 +9,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
-from deadband_monitor.rules.losses import NEVER_NEGATIVE
+from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.objective import OF_SOFTMAX, VALUE_LOSSES
 
@@ -144,7 +144,7 @@ def _scale(case: Case) -> Iterator[Suspect]:
 
 
 def _below_zero(case: Case) -> bool:
-    return case.build.loss in NEVER_NEGATIVE and case.past.loss.fresh < 0
+    return is_below_zero(case.past, case.model)
 
 
 def _subtracted(case: Case) -> Suspect:
