@@ -143,9 +143,16 @@ class UpdateCapture(LayerCapture):
         generation = self.generation
         passed_on = self._odd_gradient_came if tensor.is_complex() else self._gradient_came
 
+        times = 0
+
         def came(gradient: Tensor) -> None:
-            if generation == self.generation and self.armed and not root.left.taken:
-                self._model_backward(root)
+            nonlocal times
+            times += 1
+            if generation == self.generation and self.armed:
+                if not root.left.taken:
+                    self._model_backward(root)
+                elif times == 2:
+                    root.left.retract(self._taps_of(root)[:MOST_LEFT])
             if cell is not None:
                 passed_on(cell, generation, gradient)
 

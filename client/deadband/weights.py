@@ -250,6 +250,16 @@ class LeftGradients:
                 tap.copy_left(batch, gradient)
         batch.copy()
 
+    def retract(self, taps: list[WeightTap]) -> None:
+        """The same output's gradient came again, so the first time was not the step's backward.
+
+        `autograd.grad` for a term of the loss comes ahead of `zero_grad`: what lay there then says
+        nothing.
+        """
+        for tap in taps:
+            if tap.left is not None:
+                tap.left.filled = False
+
 
 def _state(gradient: Tensor | None) -> tuple[int, int] | None:
     if gradient is None or gradient.layout is not torch.strided:

@@ -152,3 +152,22 @@ def test_the_ear_at_backward_is_off_between_samples_where_losses_are_given() -> 
     assert heard == [True, False, False, True, False]
     watch.close()
     assert torch.autograd.backward is original
+
+
+def test_a_derivative_in_the_loss_says_nothing_of_what_was_left(frames_of: FramesOf) -> None:
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    watch = deadband.watch(model, optimizer, every=1)
+    for _ in range(5):
+        t = torch.rand(20, 1, requires_grad=True)
+        u = model(t)
+        (slope,) = torch.autograd.grad(u.sum(), t, create_graph=True)
+        loss = (slope + u).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    frames = frames_of(watch)
+    assert [frames.of(What.GRAD_LEFT, "0", frame) for frame in range(len(frames.steps))] == [
+        None
+    ] * len(frames.steps)
