@@ -27,7 +27,7 @@ from pathlib import Path
 
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.source.fake import STARTED, collapsing_run
+from deadband_monitor.source.scripted import STARTED, collapsing_run
 
 PROGRAM = "import sys; from deadband_monitor.cli import main; sys.exit(main())"
 QUIET_S = 0.03

@@ -30,6 +30,7 @@ from workloads import make
 from deadband import recorder as client_recorder
 from deadband import watching, wire
 from deadband.arena import Arena, shared_folder
+from deadband.identity import greeting
 from deadband.sender import Sender
 from deadband.settings import Settings
 from deadband_monitor.hub import registry
@@ -244,7 +245,7 @@ def core_share(stream: Stream, seconds: float) -> tuple[float, float, int]:
 
     sender = Sender(run, beat, lambda message: None)
     settings = Settings(every=1, budget=None)
-    sender.post(watching.greeting(run, stream.name, settings))
+    sender.post(greeting(run, stream.name, settings))
     path = shared_folder() / f"deadband-{os.getpid()}-{run}-1"
     arena = Arena(path, stream.plan.payload_bytes)
     sender.post(msgspec.structs.replace(stream.plan, arena=str(path)))

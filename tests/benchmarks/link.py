@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -254,10 +254,11 @@ def one_viewer(near: Path, far: Path, arguments: argparse.Namespace) -> None:
         f" ({(link.asked - asked) / span / 1000:.2f} kB/s asked),"
         f" {source.state.step - step} steps further in {span:.0f} s"
     )
-    for word, change in (
+    changes: tuple[tuple[str, Callable[[], object]], ...] = (
         ("zoom", lambda: view.zoom_by(2)),
         ("metric", lambda: view.next_metric(3)),
-    ):
+    )
+    for word, change in changes:
         if arguments.whole:
             continue
         change()
