@@ -230,6 +230,13 @@ def test_the_past_of_a_remote_run_is_that_of_its_recording(
             assert past.where == "box via env"
 
 
+def stands_at(step: int, past: ReplaySource) -> bool:
+    """Whether a replay is at `step`; else it is sent there, once more."""
+    if past.state.step != step:
+        past.seek(step)
+    return past.state.step == step
+
+
 def test_the_past_stays_on_screen_while_the_link_is_down(
     training: ScriptedTraining, home: Path
 ) -> None:
@@ -241,8 +248,8 @@ def test_the_past_stays_on_screen_while_the_link_is_down(
     ):
         follow(source, has_samples(20))
         with closing(open_past(source)) as past:
-            past.seek(10)
-            past.refresh(0.0)
+            # What the hub has told may not be written yet.
+            follow(past, lambda it: stands_at(10, past))
             os.kill(host.link.pid, signal.SIGKILL)
             follow(source, lambda it: it.link == "lost")
             past.seek(5)

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from processes import end_hubs, follow, has_samples
 
+from deadband import wire
 from deadband_monitor.commands.unprepared import leave_process, watch_process
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.source.live import LiveSource
-from deadband_monitor.source.open import open_source
+from deadband_monitor.source.replay import ReplaySource
 
 PATIENCE_S = 60.0
 LOOP = str(Path(__file__).with_name("unprepared_loop.py"))
@@ -121,13 +122,14 @@ def test_a_process_without_deadband_is_lent_it_and_its_failure_is_flagged(
     source = LiveSource(watch_process(script.pid))
     try:
         follow(source, lambda source: bool(source.state.open_flags), PATIENCE_S)
-        first, now = source.state.recent[0].step, source.state.step
+        first, raised = source.state.recent[0].step, source.state.open_flags[0].raised_step
         follow(source, lambda source: source.state.verdict == "failing", PATIENCE_S)
+        script.end()
+        follow(source, lambda source: source.link == "ended", PATIENCE_S)
     finally:
         source.close()
-    assert now - first <= 100
-    script.end()
-    recording = open_source(source.name)
+    assert raised - first <= 100
+    recording = ReplaySource(wire.recording_path(source.name))
     assert recording.state.verdict == "failing"
     # What is seen first is what the rate has made of the weights, not how they were drawn.
     words = [cause.cause for cause in recording.state.causes]
