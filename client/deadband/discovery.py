@@ -54,7 +54,8 @@ class Discovery:
         """Ids of optimisers that were given one of those."""
         self._looks = 0
         self._gate = gate_entry(self._called)
-        self._gate.put()
+        if not late:
+            self._gate.put()
         self._steps: Any = None
         """The handle of the hook that waits for an optimiser's step where models are compiled."""
         self._awaits_step = False
@@ -71,7 +72,6 @@ class Discovery:
             if not self._optimisers:
                 self.close()
                 raise CannotWatch("no torch optimiser lives there, so nothing trains there yet")
-            self._gate.take()
             self._steps = register_optimizer_step_pre_hook(self._about_to_step)
 
     def close(self) -> None:
