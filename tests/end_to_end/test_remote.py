@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -306,7 +307,8 @@ def test_attach_says_which_runs_are_live_where_there_are_several(
     trainings: Trainings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["attach", *HERE]) == 2
-    assert "no run is live on env" in capsys.readouterr().err
+    us = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"no run of {us} is live on env" in capsys.readouterr().err
     for run in (RUN, "other-000001"):
         trainings(run).start()
     assert main(["attach", *HERE]) == 2

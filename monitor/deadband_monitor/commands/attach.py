@@ -132,7 +132,8 @@ def _show_live(hosts: Hosts, host: RemoteHost) -> int:
         return _show(hosts, live[0])
     if not live:
         option = f"--via '{host.link.far.via}'" if host.link.far.via else f"--host {name}"
-        raise UnknownRun(f"no run is live on {name} (finished ones: deadband runs {option})")
+        whose = f" of {host.link.user}" if host.link.user else ""
+        raise UnknownRun(f"no run{whose} is live on {name} (finished ones: deadband runs {option})")
     if not can_draw():
         named = ", ".join(entry.run for entry in live)
         raise UnknownRun(f"several runs are live on {name}: {named}; name one of them")

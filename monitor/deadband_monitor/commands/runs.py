@@ -25,12 +25,17 @@ def _prepare(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     with hosts_of(arguments) as hosts:
         far = named_far(arguments, hosts)
-        entries = runs() if far is None else hosts.host(far).runs()
+        if far is None:
+            entries, place = runs(), f"in {wire.home()}"
+        else:
+            host = hosts.host(far)
+            whose = f"of {host.link.user} " if host.link.user else ""
+            entries, place = host.runs(), f"{whose}on {far.name}"
     if arguments.json:
         rows = [row_of(entry) for entry in entries]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
         return 0
-    return list_runs(entries, f"on {far.name}" if far else f"in {wire.home()}")
+    return list_runs(entries, place)
 
 
 def list_runs(entries: list[RunEntry], place: str = "") -> int:

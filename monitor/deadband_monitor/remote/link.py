@@ -41,6 +41,8 @@ class Link:
         """How often the link has gone down since it was first up."""
         self.pid = 0
         """The process that carries the stream; 0 where none does."""
+        self.user = ""
+        """Whose runs the far side shows; empty where that is not known."""
         self._lock = threading.Condition()
         self._up = False
         self._reason = ""
@@ -298,6 +300,7 @@ class Link:
             self._pause = self._patience.first_retry_s
             self._outgoing.clear()
             self.pid, self._stream = stream.pid, stream
+            self.user = stream.greeting.user
             self._lock.notify_all()
 
     def _failed(self, reason: str) -> None:

@@ -33,6 +33,8 @@ class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     deadband: str
     """Version of the far side, for people."""
     host: str
+    user: str = ""
+    """Whose runs are shown; empty from an older far side."""
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag="ping"):

@@ -7,6 +7,7 @@ link; every channel has a thread of its own. It only reads, and ends with its st
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import socket
 import threading
@@ -81,7 +82,12 @@ class Pipe:
         """Say that we are here, and what we speak."""
         self._write(
             greeting_line(
-                Greeting(protocol=PROTOCOL, deadband=version("deadband"), host=socket.gethostname())
+                Greeting(
+                    protocol=PROTOCOL,
+                    deadband=version("deadband"),
+                    host=socket.gethostname(),
+                    user=_user(),
+                )
             )
         )
 
@@ -200,6 +206,13 @@ class Worker:
     def _check(self, run: str) -> None:
         if not self._shown(run):
             raise UnknownRun(f"no run matches {run!r}: this pipe shows {self._pipe.only} only")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in a container most have no name
+        return f"user {os.geteuid()}"
 
 
 def leave() -> NoReturn:

@@ -91,8 +91,8 @@ class Attempt:
         place = self._heard.find(MAGIC)
         end = self._heard.find(b"\n", place) if place >= 0 else -1
         if end >= 0:
-            _check(self._heard[place + len(MAGIC) : end])
-            return Stream(self._carrier, self._patience, self._heard[end + 1 :])
+            greeting = _checked(self._heard[place + len(MAGIC) : end])
+            return Stream(self._carrier, self._patience, greeting, self._heard[end + 1 :])
         if place < 0 and len(self._heard) > MOST_NOISE:
             raise Broken("something there writes without end, and is not deadband")
         if not self._asking and time.monotonic() > self._give_up_at:
@@ -121,10 +121,14 @@ class Stream:
     Args:
         carrier: its command.
         patience: how long is waited.
+        greeting: of the far side.
         first: what has come behind the greeting.
     """
 
-    def __init__(self, carrier: Carrier, patience: Patience, first: bytes) -> None:
+    def __init__(
+        self, carrier: Carrier, patience: Patience, greeting: Greeting, first: bytes
+    ) -> None:
+        self.greeting = greeting
         self._carrier = carrier
         self._patience = patience
         self._first = first
@@ -181,7 +185,7 @@ class Stream:
 _PING: FromNear = Ping()
 
 
-def _check(line: bytes) -> None:
+def _checked(line: bytes) -> Greeting:
     try:
         greeting = msgspec.json.decode(line, type=Greeting)
     except msgspec.MsgspecError as error:
@@ -192,3 +196,4 @@ def _check(line: bytes) -> None:
             f"deadband {greeting.deadband} there speaks version {greeting.protocol} of the pipe,"
             f" this one {PROTOCOL}: upgrade deadband {side}"
         )
+    return greeting
