@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from processes import end_hubs, ended, follow
-from test_ranks import train
+from processes import end_hubs, ended, follow, has_samples
+from test_ranks import outcome, torchrun, train
 
+from deadband_monitor.hub.registry import live_runs
+from deadband_monitor.narrator import Narrator
+from deadband_monitor.ranks.behind import MUTE_S
 from deadband_monitor.report.making import make_report
 from deadband_monitor.report.parts import Report
+from deadband_monitor.report.words import format_report
+from deadband_monitor.source.base import Source
 from deadband_monitor.source.live import LiveSource
 
 pytestmark = [
@@ -83,3 +91,57 @@ def test_the_rank_that_was_nan_first_is_named(report_of) -> None:  # type: ignor
     assert (flag.severity, flag.ranks, flag.onset_step) == ("critical", [1], 41), flag.message
     assert report.verdict == "failing"
     assert (report.causes[0].cause, report.causes[0].rank) == ("bad-data", 1)
+
+
+def test_a_process_that_was_stopped_is_told_of_and_so_is_its_return(
+    home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    launcher = torchrun(folder, "ddp", 100, 2, RANKS_PAUSE_S="0.1")
+    stopped = 0
+    try:
+        viewer = LiveSource(live_run())
+        follow(viewer, has_samples(20), 60.0)
+        assert viewer.state.status is not None
+        (stopped,) = [each.pid for each in viewer.state.status.ranks if each.rank == 1]
+        os.kill(stopped, signal.SIGSTOP)
+        began = time.monotonic()
+        follow(viewer, is_flagged, MUTE_S + 30.0)
+        assert time.monotonic() - began > MUTE_S
+        report = make_report(viewer.state)
+        flag = divergence(report)
+        assert (flag.severity, flag.ranks) == ("warning", [1])
+        assert flag.message.startswith(f"rank 1 stopped at step {flag.onset_step}: not a word")
+        assert "the others wait for it" in flag.message
+        for told in (format_report(report, "text"), "\n".join(Narrator().lines(viewer.state))):
+            assert "rank 1 stopped at step" in told
+        statuses = {each.rank: each.status for each in viewer.state.status.ranks}
+        assert statuses == {0: "running", 1: "silent"}
+        os.kill(stopped, signal.SIGCONT)
+        outcome(launcher, folder)
+        follow(viewer, ended)
+        state = viewer.state
+        viewer.close()
+    finally:
+        if stopped:
+            os.kill(stopped, signal.SIGCONT) if Path(f"/proc/{stopped}").exists() else None
+        launcher.kill()
+        launcher.communicate(timeout=60)
+        end_hubs()
+    flag = divergence(make_report(state))
+    assert flag.resolved_step is not None
+    assert state.status is not None
+    assert [each.status for each in state.status.ranks] == ["finished", "finished"]
+
+
+def is_flagged(source: Source) -> bool:
+    return any(flag.kind == "rank-divergence" for flag in source.state.flags.values())
+
+
+def live_run() -> str:
+    """The one run that is live, once it is."""
+    until = time.monotonic() + 90.0
+    while not (live := live_runs()):
+        assert time.monotonic() < until, "no hub has come"
+        time.sleep(0.05)
+    return live[0].run

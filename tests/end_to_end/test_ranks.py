@@ -27,28 +27,42 @@ pytestmark = [
 LOOP = Path(__file__).with_name("ranks_loop.py")
 
 
-def train(
+def torchrun(
     folder: Path, how: str, steps: int, ranks: int = 2, **environ: str
-) -> list[dict[str, Any]]:
-    """Ranks under torchrun; what each of them said."""
+) -> subprocess.Popen[str]:
+    """Ranks that have just been started."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     folder.mkdir(exist_ok=True)
-    result = subprocess.run(
+    return subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)),
             *("--master-addr", "127.0.0.1", "--master-port", port, str(LOOP), how, str(steps)),
         ],
         cwd=folder,
         env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", **environ},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=220,
-        check=False,
     )
-    assert result.returncode == 0, result.stderr[-4000:]
-    assert "Warning" not in result.stderr, result.stderr
+
+
+def train(
+    folder: Path, how: str, steps: int, ranks: int = 2, **environ: str
+) -> list[dict[str, Any]]:
+    """Ranks under torchrun; what each of them said."""
+    return outcome(torchrun(folder, how, steps, ranks, **environ), folder, ranks)
+
+
+def outcome(launcher: subprocess.Popen[str], folder: Path, ranks: int = 2) -> list[dict[str, Any]]:
+    """What each rank said, once all have ended."""
+    try:
+        _, said = launcher.communicate(timeout=220)
+    finally:
+        launcher.kill()
+    assert launcher.returncode == 0, said[-4000:]
+    assert "Warning" not in said, said
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
 
 

@@ -20,7 +20,7 @@ from deadband.wire import (
     Slot,
     What,
 )
-from deadband_monitor.ranks.behind import Behind, Standing
+from deadband_monitor.ranks.behind import MUTE_S, Behind, Standing
 from deadband_monitor.ranks.comparison import Comparison
 from deadband_monitor.statistics.values import RawFrame
 
@@ -421,10 +421,25 @@ def standings(*steps: int, mute: tuple[int, ...] = (), mute_s: float = 40.0) -> 
 
 
 def test_a_process_that_says_nothing_while_others_do_has_stopped() -> None:
-    found = Behind().judge(100.0, list(standings(500, 499, 500, mute=(1,))))
+    behind = Behind()
+    for second in range(40):  # the last beat of a rank is up to a second old
+        said = list(standings(500 + 20, 499, 500 + 20, mute=(1,), mute_s=float(second)))
+        found = behind.judge(100.0 + second, said)
+        assert (found is None) == (second <= MUTE_S)
     assert found is not None
     assert (found.ranks, found.onset_step) == ((1,), 499)
     assert "the others wait for it" in found.message
+
+
+def test_those_who_go_on_without_the_one_that_stopped_are_told_of() -> None:
+    behind = Behind()
+    found = None
+    for second in range(40):
+        step = 500 + 3 * second
+        said = list(standings(step, 499, step, mute=(1,), mute_s=float(second)))
+        found = behind.judge(100.0 + second, said)
+    assert found is not None
+    assert "the others go on" in found.message
 
 
 def test_a_host_that_sleeps_is_not_a_rank_that_stopped() -> None:

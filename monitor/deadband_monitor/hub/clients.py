@@ -33,8 +33,16 @@ class Client:
     bye: Bye | None = None
     samples: int = 0
     """Frames of it that were measured."""
+    framed: int = 0
+    """The newest step that a frame of it has told of."""
     gone_since: float | None = None
     """When its process was seen to have ended without a Bye."""
+
+    @property
+    def step(self) -> int:
+        """How far it is known to have come: beats come once a second, frames between them."""
+        said = self.bye or self.beat
+        return max(said.step if said else 0, self.framed)
 
     def silent(self, now: float) -> bool:
         """Whether it lives, has not ended, and has said nothing for too long."""
@@ -64,7 +72,7 @@ class Client:
             pid=self.hello.pid,
             host=self.hello.host,
             status=status,
-            step=said.step if said else 0,
+            step=self.step,
             samples=max(said.samples if said else 0, self.samples),
             dropped=said.dropped if said else 0,
             overhead=said.overhead if said else 0.0,

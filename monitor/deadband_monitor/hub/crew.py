@@ -114,7 +114,7 @@ class Crew:
         return [
             Standing(
                 rank=client.hello.rank,
-                step=client.beat.step if client.beat else 0,
+                step=client.step,
                 mute_s=now - client.last_heard,
             )
             for client in self.by_rank

@@ -258,6 +258,7 @@ class Hub:
     def _judge(self, client: Client, frames: Sequence[RawFrame]) -> None:
         # The last frame of a run may bring losses only: no sample.
         client.samples += sum(any(frame.header.present[1:]) for frame in frames)
+        client.framed = max(client.framed, frames[-1].header.step)
         events = list(self.panel.judge(client.hello.rank, frames))
         self._add(events)
         if client is self.crew.primary:

@@ -49,7 +49,7 @@ class Behind:
             self._past.append((now, steps))
         mute = [each.rank for each in standings if each.mute_s > self._mute_s]
         if mute and any(each.mute_s < HEARD_S for each in standings):
-            return _mute(mute, steps)
+            return _mute(mute, steps, self._wait(now, set(steps) - set(mute), steps))
         began, before = self._past[0]
         if now - began < self._window_s:
             return None
@@ -60,11 +60,17 @@ class Behind:
             return None
         return _slow(slow, steps, taken, usual, now - began)
 
+    def _wait(self, now: float, rest: set[int], steps: dict[int, int]) -> bool:
+        """Whether the others have stood still as well, for as long as it takes to be sure."""
+        long_ago = (past for then, past in reversed(self._past) if now - then >= self._mute_s / 2)
+        before = next(long_ago, steps)
+        return all(steps[rank] == before.get(rank) for rank in rest)
 
-def _mute(mute: list[int], steps: dict[int, int]) -> Divergence:
+
+def _mute(mute: list[int], steps: dict[int, int], waited_for: bool) -> Divergence:
     onset = min(steps[rank] for rank in mute)
     rest = [step for rank, step in steps.items() if rank not in mute]
-    waits = "the others wait for it" if max(rest) <= onset + 1 else "the others go on"
+    waits = "the others wait for it" if waited_for else "the others go on"
     return Divergence(
         reason="behind",
         ranks=tuple(mute),
