@@ -32,6 +32,8 @@ class Opinions:
         """Steps that a viewer wants sampled, each, until somebody takes this; 0: no more."""
         self.whole: bool | None = None
         """Whether the hub now wants whole frames or summaries, until somebody takes this."""
+        self.close_wishes: list[wire.CloseWish] = []
+        """Tensors that are to be copied nearly whole, until somebody takes this."""
         self.callbacks: list[OnFlag] = []
         self._stop_on = stop_on
         self._raised: set[int] = set()
@@ -47,6 +49,8 @@ class Opinions:
                 wished = message.credit_s
             elif isinstance(message, wire.Detail):
                 self.whole = message.whole
+            elif isinstance(message, wire.CloseWish):
+                self.close_wishes.append(message)
             elif isinstance(message, wire.Audience):
                 self.watched = message.watching
             elif isinstance(message, wire.Opinion):

@@ -8,6 +8,7 @@ from time import perf_counter
 from deadband import ranks, wire
 from deadband.arena import FAR_PAYLOAD_BYTES, MOST_PAYLOAD_BYTES
 from deadband.cadence import FAR_RATE, RATE_LIMIT, Cadence
+from deadband.closeups import Closeups
 from deadband.opinions import Opinions
 from deadband.recorder import Recorder
 from deadband.settings import Settings
@@ -20,6 +21,7 @@ class Steering:
         settings: the user's.
         opinions: what the hub has said.
         recorder: whose frames are to be small on a far rank.
+        closeups: of tensors that somebody looks at.
         failed: is told of what went wrong; nothing is raised into training.
         steps_before: steps of training before the watch began.
     """
@@ -29,12 +31,14 @@ class Steering:
         settings: Settings,
         opinions: Opinions,
         recorder: Recorder,
+        closeups: Closeups,
         *,
         failed: Callable[[Exception], None],
         steps_before: int,
     ) -> None:
         self._opinions = opinions
         self._recorder = recorder
+        self._closeups = closeups
         self._failed = failed
         at = ranks.place()
         far = at.rank >= wire.FAR_RANK
@@ -64,6 +68,16 @@ class Steering:
         asked, opinions.asked = opinions.asked, None
         if asked is not None:
             cadence.asked(asked, step)
+        if opinions.close_wishes:
+            self._look_closely()
+
+    def _look_closely(self) -> None:
+        wishes, self._opinions.close_wishes = self._opinions.close_wishes, []
+        try:
+            for wish in wishes:
+                self._closeups.wish(wish)
+        except Exception as error:
+            self._failed(error)
 
     def _resize(self, step: int, *, whole: bool) -> None:
         """The hub wants whole frames of this far rank, or summaries again."""

@@ -158,6 +158,10 @@ class UpdateCapture(LayerCapture):
 
         await_gradient(tensor, came)
 
+    def taps_of(self, entry: Entry) -> list[WeightTap]:
+        """What copies the weights of one layer, where its step has been seen."""
+        return [tap for root in self.roots for tap in root.taps or () if tap.entry is entry]
+
     def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
         """Weights that this optimiser moves, or that none holds; None: all."""
         taps = [tap for root in self.roots for tap in self._taps_of(root)]

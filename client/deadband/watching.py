@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deadband import endings, wire
 from deadband.cadence import HISTORY
+from deadband.closeups import Closeups
 from deadband.endings import Block, one_line
 from deadband.identity import greeting, nodes_of
 from deadband.ledger import Ledger, kept
@@ -70,10 +71,12 @@ class Watch(Verdicts, Block):
         self._torch: TorchSide | None = None
         self._keeps_arena = not settings.hub
         self._recorder = Recorder(run, lambda: self._link)
+        self._closeups = Closeups(self._recorder, lambda: self._link)
         self._steering = Steering(
             settings,
             self._opinions,
             self._recorder,
+            self._closeups,
             failed=self._failed,
             steps_before=self._step,
         )
@@ -249,6 +252,7 @@ class Watch(Verdicts, Block):
             if cost_s is not None:
                 self._cadence.took_on_device(cost_s)
             fleet.land()
+            self._closeups.post()
         except Exception as error:
             self._failed(error)
 
@@ -286,6 +290,7 @@ class Watch(Verdicts, Block):
                 skipped=left_out,
                 cost_s=arm_cost_s + hooks_cost_s + perf_counter() - now,
             )
+            self._closeups.sampled(self._step)
         except Exception as error:
             self._failed(error)
         end = perf_counter()
@@ -331,6 +336,7 @@ class Watch(Verdicts, Block):
                 step=lambda: self._step,
                 eager_samples=settings.compiled == EAGER_SAMPLES,
             )
+            self._closeups.taps = self._torch.capture.taps_of
             for root in self._torch.capture.roots:
                 root.loss = loss
                 root.late = self._late

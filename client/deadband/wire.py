@@ -402,7 +402,20 @@ class Bye(msgspec.Struct, frozen=True, kw_only=True, tag="bye"):
     """One line: type and text of the exception that ended the run."""
 
 
-ToHub = Hello | Plan | Frame | Beat | Bye
+class Closeup(msgspec.Struct, frozen=True, kw_only=True, tag="closeup"):
+    """Answer to a `CloseWish`: one tensor of one layer at one step, as much of it as is copied."""
+
+    model: str
+    layer: str
+    what: What
+    step: int
+    values: bytes
+    """float32, little endian, in any order."""
+    source: int
+    """Elements of the whole tensor."""
+
+
+ToHub = Hello | Plan | Frame | Beat | Bye | Closeup
 
 # --- Hub -> client -------------------------------------------------------------------------------
 
@@ -500,7 +513,15 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True, tag="detail"):
     whole: bool
 
 
-ToClient = Welcome | Opinion | CaptureWish | Audience | Detail
+class CloseWish(msgspec.Struct, frozen=True, kw_only=True, tag="close-wish"):
+    """Somebody looks at this tensor: please copy it nearly whole, once, at the next sample."""
+
+    model: str
+    layer: str
+    what: What
+
+
+ToClient = Welcome | Opinion | CaptureWish | Audience | Detail | CloseWish
 
 # --- What a run consists of: events, numbered by the hub -----------------------------------------
 #
