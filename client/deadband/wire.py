@@ -757,6 +757,8 @@ class AskDistributions(msgspec.Struct, frozen=True, kw_only=True, tag="ask-distr
     layer: str
     what: What
     since: int = 0
+    rank: int = -1
+    """Whose; below 0: of the rank that stands for the run, as where that one is not measured."""
 
 
 class Distributions(msgspec.Struct, frozen=True, kw_only=True, tag="distributions"):
@@ -775,15 +777,23 @@ class Distributions(msgspec.Struct, frozen=True, kw_only=True, tag="distribution
     """Elements of the slice ..."""
     source: int = 0
     """... and of the whole tensor."""
+    rank: int = -1
+    """Whose they are; below 0: of the rank that stands for the run."""
 
 
 class AskHistogram(msgspec.Struct, frozen=True, kw_only=True, tag="ask-histogram"):
-    """One tensor as finely as the hub can show it: the slices of its newest samples together."""
+    """One tensor as finely as it can be shown.
+
+    That is a copy of nearly all of it, which the hub asks the training process for about once a
+    second while somebody looks; until it is here, the slices of the newest samples together.
+    """
 
     model: str
     layer: str
     what: What
     bins: int = 256
+    rank: int = -1
+    """As in `AskDistributions`."""
 
 
 class Histogram(msgspec.Struct, frozen=True, kw_only=True, tag="histogram"):
@@ -803,9 +813,11 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True, tag="histogram"):
     broken: int = 0
     """Values that are not finite."""
     values: int = 0
-    """Elements of the slice of one sample ..."""
+    """Elements of one sample that are looked at ..."""
     source: int = 0
     """... and of the whole tensor."""
+    rank: int = -1
+    """As in `Distributions`."""
 
 
 class AskDense(msgspec.Struct, frozen=True, kw_only=True, tag="ask-dense"):

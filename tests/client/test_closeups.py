@@ -1,4 +1,4 @@
-"""A tensor that somebody looks at is copied nearly whole, once, and training is the same training."""
+"""A tensor that somebody looks at is copied nearly whole, and training is the same training."""
 
 from __future__ import annotations
 
@@ -136,9 +136,7 @@ def test_of_a_larger_tensor_so_many_rows_are_copied_as_there_is_room_for(
     loop.step(2)
     (closeup,) = loop.post.closeups
     assert closeup.source == 20 * WIDE
-    np.testing.assert_array_equal(
-        values_of(closeup), _weight(loop.model).detach()[::6].flatten()
-    )
+    np.testing.assert_array_equal(values_of(closeup), _weight(loop.model).detach()[::6].flatten())
 
 
 @pytest.mark.parametrize("shape", [(3_000_000,), (2, 3, 5_000_000), (100_000, 64), (7, 1)])

@@ -77,6 +77,64 @@ def test_a_tensor_that_is_looked_at_is_followed_at_every_sample_and_recorded_now
     replay.close()
 
 
+WIDE = """
+import sys
+import numpy as np
+import deadband
+
+rng = np.random.default_rng(0)
+watch = deadband.watch(None, name="wide", every=1, budget=None)
+print(watch.run, flush=True)
+while not sys.stdin.closed and sys.stdin.readline():
+    gate = rng.random((200, 3000), dtype=np.float32)
+    watch.observe("gate", gate)
+    watch.step(loss=1.0)
+    print(gate.max(), flush=True)
+"""
+
+
+def test_what_is_shown_finely_comes_whole_from_the_process_that_trains(
+    home: Path, viewers: Viewers
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WIDE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    highest: dict[int, float] = {}
+
+    def steps(count: int) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(count):
+            process.stdin.write("on\n")
+            process.stdin.flush()
+            highest[len(highest) + 1] = float(process.stdout.readline())
+
+    try:
+        viewer = viewers(process.stdout.readline().strip())
+        steps(3)
+        follow(viewer, has_samples(3))
+        viewer.look_at(("model", "gate", What.ACTIVATION), finely=True)
+
+        def is_whole(source: Source) -> bool:
+            steps(1)
+            shown = viewer.spread.histogram if viewer.spread is not None else None
+            return shown is not None and shown.values == 200 * 3000
+
+        follow(viewer, is_whole)
+        assert viewer.spread is not None
+        shown = viewer.spread.histogram
+        assert shown is not None
+        assert (shown.samples, shown.source) == (1, 200 * 3000)
+        assert np.frombuffer(shown.counts, "<u4").sum() == 200 * 3000
+        assert shown.high == pytest.approx(highest[shown.last_step])
+        assert viewer.spread.values < 200 * 3000, "the frames hold a slice, as before"
+    finally:
+        process.communicate(timeout=60)
+        end_hubs()
+
+
 def test_another_question_does_not_disturb_the_news(
     training: ScriptedTraining, viewers: Viewers
 ) -> None:

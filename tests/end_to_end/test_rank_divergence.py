@@ -12,6 +12,7 @@ import pytest
 from processes import end_hubs, ended, follow, has_samples
 from test_ranks import outcome, torchrun, train
 
+from deadband.wire import What
 from deadband_monitor.hub.registry import live_runs
 from deadband_monitor.narrator import Narrator
 from deadband_monitor.ranks.behind import MUTE_S
@@ -103,6 +104,11 @@ def test_a_process_that_was_stopped_is_told_of_and_so_is_its_return(
         viewer = LiveSource(live_run())
         follow(viewer, has_samples(20), 60.0)
         assert viewer.state.status is not None
+        viewer.look_at(("model", "2", What.WEIGHT), rank=1)
+        follow(viewer, lambda _: viewer.spread is not None and len(viewer.spread.course) > 3)
+        assert viewer.spread is not None
+        assert viewer.spread.rank == 1
+        viewer.look_at(None)
         (stopped,) = [each.pid for each in viewer.state.status.ranks if each.rank == 1]
         os.kill(stopped, signal.SIGSTOP)
         began = time.monotonic()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from statistics_frames import Bench
 
-from deadband.wire import AskDistributions, AskHistogram, Distributions, Layer, Note, What
+from deadband.wire import AskDistributions, AskHistogram, Closeup, Distributions, Layer, Note, What
 from deadband_monitor.hub import distributions
 from deadband_monitor.hub.distributions import AROUND_FLAG, OPEN_S, Spreads
 from deadband_monitor.record.reader import Recording
@@ -143,6 +143,46 @@ def test_a_tensor_that_is_asked_for_is_taken_whole_at_every_sample_until_nobody_
 
     spreads.take([at(frame(made, 21), 0.021)], 2.0 + OPEN_S)
     assert told(spreads.answer(newer, 3.0 + OPEN_S))[0] == []
+
+
+def test_what_is_shown_finely_is_wished_for_whole_about_once_a_second() -> None:
+    made, spreads = bench(), Spreads()
+    spreads.adopt(made.plan())
+    ask = AskHistogram(model="m", layer="b", what=What.ACTIVATION)
+    whole = AskHistogram(model="m", layer="b", what=What.WEIGHT)
+    wishes = 0
+    for turn in range(50):
+        for each in (ask, whole):
+            spreads.histogram(each, turn / 10)
+            wish = spreads.close_wish(each, turn / 10)
+            if wish is not None:
+                assert (wish.layer, wish.what) == ("b", What.ACTIVATION), (
+                    "a slice that is all of it"
+                )
+                wishes += 1
+    assert wishes == 6
+
+
+def test_a_tensor_that_came_nearly_whole_is_shown_instead_of_its_slices() -> None:
+    made, spreads = bench(), Spreads()
+    spreads.adopt(made.plan())
+    ask = AskHistogram(model="m", layer="b", what=What.ACTIVATION)
+    spreads.histogram(ask, 0.0)
+    spreads.take([at(frame(made, 1), 0.1)], 0.0)
+    assert spreads.histogram(ask, 0.0).values == 8 * 16
+    values = NOISE.standard_normal((64, 16)).astype(np.float32)
+    values[0, 0] = np.nan
+    closeup = Closeup(
+        model="m", layer="b", what=What.ACTIVATION, step=9, values=values.tobytes(), source=2048
+    )
+    spreads.take_closeup(closeup)
+    shown = spreads.histogram(ask, 0.0)
+    assert (shown.first_step, shown.last_step, shown.samples) == (9, 9, 1)
+    assert (shown.values, shown.source, shown.broken) == (1024, 2048, 1)
+    assert np.frombuffer(shown.counts, "<u4").sum() == 1023
+    assert shown.low == pytest.approx(np.nanmin(values))
+    spreads.take_closeup(msgspec.structs.replace(closeup, layer="a"))  # nobody looks at it
+    assert spreads.histogram(ask, 0.0) == shown
 
 
 @pytest.mark.usefixtures("free")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pictures import DARK, app_on, collapsed, recorded, shown
+from pictures import DARK, app_on, collapsed, healthy, recorded, shown
 
-from deadband.wire import AskDense, AskNote, Note, Pace, Status, What
+from deadband.wire import AskDense, AskNote, Flag, FlagChange, Note, Pace, Status, What
 from deadband_monitor.seen import Seen, keep_seen, read_seen
 from deadband_monitor.source.fake import FakeSource
 from deadband_monitor.tui.app import DeadbandApp
@@ -68,6 +68,28 @@ async def test_h_shows_the_newest_samples_finely_and_goes_back() -> None:
         await pilot.press("h")
         await pilot.pause()
         assert not fine.display
+
+
+async def test_of_a_layer_that_is_off_on_another_rank_only_that_rank_s_spread_is_shown() -> None:
+    source = healthy()
+    layer = source.state.layers[0].name
+    step = source.state.step
+    flag = Flag(
+        id=9, kind="dead-units", severity="warning", model="model", layer=layer, onset_step=step,
+        raised_step=step, message="all units are off", ranks=[3],
+    )  # fmt: skip
+    source.apply(FlagChange(seq=source.state.seq + 1, step=step, flag=flag))
+    app = app_on(source)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("enter", "h")
+        await pilot.pause()
+        assert app.view.selected == 0
+        fine, ridge = app.screen.query_one(Fine), app.screen.query_one(Ridge)
+        assert title(fine).startswith("outputs of rank 3, finely · ")
+        assert title(ridge).startswith("outputs of rank 3 · ")
+        await pilot.press("j")
+        await pilot.pause()
+        assert title(ridge).startswith("outputs · "), "nothing is wrong with that layer there"
 
 
 async def test_a_layer_of_a_source_that_tells_no_spread_says_so() -> None:

@@ -9,12 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from deadband.wire import (
     AskDense,
     AskDistributions,
     AskHistogram,
     AskNote,
     CaptureWish,
+    Closeup,
     Distributions,
     Done,
     Event,
@@ -23,7 +26,10 @@ from deadband.wire import (
     Note,
     Plan,
     Refusal,
+    ToClient,
 )
+from deadband_monitor.hub.clients import Client
+from deadband_monitor.hub.crew import Crew
 from deadband_monitor.hub.distributions import Spreads
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.notes import note_step, note_text
@@ -45,20 +51,25 @@ class Demands:
 
     Args:
         chronicle: takes notes.
-        wish: tells the training processes.
+        crew: the training processes.
+        tell: one of them something, by its identity.
         running: whether there is still one that could do something.
     """
 
     def __init__(
         self,
         chronicle: Chronicle,
-        wish: Callable[[CaptureWish], None],
+        crew: Crew,
+        tell: Callable[[bytes, ToClient], None],
         running: Callable[[], bool],
     ) -> None:
         self._chronicle = chronicle
-        self._wish = wish
+        self._crew = crew
+        self._tell = tell
         self._running = running
         self._spreads = Spreads()
+        self._beside: dict[int, Spreads] = {}
+        """Of other ranks whose tensors somebody looks at."""
         self._deaf = False
         """Outlines failed once: the hub goes on without them."""
         self._notes = 0
@@ -86,15 +97,58 @@ class Demands:
         self._spreads.added.clear()
         self._spreads.dropped.clear()
 
+    def look_beside(self, client: Client, frames: Sequence[RawFrame], now: float) -> None:
+        """Frames of another rank were measured."""
+        spreads = self._beside.get(client.hello.rank)
+        if spreads is None or client.inbox.plan is None:
+            return
+        try:
+            spreads.adopt(client.inbox.plan)
+            spreads.take(frames, now)
+        except Exception:
+            spreads.looks.clear()
+            _log.exception("the spread of tensors of rank %d is lost", client.hello.rank)
+        if not spreads.looks:
+            del self._beside[client.hello.rank]
+
+    def take_closeup(self, client: Client, closeup: Closeup) -> None:
+        """A tensor was copied nearly whole."""
+        lead = client is self._crew.primary
+        spreads = self._spreads if lead else self._beside.get(client.hello.rank)
+        if spreads is not None:
+            spreads.take_closeup(closeup)
+
     def answer(self, demand: Demand, now: float) -> Answer:
         """Do it, or say why not."""
         if isinstance(demand, AskDistributions):
-            return self._spreads.answer(demand, now)
+            _, spreads, rank = self._of(demand.rank)
+            return msgspec.structs.replace(spreads.answer(demand, now), rank=rank)
         if isinstance(demand, AskHistogram):
-            return self._spreads.histogram(demand, now)
+            client, spreads, rank = self._of(demand.rank)
+            answer = msgspec.structs.replace(spreads.histogram(demand, now), rank=rank)
+            wish = spreads.close_wish(demand, now)
+            if client is not None and wish is not None:
+                self._tell(client.identity, wish)
+            return answer
         if isinstance(demand, AskDense):
             return self._sample_densely(demand.steps)
         return self._write_down(demand)
+
+    def _of(self, rank: int) -> tuple[Client | None, Spreads, int]:
+        """Who has that rank, and its spreads; of one without slices those of the run's first."""
+        lead, client = self._crew.primary, self._crew.of_rank(rank)
+        plan = client.inbox.plan if client is not None else None
+        if client is None or client is lead or plan is None or not plan.slots:
+            return lead, self._spreads, -1
+        spreads = self._beside.get(rank)
+        if spreads is None:
+            spreads = self._beside[rank] = Spreads(in_passing=False)
+            spreads.adopt(plan)
+        return client, spreads, rank
+
+    def _wish(self, wish: CaptureWish) -> None:
+        for identity in self._crew.clients:
+            self._tell(identity, wish)
 
     def _sample_densely(self, steps: int) -> Done:
         if not self._running():

@@ -17,6 +17,8 @@ import numpy as np
 from deadband.wire import (
     AskDistributions,
     AskHistogram,
+    Closeup,
+    CloseWish,
     Distributions,
     Histogram,
     Plan,
@@ -54,6 +56,8 @@ OPEN_S = 15.0
 """How long after the last question a tensor is taken at every sample."""
 OPEN_TENSORS = 8
 OPEN_OUTLINES = 256
+CLOSELY_S = 0.9
+"""A viewer asks once a second: as often a copy of nearly all of the tensor is wished for."""
 POOLED = 8
 """Samples whose slices make one histogram."""
 BLOCK_ROWS = 32
@@ -93,6 +97,9 @@ class Look:
     course: Course = field(default_factory=lambda: Course(OPEN_OUTLINES))
     slices: deque[tuple[int, Floats]] = field(default_factory=lambda: deque(maxlen=POOLED))
     """With their steps, the newest last."""
+    asked_closely_at: float = -CLOSELY_S
+    closeup: Histogram | None = None
+    """Of the newest copy of nearly all of it."""
 
     def take(self, plan: Plan, number: int, frames: Sequence[RawFrame]) -> None:
         """All of the tensor in each of these frames."""
@@ -105,9 +112,14 @@ class Look:
 
 
 class Spreads:
-    """The outlines of one rank's tensors."""
+    """The outlines of one rank's tensors.
 
-    def __init__(self) -> None:
+    Args:
+        in_passing: outlines of all tensors are taken now and then, for the recording.
+    """
+
+    def __init__(self, *, in_passing: bool = True) -> None:
+        self._in_passing = in_passing
         self.rows: list[Row] = []
         self.looks: dict[Subject, Look] = {}
         self.added: list[OutlineRow] = []
@@ -152,7 +164,7 @@ class Spreads:
                 del self.looks[subject]
             elif subject in layout.place:
                 look.take(plan, layout.slots[layout.place[subject]], frames)
-        for frame in frames if layout.subjects else ():
+        for frame in frames if layout.subjects and self._in_passing else ():
             self._add_if_due(plan, layout, frame)
 
     def keep(self) -> None:
@@ -191,6 +203,8 @@ class Spreads:
         subject = (ask.model, ask.layer, ask.what)
         look = self._open(subject, now)
         slot = self._slot(subject)
+        if look.closeup is not None:
+            return look.closeup
         if not look.slices or slot is None:
             return Histogram(model=ask.model, layer=ask.layer, what=ask.what)
         made = histogram(np.concatenate([values for _, values in look.slices]), ask.bins)
@@ -207,6 +221,39 @@ class Spreads:
             broken=made.broken,
             values=prod(slot.shape),
             source=prod(slot.source),
+        )
+
+    def close_wish(self, ask: AskHistogram, now: float) -> CloseWish | None:
+        """What to wish for, so that more than a slice is shown; None for nothing, or not yet."""
+        subject = (ask.model, ask.layer, ask.what)
+        look, slot = self.looks.get(subject), self._slot(subject)
+        if look is None or slot is None or prod(slot.source) <= prod(slot.shape):
+            return None
+        if now - look.asked_closely_at < CLOSELY_S:
+            return None
+        look.asked_closely_at = now
+        return CloseWish(model=ask.model, layer=ask.layer, what=ask.what)
+
+    def take_closeup(self, closeup: Closeup) -> None:
+        """Here is what was wished for."""
+        look = self.looks.get((closeup.model, closeup.layer, closeup.what))
+        values = np.frombuffer(closeup.values, "<f4")
+        if look is None or not len(values):
+            return
+        made = histogram(values)
+        look.closeup = Histogram(
+            model=closeup.model,
+            layer=closeup.layer,
+            what=closeup.what,
+            first_step=closeup.step,
+            last_step=closeup.step,
+            samples=1,
+            low=made.low,
+            high=made.high,
+            counts=made.counts.astype("<u4").tobytes(),
+            broken=made.broken,
+            values=len(values),
+            source=closeup.source,
         )
 
     def _add_if_due(self, plan: Plan, layout: Layout, frame: RawFrame) -> None:

@@ -20,6 +20,7 @@ from deadband.wire import (
     Audience,
     Beat,
     CaptureWish,
+    Closeup,
     Detail,
     Event,
     Frame,
@@ -72,7 +73,7 @@ class Hub:
         self.crew = Crew()
         self.chronicle = Chronicle(Recorder(wire.recording_path(run)))
         self.panel = Panel()
-        self._demands = Demands(self.chronicle, self._tell_clients, self._goes_on)
+        self._demands = Demands(self.chronicle, self.crew, self._tell_client, self._goes_on)
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._intake = Intake(self._context, run, os.environ.get("DEADBAND_GATE", ""))
@@ -162,6 +163,8 @@ class Hub:
             self.crew.fed[identity] = client
         elif isinstance(message, Beat):
             client.beat = message
+        elif isinstance(message, Closeup):
+            self._demands.take_closeup(client, message)
         else:
             self._drain(client)
             client.bye = message
@@ -263,6 +266,8 @@ class Hub:
         self._add(events)
         if client is self.crew.primary:
             self._demands.look(client.inbox.plan, frames, events, time.monotonic())
+        else:
+            self._demands.look_beside(client, frames, time.monotonic())
 
     def _note_audience(self, now: float) -> None:
         """Tell the clients when the first viewer comes and when the last one has gone."""

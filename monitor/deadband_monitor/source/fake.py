@@ -82,13 +82,14 @@ class FakeSource:
         changed, self._changed = self._changed, False
         return changed
 
-    def look_at(self, subject: Subject | None, *, finely: bool = False) -> None:
+    def look_at(self, subject: Subject | None, *, finely: bool = False, rank: int = -1) -> None:
         """Make up the spread of this tensor: a bell that narrows when the script collapses."""
         if subject is None:
             self.spread = None
             return
         if self.spread is None or self.spread.subject != subject:
             self.spread = beside(self.spread, subject)
+            self.spread.asked_rank = self.spread.rank = rank
             self.answers += 1
         self.spread.kinds = (What.ACTIVATION, What.WEIGHT, What.WEIGHT_GRAD)
         onset = min((it.onset_step for it in self.state.flags.values()), default=self.state.step)

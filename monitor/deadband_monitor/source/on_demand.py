@@ -42,6 +42,10 @@ class Spread:
     source: int = 0
     """... and of the whole tensor; 0 where that is not known."""
     histogram: Histogram | None = None
+    asked_rank: int = -1
+    """Whose tensor was asked for ..."""
+    rank: int = -1
+    """... and whose it is; below 0: of the rank that stands for the run."""
 
 
 def beside(before: Spread | None, subject: Subject) -> Spread:
@@ -61,8 +65,14 @@ class Answering(Protocol):
     said: deque[Done]
     """What became of dense samples and notes, oldest first; whoever shows one takes it."""
 
-    def look_at(self, subject: Subject | None, *, finely: bool = False) -> None:
-        """Follow the spread of this tensor from now on; `finely`: its histogram, too."""
+    def look_at(self, subject: Subject | None, *, finely: bool = False, rank: int = -1) -> None:
+        """Follow the spread of this tensor from now on.
+
+        Args:
+            subject: None for none any more.
+            finely: its histogram, too.
+            rank: whose; below 0: of the rank that stands for the run.
+        """
 
     def demand(self, demand: AskDense | AskNote) -> None:
         """Have something done; what becomes of it is `said`."""
@@ -83,12 +93,14 @@ class Demands:
         self._deaf = False
         """The hub is of a version that knows none of this."""
 
-    def look_at(self, subject: Subject | None, *, finely: bool = False) -> None:
-        """Follow the spread of this tensor from now on; `finely`: its histogram, too."""
+    def look_at(self, subject: Subject | None, *, finely: bool = False, rank: int = -1) -> None:
+        """Follow the spread of this tensor of a rank from now on; `finely`: its histogram, too."""
+        shown = self.spread
         if subject is None:
             self.spread = None
-        elif self.spread is None or self.spread.subject != subject:
-            self.spread, self._next = beside(self.spread, subject), 0.0
+        elif shown is None or (shown.subject, shown.asked_rank) != (subject, rank):
+            self.spread, self._next = beside(shown, subject), 0.0
+            self.spread.asked_rank = rank
         elif finely and not self._finely:
             self._next = 0.0
         self._finely = finely
@@ -119,10 +131,12 @@ class Demands:
         if spread is not None and now >= self._next:
             self._next = now + ASK_EVERY_S
             model, layer, what = spread.subject
-            since = spread.course.last_step
-            self._waiting.append(AskDistributions(model=model, layer=layer, what=what, since=since))
+            since, rank = spread.course.last_step, spread.asked_rank
+            self._waiting.append(
+                AskDistributions(model=model, layer=layer, what=what, since=since, rank=rank)
+            )
             if self._finely:
-                self._waiting.append(AskHistogram(model=model, layer=layer, what=what))
+                self._waiting.append(AskHistogram(model=model, layer=layer, what=what, rank=rank))
         self._aside = self._waiting.popleft() if self._waiting else None
         return self._aside
 
@@ -132,7 +146,7 @@ class Demands:
         Raises:
             ValueError: it cannot be read.
         """
-        self._aside = None
+        asked, self._aside = self._aside, None
         if isinstance(answer, Done):
             self._say(answer)
             return
@@ -140,11 +154,14 @@ class Demands:
         spread = self.spread
         if spread is None or spread.subject != (answer.model, answer.layer, answer.what):
             return  # of what was looked at before
+        if isinstance(asked, AskDistributions | AskHistogram) and asked.rank != spread.asked_rank:
+            return
         if isinstance(answer, Histogram):
             spread.histogram = answer if answer.counts else spread.histogram
             return
         spread.course.add_packed(answer.steps, answer.outlines)
         spread.kinds, spread.values, spread.source = answer.kinds, answer.values, answer.source
+        spread.rank = answer.rank
 
     def is_of_ours(self, refusal: Refusal) -> bool:
         """Whether it was one of these questions that the hub could not read: it is older."""

@@ -34,9 +34,9 @@ class Recalled:
         """(newest row of outlines, step) that the spread is of."""
         self._read_at = 0.0
 
-    def look_at(self, subject: Subject | None, *, finely: bool = False) -> None:
-        """Show the spread of this tensor; a recording holds nothing finer than outlines."""
-        del finely
+    def look_at(self, subject: Subject | None, *, finely: bool = False, rank: int = -1) -> None:
+        """Show the spread of this tensor: a recording holds outlines, of the run's first rank."""
+        del finely, rank
         if subject is None:
             self.spread = None
         elif self.spread is None or self.spread.subject != subject:

@@ -245,7 +245,7 @@ class DeadbandApp(TerminalApp):
         """Say what tensor is looked at, and show what became of earlier demands."""
         answering = self.vantage.answering
         if answering is not None:
-            answering.look_at(screen.subject(), finely=self.view.finely)
+            answering.look_at(screen.subject(), finely=self.view.finely, rank=screen.rank())
         for done in self.vantage.said():
             severity: SeverityLevel = "warning" if done.refused else "information"
             self.notify(done.said, severity=severity, timeout=4)

@@ -207,6 +207,10 @@ class RunScreen(SizedScreen):
         """The tensor whose spread this screen shows."""
         return None
 
+    def rank(self) -> int:
+        """Whose; below 0: of the rank that stands for the run."""
+        return -1
+
     def action_dense(self) -> None:
         """Have the next steps sampled, each of them."""
 

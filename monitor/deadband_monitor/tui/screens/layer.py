@@ -103,6 +103,18 @@ class LayerScreen(RunScreen):
             what = spread.kinds[0]
         return layer.model, layer.name, what
 
+    def rank(self) -> int:
+        """The first rank of a flag that names the layer and that only other ranks show."""
+        view = self.deadband.view
+        if view.selected is None:
+            return -1
+        layer = view.state.layers[view.selected].name
+        for flag in view.state.open_flags:
+            elsewhere = flag.ranks and view.state.lead not in flag.ranks
+            if elsewhere and layer in (flag.layer, *flag.followers):
+                return flag.ranks[0]
+        return -1
+
     def action_tensor(self) -> None:
         """The spread of the layer's next tensor."""
         spread = self.deadband.vantage.spread

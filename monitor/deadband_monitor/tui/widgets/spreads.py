@@ -31,7 +31,7 @@ class Ridge(Canvas):
         if spread is None:
             self._say(name, "not told by this source")
             return
-        name = NAMES.get(spread.subject[2], name)
+        name = NAMES.get(spread.subject[2], name) + _whose(spread)
         last = view.state.step
         seen = spread.course.between(view.axis.first, last)
         span = range_of([outline for _, outline in seen], view.scale)
@@ -64,7 +64,7 @@ class Fine(Canvas):
             words = "only of a live run, from its next sample on"
             self.show([[], fit([(f"  {words}", "dim")], width)])
             return
-        self.entitle(f"{name}, finely · {_basis(found)}")
+        self.entitle(f"{name}{_whose(spread)}, finely · {_basis(found)}")
         counts = np.frombuffer(found.counts, "<u4").astype(np.float64)
         rows: list[Row] = bars(counts, found.low, found.high, width, height, scale=view.scale)
         self.show(rows)
@@ -79,6 +79,10 @@ def marks_in(view: View, row: int) -> dict[int, tuple[str, str]]:
             style = "crit" if flag.severity == "critical" else "warn"
             marks[flag.onset_step] = ("onset", style)
     return marks
+
+
+def _whose(spread: Spread | None) -> str:
+    return f" of rank {spread.rank}" if spread is not None and spread.rank >= 0 else ""
 
 
 def _basis(found: Histogram) -> str:
