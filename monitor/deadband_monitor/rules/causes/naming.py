@@ -8,6 +8,7 @@ no family knows: from the likelihood table, or their own belief.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from deadband.wire import Cause, Flag
@@ -55,6 +56,13 @@ ALSO_FROM = 0.05
 mend (Humbatova et al., Empirical Software Engineering 30:124, 2025)."""
 MOST = 3
 """Causes named for one model."""
+PLAUSIBLE = 0.5
+"""Belief in a suspect, were it the only one, from which it is named as the second whatever its
+share: pieces of evidence that go together (a large update, weights that treble, a gradient ten
+times as high) are counted as if each spoke for itself, which makes the first look surer against the
+others than it is."""
+NEARLY_SURE = 0.92
+"""Share of the first from which nothing is named beside it for want of better alone."""
 
 CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})
 
@@ -77,30 +85,23 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
     suspects = _without_consequences(better or allowed)
     if not suspects:
         return []
-    shares = _shares(case, suspects)
-    ranked = sorted(suspects, key=lambda suspect: -shares[id(suspect)])
-    if sum(shares.values()) < NAMED_FROM and better:
+    ranked = _ranked(case, suspects)
+    if sum(one.share for one in ranked) < NAMED_FROM and better:
         # Hardly a pattern: what is left when all else is ruled out may still be said.
-        suspects = _without_consequences(allowed)
-        shares = _shares(case, suspects)
-        ranked = sorted(suspects, key=lambda suspect: -shares[id(suspect)])
-    if sum(shares.values()) < NAMED_FROM:
+        ranked = _ranked(case, _without_consequences(allowed))
+    if sum(one.share for one in ranked) < NAMED_FROM:
         return []
-    named: list[Cause] = []
-    words: dict[str, float] = {}
-    for suspect in suspects:
-        words[suspect.word] = words.get(suspect.word, 0.0) + shares[id(suspect)]
-    for suspect in sorted(ranked, key=lambda suspect: -words[suspect.word]):
-        share = words[suspect.word]  # two signs of the same cause add up
-        if share < ALSO_FROM or len(named) == MOST:
-            break
-        if any(cause.cause == suspect.word for cause in named):
-            continue
-        sure = share * (1 - 2.0 ** -max(1, min(past.samples, _persisted(past, flags))))
+    chosen = [one for one in ranked if one.share >= ALSO_FROM][:MOST]
+    if len(chosen) == 1:
+        chosen += _second(chosen[0], _ranked(case, _without_consequences(allowed)))
+    lasted = 1 - 2.0 ** -max(1, min(past.samples, _persisted(past, flags)))
+    named = []
+    for one in chosen:
+        suspect = one.suspect
         named.append(
             Cause(
                 cause=suspect.word,
-                confidence=round(min(SUREST[suspect.tier], sure), 2),
+                confidence=round(min(SUREST[suspect.tier], one.share * lasted), 2),
                 evidence=suspect.evidence + _symptoms(flags),
                 advice=suspect.advice,
                 model=model.name,
@@ -111,6 +112,45 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
     return named
 
 
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """A cause with the share of all signs of it, told by the strongest of them."""
+
+    suspect: Suspect
+    share: float
+    alone: float
+    """Its share, were it the only suspect."""
+
+
+def _ranked(case: Case, suspects: list[Suspect]) -> list[_Weighed]:
+    """The causes, best first; two signs of the same one add up."""
+    shares, weights = _shares(case, suspects)
+    best: dict[str, Suspect] = {}
+    for suspect in suspects:
+        known = best.get(suspect.word)
+        if known is None or shares[id(suspect)] > shares[id(known)]:
+            best[suspect.word] = suspect
+    found = []
+    for word, suspect in best.items():
+        own = weights[id(suspect)]
+        share = sum(shares[id(each)] for each in suspects if each.word == word)
+        found.append(_Weighed(suspect, share, own / (1 + own)))
+    return sorted(found, key=lambda one: -one.share)
+
+
+def _second(first: _Weighed, others: list[_Weighed]) -> list[_Weighed]:
+    """What would be believed if the first were not there; it shares what the first leaves."""
+    left = 1 - min(first.share, SUREST[first.suspect.tier])
+    unsure = first.share < NEARLY_SURE and first.suspect.tier is not Tier.EXACT
+    for one in others:
+        if one.suspect.word == first.suspect.word:
+            continue
+        residual = one.suspect.tier is Tier.RESIDUAL
+        if (unsure and one.suspect.root) if residual else one.alone >= PLAUSIBLE:
+            return [_Weighed(one.suspect, max(one.share, left * one.alone), one.alone)]
+    return []
+
+
 def _without_consequences(suspects: list[Suspect]) -> list[Suspect]:
     """By definition: units that die or saturate after a ruinous update did not do so by nature."""
     ruin = next((s for s in suspects if s.word == "learning-rate-too-high"), None)
@@ -119,8 +159,8 @@ def _without_consequences(suspects: list[Suspect]) -> list[Suspect]:
     return [s for s in suspects if s.root or (s.onset, s.phase) < (ruin.onset, ruin.phase)]
 
 
-def _shares(case: Case, suspects: list[Suspect]) -> dict[int, float]:
-    """Share of each suspect, by identity, in all that it could be."""
+def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict[int, float]]:
+    """Share of each suspect, by identity, in all that it could be, and its odds."""
     roots = [s for s in suspects if s.root]
     first = min((s.onset, s.phase) for s in (roots or suspects))
     # What came before every root was not made by one.
@@ -147,11 +187,12 @@ def _shares(case: Case, suspects: list[Suspect]) -> dict[int, float]:
     exact = max((s for s in suspects if s.tier is Tier.EXACT), key=_belief, default=None)
     if exact is None:
         total = 1 + sum(weighed.values())
-        return {key: value / total for key, value in weighed.items()}
+        return {key: value / total for key, value in weighed.items()}, weighed
     # A test of values outweighs any count of circumstances; those share what it leaves.
     total = 1 + sum(value for key, value in weighed.items() if key != id(exact))
     left = 1 - exact.belief
-    return {key: left * value / total for key, value in weighed.items()} | {id(exact): exact.belief}
+    shares = {key: left * value / total for key, value in weighed.items()}
+    return shares | {id(exact): exact.belief}, weighed
 
 
 def _unseen(case: Case, seen: frozenset[str]) -> frozenset[str]:
