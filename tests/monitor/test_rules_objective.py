@@ -161,7 +161,9 @@ def test_a_softmax_behind_the_model_that_leaves_no_gradient_is_called() -> None:
         sample.layer("out", out_grad_rms=0.0)
         sample.layer("fc3", out_grad_rms=0.0)
         for name in ("fc1", "fc2", "fc3"):
-            sample.layer(name, has_grad=1, grad_rms=0.0)
+            sample.layer(name, has_grad=1, grad_rms=0.0, out_grad_rms=0.0)
+        for name in ("act1", "act2"):
+            sample.layer(name, out_grad_rms=0.0)
         sample.no_better_than_constant()
 
     made = scene("bce", "identity", **BINARY)
@@ -261,7 +263,8 @@ def test_a_loss_that_stands_without_any_gradient_does_not_depend_on_the_output()
         sample.loss = loss if sample.step > 5 else 1.0
         sample.model(loss=sample.loss)
         if sample.step > 20:
-            sample.layer("out", out_grad_rms=0.0)
+            for name in ("fc1", "act1", "fc2", "act2", "fc3", "out"):
+                sample.layer(name, out_grad_rms=0.0)
 
     made = scene("", "identity").run(60, lambda sample: silent(sample, 0.5))
     assert made.engine.past.models["model"].objective.clash is Clash.SILENT

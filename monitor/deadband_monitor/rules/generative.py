@@ -12,10 +12,19 @@ from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.structure import Latent, judges_others, latents, routers
+from deadband_monitor.rules.structure import Latent, experts, judges_others, latents, routers
 from deadband_monitor.rules.trend import History
 
 KIND = "representation-collapse"
+_GRAD, _CHOICE = LAYER_COLUMN["grad_rms"], LAYER_COLUMN["choice_entropy"]
+
+HALF = 0.5
+"""Share of idle experts from which the width that was paid for is not there ..."""
+UNEVEN = 0.5
+"""... or entropy of the choices, where some are idle: fewer than three of eight do all. Routers of
+healthy runs stay above 0.8 of what they begin with."""
+ENOUGH = 0.5
+"""Skill from which those that are left serve."""
 
 ALIKE = 0.3
 """Mean distance of generated samples over that of real ones. Healthy GANs end at 0.95 to 1.0 and
@@ -194,8 +203,42 @@ class EmptyLatent(ModelRule):
         )
 
 
+class Idle:
+    """Experts that were given nothing for long: their weights' gradient is exactly zero."""
+
+    LASTING_STEPS = 200
+    """An expert that is given one row in a thousand is given one in 200 batches of 32 by all but
+    0.2 %."""
+    FEWEST = 8
+    """Samples in that time: where they are far apart an expert may have had inputs between them."""
+
+    def __init__(self, rows: list[list[int]]) -> None:
+        self._rows = rows
+        """Weights of each expert."""
+        self._since = [-1] * len(rows)
+        self._samples = [0] * len(rows)
+
+    def share(self, seen: Observation) -> float:
+        """Share of the experts that are idle for so long."""
+        grads = [seen.layers[rows, _GRAD] for rows in self._rows]
+        fed = [bool(np.count_nonzero(each > 0)) for each in grads]
+        if not any(fed):
+            return 0.0
+        for number, given in enumerate(fed):
+            if given:
+                self._since[number] = -1
+            elif self._since[number] < 0:
+                self._since[number], self._samples[number] = seen.step, 0
+            self._samples[number] += 1
+        idle = [
+            0 <= since <= seen.step - self.LASTING_STEPS and samples >= self.FEWEST
+            for since, samples in zip(self._since, self._samples, strict=True)
+        ]
+        return sum(idle) / len(idle) if idle else 0.0
+
+
 class OneExpert(ModelRule):
-    """A router sends every input to the same expert."""
+    """A router sends every input to the same expert, or leaves half of them without any."""
 
     kind = KIND
     needs = ("choice_entropy",)
@@ -213,6 +256,8 @@ class OneExpert(ModelRule):
         self._layout: Layout | None = None
         self._routers: list[list[int]] = []
         self._one_since: dict[int, int] = {}
+        self._idle: dict[int, Idle] = {}
+        """By the row of the router."""
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -221,6 +266,11 @@ class OneExpert(ModelRule):
         if layout is not self._layout:
             self._layout, self._one_since = layout, {}
             self._routers = [routers(layout, i) for i in range(len(layout.models))]
+            self._idle = {
+                row: Idle(experts(layout, i, layout.layers[row].units))
+                for i, rows in enumerate(self._routers)
+                for row in rows
+            }
         rows = self._routers[layout.index_of[model.name]]
         if not rows:
             return None
@@ -239,6 +289,23 @@ class OneExpert(ModelRule):
         patience = self.CERTAIN_STEPS if certain else self.LASTING_STEPS
         lasting = seen.step - since >= patience
         units = layout.layers[row].units
+        idle = {each: self._idle[each].share(seen) for each in rows}
+        emptiest = max(rows, key=idle.__getitem__)
+        share, uneven = idle[emptiest], float(seen.layers[emptiest, _CHOICE]) < UNEVEN
+        if not (entropy < ONE and lasting) and (share >= HALF or (share > 0 and uneven)):
+            return Judgement(
+                # Few experts may be all that the task needs.
+                active=not past.skill(model.name) > ENOUGH,
+                clear=False,
+                layer=layout.layers[emptiest].name,
+                message=f"{idle[emptiest]:.0%} of {layout.layers[emptiest].units} experts were "
+                f"given no input for {Idle.LASTING_STEPS} steps",
+                evidence={
+                    "choice_entropy": float(seen.layers[emptiest, _CHOICE]),
+                    "experts": float(layout.layers[emptiest].units),
+                    "idle": idle[emptiest],
+                },
+            )
         return Judgement(
             active=entropy < ONE and lasting and seen.step >= patience,
             clear=entropy > 1.2 * ONE,

@@ -60,6 +60,11 @@ class Layout:
         self.wide_head: Mask = self.wide & self.matrix & self.head
         self.tables: Mask = self.embedding & self.learns & (self.fan_in >= 8)
         self.trained: Mask = self.matrix & self.learns
+        # A model may hold nothing but tables (a factorisation) or slopes of single inputs.
+        others = (self.weights | self.embedding) & self.learns
+        for rows in self.rows_of:
+            if not self.trained[rows].any():
+                self.trained[rows] = others[rows]
         self.trained_of: list[NDArray[np.int64]] = [
             rows[self.trained[rows]] for rows in self.rows_of
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.bottomless import Descent
@@ -175,7 +176,8 @@ class Objective:
         self.behind = bent and not read.unit_range
         if self.always_positive >= LONG and read.low < 0:
             self.crossed_step = step
-        if self.always_positive >= 0 and math.isfinite(read.low):
+        # Zeros alone have no sign: a product of two tables that began at zero gives nothing else.
+        if self.always_positive >= 0 and math.isfinite(read.low) and read.low != read.high:
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = _clash(read, self.always_positive)
         if found is None and self.clash is not None and self._doubts < DOUBTS:
@@ -255,7 +257,7 @@ def _read(
         columns=value["column_sum_error"],
         squashed=way == 1.0,
         way=way,
-        silent=bool(layers[last, _OUT_GRAD] == 0) and float(now[_LOSS]) > LEFT * first > 0,
+        silent=_no_gradient(layers[rows, _OUT_GRAD]) and float(now[_LOSS]) > LEFT * first > 0,
         negative=negative,
         target_low=value["target_min"],
         target_high=value["target_max"],
@@ -270,6 +272,11 @@ def _read(
         prediction=model.loss_input,
         target=model.loss_target,
     )
+
+
+def _no_gradient(gradients: Floats) -> bool:
+    """No layer is given one: the last of a model may be an expert that was not chosen."""
+    return bool(gradients[-1] == 0) and not np.count_nonzero(gradients > 0)
 
 
 def _of_a_constant(read: Reading, entropy: float) -> float:

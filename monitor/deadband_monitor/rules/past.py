@@ -88,6 +88,8 @@ class ModelPast:
         self.peak_update = 0.0
         self.large_update_step: int | None = None
         """First step at which some matrix changed by more than `LARGE_UPDATE`."""
+        self.large_update_from = 0
+        """The first step that may have been it."""
         self.large_update = 0.0
         """The first update ratio above `LARGE_UPDATE`, and the learning rate that made it."""
         self.large_update_lr = math.nan
@@ -98,6 +100,8 @@ class ModelPast:
         self.last_update = math.nan
         """The newest measured update ratio, the largest of any matrix."""
         self._last_lr = math.nan
+        self._updated_at = 0
+        """Step of the sample that gave `last_update`."""
         self.peak_lr = 0.0
         self.run_out_step: int | None = None
         """Since when the learning rate is below `RUN_OUT` of its highest value."""
@@ -195,6 +199,8 @@ class ModelPast:
         implied = self.last_update * lr / self._last_lr
         if lr >= 9.9 * self._last_lr and implied > LARGE_UPDATE:
             self.large_update_step, self.large_update_seen = step, False
+            # The rate was raised after the sample before; which step did harm is not known.
+            self.large_update_from = self._updated_at + 1
             self.large_update, self.large_update_lr = implied, lr
             self.usual_lr = self._last_lr
 
@@ -214,10 +220,10 @@ class ModelPast:
             return
         self._infer_large_update(step, largest)
         before, self._last_lr = self._last_lr, self.value("lr")
-        self.last_update = largest
+        self.last_update, self._updated_at = largest, step
         self.peak_update = max(self.peak_update, largest)
         if largest > LARGE_UPDATE and self.large_update_step is None:
-            self.large_update_step = step
+            self.large_update_step = self.large_update_from = step
             self.large_update, self.large_update_lr = largest, self.value("lr")
             self.usual_lr = before
 

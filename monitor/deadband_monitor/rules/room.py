@@ -12,6 +12,7 @@ from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import Past
+from deadband_monitor.state.series import Floats
 
 LINEAR = (
     "linear",
@@ -37,17 +38,46 @@ def is_linear(layout: Layout, model: str) -> bool:
     )
 
 
+UNLIKE = 1.5
+"""Factor by which a spread differs from what a straight line makes of it; a step between the
+forward pass and the look at a weight changes it by less than 0.3."""
+
+
+def bends(past: Past, layout: Layout, model: str) -> bool:
+    """Something between a layer of one unit and the next is no straight line, and no layer bends.
+
+    A line makes of the spread of the one the spread of the other, times the weight; a sine or a
+    square that the forward pass calls as a function does not.
+    """
+    for row, following in pairwise(_weighted(layout, model)):
+        if layout.layers[row].units != 1 or layout.layers[following].fan_in != 1:
+            continue
+        given, put = (_spread(past.newest, each) for each in (row, following))
+        line = given * float(past.newest[following, LAYER_COLUMN["weight_rms"]])
+        if put > UNLIKE * line > 0 or line > UNLIKE * put > 0:
+            return True
+    return False
+
+
+def _spread(values: Floats, row: int) -> float:
+    """Standard deviation of a layer's outputs over the samples."""
+    share, rms = (float(values[row, LAYER_COLUMN[name]]) for name in ("out_variance", "out_rms"))
+    return math.sqrt(share) * rms if share > 0 else math.nan
+
+
 @lru_cache(maxsize=16)
-def bottleneck(layout: Layout, model: str) -> tuple[str, int] | None:
+def bottleneck(layout: Layout, model: str) -> tuple[str, int, bool] | None:
     """The first hidden layer of one or two units, through which everything has to pass.
 
     What follows takes in nothing else: a gate or a score of one unit has the whole width beside it.
+    The last value tells whether it is narrower than what it is given: one that has as many units as
+    inputs loses nothing by its width.
     """
     rows = _weighted(layout, model)
     for row, following in pairwise(rows):
         layer = layout.layers[row]
         if layer.units in {1, 2} and layout.layers[following].fan_in == layer.units:
-            return layer.name, layer.units
+            return layer.name, layer.units, layer.units < layer.fan_in
     return None
 
 

@@ -66,7 +66,7 @@ def routers(layout: Layout, index: int) -> list[int]:
     softmaxes = [row for row in rows if layout.layers[row].activation == "softmax"]
     if not softmaxes:
         return []
-    lists = _numbered_lists([layout.layers[row] for row in rows])
+    lists = {len(numbered) for numbered in _numbered(layout, rows)}
     return [
         row
         for row in softmaxes
@@ -74,6 +74,19 @@ def routers(layout: Layout, index: int) -> list[int]:
         and (_ROUTER.search(layout.layers[row].name) or layout.layers[row].units in lists)
         and not layout.last_row[row]
     ]
+
+
+def experts(layout: Layout, index: int, units: int) -> list[list[int]]:
+    """Rows of the weights of each of `units` experts that are numbered in a list.
+
+    Empty where there is no such list: experts may be slices of one tensor.
+    """
+    found: list[list[int]] = [[] for _ in range(units)]
+    for numbered in _numbered(layout, layout.rows_of[index].tolist()):
+        if len(numbered) == units:
+            for number, row in numbered.items():
+                found[number].append(row)
+    return found if found[0] else []
 
 
 def embeddings(layout: Layout, index: int) -> list[int]:
@@ -132,13 +145,14 @@ def _base(name: str) -> str:
     return name.split("@", 1)[0]
 
 
-def _numbered_lists(layers: list[Layer]) -> set[int]:
-    """Lengths of the lists of equal weights whose names differ in one number, 0, 1, 2, ..."""
-    groups: dict[tuple[str, str, int, int], set[int]] = defaultdict(set)
-    for layer in layers:
+def _numbered(layout: Layout, rows: list[int]) -> list[dict[int, int]]:
+    """Lists of equal weights whose names differ in one number, 0, 1, 2, ...: number -> row."""
+    groups: dict[tuple[str, str, int, int], dict[int, int]] = defaultdict(dict)
+    for row in rows:
+        layer = layout.layers[row]
         if not _linear(layer):
             continue
         for number in _NUMBER.finditer(layer.name):
             stem = f"{layer.name[: number.start()]}*{layer.name[number.end() :]}"
-            groups[stem, layer.kind, layer.fan_in, layer.units].add(int(number.group()))
-    return {len(found) for found in groups.values() if found == set(range(len(found)))}
+            groups[stem, layer.kind, layer.fan_in, layer.units][int(number.group())] = row
+    return [found for found in groups.values() if set(found) == set(range(len(found)))]

@@ -51,16 +51,18 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _router(flag: Flag) -> Suspect:
     experts = flag.evidence["experts"]
     gate = flag.layer.split(":", 1)[0]
+    lines = [
+        f"the choices among {experts:.0f} experts have {flag.evidence['choice_entropy']:.2g} "
+        f"of the entropy of an even load, since step {flag.onset_step}"
+    ]
+    if "idle" in flag.evidence:
+        lines.append(f"{flag.evidence['idle']:.0%} of them are given no input at all")
     return Suspect(
         word="router-collapse",
         belief=0.92,
         onset=flag.onset_step,
         explains=_STUCK | {"representation-collapse"},
-        evidence=[
-            f"the choices among {experts:.0f} experts have {flag.evidence['choice_entropy']:.2g} "
-            "of the entropy of an even load, since step "
-            f"{flag.onset_step}"
-        ],
+        evidence=lines,
         advice=(
             "add 0.01 * E * (share * p.mean(0)).sum() to the loss, p the router's probabilities "
             "and share the part of the inputs each expert got (Switch Transformer); start the "

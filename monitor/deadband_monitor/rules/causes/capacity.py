@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.plateau import few_rows
-from deadband_monitor.rules.room import bottleneck, is_linear, spectators
+from deadband_monitor.rules.room import bends, bottleneck, is_linear, spectators
 
 TELLS = 0.5
 """Agreement of nearest neighbours from which the inputs plainly tell the answer; noise gives 0."""
+AS_WIDE = 0.5
+"""Belief in a lack of room where a layer has as many units as inputs: one sine can follow a tone,
+two units can tell exclusive or, if they find it; they cannot part a ring from its core."""
 NOISE = 0.1
 """Agreement below which labels may as well be random."""
 
@@ -29,10 +32,13 @@ def suspects(case: Case) -> Iterator[Suspect]:
     tells = case.model.latest("neighbour_agreement") >= TELLS
     stuck = case.flag("loss-plateau") is not None and 0.05 <= skill < 0.9
     if (stuck or (case.flag("constant-predictor") is not None and tells)) and not floor:
+        narrow = bottleneck(case.layout, case.model.name)
+        few = narrow is not None and not narrow[2]
         yield Suspect(
             word="local-minimum",
-            tier=Tier.RESIDUAL,
-            belief=0.45,
+            # So few units must find the one place that serves, and often do not.
+            tier=Tier.PATTERN if few else Tier.RESIDUAL,
+            belief=0.52 if few else 0.45,
             onset=case.start,
             explains=frozenset({"loss-plateau", "constant-predictor"}),
             evidence=[
@@ -47,6 +53,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _too_little(case: Case) -> Iterator[Suspect]:
     name = case.model.name
     linear, narrow = is_linear(case.layout, name), bottleneck(case.layout, name)
+    linear = linear and not bends(case.past, case.layout, name)
     if not linear and narrow is None:
         return
     agreement = case.model.latest("neighbour_agreement")
@@ -69,9 +76,11 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         layer = ""
     else:
         assert narrow is not None
-        layer, units = narrow
+        layer, units, narrows = narrow
         # Two units are few, and enough for two classes if they find the right places.
         belief -= 0.05 if units == 1 else 0.2
+        if not narrows:
+            belief = min(belief, AS_WIDE)
         evidence.insert(0, f"everything passes through {units} unit{'s' * (units > 1)} of {layer}")
         advice = f"widen {layer} from {units} to 32 or more units"
     yield Suspect(

@@ -37,6 +37,8 @@ class Facts:
     """`offset`, `large`, `tiny`, `constant` or empty, at the first sample."""
     zero_weights: bool
     """Every hidden weight was zero at the start."""
+    empty: tuple[str, ...]
+    """Weights that began at zero, and stay there for want of a gradient: two or more."""
     twin_layers: tuple[str, ...]
     """Layers whose units were twins at the start."""
     spreads: tuple[float, ...]
@@ -103,6 +105,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         seen=frozenset(name for name, present in seen.items() if present),
         input_kind=kind,
         zero_weights=zero,
+        empty=() if late else _empty(past, layout, rows),
         twin_layers=twins,
         spreads=tuple(float(value) for value in spreads),
         first_signal=first,
@@ -110,6 +113,15 @@ def gather(past: Past, model: ModelPast) -> Facts:
         grown=growth,
         shut=shut,
     )
+
+
+def _empty(past: Past, layout: Layout, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """Weights of zero that meet in a product have no gradient: each waits for the other."""
+    began, now = (_column(each, "weight_rms")[rows] for each in (past.first, past.newest))
+    grads = _column(past.highest, "grad_rms")[rows]
+    stuck = (began == 0) & (now == 0) & (grads == 0) & layout.learns[rows]
+    stuck &= (layout.matrix | layout.embedding)[rows]
+    return tuple(layout.layers[row].name for row in rows[stuck]) if stuck.sum() >= 2 else ()
 
 
 def _twins(past: Past, layout: Layout, hidden: NDArray[np.int64]) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ PLAUSIBLE = 0.5
 share: pieces of evidence that go together (a large update, weights that treble, a gradient ten
 times as high) are counted as if each spoke for itself, which makes the first look surer against the
 others than it is."""
-NEARLY_SURE = 0.92
+NEARLY_SURE = 0.8
 """Share of the first from which nothing is named beside it for want of better alone."""
 
 CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})

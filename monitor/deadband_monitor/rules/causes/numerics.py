@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.breaks import SMALL_OUTPUT
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.rate import ran_away
 from deadband_monitor.rules.objective import VALUE_LOSSES
 
 
@@ -56,10 +57,30 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif overflow is not None:
         where = f" in {overflow.layer}" if overflow.layer else ""
+        if ran_away(case) is not None:
+            return  # a number outgrows every format in the end: it is not the format
+        values = case.build.loss in VALUE_LOSSES
+        if case.model.samples > 1 and not case.model.feed.broken_step:
+            yield Suspect(
+                word="bad-data",
+                tier=Tier.RESIDUAL,
+                # A squared error of usual outputs is infinite where a target is.
+                belief=0.5 if values else 0.3,
+                onset=overflow.onset_step,
+                phase=1,
+                root=False,
+                explains=frozenset({"non-finite"}),
+                evidence=[
+                    f"the loss was {case.past.loss.fresh:.3g} up to the step at which values were "
+                    "no longer finite: a single batch may hold NaN or infinity"
+                ],
+                advice="assert torch.isfinite(x).all() and torch.isfinite(y).all() in the loader; "
+                "drop the rows, or fill them with a value that means missing",
+            )
         yield Suspect(
             word="numerical-overflow",
             tier=Tier.RESIDUAL,
-            belief=0.5,
+            belief=0.35 if values else 0.5,
             onset=overflow.onset_step,
             phase=1,
             root=False,

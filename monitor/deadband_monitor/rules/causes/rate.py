@@ -51,6 +51,10 @@ LEARNT = 0.3
 """Skill from which units have served."""
 LOOK_BACK = 20
 """Steps before a break within which a rate that was raised can be its reason."""
+RUNAWAY = 10.0
+"""Loss over that of the start, or of a constant answer, from which a run has left for good: a
+catapult that comes back may pass it for a step."""
+RUNAWAY_STEPS = 2
 RAISED = 2.0
 """A rate at half of the ruinous one trains well: the usable range spans a decade."""
 
@@ -117,11 +121,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if model.large_update_step is None:
         yield from _killed(case)
         yield from _broke_after_rise(case)
+        yield from _ran_away(case)
     else:
         yield Suspect(
             word="learning-rate-too-high",
             row="learning-rate-too-high",
-            onset=model.large_update_step,
+            onset=model.large_update_from,
             # An update between two samples was before the second one's forward pass.
             phase=2 if model.large_update_seen else 0,
             explains=BLOW_UP,
@@ -224,6 +229,50 @@ def _broke_after_rise(case: Case) -> Iterator[Suspect]:
         ],
         advice=f"lr {now:g} -> {before:g}, as it was: check the schedule, reload a checkpoint from "
         f"before step {max(1, onset)}; clip the gradient norm at 1.0",
+    )
+
+
+def ran_away(case: Case) -> int | None:
+    """Since when the loss stood far above its start before something was not finite.
+
+    Steps that overshoot make the next ones longer; what overflows by itself, an exponential or a
+    division, does so in one step, from a loss like any other.
+    """
+    broken = case.model.broken.step
+    constant = case.model.latest("loss_constant")
+    level = RUNAWAY * float(np.fmax(case.past.loss.first, constant))
+    if broken is None or case.layout.several_models or not level > 0:
+        return None
+    since = case.past.loss.above_since(level)
+    return since if since is not None and broken - since >= RUNAWAY_STEPS else None
+
+
+def _ran_away(case: Case) -> Iterator[Suspect]:
+    """The steps that led there may lie between two samples, or each be less than large."""
+    since = ran_away(case)
+    if since is None or case.flag("non-finite") is None or case.model.broken.sound_outside:
+        return
+    loss, lr = case.past.loss, case.model.latest("lr")
+    momentum = max((group.momentum for group in case.layout.table.optimizers), default=0.0)
+    yield Suspect(
+        word="learning-rate-too-high",
+        belief=0.8,
+        onset=max(case.start, since - 1),
+        phase=2,
+        explains=BLOW_UP,
+        evidence=[
+            f"the loss went from {loss.first:.3g} to {loss.highest:.3g} in the "
+            f"{(case.model.broken.step or since) - since} steps before the first value that is not "
+            "finite: each step made the next one larger"
+        ],
+        advice=(f"lr {lr:g} -> about {rounded(lr / 10)}" if lr > 0 else "a tenth of the rate")
+        + (
+            f"; with momentum {momentum:g} a step goes {1 / (1 - momentum):.0f} times as far as "
+            "the rate says"
+            if 0.5 <= momentum < 1
+            else ""
+        )
+        + "; clip the gradient norm at 1.0; start again, a ruined network does not recover",
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.inputs import RECURRENT
@@ -19,8 +19,24 @@ GROWS = 100.0
 """Growth of the outputs from the first weight layer to the last, before anything was learnt. He's
 initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
 PyTorch's default lie below 30; thirty blocks that double give 1e9."""
+LOUD = 8.0
+"""Sums of weights and inputs from which tanh and sigmoid are flat (1e-3 of their slope is left)."""
 HOLDS = 0.9
 """Radius of recurrent weights from which a state lasts for ten steps and more (0.35 of it)."""
+
+_OF_ONE_START = frozenset(
+    {
+        "duplicate-units",
+        "output-collapse",
+        "constant-predictor",
+        "vanishing-gradient",
+        "dead-units",
+        "representation-collapse",
+        "loss-plateau",
+        "frozen-weights",
+    }
+)
+"""What weights that begin alike lead to."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -30,25 +46,29 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield from _exploding(case)
         yield from _through_time(case)
         yield from _forgets(case)
-    if facts.zero_weights or facts.twin_layers:
+    if facts.empty and not facts.zero_weights:
+        yield Suspect(
+            word="constant-initialisation",
+            tier=Tier.EXACT,
+            belief=0.95,
+            onset=case.start,
+            explains=_OF_ONE_START,
+            evidence=[
+                f"{', '.join(facts.empty[:4])} began at zero and are zero still: each multiplies "
+                "the other's gradient"
+            ],
+            advice=f"draw all of them but one at random: nn.init.normal_({facts.empty[0]}.weight, "
+            "std=0.1); a product of two zeros has no slope",
+            layer=facts.empty[0],
+        )
+    elif facts.zero_weights or facts.twin_layers:
         yield Suspect(
             word="constant-initialisation",
             row="constant-initialisation (zero)"
             if facts.zero_weights
             else "constant-initialisation",
             onset=case.start,
-            explains=frozenset(
-                {
-                    "duplicate-units",
-                    "output-collapse",
-                    "constant-predictor",
-                    "vanishing-gradient",
-                    "dead-units",
-                    "representation-collapse",
-                    "loss-plateau",
-                    "frozen-weights",
-                }
-            ),
+            explains=_OF_ONE_START,
             evidence=_alike(case),
             advice=_draw(case),
             layer=case.layer_of("duplicate-units"),
@@ -56,9 +76,11 @@ def suspects(case: Case) -> Iterator[Suspect]:
     elif {"small_weights", "large_weights"} & facts.seen:
         small = "small_weights" in facts.seen
         typical = sorted(facts.spreads)[len(facts.spreads) // 2] if facts.spreads else math.nan
+        mild = not small and _no_harm(case)
         yield Suspect(
             word="bad-initialisation-scale",
-            row=f"bad-initialisation-scale ({'small' if small else 'large'})",
+            row="" if mild else f"bad-initialisation-scale ({'small' if small else 'large'})",
+            belief=0.4 if mild else 0.0,
             onset=case.start,
             explains=frozenset(
                 {
@@ -109,6 +131,18 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "layers",
             layer=case.layer_of("vanishing-gradient"),
         )
+
+
+def _no_harm(case: Case) -> bool:
+    """Weights are wide for their number of inputs, and nothing that follows from it is seen.
+
+    Of two inputs even weights of 5 make sums that a sigmoid can bear.
+    """
+    layout = case.layout
+    rows = layout.rows(case.model.name)
+    rows = rows[(layout.matrix & layout.learns & ~layout.head)[rows]]
+    sums = case.past.first[rows, LAYER_COLUMN["out_rms"]]
+    return case.facts.seen <= {"large_weights", "weights_tripled"} and bool((sums < LOUD).all())
 
 
 def _wide(case: Case, typical: float, *, small: bool) -> str:
