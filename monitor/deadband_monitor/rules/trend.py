@@ -150,6 +150,10 @@ class LossTrend:
         self.fresh = math.nan
         """Median of the last eight losses: one wild batch does not move it."""
         self.highest = -math.inf
+        self.infinite = False
+        """The first loss that was not finite was infinity, not NaN: it broke, and nothing before it
+        did."""
+        self._broken = False
         self.best = math.inf
         """The lowest level that was reached and held for twenty steps."""
         self.usual_high = math.inf
@@ -160,6 +164,8 @@ class LossTrend:
         """Take the losses since the last sample, in order, with their steps."""
         known = np.isfinite(losses)
         finite = losses[known].tolist()
+        if len(finite) < len(losses) and not self._broken:
+            self.infinite, self._broken = bool(np.isinf(losses[~known][0])), True
         if not finite:
             return
         if math.isnan(self.first):

@@ -59,12 +59,13 @@ def suspects(case: Case) -> Iterator[Suspect]:
         where = f" in {overflow.layer}" if overflow.layer else ""
         if ran_away(case) is not None:
             return  # a number outgrows every format in the end: it is not the format
-        values = case.build.loss in VALUE_LOSSES
+        values = case.build.loss in VALUE_LOSSES and case.past.loss.infinite
         if case.model.samples > 1 and not case.model.feed.broken_step:
             yield Suspect(
                 word="bad-data",
                 tier=Tier.RESIDUAL,
-                # A squared error of usual outputs is infinite where a target is.
+                # A squared error of usual outputs is infinite where a target is. NaN it is after a
+                # gradient that was not finite, too: that of a root at zero, say.
                 belief=0.5 if values else 0.3,
                 onset=overflow.onset_step,
                 phase=1,
