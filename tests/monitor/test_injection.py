@@ -35,6 +35,7 @@ def test_from_3_14_on_the_interpreter_itself_is_asked(tmp_path: Path) -> None:
     ("said", "told"),
     [
         ("PermissionError: Not permitted", "SYS_PTRACE"),
+        ("PermissionError: cannot read\nRuntimeError: no runtime found", "SYS_PTRACE"),
         ("RuntimeError: Script execution is disabled", "PYTHON_DISABLE_REMOTE_DEBUG"),
     ],
 )

@@ -17,7 +17,7 @@ from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.remote.far import Far
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.hosts import Hosts
-from deadband_monitor.source.open import open_source
+from deadband_monitor.source.open import await_first_word, open_source
 from deadband_monitor.source.remote import RemoteHost
 from deadband_monitor.state.run_state import ENDED
 
@@ -42,7 +42,6 @@ def look_at_host(far: Far, target: str, hosts: Hosts) -> Iterator[Finding]:
     checks = [
         ("command", lambda: _command(far)),
         ("connection", lambda: _connect(far, hosts, reached)),
-        ("round trip", lambda: _round_trip(reached[0])),
         ("runs there", lambda: _runs(reached[0])),
     ]
     if target:
@@ -71,10 +70,10 @@ def _recording(entry: RunEntry) -> Finding:
 def _answer(hosts: Hosts, entry: RunEntry) -> Finding:
     """What the hub of a live run says, and how long ago training last spoke."""
     with closing(hosts.open(entry)) as source:
-        took = _first_word(source)
-        if took is None:
-            return broken("hub", f"{entry.run} does not answer within {CONNECT_S:.0f} s")
-        return _training(source, took)
+        try:
+            return _training(source, await_first_word(source))
+        except LinkLost as error:
+            return broken("hub", str(error))
 
 
 def _training(source: Source, took: float) -> Finding:
@@ -94,15 +93,6 @@ def _training(source: Source, took: float) -> Finding:
     return ok("training", f"{where}, {status.status}")
 
 
-def _first_word(source: Source) -> float | None:
-    began = time.monotonic()
-    while not source.state.seq:
-        source.refresh(0.2)
-        if time.monotonic() - began > CONNECT_S:
-            return None
-    return time.monotonic() - began
-
-
 def _command(far: Far) -> Finding:
     words = shlex.split(far.via or far.ssh)
     if shutil.which(words[0]) is None:
@@ -119,19 +109,14 @@ def _connect(far: Far, hosts: Hosts, reached: list[RemoteHost]) -> Finding:
     return ok("connection", f"{far.name} and the deadband there answer after {took:.1f} s")
 
 
-def _round_trip(host: RemoteHost) -> Finding:
-    times = []
-    for _ in range(3):
-        began = time.monotonic()
-        host.runs()
-        times.append(time.monotonic() - began)
-    return ok("round trip", f"{1e3 * min(times):.0f} ms at best, {1e3 * max(times):.0f} at worst")
-
-
 def _runs(host: RemoteHost) -> Finding:
+    began = time.monotonic()
     runs = host.runs()
+    took = time.monotonic() - began
     live = [entry.run for entry in runs if entry.live]
-    return ok("runs there", f"{len(runs)}, live: {', '.join(live) or 'none'}")
+    whose = f" of {host.link.user}" if host.link.user else ""
+    named = ", ".join(live) or "none"
+    return ok("runs there", f"{len(runs)}{whose}, live: {named}; listed in {1e3 * took:.0f} ms")
 
 
 def _name(address: str) -> Finding:

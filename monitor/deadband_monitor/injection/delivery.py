@@ -47,11 +47,13 @@ def _through_the_door(process: PythonProcess, script: Path) -> None:
     if said.returncode == 0:
         return
     last = (said.stderr.strip().splitlines() or ["it does not say why"])[-1]
-    if "PermissionError" in last or "not permitted" in last:
+    # What it ends with may have been raised because of it: "cannot find the runtime".
+    if "PermissionError" in said.stderr or "not permitted" in said.stderr:
         raise MonitorError(f"cannot look into process {process.pid}: {_NO_PTRACE}")
     raise MonitorError(
         f"process {process.pid} takes no code from outside ({last}); it may have been started with"
-        " PYTHON_DISABLE_REMOTE_DEBUG: start it with `deadband run` instead"
+        " PYTHON_DISABLE_REMOTE_DEBUG or -X disable-remote-debug: start it with `deadband run`"
+        " instead"
     )
 
 

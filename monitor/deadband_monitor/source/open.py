@@ -14,7 +14,7 @@ from deadband_monitor.source.tcp_channel import TcpChannel
 
 ANSWER_S = 5.0
 """How long a hub at an address may take to answer for the first time."""
-RETRY_S = 0.5
+TURN_S = 0.5
 
 
 def open_source(target: str) -> Source:
@@ -33,17 +33,27 @@ def open_source(target: str) -> Source:
     return open_entry(resolve(target))
 
 
+def await_first_word(source: Source) -> float:
+    """Wait until a run has said something of itself; the seconds that it took.
+
+    Raises:
+        LinkLost: it does not answer; the text says why, where that is known.
+        SourceError: its answer cannot be read.
+    """
+    began = time.monotonic()
+    while True:
+        if source.state.seq:
+            return time.monotonic() - began
+        trouble = source.channel.trouble if isinstance(source, LiveSource) else source.trouble
+        if trouble or time.monotonic() - began > ANSWER_S:
+            raise LinkLost(trouble or f"{source.name} does not answer within {ANSWER_S:.0f} s")
+        source.refresh(TURN_S)
+
+
 def _open_tcp(address: str) -> LiveSource:
-    channel = TcpChannel(address)
-    source = LiveSource(address, channel)
-    deadline = time.monotonic() + ANSWER_S
+    source = LiveSource(address, TcpChannel(address))
     try:
-        while not source.state.seq:
-            source.refresh(RETRY_S)
-            late = time.monotonic() > deadline
-            if not source.state.seq and (late or channel.trouble):
-                trouble = f"{address} does not answer within {ANSWER_S:.0f} s"
-                raise LinkLost(channel.trouble or trouble)
+        await_first_word(source)
     except BaseException:
         source.close()
         raise
