@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from far_side import COMMAND
-from processes import RUN, ScriptedTraining
+from processes import RUN, ScriptedTraining, follow
 
 from deadband_monitor import keys
 from deadband_monitor.cli import main
+from deadband_monitor.doctor import way
+from deadband_monitor.source.live import LiveSource
 
 Output = pytest.CaptureFixture[str]
 
@@ -49,6 +53,33 @@ def test_a_run_here(training: ScriptedTraining, capsys: Output) -> None:
     training.start()
     training.do("frames 5")
     assert looked(capsys, RUN)[:2] == (0, {"hub": "ok", "recording": "ok", "training": "ok"})
+
+
+def test_training_that_says_nothing_is_no_link_that_holds(
+    training: ScriptedTraining, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.start()
+    training.do("frames 5")
+    os.kill(training.pid, signal.SIGSTOP)
+    with closing(LiveSource(RUN)) as source:
+        follow(
+            source, lambda it: it.state.status is not None and it.state.status.status == "silent"
+        )
+    status, links, lines = looked(capsys, RUN)
+    assert (status, links["training"]) == (0, "note"), lines
+    monkeypatch.setattr(way, "OLD_S", 1.0)
+    status, links, lines = looked(capsys, RUN)
+    assert (status, links["training"]) == (1, "broken"), lines
+    assert "training has been silent for" in lines[-2]
+
+
+def test_a_word_that_is_no_run_here_is_said_to_be_taken_for_a_host(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEADBAND_SSH", "false")
+    status, links, lines = looked(capsys, "nowhere")
+    assert (status, links) == (1, {"target": "note", "command": "ok", "connection": "broken"})
+    assert lines[-1].endswith("-> the same by hand: false nowhere true")
 
 
 def test_a_run_behind_a_command(training: ScriptedTraining, capsys: Output) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from itertools import chain
 
 from deadband_monitor.commands.base import Command, say
 from deadband_monitor.commands.places import add_place_options, hosts_of, named_far
-from deadband_monitor.doctor.finding import Finding, State
+from deadband_monitor.doctor.finding import Finding, State, note
 from deadband_monitor.doctor.machine import look_at_machine
 from deadband_monitor.doctor.way import look_at_address, look_at_host, look_at_run
 from deadband_monitor.hub import registry
@@ -51,7 +52,11 @@ def _looks(arguments: Namespace, hosts: Hosts) -> Iterator[Finding]:
     if registry.matches(target) and not is_remote(target):
         return look_at_run(registry.resolve(target), hosts)
     name, run = split_target(target)
-    return look_at_host(hosts.far(name), run, hosts)
+    found = look_at_host(hosts.far(name), run, hosts)
+    if is_remote(target) or hosts.knows(target):
+        return found
+    no_run = f"no run on this machine is called {target}, so it is looked for as a host"
+    return chain([note("target", no_run)], found)
 
 
 COMMAND = Command(

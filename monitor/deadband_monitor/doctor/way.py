@@ -45,7 +45,7 @@ def look_at_host(far: Far, target: str, hosts: Hosts) -> Iterator[Finding]:
         ("runs there", lambda: _runs(reached[0])),
     ]
     if target:
-        checks.append((target, lambda: _answer(hosts, reached[0].resolve(target))))
+        checks.append(("run", lambda: _answer(hosts, reached[0].resolve(target))))
     return chain(checks)
 
 
@@ -73,7 +73,7 @@ def _answer(hosts: Hosts, entry: RunEntry) -> Finding:
         try:
             return _training(source, await_first_word(source))
         except LinkLost as error:
-            return broken("hub", str(error))
+            return broken("hub", str(error), "it hangs or was stopped; training goes on without it")
 
 
 def _training(source: Source, took: float) -> Finding:
@@ -81,13 +81,17 @@ def _training(source: Source, took: float) -> Finding:
     where = f"{source.name} answers after {1e3 * took:.0f} ms, at step {source.state.step:,}"
     if status is None:
         return note("training", f"{where}; no word of training yet")
-    silent = time.time() - status.time
-    if status.status == "running" and silent > OLD_S:
+    latest = source.state.latest
+    heard = max(latest.time if latest else 0.0, status.time if status.status == "running" else 0.0)
+    silent = time.time() - (heard or status.time)
+    if status.status in ("running", "silent") and silent > OLD_S:
         return broken(
             "training",
             f"{where}; training has been silent for {silent:.0f} s",
             "it hangs, was stopped, or runs a long step; the hub waits",
         )
+    if status.status == "silent":
+        return note("training", f"{where}; training has been silent for {silent:.0f} s")
     if status.error:
         return broken("training", f"{where}; {status.status}: {status.error}")
     return ok("training", f"{where}, {status.status}")
@@ -104,7 +108,12 @@ def _command(far: Far) -> Finding:
 
 def _connect(far: Far, hosts: Hosts, reached: list[RemoteHost]) -> Finding:
     began = time.monotonic()
-    reached.append(hosts.host(far, asking=True))
+    try:
+        reached.append(hosts.host(far, asking=True))
+    except LinkLost as error:
+        by_hand = f"{far.via} true" if far.via else f"{far.ssh} {far.name} true"
+        told = any(word in str(error) for word in ("--remote-command", "upgrade"))
+        return broken("connection", str(error), "" if told else f"the same by hand: {by_hand}")
     took = time.monotonic() - began
     return ok("connection", f"{far.name} and the deadband there answer after {took:.1f} s")
 

@@ -18,7 +18,8 @@ MISSING = "deadband-not-found"
 FIND = (
     'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; '
     "command -v deadband >/dev/null 2>&1 && exec deadband pipe; "
-    'try() { [ -n "$1" ] && "$1" -c "import deadband_monitor" >/dev/null 2>&1 </dev/null'
+    'try() { [ -n "$1" ] && "$1" -c "import deadband_monitor.remote.serve" >/dev/null 2>&1'
+    " </dev/null"
     ' && exec "$1" -m deadband_monitor pipe; }; '
     'for f in "${DEADBAND_HOME:-${XDG_STATE_HOME:-$HOME/.local/state}/deadband}"/live/*.json'
     " /tmp/deadband-$(id -u)-*/*.json; do "
@@ -37,8 +38,15 @@ WOULD_ASK = "needs a password"
 
 _TOO_OLD = re.compile(r"there is no command 'pipe'")
 _SSH_PREFIX = re.compile(
-    r"^ssh: (connect to host \S+ port \d+: |Could not resolve hostname [^:]*: )?"
+    r"^(ssh: (connect to host \S+ port \d+: |Could not resolve hostname [^:]*: )?"
+    r"|kex_exchange_identification: (read: )?)"
 )
+_SSH_WORDS = (
+    (re.compile(r"^Connection (to \S+ )?closed by .*"), "closed by the host"),
+    (re.compile(r"^Connection reset by .*"), "reset by the host"),
+    (re.compile(r"^Connection (to .* )?timed out.*"), "timed out"),
+)
+"""What it says of a connection that ends, without the address: the line on screen is short."""
 _FIRST_WORD = re.compile(r"^[A-Z][a-z]*(?=[ ,]|$)")
 """Of a sentence, which goes on one of ours; the name of an exception is left as it is."""
 _NOISE = re.compile(r"^(Warning: Permanently added|\*\* |Pseudo-terminal will not)")
@@ -95,8 +103,10 @@ class Far:
         # Only our stream: no port that another session of the user's may hold, no other command.
         options = ["-T", "-x", "-a", "-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none",
                    "-o", "ControlMaster=no"]  # fmt: skip
+        # A host that answers nothing is given up; who types a password is not in that time.
+        options += ["-o", f"ConnectTimeout={60 if asking else 10}"]
         if not asking:
-            options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+            options += ["-o", "BatchMode=yes"]
         if again % 2:
             options += ["-o", "ControlPath=none"]  # a shared connection may be what has died
         command = f"{self.remote_command} pipe" if self.remote_command else f"sh -c '{FIND}'"
@@ -132,6 +142,8 @@ class Far:
                 return f"ssh does not know the key of that host: deadband attach {self.name}"
         if lines:
             last = _SSH_PREFIX.sub("", lines[-1]).removeprefix("deadband: ").rstrip(".")
+            for words, ours in _SSH_WORDS if not self.via else ():
+                last = words.sub(ours, last)
             last = last.removeprefix(f"{self.name}: ").removeprefix(f"{self._machine}: ")
             return _FIRST_WORD.sub(lambda word: word[0].lower(), last)
         if status is None:
