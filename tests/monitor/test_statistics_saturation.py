@@ -98,7 +98,7 @@ def test_a_unit_is_on_if_any_row_is_positive_whatever_else_is_not_a_number() -> 
     x[0, 1, 1] = np.nan
     x[0, :, 2] = -1
     x[0, 0, 3], x[0, 1, 3] = np.nan, 2.0
-    assert ever_positive(x)[0].tolist() == [True, False, False, True]
+    assert ever_positive(x, "nu")[0].tolist() == [True, False, False, True]
 
 
 def test_axes_put_samples_and_units_where_they_belong() -> None:

@@ -21,6 +21,8 @@ _ROWS_WINDOW = 32
 """With one row a step, rows of this many samples stand in for a batch. They stem from as many
 states of the weights, so the spread is a little too large; it stays small for a constant one."""
 
+_BYTES_ADDED = 8
+
 _FEWEST_GATHERED = 8
 """Rows that must have come together before that spread is given."""
 
@@ -35,13 +37,33 @@ class ActivationMemory:
     """Single rows, (up to 31 samples, columns); only for steps of one row."""
 
 
+class _Outputs:
+    """Outputs of one shape and activation, and what is known of their layers ahead of frames."""
+
+    def __init__(self, plan: Plan, group: Group) -> None:
+        self.group = group
+        layers = [plan.layers[index] for index in group.subjects]
+        self.keys = [(layer.model, layer.name) for layer in layers]
+        self.activation = layers[0].activation
+        ends = [saturation.ends(layer) for layer in layers]
+        self.ended = np.array([end is not None for end in ends])
+        self.bounded = bool(self.ended.any())
+        self.low = np.array([end.low if end else -np.inf for end in ends], dtype=np.float32)
+        self.high = np.array([end.high if end else np.inf for end in ends], dtype=np.float32)
+        # The p of `nup` are pixels.
+        self.is_sequence = group.axes == "npu" and group.shape[1] > 1
+        self.chooses = self.activation == "softmax" and not _cut(plan, group)
+
+
 class Activations:
     """All activation slots of one plan."""
 
     def __init__(self, plan: Plan, memory: ActivationMemory) -> None:
         self._plan = plan
         self._memory = memory
-        self._outputs = groups(plan, What.ACTIVATION, by_activation=True)
+        self._outputs = [
+            _Outputs(plan, group) for group in groups(plan, What.ACTIVATION, by_activation=True)
+        ]
         self._gradients = groups(plan, What.ACTIVATION_GRAD)
 
     def measure(self, frames: Batch, table: Table, judged: Mask) -> None:
@@ -50,8 +72,8 @@ class Activations:
         `judged` says for each frame whether its gradients count; a step that a GradScaler left out
         has infinite ones by design.
         """
-        for group in self._outputs:
-            self._measure_outputs(frames, group, table)
+        for own in self._outputs:
+            self._measure_outputs(frames, own, table)
         for group in self._gradients:
             here = present(frames, group.slots)
             rms = np.full(here.size, np.nan)
@@ -64,18 +86,10 @@ class Activations:
             table.put("out_grad_rms", group.rows, rms, here)
             table.worst_nonfinite(group.rows, broken, here)
 
-    def _measure_outputs(self, frames: Batch, group: Group, table: Table) -> None:
-        plan = self._plan
+    def _measure_outputs(self, frames: Batch, own: _Outputs, table: Table) -> None:
+        group, activation = own.group, own.activation
         here = present(frames, group.slots)
-        layers = [plan.layers[index] for index in group.subjects]
-        activation = layers[0].activation
-        ends = [saturation.ends(layer) for layer in layers]
-        low = np.array([end.low if end else -np.inf for end in ends], dtype=np.float32)
-        high = np.array([end.high if end else np.inf for end in ends], dtype=np.float32)
-        bounded = any(ends)
         size = here.size
-        sequence = group.axes == "npu" and group.shape[1] > 1  # the p of `nup` are pixels
-        chooses = activation == "softmax" and not _cut(plan, group)
         names = (
             "out_variance", "out_rms", "participation", "zero_share", "saturation",
             "saturated_units", "nonfinite", "cosine", "active_units", "token_similarity",
@@ -97,27 +111,27 @@ class Activations:
             seen["active_units"][part] = likeness.active_units(
                 found.columns, group.shape, group.axes
             )
-            if sequence:
+            if own.is_sequence:
                 seen["token_similarity"][part] = likeness.token_similarity(x)
             if activation == "sigmoid":
                 means[part] = x.reshape(len(x), -1).mean(axis=1, dtype=np.float64)
             if rows.shape[1] == 1:
                 gathered.append(rows[:, 0])
             if activation in saturation.RELU_LIKE:
-                alive.append(saturation.ever_positive(arrange.by_unit(x, group.axes)))
-            if bounded:
-                which = np.arange(part.start, part.stop) % len(layers)
+                alive.append(saturation.ever_positive(x, group.axes))
+            if own.bounded:
+                which = np.arange(part.start, part.stop) % len(own.keys)
                 seen["saturation"][part], seen["saturated_units"][part] = saturation.saturation(
-                    arrange.by_unit(x, group.axes), low[which], high[which]
+                    arrange.by_unit(x, group.axes), own.low[which], own.high[which]
                 )
             elif activation == "softmax":
                 units = arrange.by_unit(x, group.axes)
                 seen["saturation"][part] = saturation.softmax_saturation(units)
-                if chooses:
+                if own.chooses:
                     seen["choice_entropy"][part] = saturation.choice_entropy(units)
         broken = seen.pop("nonfinite")
-        if bounded:
-            ended = np.tile(np.array([end is not None for end in ends]), len(frames))
+        if own.bounded:
+            ended = np.tile(own.ended, len(frames))
             seen["saturation"][~ended] = np.nan
             seen["saturated_units"][~ended] = np.nan
             seen["mean_slope"] = saturation.mean_slope(
@@ -131,20 +145,18 @@ class Activations:
         for name in ("zero_share", "saturation", "saturated_units", "mean_slope", "choice_entropy"):
             seen[name][broken > 0] = np.nan
         if gathered:
-            self._spread_over_frames(group, np.concatenate(gathered), here, seen)
+            self._spread_over_frames(own, np.concatenate(gathered), here, seen)
         for name, values in seen.items():
             table.put(name, group.rows, values, here)
         table.worst_nonfinite(group.rows, broken, here)
         if alive:
-            dead = self._dead_units(group, np.concatenate(alive), here)
+            dead = self._dead_units(own.keys, np.concatenate(alive), here)
             table.put("dead_units", group.rows, dead, here & (broken == 0).reshape(here.shape))
 
-    def _dead_units(self, group: Group, alive: Mask, here: Mask) -> Floats:
+    def _dead_units(self, keys: list[tuple[str, str]], alive: Mask, here: Mask) -> Floats:
         """Share of units without a positive output in the last samples, (frames * k, u) -> same."""
         frames, count = here.shape
         by_frame = alive.reshape(frames, count, -1)
-        layers = [self._plan.layers[subject] for subject in group.subjects]
-        keys = [(layer.model, layer.name) for layer in layers]
         pasts = [self._memory.alive.get(key) for key in keys]
         longest = _DEAD_WINDOW - 1
         if here.all() and all(
@@ -167,14 +179,13 @@ class Activations:
         return dead.reshape(-1)
 
     def _spread_over_frames(
-        self, group: Group, rows: Floats, here: Mask, seen: dict[str, Doubles]
+        self, own: _Outputs, rows: Floats, here: Mask, seen: dict[str, Doubles]
     ) -> None:
         """Spread of single rows over the last samples, in place of that within a batch."""
         frames, count = here.shape
         by_frame = rows.reshape(frames, count, -1)
-        for column, subject in enumerate(group.subjects):
-            layer = self._plan.layers[subject]
-            key = (layer.model, layer.name)
+        group = own.group
+        for column, key in enumerate(own.keys):
             past = self._memory.rows.get(key, by_frame[:0, column])
             if past.shape[1:] != by_frame.shape[2:]:
                 past = by_frame[:0, column]
@@ -202,10 +213,14 @@ def _off(seen: Mask) -> Mask:
 
 
 def _zero_share(x: Floats) -> Doubles:
-    """Share of exact zeros, (b, ...) -> (b,). numpy counts flat masks fastest."""
-    zero = x == 0
-    counts = [np.count_nonzero(slice_) for slice_ in zero]
-    return np.asarray(np.array(counts, dtype=np.float64) / max(1, x[0].size))
+    """Share of exact zeros, (b, ...) -> (b,)."""
+    zero = (x == 0).reshape(len(x), -1).view(np.uint8)
+    size = zero.shape[1]
+    if size and size % _BYTES_ADDED == 0:
+        # Bytes are added fastest, where so few of them do not overflow.
+        zero = np.add.reduce(zero.reshape(len(x), _BYTES_ADDED, -1), axis=1, dtype=np.uint8)
+    counts = np.add.reduce(zero, axis=1, dtype=np.int64)
+    return np.asarray(counts / max(1, size))
 
 
 def _cut(plan: Plan, group: Group) -> bool:

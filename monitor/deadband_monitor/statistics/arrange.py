@@ -6,6 +6,8 @@ first, units last.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from deadband_monitor.statistics.values import Reals
@@ -25,13 +27,13 @@ def by_unit(x: Reals, axes: str) -> Reals:
     if "u" in axes:
         unit = 1 + axes.replace("n", "").index("u") + ("n" in axes)
         x = np.moveaxis(x, unit, -1)
-    rows = int(np.prod(x.shape[1:-1], dtype=np.int64))
-    return x.reshape(len(x), rows, x.shape[-1])
+    return x.reshape(len(x), math.prod(x.shape[1:-1]), x.shape[-1])
 
 
 def _samples_first(x: Reals, axes: str) -> Reals:
-    return np.moveaxis(x, 1 + axes.index("n"), 1) if "n" in axes else x
+    place = axes.find("n")
+    return np.moveaxis(x, 1 + place, 1) if place > 0 else x
 
 
 def _rest(x: Reals, start: int) -> int:
-    return int(np.prod(x.shape[start:], dtype=np.int64))
+    return math.prod(x.shape[start:])

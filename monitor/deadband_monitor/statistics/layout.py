@@ -16,8 +16,13 @@ import numpy as np
 from deadband.wire import Plan, What
 from deadband_monitor.statistics.values import EMPTY, Floats, Ints, Mask, RawFrame
 
-_BLOCK = 1 << 17
-"""Elements handled at a time: half a MiB of float32 stays in a core's cache."""
+_BLOCK = 1 << 16
+"""Elements handled at a time: 256 KiB of float32 and what is made of it stay in a core's cache."""
+_FEWEST_IN_PLACE = 8
+"""Slices in a row that are worth a pass of their own, so that they need not be copied."""
+
+
+Part = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ def groups(plan: Plan, what: What, *, by_activation: bool = False) -> list[Group
             found.setdefault((slot.shape, slot.axes, activation), []).append(number)
     made = []
     for (shape, axes, _), numbers in found.items():
+        # Layers of a kind come at even distances, kinds in turn.
+        numbers.sort(key=lambda number: plan.layers[plan.slots[number].index].kind)
         subjects = _subjects(plan, numbers)
         made.append(Group(tuple(numbers), subjects, shape, axes, as_rows(subjects)))
     return made
@@ -135,7 +142,13 @@ class _Run:
     """Which of the slots asked for."""
     first: int
     """Byte at which the first one begins; below zero where the plan has none of them."""
-    strides: tuple[int, int]
+    shape: tuple[int, ...]
+    """(k, *slice)"""
+    strides: tuple[int, ...]
+
+    def slices(self, frame: RawFrame) -> Floats:
+        """A view of them in a payload."""
+        return np.ndarray(self.shape, np.float32, frame.payload, self.first, self.strides)
 
 
 class Places:
@@ -154,31 +167,67 @@ class Places:
         """The slots as an index."""
         return self._found(slots)[0]
 
-    def copy(self, frames: Sequence[RawFrame], slots: tuple[int, ...]) -> Floats:
-        """The slices of all frames: (frames * k, *shape), frame-major."""
+    def copy(
+        self, frames: Sequence[RawFrame], slots: tuple[int, ...], part: Part = ()
+    ) -> Floats:
+        """The slices of all frames: (frames * k, *shape), frame-major.
+
+        part: an index of which elements of a slice are wanted.
+        """
         _, runs, shape = self._found(slots)
-        size = math.prod(shape)
-        taken = np.empty((len(frames), len(slots), size), dtype=np.float32)
+        if part:
+            shape = np.empty(shape, np.bool_)[part].shape
+        taken = np.empty((len(frames), len(slots), *shape), dtype=np.float32)
         for run in runs:
             into = taken[:, run.items]
             if run.first < 0:
                 into[...] = 0
                 continue
-            held = into.shape[1:]
             for place, frame in enumerate(frames):
-                into[place] = np.ndarray(held, np.float32, frame.payload, run.first, run.strides)
+                slices = run.slices(frame)
+                into[place] = slices[(slice(None), *part)] if part else slices
         return taken.reshape(len(frames) * len(slots), *shape)
+
+    def look(self, frames: Sequence[RawFrame], slots: tuple[int, ...]) -> Floats:
+        """`copy`, or the payload itself where the slices lie in it at even distances.
+
+        Neither to be written to nor to be kept: payloads make room for those that follow.
+        """
+        if len(frames) == 1:
+            _, runs, _ = self._found(slots)
+            if len(runs) == 1 and runs[0].first >= 0:
+                return runs[0].slices(frames[0])
+        return self.copy(frames, slots)
+
+    def stretches(self, slots: tuple[int, ...], at_once: int) -> Iterator[slice]:
+        """All of the slots, at most so many at a time, the evenly spaced ones by themselves."""
+        start = 0
+        for run in self._found(slots)[1]:
+            first, stop = run.items.start, run.items.stop
+            if stop - first < _FEWEST_IN_PLACE or run.first < 0:
+                continue
+            for low, high in ((start, first), (first, stop)):
+                yield from (
+                    slice(place, min(place + at_once, high)) for place in range(low, high, at_once)
+                )
+            start = stop
+        yield from (
+            slice(place, min(place + at_once, len(slots)))
+            for place in range(start, len(slots), at_once)
+        )
 
     def _found(self, slots: tuple[int, ...]) -> tuple[Ints, list[_Run], tuple[int, ...]]:
         found = self._known.get(slots)
         if found is None:
             shape = next((self._slots[slot].shape for slot in slots if slot != EMPTY), (0,))
             starts = [-1 if slot == EMPTY else 4 * self._slots[slot].offset for slot in slots]
-            found = self._known[slots] = (np.array(slots, np.int64), _runs(starts), shape)
+            runs = _runs(starts, shape)
+            found = self._known[slots] = (np.array(slots, np.int64), runs, shape)
         return found
 
 
-def _runs(starts: Sequence[int]) -> list[_Run]:
+def _runs(starts: Sequence[int], shape: tuple[int, ...]) -> list[_Run]:
+    within = np.empty(shape, np.float32).strides
     runs: list[_Run] = []
     first = 0
     while first < len(starts):
@@ -188,7 +237,8 @@ def _runs(starts: Sequence[int]) -> list[_Run]:
         last = first + 1
         while last < len(starts) and starts[last] - starts[last - 1] == step:
             last += 1
-        runs.append(_Run(slice(first, last), starts[first], (step, 4)))
+        held = (last - first, *shape)
+        runs.append(_Run(slice(first, last), starts[first], held, (step, *within)))
         first = last
     return runs
 
@@ -199,29 +249,35 @@ def present(batch: Batch, slots: tuple[int, ...]) -> Mask:
     return held
 
 
-def gather(batch: Batch, slots: tuple[int, ...]) -> Floats:
+def gather(batch: Batch, slots: tuple[int, ...], part: Part = ()) -> Floats:
     """The slices of `slots` (all of one shape) from all frames: (frames * k, *shape), frame-major.
 
-    Slots that are `EMPTY` come as zeros.
+    Slots that are `EMPTY` come as zeros. part: an index of which elements of a slice are wanted.
     """
-    return batch.places.copy(batch, slots)
+    return batch.places.copy(batch, slots, part)
+
+
+def look(batch: Batch, slots: tuple[int, ...]) -> Floats:
+    """`gather` for who neither writes to the slices nor keeps them: often without a copy."""
+    return batch.places.look(batch, slots)
 
 
 def blocks(batch: Batch, group: Group) -> Iterator[tuple[slice, Floats]]:
-    """`gather` in pieces that fit a cache: (part of the frame-major items, slices)."""
+    """`look` in pieces that fit a cache: (part of the frame-major items, slices)."""
     count = len(group.slots)
     at_once = max(1, _BLOCK // max(1, math.prod(group.shape)))
     if at_once >= count:
         frames = at_once // count
         for start in range(0, len(batch), frames):
             part = batch[start : start + frames]
-            yield slice(start * count, (start + len(part)) * count), gather(part, group.slots)
+            yield slice(start * count, (start + len(part)) * count), look(part, group.slots)
         return
+    stretches = list(batch.places.stretches(group.slots, at_once))
     for place in range(len(batch)):
-        for start in range(0, count, at_once):
-            slots = group.slots[start : start + at_once]
-            first = place * count + start
-            yield slice(first, first + len(slots)), gather(batch[place : place + 1], slots)
+        frame = batch[place : place + 1]
+        for part_of in stretches:
+            items = slice(place * count + part_of.start, place * count + part_of.stop)
+            yield items, look(frame, group.slots[part_of])
 
 
 def as_rows(subjects: Ints) -> slice | Ints:

@@ -26,7 +26,7 @@ def mean_cosine(rows: Reals) -> Doubles:
     if count < 2 or not width:
         return np.full(batch, np.nan)
     with np.errstate(all="ignore"):
-        square = np.einsum("bnm,bnm->bn", rows, rows)
+        square = (rows[:, :, None] @ rows[..., None])[:, :, 0, 0]
         # Written so that rows that are not finite are left as they are: no digits would come back.
         again = ((square <= _SMALLEST) | (square == np.inf) | (square >= _LARGEST)).any(axis=1)
         if rows.dtype != np.float64 and again.any():
@@ -35,8 +35,8 @@ def mean_cosine(rows: Reals) -> Doubles:
             if not again.all():
                 cosine[~again] = mean_cosine(rows[~again])
             return cosine
-        total = np.matmul((1.0 / np.sqrt(square))[:, None], rows)[:, 0]
-        length = np.einsum("bm,bm->b", total, total).astype(np.float64)
+        total = (1.0 / np.sqrt(square))[:, None] @ rows
+        length = (total @ total.swapaxes(1, 2))[:, 0, 0].astype(np.float64)
         cosine = (length - count) / (count * (count - 1.0))
         known = (square > 0).all(axis=1) & np.isfinite(cosine)
     return np.where(known, np.clip(cosine, -1.0, 1.0), np.nan)
@@ -55,7 +55,7 @@ def token_similarity(x: Reals) -> Doubles:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def active_units(columns: Doubles, shape: tuple[int, ...], axes: str) -> Doubles:
+def active_units(columns: Reals, shape: tuple[int, ...], axes: str) -> Doubles:
     """Share of units whose across-sample variance is above 0.01: (b,).
 
     columns: (b, m) variance over samples of each column, as `spread` of `by_sample` gives it; a
@@ -68,7 +68,10 @@ def active_units(columns: Doubles, shape: tuple[int, ...], axes: str) -> Doubles
     if "p" in axes and "u" in axes:
         unit = axes.replace("n", "").index("u")
         sizes = [size for size, letter in zip(shape, axes, strict=True) if letter != "n"]
-        columns = np.moveaxis(columns.reshape(batch, *sizes), 1 + unit, 1)
-        columns = columns.reshape(batch, sizes[unit], -1).mean(axis=2)
-    share = (columns > _ACTIVE_VARIANCE).mean(axis=1)
-    return np.where(np.isnan(columns).any(axis=1), np.nan, share)
+        columns = columns.reshape(batch, *sizes)
+        if unit:
+            columns = np.moveaxis(columns, 1 + unit, 1)
+        columns = columns.reshape(batch, sizes[unit], -1)
+        columns = columns @ np.full(columns.shape[2], 1.0 / columns.shape[2], columns.dtype)
+    share = np.count_nonzero(columns > _ACTIVE_VARIANCE, axis=1) / columns.shape[1]
+    return np.where(np.isnan(columns.sum(axis=1)), np.nan, share)

@@ -30,7 +30,7 @@ class Spread:
     """(b,) mean over columns of the variance over rows (1/n), exactly 0.0 for equal rows"""
     participation: Doubles
     """(b,) directions in use; NaN for equal rows or where it was not asked for"""
-    columns: Doubles
+    columns: Reals
     """(b, m) variance of each column over rows; no columns where they were not asked for"""
 
     @property
@@ -51,7 +51,7 @@ def mean_square(x: Reals) -> Doubles:
     if not flat.shape[1]:
         return np.full(len(x), np.nan)
     with np.errstate(all="ignore"):
-        (value,) = _widened(lambda part: (_sum_of_squares(part),), flat)
+        (value,) = _widened(lambda part: (sum_of_squares(part),), flat)
         return value / flat.shape[1]
 
 
@@ -68,24 +68,36 @@ def spread(x: Reals, *, directions: bool = True, columns: bool = False) -> Sprea
             mean_square(x), unknown, unknown, np.full((batch, width if columns else 0), np.nan)
         )
 
-    def measure(part: Reals) -> tuple[Doubles, ...]:
-        total = _sum_of_squares(part.reshape(len(part), -1))
-        centred = part - part[:, :1]
-        centred -= centred.mean(axis=1, keepdims=True)
+    ones = np.ones((1, rows))
+
+    def measure(part: Reals) -> tuple[Reals, ...]:
+        total = sum_of_squares(part.reshape(len(part), -1))
+        away = part - part[:, :1]
+        # A product with ones sums over rows at several times the speed of `mean`.
+        middle = ones.astype(part.dtype) @ away
+        middle /= rows
+        centred = away - middle
         each = np.einsum("bnm,bnm->bm", centred, centred) if columns else centred[:, 0, :0]
+        if columns:
+            across = each.sum(axis=1, dtype=np.float64)
+        else:
+            across = sum_of_squares(centred.reshape(len(part), -1))
         if not directions:
-            return total, _sum_of_squares(centred.reshape(len(part), -1)), each
-        gram = centred @ centred.swapaxes(1, 2)
-        trace: Doubles = np.einsum("bii->b", gram).astype(np.float64)
-        gram /= np.where(trace > 0, trace, 1.0).astype(gram.dtype)[:, None, None]
-        square = _sum_of_squares(gram.reshape(len(part), -1))
-        return total, trace, each, np.where(trace > 0, 1.0 / square, np.nan)
+            return total, across, each
+        # Not of `centred` with itself: numpy gives that to a routine that is five times as slow
+        # for matrices as small as these. What it is too large by is the same in each column, and
+        # small: the first row is one of the rows.
+        gram = away @ centred.swapaxes(1, 2)
+        gram -= ones.astype(part.dtype) @ gram / rows
+        gram /= np.where(across > 0, across, 1.0).astype(gram.dtype)[:, None, None]
+        square = sum_of_squares(gram.reshape(len(part), -1))
+        return total, across, each, np.where(across > 0, 1.0 / square, np.nan)
 
     with np.errstate(all="ignore"):
         total, across, each_column, *ratio = _widened(measure, x)
-    size = rows * width
-    across = np.where(np.isfinite(total), across, np.nan)
-    return Spread(total / size, across / size, ratio[0] if ratio else unknown, each_column / rows)
+        size = rows * width
+        across = np.where(np.isfinite(total), across, np.nan)
+        return Spread(total / size, across / size, *(ratio or [unknown]), each_column / rows)
 
 
 def mean_and_variance(x: Reals) -> tuple[Doubles, Doubles]:
@@ -99,8 +111,8 @@ def mean_and_variance(x: Reals) -> tuple[Doubles, Doubles]:
 
     def measure(part: Reals) -> tuple[Doubles, ...]:
         centred = part - part[:, :1]
-        centred -= centred.mean(axis=1, keepdims=True)
-        return _sum_of_squares(part), _sum_of_squares(centred)
+        centred -= centred @ np.full((part.shape[1], 1), 1.0 / part.shape[1], part.dtype)
+        return sum_of_squares(part), sum_of_squares(centred)
 
     with np.errstate(all="ignore"):
         square, variance = _widened(measure, flat)
@@ -113,11 +125,11 @@ def mean_square_difference(a: Reals, b: Reals) -> Doubles:
         return np.full(len(a), np.nan)
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     with np.errstate(all="ignore"):
-        total = _sum_of_squares((a.reshape(-1, *b.shape) - b).reshape(a.shape))
+        total = sum_of_squares((a.reshape(-1, *b.shape) - b).reshape(a.shape))
         again = np.flatnonzero(~_holds(total))
         if len(again):
             wide = a[again].astype(np.float64) - b[again % len(b)]
-            total[again] = _sum_of_squares(wide)
+            total[again] = sum_of_squares(wide)
     total[~np.isfinite(total)] = np.nan
     return total / a.shape[1]
 
@@ -138,15 +150,16 @@ def nonfinite_where(suspect: Mask, x: Reals) -> Doubles:
     return share
 
 
-def _sum_of_squares(flat: Reals) -> Doubles:
+def sum_of_squares(flat: Reals) -> Doubles:
     """(b, m) -> (b,), summed in pieces so that float32 keeps six digits at any length."""
     width = flat.shape[1]
     pieces = max(1, width // 512)
     if width % pieces:
         pieces = 1
-    part = flat.reshape(len(flat), pieces, width // pieces)
-    pieces_sums = np.einsum("bpm,bpm->bp", part, part)
-    return np.asarray(pieces_sums.sum(axis=1, dtype=np.float64))
+    part = flat.reshape(len(flat), pieces, 1, width // pieces)
+    # As products of matrices: those have the fastest loops.
+    sums = part @ part.swapaxes(2, 3)
+    return np.asarray(sums.reshape(len(flat), pieces).sum(axis=1, dtype=np.float64))
 
 
 def _holds(total: Doubles) -> Mask:
@@ -154,16 +167,18 @@ def _holds(total: Doubles) -> Mask:
     return np.asarray((total > _SMALLEST) & (total < _LARGEST))
 
 
-def _widened(measure: Callable[[Reals], tuple[Doubles, ...]], x: Reals) -> list[Doubles]:
+def _widened(measure: Callable[[Reals], tuple[Reals, ...]], x: Reals) -> list[Reals]:
     """`measure` of x; again in float64 for slices whose sum of squares is out of float32's range.
 
     The first value that `measure` gives is the sum of squares; slices that are not finite come
     back as NaN, slices of zeros as they are.
     """
-    values = [np.array(value, dtype=np.float64) for value in measure(x)]
+    values = list(measure(x))
     again = ~_holds(values[0])
-    if again.any():
-        again &= x.reshape(len(x), -1).any(axis=1)
+    if not again.any():
+        return values
+    values = [np.array(value, dtype=np.float64) for value in values]
+    again &= x.reshape(len(x), -1).any(axis=1)
     if again.any() and x.dtype != np.float64:
         for value, wide in zip(values, measure(x[again].astype(np.float64)), strict=True):
             value[again] = wide

@@ -27,8 +27,9 @@ _LINE = 0.999
 leaves 1 - 1e-6 at an offset of a hundred standard deviations."""
 _SMALLEST_WEIGHT = 1e-3
 """Below, a channel's output is its bias and says nothing of its input."""
-_AT_ONCE = 16
-"""Layers measured in one go, so that what is made of their slices stays in a core's cache."""
+_AT_ONCE = 1 << 14
+"""Elements of their inputs that are looked at in one go, so that what is made of them stays in a
+core's cache."""
 _EPS = 1e-5
 """PyTorch's default."""
 
@@ -73,9 +74,7 @@ class Norms:
                 axes = plan.slots[own[What.LAYER_INPUT]].axes
                 kinds.setdefault((shapes, axes), []).append((index, *numbers))
         self._groups = [
-            _Alike(plan, group[first : first + _AT_ONCE])
-            for group in kinds.values()
-            for first in range(0, len(group), _AT_ONCE)
+            _Alike(plan, part) for group in kinds.values() for part in _portions(plan, group)
         ]
 
     def measure(self, frames: Batch, table: Table) -> None:
@@ -104,7 +103,7 @@ class Norms:
             return gather(frames, slots[what]).reshape(items, -1).astype(np.float64)
 
         center, scale = taken(What.RUNNING_MEAN), taken(What.RUNNING_VAR)
-        x = gather(frames, slots[What.LAYER_INPUT])
+        few = _few(slot)
         samples, positions, channels = _sizes(slot)
         if samples * positions < _FEWEST_ELEMENTS or samples < 2:
             return
@@ -122,10 +121,14 @@ class Norms:
                     into[:, part.shape[1] :] = np.nan
                     sure = sure & here[what].reshape(-1)
             gain[~sure] = np.nan
-            y = _few(gather(frames, outputs), slot.axes)
-            told = of_batch(_few(x, slot.axes), y, gain, offset, eps, samples=_samples(slot))
+            x, y = (
+                _by_channel(gather(frames, numbers, few), slot.axes)
+                for numbers in (slots[What.LAYER_INPUT], outputs)
+            )
+            told = of_batch(x, y, gain, offset, eps, samples=_samples(slot))
         unknown = np.isnan(told.mean).all(axis=1, keepdims=True)
         if unknown.any() and _is_whole(slot):
+            x = gather(frames, slots[What.LAYER_INPUT])
             plain = of_slice(_by_channel(x, slot.axes)[..., : shape[1]])
             told = Channels(
                 np.where(unknown, plain.mean, told.mean),
@@ -170,31 +173,46 @@ def of_batch(
     x, y: (b, n, p, channels); gain and offset: (b, channels) its weight and bias; eps: (b, 1). NaN
     where the output is no line of the input.
     """
-    wide, out = (each[..., : gain.shape[1]].astype(np.float64) for each in (x, y))
-    by_sample = wide.mean(axis=2)
-    middle, out_middle = by_sample.mean(axis=1), out.mean(axis=(1, 2))
-    wide -= middle[:, None, None]
-    out -= out_middle[:, None, None]
-    square, out_square, product = (
-        np.einsum("bnpc,bnpc->bc", *each) for each in ((wide, wide), (out, out), (wide, out))
+    # Elements first: sums over them then go along whole rows of memory.
+    wide, out = (
+        np.array(each[..., : gain.shape[1]].transpose(1, 2, 0, 3), np.float64, order="C")
+        for each in (x, y)
+    )
+    samples_held, positions = wide.shape[:2]
+    by_sample = np.add.reduce(wide, axis=1) / positions
+    middle = np.add.reduce(by_sample, axis=0) / samples_held
+    out_middle = np.add.reduce(out, axis=(0, 1)) / (samples_held * positions)
+    wide -= middle
+    out -= out_middle
+    product = np.add.reduce(wide * out, axis=(0, 1))
+    square, out_square = (
+        np.add.reduce(np.multiply(each, each, out=each), axis=(0, 1)) for each in (wide, out)
     )
     slope = product / square
     line = product**2 > _LINE * square * out_square
     line &= (np.abs(gain) > _SMALLEST_WEIGHT) & np.isfinite(slope)
-    noise = by_sample.var(axis=1, ddof=1) / max(1, samples)
+    noise = by_sample.var(axis=0, ddof=1) / max(1, samples)
     figures = (middle - (out_middle - offset) / slope, (gain / slope) ** 2 - eps, noise)
     return Channels(*(np.where(line, figure, np.nan) for figure in figures))
 
 
-def _few(x: Reals, axes: str) -> Reals:
-    """A few samples and positions of slices, by channel."""
-    part = [slice(None)] * x.ndim
-    if "n" in axes:
-        part[1 + axes.index("n")] = slice(_MOST_ROWS)
-    if "p" in axes:
-        place = 1 + axes.index("p")
-        part[place] = slice(None, None, max(1, x.shape[place] // _MOST_POSITIONS))
-    return _by_channel(x[tuple(part)], axes)
+def _few(slot: Slot) -> tuple[slice, ...]:
+    """Which samples and positions of a slice are looked at."""
+    part = [slice(None)] * len(slot.shape)
+    if "n" in slot.axes:
+        part[slot.axes.index("n")] = slice(_MOST_ROWS)
+    if "p" in slot.axes:
+        place = slot.axes.index("p")
+        part[place] = slice(None, None, max(1, slot.shape[place] // _MOST_POSITIONS))
+    return tuple(part)
+
+
+def _portions(plan: Plan, group: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    """The layers in as many as are measured together."""
+    slot = plan.slots[group[0][1 + _SHOWN.index(What.LAYER_INPUT)]]
+    size = np.empty(slot.shape, np.bool_)[_few(slot)].size
+    at_once = max(1, _AT_ONCE // max(1, size))
+    return [group[first : first + at_once] for first in range(0, len(group), at_once)]
 
 
 def _sizes(slot: Slot) -> tuple[int, int, int]:
@@ -205,6 +223,8 @@ def _sizes(slot: Slot) -> tuple[int, int, int]:
 
 def _by_channel(x: Reals, axes: str) -> Reals:
     """(b, *slice) -> (b, n samples, p positions, u channels)."""
+    if axes == "nup":
+        return x.swapaxes(2, 3)
     samples = x.shape[1 + axes.index("n")] if "n" in axes else 1
     rows = arrange.by_unit(x, axes)
     return rows.reshape(len(x), samples, rows.shape[1] // max(1, samples), rows.shape[2])

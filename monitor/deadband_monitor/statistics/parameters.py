@@ -14,6 +14,7 @@ from deadband_monitor.statistics.layout import (
     WeightGroup,
     gather,
     groups,
+    look,
     present,
     weight_groups,
 )
@@ -74,11 +75,11 @@ class _Weights:
         """Layers whose first weights are not known yet."""
 
     def matrices(self, frames: Batch, slots: tuple[int, ...]) -> Floats:
-        """(frames * k, units, inputs); zeros where there is no slot."""
+        """(frames * k, units, inputs), to be looked at only; zeros where there is no slot."""
         items = len(frames) * len(slots)
         if all(slot == EMPTY for slot in slots):
             return np.zeros((items, *self.first.shape[1:]), dtype=np.float32)
-        return gather(frames, slots).reshape(items, *self.first.shape[1:])
+        return look(frames, slots).reshape(items, *self.first.shape[1:])
 
 
 class Parameters:
@@ -236,7 +237,7 @@ def _turn(
     """Cosine with the step before, (frames, k); the last frame is remembered."""
     turned = turn(values, square, known, steps, memory.get(own.keys))
     last = len(values) - len(own.keys)
-    kept = values[last:].copy() if last else values
+    kept = values[last:].copy()  # which may lie in a frame, or be a part of many
     memory[own.keys] = Past(int(steps[-1]), kept, square[last:], known[-1])
     return turned
 

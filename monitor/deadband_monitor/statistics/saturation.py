@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deadband.wire import Layer
+from deadband_monitor.statistics import arrange
 from deadband_monitor.statistics.values import Doubles, Floats, Mask
 
 RELU_LIKE = frozenset({"relu", "relu6", "threshold"})
@@ -84,11 +85,13 @@ def softmax_saturation(x: Floats) -> Doubles:
     return np.asarray((x.max(axis=2) > _SOFTMAX_SURE).mean(axis=1))
 
 
-def ever_positive(x: Floats) -> Mask:
-    """Which units have a positive element on any row, (b, r, u) -> (b, u); NaN is not positive."""
-    if not x.shape[1]:
-        return np.zeros((x.shape[0], x.shape[2]), dtype=np.bool_)
-    return np.asarray(np.fmax.reduce(x, axis=1) > 0)
+def ever_positive(x: Floats, axes: str) -> Mask:
+    """Which units have a positive element, (b, *slice) -> (b, u); NaN is not positive."""
+    positive = x > 0
+    if axes == "nup":
+        # Samples first, over whole rows of memory: that leaves little to go through by unit.
+        return np.asarray(positive.any(axis=1).any(axis=2))
+    return np.asarray(arrange.by_unit(positive, axes).any(axis=1))
 
 
 def mean_slope(

@@ -73,7 +73,7 @@ def cosine(a: Reals, b: Reals, a_square: Doubles, b_square: Doubles) -> Doubles:
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     with np.errstate(all="ignore"):
         lengths = np.sqrt(a_square * b_square) * a.shape[1]
-        dot: Doubles = np.einsum("bm,bm->b", a, b).astype(np.float64)
+        dot: Doubles = (a[:, None] @ b[:, :, None])[:, 0, 0].astype(np.float64)
         again = (lengths > 0) & ~((lengths > _SMALLEST) & (lengths < _LARGEST))
         if again.any():
             wide = a[again].astype(np.float64), b[again].astype(np.float64)

@@ -52,7 +52,7 @@ def twins(rows: Reals, *, zero_rows_count: bool) -> Doubles:
     if units < _FEWEST_UNITS or inputs < _FEWEST_INPUTS:
         return np.full(batch, np.nan)
     with np.errstate(all="ignore"):
-        square = np.einsum("bui,bui->bu", rows, rows)
+        square = (rows[:, :, None] @ rows[..., None])[:, :, 0, 0]
         if rows.dtype != np.float64:
             # Rows whose squares float32 does not hold, other than rows of zeros.
             wide = ~((square > _SMALLEST) & (square < _LARGEST))
@@ -64,10 +64,13 @@ def twins(rows: Reals, *, zero_rows_count: bool) -> Doubles:
                 share[~odd] = twins(rows[~odd], zero_rows_count=zero_rows_count)
                 return share
         empty = square == 0
-        unit = rows / np.sqrt(np.where(empty, 1, square))[..., None]
-        cosine = unit @ unit.swapaxes(1, 2)
-        cosine.reshape(batch, units * units)[:, :: units + 1] = -1.0
-        twin = cosine.max(axis=2) > _SAME_DIRECTION
+        norms = np.sqrt(np.where(empty, 1, square))
+        unit = rows / norms[..., None]
+        # Cosines times the norms of the second row. Of `unit` with itself numpy would make a
+        # product that takes five times as long.
+        products = unit @ rows.swapaxes(1, 2)
+        products.reshape(batch, units * units)[:, :: units + 1] = -np.inf
+        twin = products.max(axis=1) > _SAME_DIRECTION * norms
         if zero_rows_count:
             twin |= empty & (empty.sum(axis=1, keepdims=True) > 1)
             share = twin.mean(axis=1)
