@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +10,15 @@ import numpy as np
 from deadband.wire import Plan, What
 from deadband_monitor.statistics import arrange, likeness, saturation
 from deadband_monitor.statistics.layout import Batch, Group, blocks, groups, present
-from deadband_monitor.statistics.moments import mean_square, nonfinite_where, spread
+from deadband_monitor.statistics.moments import (
+    Spreading,
+    joined,
+    mean_square,
+    nonfinite_where,
+    spread,
+)
 from deadband_monitor.statistics.table import Table
-from deadband_monitor.statistics.values import Doubles, Floats, Mask
+from deadband_monitor.statistics.values import Doubles, Floats, Ints, Mask
 
 _DEAD_WINDOW = 10
 """Samples that a unit must stay off to count as dead. One batch of 64 over-reports fivefold (18.8 %
@@ -92,25 +99,21 @@ class Activations:
         size = here.size
         names = (
             "out_variance", "out_rms", "participation", "zero_share", "saturation",
-            "saturated_units", "nonfinite", "cosine", "active_units", "token_similarity",
-            "choice_entropy", "mean_slope",
+            "saturated_units", "cosine", "active_units", "token_similarity", "choice_entropy",
+            "mean_slope",
         )  # fmt: skip
         seen = {name: np.full(size, np.nan) for name in names}
         means = np.full(size, np.nan)
         alive = []
         gathered = []
-        for part, x in blocks(frames, group):
+        spreading, cosines = Spreading(columns=True), likeness.Cosines()
+        zeros = []
+        slices = list(blocks(frames, group))
+        for part, x in slices:
             rows = arrange.by_sample(x, group.axes)
-            found = spread(rows, columns=True)
-            seen["out_variance"][part] = found.dependence
-            seen["out_rms"][part] = np.sqrt(found.mean_square)
-            seen["participation"][part] = found.participation
-            seen["nonfinite"][part] = nonfinite_where(np.isnan(found.mean_square), x)
-            seen["zero_share"][part] = _zero_share(x)
-            seen["cosine"][part] = likeness.mean_cosine(rows)
-            seen["active_units"][part] = likeness.active_units(
-                found.columns, group.shape, group.axes
-            )
+            spreading.add(rows)
+            cosines.add(rows)
+            zeros.append(_zeros(x))
             if own.is_sequence:
                 seen["token_similarity"][part] = likeness.token_similarity(x)
             if activation == "sigmoid":
@@ -129,7 +132,17 @@ class Activations:
                 seen["saturation"][part] = saturation.softmax_saturation(units)
                 if own.chooses:
                     seen["choice_entropy"][part] = saturation.choice_entropy(units)
-        broken = seen.pop("nonfinite")
+        found = spreading.spread()
+        seen["out_variance"] = found.dependence
+        seen["out_rms"] = np.sqrt(found.mean_square)
+        seen["participation"] = found.participation
+        seen["cosine"] = cosines.mean()
+        seen["zero_share"] = joined(zeros) / max(1, math.prod(group.shape))
+        seen["active_units"] = likeness.active_units(found.columns, group.shape, group.axes)
+        broken = np.zeros(size)
+        suspect = np.isnan(found.mean_square)
+        for part, x in slices if suspect.any() else ():
+            broken[part] = nonfinite_where(suspect[part], x)
         if own.bounded:
             ended = np.tile(own.ended, len(frames))
             seen["saturation"][~ended] = np.nan
@@ -212,15 +225,14 @@ def _off(seen: Mask) -> Mask:
     return off
 
 
-def _zero_share(x: Floats) -> Doubles:
-    """Share of exact zeros, (b, ...) -> (b,)."""
+def _zeros(x: Floats) -> Ints:
+    """How many elements are exactly zero, (b, ...) -> (b,)."""
     zero = (x == 0).reshape(len(x), -1).view(np.uint8)
     size = zero.shape[1]
     if size and size % _BYTES_ADDED == 0:
         # Bytes are added fastest, where so few of them do not overflow.
         zero = np.add.reduce(zero.reshape(len(x), _BYTES_ADDED, -1), axis=1, dtype=np.uint8)
-    counts = np.add.reduce(zero, axis=1, dtype=np.int64)
-    return np.asarray(counts / max(1, size))
+    return np.asarray(np.add.reduce(zero, axis=1, dtype=np.int64))
 
 
 def _cut(plan: Plan, group: Group) -> bool:

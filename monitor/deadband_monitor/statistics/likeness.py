@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deadband_monitor.statistics.moments import joined
 from deadband_monitor.statistics.values import Doubles, Reals
 
 _SMALLEST, _LARGEST = 1e-30, 1e30
@@ -22,24 +23,48 @@ def mean_cosine(rows: Reals) -> Doubles:
     That is (n |mean of unit rows|^2 - 1) / (n - 1), without the n^2 pairs. NaN below two rows, and
     where a row is zero or not finite: it has no direction.
     """
-    batch, count, width = rows.shape
-    if count < 2 or not width:
-        return np.full(batch, np.nan)
-    with np.errstate(all="ignore"):
-        square = (rows[:, :, None] @ rows[..., None])[:, :, 0, 0]
+    measured = Cosines()
+    measured.add(rows)
+    return measured.mean()
+
+
+class Cosines:
+    """`mean_cosine` of slices that come in blocks, as in `moments.Spreading`."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Reals] = []
+        self._squares: list[Reals] = []
+        self._lengths: list[Reals] = []
+
+    def add(self, rows: Reals) -> None:
+        """Take the next slices, (b, n rows, m); they must stay as they are."""
+        self._blocks.append(rows)
+        if rows.shape[1] < 2 or not rows.shape[2]:
+            return
+        with np.errstate(all="ignore"):
+            square = np.einsum("bnm,bnm->bn", rows, rows)
+            total = (1.0 / np.sqrt(square))[:, None] @ rows
+            self._squares.append(square)
+            self._lengths.append((total @ total.swapaxes(1, 2))[:, 0, 0])
+
+    def mean(self) -> Doubles:
+        """Of all slices in turn."""
+        if not self._squares:
+            return np.full(sum(map(len, self._blocks)), np.nan)
+        count = self._blocks[0].shape[1]
+        square = joined(self._squares)
+        cosine = (joined(self._lengths).astype(np.float64) - count) / (count * (count - 1.0))
         # Written so that rows that are not finite are left as they are: no digits would come back.
-        again = ((square <= _SMALLEST) | (square == np.inf) | (square >= _LARGEST)).any(axis=1)
-        if rows.dtype != np.float64 and again.any():
-            cosine = np.empty(batch)
-            cosine[again] = mean_cosine(rows[again].astype(np.float64))
-            if not again.all():
-                cosine[~again] = mean_cosine(rows[~again])
-            return cosine
-        total = (1.0 / np.sqrt(square))[:, None] @ rows
-        length = (total @ total.swapaxes(1, 2))[:, 0, 0].astype(np.float64)
-        cosine = (length - count) / (count * (count - 1.0))
-        known = (square > 0).all(axis=1) & np.isfinite(cosine)
-    return np.where(known, np.clip(cosine, -1.0, 1.0), np.nan)
+        odd = (square <= _SMALLEST) | (square >= _LARGEST)
+        if odd.any():
+            cosine[(square == 0).any(axis=1)] = np.nan
+            start = 0
+            for rows in self._blocks if square.dtype != np.float64 else ():
+                places = start + np.flatnonzero(odd[start : start + len(rows)].any(axis=1))
+                if len(places):
+                    cosine[places] = mean_cosine(rows[places - start].astype(np.float64))
+                start += len(rows)
+        return np.where(np.isfinite(cosine), np.clip(cosine, -1.0, 1.0), np.nan)
 
 
 def token_similarity(x: Reals) -> Doubles:

@@ -8,7 +8,7 @@ squares beyond 1e30 or below 1e-12) is done again in float64, slice by slice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +51,14 @@ def mean_square(x: Reals) -> Doubles:
     if not flat.shape[1]:
         return np.full(len(x), np.nan)
     with np.errstate(all="ignore"):
-        (value,) = _widened(lambda part: (sum_of_squares(part),), flat)
-        return value / flat.shape[1]
+        total = sum_of_squares(flat)
+        again = ~_holds(total)
+        if again.any():
+            wide = flat[again]
+            if flat.dtype != np.float64:
+                total[again] = sum_of_squares(wide.astype(np.float64))
+            total[~np.isfinite(total)] = np.nan
+        return total / flat.shape[1]
 
 
 def spread(x: Reals, *, directions: bool = True, columns: bool = False) -> Spread:
@@ -61,43 +67,84 @@ def spread(x: Reals, *, directions: bool = True, columns: bool = False) -> Sprea
     The participation ratio is tr(K)^2 / |K|_F^2 of the centred Gram matrix K = Xc Xc^T: 1 when all
     rows lie on a line, n - 1 when they share nothing. One row gives NaN: nothing to compare.
     """
-    batch, rows, width = x.shape
-    unknown = np.full(batch, np.nan)
-    if rows < 2 or not width:
-        return Spread(
-            mean_square(x), unknown, unknown, np.full((batch, width if columns else 0), np.nan)
-        )
+    measured = Spreading(directions=directions, columns=columns)
+    measured.add(x)
+    return measured.spread()
 
-    ones = np.ones((1, rows))
 
-    def measure(part: Reals) -> tuple[Reals, ...]:
-        total = sum_of_squares(part.reshape(len(part), -1))
-        away = part - part[:, :1]
+class Spreading:
+    """`spread` of slices that come in blocks: what goes over all their elements is done while a
+    block lies in the cache, and what is left of each is worked on together."""
+
+    def __init__(self, *, directions: bool = True, columns: bool = False) -> None:
+        self._directions = directions
+        self._columns = columns
+        self._blocks: list[Reals] = []
+        self._sums: list[tuple[Reals, ...]] = []
+
+    def add(self, x: Reals) -> None:
+        """Take the next slices, (b, n rows, m columns); they must stay as they are."""
+        self._blocks.append(x)
+        if x.shape[1] > 1 and x.shape[2]:
+            with np.errstate(all="ignore"):
+                self._sums.append(self._summed(x))
+
+    def spread(self) -> Spread:
+        """Of all slices in turn."""
+        blocks = self._blocks
+        _, rows, width = blocks[0].shape
+        unknown = np.full(sum(map(len, blocks)), np.nan)
+        if rows < 2 or not width:
+            square = joined([mean_square(block) for block in blocks])
+            nothing = np.full((len(unknown), width if self._columns else 0), np.nan)
+            return Spread(square, unknown, unknown, nothing)
+        with np.errstate(all="ignore"):
+            values = self._figures(self._sums)
+            if not _holds(values[0]).all():
+                values = _widened(values, blocks, self._figures_of)
+            total, across, each_column, *ratio = values
+            size = rows * width
+            across = np.where(np.isfinite(total), across, np.nan)
+            return Spread(total / size, across / size, *(ratio or [unknown]), each_column / rows)
+
+    def _summed(self, x: Reals) -> tuple[Reals, ...]:
+        rows = x.shape[1]
+        total = sum_of_squares(x.reshape(len(x), -1))
+        away = x - x[:, :1]
         # A product with ones sums over rows at several times the speed of `mean`.
-        middle = ones.astype(part.dtype) @ away
-        middle /= rows
+        middle = np.full((1, rows), 1.0 / rows, x.dtype) @ away
         centred = away - middle
-        each = np.einsum("bnm,bnm->bm", centred, centred) if columns else centred[:, 0, :0]
-        if columns:
+        if self._columns:
+            each = np.einsum("bnm,bnm->bm", centred, centred)
             across = each.sum(axis=1, dtype=np.float64)
         else:
-            across = sum_of_squares(centred.reshape(len(part), -1))
-        if not directions:
+            each, across = centred[:, 0, :0], sum_of_squares(centred.reshape(len(x), -1))
+        if not self._directions:
             return total, across, each
         # Not of `centred` with itself: numpy gives that to a routine that is five times as slow
-        # for matrices as small as these. What it is too large by is the same in each column, and
-        # small: the first row is one of the rows.
-        gram = away @ centred.swapaxes(1, 2)
-        gram -= ones.astype(part.dtype) @ gram / rows
-        gram /= np.where(across > 0, across, 1.0).astype(gram.dtype)[:, None, None]
-        square = sum_of_squares(gram.reshape(len(part), -1))
-        return total, across, each, np.where(across > 0, 1.0 / square, np.nan)
+        # for matrices as small as these. `_participation` takes off what it is too large by.
+        return total, across, each, away @ centred.swapaxes(1, 2)
 
-    with np.errstate(all="ignore"):
-        total, across, each_column, *ratio = _widened(measure, x)
-        size = rows * width
-        across = np.where(np.isfinite(total), across, np.nan)
-        return Spread(total / size, across / size, *(ratio or [unknown]), each_column / rows)
+    def _figures(self, sums: Sequence[tuple[Reals, ...]]) -> list[Reals]:
+        total, across, each, *gram = map(joined, zip(*sums, strict=True))
+        return [total, across, each, *(_participation(one, across) for one in gram)]
+
+    def _figures_of(self, x: Reals) -> list[Reals]:
+        return self._figures([self._summed(x)])
+
+
+def _participation(gram: Reals, trace: Doubles) -> Doubles:
+    """From the products of rows less their first one with rows less their mean: (b, n, n) -> (b,).
+
+    They are too large by the product of the mean with each row, which is the same all down a
+    column. It is no larger than n variances, as the first row is one of the rows, so that nothing
+    cancels.
+    """
+    rows = gram.shape[1]
+    gram = gram - np.full((1, rows), 1.0 / rows, gram.dtype) @ gram
+    gram /= np.where(trace > 0, trace, 1.0).astype(gram.dtype)[:, None, None]
+    square = sum_of_squares(gram.reshape(len(gram), -1))
+    return np.where(trace > 0, 1.0 / square, np.nan)
 
 
 def mean_and_variance(x: Reals) -> tuple[Doubles, Doubles]:
@@ -109,13 +156,16 @@ def mean_and_variance(x: Reals) -> tuple[Doubles, Doubles]:
     if not flat.shape[1]:
         return np.full(len(x), np.nan), np.full(len(x), np.nan)
 
-    def measure(part: Reals) -> tuple[Doubles, ...]:
+    def measure(part: Reals) -> list[Reals]:
         centred = part - part[:, :1]
         centred -= centred @ np.full((part.shape[1], 1), 1.0 / part.shape[1], part.dtype)
-        return sum_of_squares(part), sum_of_squares(centred)
+        return [sum_of_squares(part), sum_of_squares(centred)]
 
     with np.errstate(all="ignore"):
-        square, variance = _widened(measure, flat)
+        values = measure(flat)
+        if not _holds(values[0]).all():
+            values = _widened(values, [flat], measure)
+        square, variance = values
     return square / flat.shape[1], variance / flat.shape[1]
 
 
@@ -167,22 +217,33 @@ def _holds(total: Doubles) -> Mask:
     return np.asarray((total > _SMALLEST) & (total < _LARGEST))
 
 
-def _widened(measure: Callable[[Reals], tuple[Reals, ...]], x: Reals) -> list[Reals]:
-    """`measure` of x; again in float64 for slices whose sum of squares is out of float32's range.
+def _widened(
+    values: list[Reals], blocks: Sequence[Reals], measure: Callable[[Reals], list[Reals]]
+) -> list[Reals]:
+    """What was measured of blocks of slices; again in float64 for slices whose sum of squares is
+    out of float32's range.
 
-    The first value that `measure` gives is the sum of squares; slices that are not finite come
-    back as NaN, slices of zeros as they are.
+    The first value is the sum of squares; slices that are not finite come back as NaN, slices of
+    zeros as they are.
     """
-    values = list(measure(x))
-    again = ~_holds(values[0])
-    if not again.any():
-        return values
     values = [np.array(value, dtype=np.float64) for value in values]
-    again &= x.reshape(len(x), -1).any(axis=1)
-    if again.any() and x.dtype != np.float64:
-        for value, wide in zip(values, measure(x[again].astype(np.float64)), strict=True):
-            value[again] = wide
+    again = ~_holds(values[0])
+    start = 0
+    for block in blocks:
+        odd = np.flatnonzero(again[start : start + len(block)])
+        if len(odd) and block.dtype != np.float64:
+            odd = odd[block[odd].reshape(len(odd), -1).any(axis=1)]
+            if len(odd):
+                wide = measure(block[odd].astype(np.float64))
+                for value, better in zip(values, wide, strict=True):
+                    value[start + odd] = better
+        start += len(block)
     broken = ~np.isfinite(values[0])
     for value in values:
         value[broken] = np.nan
     return values
+
+
+def joined(parts: Sequence[Reals]) -> Reals:
+    """Arrays one after another."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
