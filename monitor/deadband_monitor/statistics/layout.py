@@ -167,9 +167,7 @@ class Places:
         """The slots as an index."""
         return self._found(slots)[0]
 
-    def copy(
-        self, frames: Sequence[RawFrame], slots: tuple[int, ...], part: Part = ()
-    ) -> Floats:
+    def copy(self, frames: Sequence[RawFrame], slots: tuple[int, ...], part: Part = ()) -> Floats:
         """The slices of all frames: (frames * k, *shape), frame-major.
 
         part: an index of which elements of a slice are wanted.
