@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deadband_monitor.statistics.values import Doubles, Mask, Reals
+
+Number = TypeVar("Number", bound=np.generic)
 
 _SMALLEST, _LARGEST = 1e-12, 1e30
 """Sums of squares that float32 holds with all its digits (it ends at 1e-38 and 3e38; the products
@@ -72,15 +76,28 @@ def spread(x: Reals, *, directions: bool = True, columns: bool = False) -> Sprea
     return measured.spread()
 
 
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Of one block, before anything is divided."""
+
+    total: Reals
+    across: Reals
+    each: Reals
+    gram: Reals | None
+
+
 class Spreading:
-    """`spread` of slices that come in blocks: what goes over all their elements is done while a
-    block lies in the cache, and what is left of each is worked on together."""
+    """`spread` of slices that come in blocks.
+
+    What goes over all their elements is done while a block lies in the cache; what is left of each
+    of them is worked on together.
+    """
 
     def __init__(self, *, directions: bool = True, columns: bool = False) -> None:
         self._directions = directions
         self._columns = columns
         self._blocks: list[Reals] = []
-        self._sums: list[tuple[Reals, ...]] = []
+        self._sums: list[_Sums] = []
 
     def add(self, x: Reals) -> None:
         """Take the next slices, (b, n rows, m columns); they must stay as they are."""
@@ -102,12 +119,13 @@ class Spreading:
             values = self._figures(self._sums)
             if not _holds(values[0]).all():
                 values = _widened(values, blocks, self._figures_of)
-            total, across, each_column, *ratio = values
+            total, across, each, *ratio = values
             size = rows * width
             across = np.where(np.isfinite(total), across, np.nan)
-            return Spread(total / size, across / size, *(ratio or [unknown]), each_column / rows)
+            participation = np.asarray(ratio[0] if ratio else unknown, dtype=np.float64)
+            return Spread(total / size, across / size, participation, each / rows)
 
-    def _summed(self, x: Reals) -> tuple[Reals, ...]:
+    def _summed(self, x: Reals) -> _Sums:
         rows = x.shape[1]
         total = sum_of_squares(x.reshape(len(x), -1))
         away = x - x[:, :1]
@@ -120,20 +138,22 @@ class Spreading:
         else:
             each, across = centred[:, 0, :0], sum_of_squares(centred.reshape(len(x), -1))
         if not self._directions:
-            return total, across, each
+            return _Sums(total, across, each, None)
         # Not of `centred` with itself: numpy gives that to a routine that is five times as slow
         # for matrices as small as these. `_participation` takes off what it is too large by.
-        return total, across, each, away @ centred.swapaxes(1, 2)
+        return _Sums(total, across, each, away @ centred.swapaxes(1, 2))
 
-    def _figures(self, sums: Sequence[tuple[Reals, ...]]) -> list[Reals]:
-        total, across, each, *gram = map(joined, zip(*sums, strict=True))
-        return [total, across, each, *(_participation(one, across) for one in gram)]
+    def _figures(self, sums: Sequence[_Sums]) -> list[Reals]:
+        across = joined([one.across for one in sums])
+        figures = [joined([one.total for one in sums]), across, joined([one.each for one in sums])]
+        grams = [one.gram for one in sums if one.gram is not None]
+        return [*figures, _participation(joined(grams), across)] if grams else figures
 
     def _figures_of(self, x: Reals) -> list[Reals]:
         return self._figures([self._summed(x)])
 
 
-def _participation(gram: Reals, trace: Doubles) -> Doubles:
+def _participation(gram: Reals, trace: Reals) -> Doubles:
     """From the products of rows less their first one with rows less their mean: (b, n, n) -> (b,).
 
     They are too large by the product of the mean with each row, which is the same all down a
@@ -212,7 +232,7 @@ def sum_of_squares(flat: Reals) -> Doubles:
     return np.asarray(sums.reshape(len(flat), pieces).sum(axis=1, dtype=np.float64))
 
 
-def _holds(total: Doubles) -> Mask:
+def _holds(total: Reals) -> Mask:
     """Whether float32 has summed these squares with all its digits."""
     return np.asarray((total > _SMALLEST) & (total < _LARGEST))
 
@@ -220,8 +240,7 @@ def _holds(total: Doubles) -> Mask:
 def _widened(
     values: list[Reals], blocks: Sequence[Reals], measure: Callable[[Reals], list[Reals]]
 ) -> list[Reals]:
-    """What was measured of blocks of slices; again in float64 for slices whose sum of squares is
-    out of float32's range.
+    """What was measured, again in float64 where a sum of squares is out of float32's range.
 
     The first value is the sum of squares; slices that are not finite come back as NaN, slices of
     zeros as they are.
@@ -244,6 +263,6 @@ def _widened(
     return values
 
 
-def joined(parts: Sequence[Reals]) -> Reals:
+def joined(parts: Sequence[NDArray[Number]]) -> NDArray[Number]:
     """Arrays one after another."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

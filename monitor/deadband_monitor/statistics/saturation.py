@@ -87,11 +87,11 @@ def softmax_saturation(x: Floats) -> Doubles:
 
 def ever_positive(x: Floats, axes: str) -> Mask:
     """Which units have a positive element, (b, *slice) -> (b, u); NaN is not positive."""
-    positive = x > 0
     if axes == "nup":
         # Samples first, over whole rows of memory: that leaves little to go through by unit.
-        return np.asarray(positive.any(axis=1).any(axis=2))
-    return np.asarray(arrange.by_unit(positive, axes).any(axis=1))
+        by_position = np.logical_or.reduce(x > 0, axis=1)
+        return np.asarray(np.logical_or.reduce(by_position, axis=2))
+    return np.asarray(np.logical_or.reduce(arrange.by_unit(x, axes) > 0, axis=1))
 
 
 def mean_slope(
