@@ -136,6 +136,9 @@ class DeadUnits(LayerRule):
 
         of_model = per_model(rows, layout, severity)
         lost = self._lost[list(rows)].tolist()
+        if len(of_model) == 1:
+            (only,) = of_model.values()
+            return [only if gone else "info" for gone in lost]
         return [
             of_model[layout.keys[row][0]] if gone else "info"
             for row, gone in zip(rows, lost, strict=True)

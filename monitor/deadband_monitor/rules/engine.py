@@ -128,6 +128,8 @@ class _Incident:
     """Samples in a row that were milder than the flag."""
     worst_step: int = 0
     """Last step at which it was as bad as the flag says."""
+    severity: str = ""
+    """How bad its members were at the last sample; empty where subjects may have changed since."""
 
 
 class Engine:
@@ -205,6 +207,8 @@ class Engine:
             if finding.still:
                 touched.add(finding.model)
                 continue
+            if incident is not None:
+                incident.severity = ""
             if not finding.active and (incident is None or not incident.subjects):
                 continue  # it does not show, and did not
             if incident is None:
@@ -221,6 +225,8 @@ class Engine:
     def _settle(self, rule: Rule, model: str, step: int) -> Flag | None:
         """Open, change or close the flag of one incident; None where nothing is new."""
         incident = self._incidents[rule.kind, model]
+        if incident.severity and incident.flag is not None:
+            return self._grow(rule, incident, step)  # all as at the sample before
         ripe = any(s.active >= rule.samples_to_open for s in incident.subjects.values())
         standing = incident.flag is not None and incident.flag.resolved_step is None
         if ripe and not standing:
@@ -274,20 +280,12 @@ class Engine:
         """Followers join and severity rises; neither makes a second flag."""
         flag = incident.flag
         assert flag is not None
-        new = [
-            s
-            for s in incident.subjects.values()
-            if not s.member and s.active >= rule.samples_to_open
-        ]
         joined: list[str] = []
-        if new:
-            for subject in new:
-                subject.member = True
-            known = {flag.layer, *flag.followers}
-            joined = [s.last.layer for s in self._ordered(rule, new) if s.last.layer not in known]
-            flag.followers.extend(joined)
-        members = [s for s in incident.subjects.values() if s.member and s.active > 0]
-        severity = _worst(members) if members else flag.severity
+        if not incident.severity:
+            joined = self._join(rule, incident, flag)
+            active = [s for s in incident.subjects.values() if s.member and s.active > 0]
+            incident.severity = _worst(active) if active else ""
+        severity = incident.severity or flag.severity
         rose = SEVERITIES.index(severity) > SEVERITIES.index(flag.severity)
         milder = SEVERITIES.index(severity) < SEVERITIES.index(flag.severity)
         incident.milder = incident.milder + 1 if milder else 0
@@ -299,11 +297,26 @@ class Engine:
         if not (joined or rose or fell):
             return None
         if rose or fell:
+            members = [s for s in incident.subjects.values() if s.member and s.active > 0]
             worst = next(s for s in self._ordered(rule, members) if s.last.severity == severity)
             flag.severity = severity
             _say(flag, worst.last)
         self._note(flag)
         return flag
+
+    def _join(self, rule: Rule, incident: _Incident, flag: Flag) -> list[str]:
+        """The layers that show it by now and that the flag did not name yet."""
+        new = [
+            s
+            for s in incident.subjects.values()
+            if not s.member and s.active >= rule.samples_to_open
+        ]
+        for subject in new:
+            subject.member = True
+        known = {flag.layer, *flag.followers}
+        joined = [s.last.layer for s in self._ordered(rule, new) if s.last.layer not in known]
+        flag.followers.extend(joined)
+        return joined
 
     def _close(self, incident: _Incident, model: str, step: int) -> Flag:
         flag = incident.flag

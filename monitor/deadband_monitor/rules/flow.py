@@ -102,43 +102,64 @@ class Flow:
         """Fold one sample in."""
         layers = seen.layers
         update, drift, rms = layers[:, _UPDATE], layers[:, _DRIFT], layers[:, _RMS]
-        drifted = np.isfinite(drift) & np.isfinite(self._drift) & (drift != self._drift)
-        changed = np.isfinite(rms) & np.isfinite(self._rms) & (rms != self._rms)
-        moved = (update > 0) | drifted | changed
-        known = np.isfinite(update) | (np.isfinite(rms) & np.isfinite(self._rms))
-        resting = self._resting(seen, layout)
-        still = known & ~moved & self.trained
-        rests = still & ~resting
         has, grad, left = layers[:, _HAS], layers[:, _GRAD], layers[:, _LEFT]
-        if self._stands or np.count_nonzero(rests):
-            _extend(self.still_since, rests, max(self._last_step, seen.step - 1))
-            self.still_since[(moved | resting) & (known | resting)] = -1
-            self.still_samples[rests] += 1
-            self.still_samples[self.still_since < 0] = 0
-            self.rests[rests & (has == 1) & (grad > 0)] += 1
-            self._stands = bool((self.still_since >= 0).any())
-        ran = np.isfinite(layers[:, _RAN])
-        self._bare = _follow(
-            self.bare_since,
-            self.trained & ran & (has == 0),
-            np.isfinite(has),
-            seen.step,
-            self._bare,
-        )
-        zero = self.trained & ~(has == 0) & (grad == 0)
-        self._zero = _follow(
-            self.zero_since, zero, np.isfinite(grad) | (has == 0), seen.step, self._zero
-        )
+        moving = update > 0
+        # In most samples every weight moves and has a gradient: then there is nothing to follow.
+        if self._stands or np.count_nonzero(self.trained & ~moving):
+            self._follow_still(seen, layout, moving)
+        bare = has == 0
+        if self._bare or np.count_nonzero(bare):
+            ran = np.isfinite(layers[:, _RAN])
+            holds = self.trained & ran & bare
+            self._bare = _follow(self.bare_since, holds, np.isfinite(has), seen.step, self._bare)
+        zero = grad == 0
+        if self._zero or np.count_nonzero(zero):
+            self._zero = _follow(
+                self.zero_since,
+                self.trained & ~bare & zero,
+                np.isfinite(grad) | bare,
+                seen.step,
+                self._zero,
+            )
         np.fmax(self.highest_grad, grad, out=self.highest_grad)
         np.copyto(self.last_grad, grad, where=grad > 0)
         # A step that does not move the weight may be one of several that are accumulated; with two
         # models, one's loss leaves gradients in the other, cleared before that one's own step.
-        kept = (left > KEPT) & (update > 0)
+        kept = (left > KEPT) & moving
         if self._piles or np.count_nonzero(kept):
             self._follow_kept(seen, kept, has)
         np.copyto(self._drift, drift, where=np.isfinite(drift))
         np.copyto(self._rms, rms, where=np.isfinite(rms))
         self._last_step = seen.step
+
+    def _follow_still(self, seen: Observation, layout: Layout, moving: Mask) -> None:
+        """Weights that did not move, where they are meant to."""
+        update, drift, rms = (seen.layers[:, column] for column in (_UPDATE, _DRIFT, _RMS))
+        has, grad = seen.layers[:, _HAS], seen.layers[:, _GRAD]
+        drifted = np.isfinite(drift) & np.isfinite(self._drift) & (drift != self._drift)
+        changed = np.isfinite(rms) & np.isfinite(self._rms) & (rms != self._rms)
+        moved = moving | drifted | changed
+        known = np.isfinite(update) | (np.isfinite(rms) & np.isfinite(self._rms))
+        resting = self._resting(seen, layout)
+        rests = known & ~moved & self.trained & ~resting
+        if not (self._stands or np.count_nonzero(rests)):
+            return
+        _extend(self.still_since, rests, max(self._last_step, seen.step - 1))
+        self.still_since[(moved | resting) & (known | resting)] = -1
+        self.still_samples[rests] += 1
+        self.still_samples[self.still_since < 0] = 0
+        self.rests[rests & (has == 1) & (grad > 0)] += 1
+        self._stands = bool((self.still_since >= 0).any())
+
+    @property
+    def stands(self) -> bool:
+        """Some weight does not move."""
+        return self._stands
+
+    @property
+    def piles(self) -> bool:
+        """Some gradient holds that of the step before, or did."""
+        return self._piles
 
     def _follow_kept(self, seen: Observation, kept: Mask, has: Floats) -> None:
         """Gradients that still hold those of the step before."""

@@ -77,6 +77,8 @@ def blockage(past: Past, model: str) -> Blockage | None:
     """What keeps weights of a model from moving; None where all move, or are meant to rest."""
     layout, flow = past.layout, past.flow
     assert layout is not None
+    if not flow.stands:
+        return None
     index = layout.index_of[model]
     rows = flow.rows(layout, index)
     # Neither in the optimiser nor reached by a gradient: a frozen teacher, backbone or target.

@@ -45,8 +45,7 @@ class WeightDivergence(ModelRule):
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        rows = layout.trained_of[layout.index_of[model.name]]
-        rows = rows[~layout.embedding[rows]]  # tables drawn near zero grow as they learn
+        rows = layout.grown_of[layout.index_of[model.name]]
         growth = seen.layers[rows, _GROWTH]
         largest = float(np.fmax.reduce(growth, initial=np.float32(np.nan)))
         if math.isnan(largest):

@@ -36,7 +36,7 @@ def per_model(
     rows: Sequence[int], layout: Layout, severity: Callable[[str], str]
 ) -> dict[str, str]:
     """What is as bad in all layers of a model, for the models of these rows."""
-    return {model: severity(model) for model in {layout.keys[row][0] for row in rows}}
+    return {model: severity(model) for model in layout.models_of(rows)}
 
 
 def measured(evidence: dict[str, float]) -> dict[str, float]:
@@ -162,7 +162,7 @@ class LayerRule(ABC):
             self._telling.words = told
             self._times += 1
             if self.alone and self._times > self.samples_to_open:
-                for model in sorted({layout.keys[row][0] for row in rows}):
+                for model in layout.models_of(rows):
                     yield Finding(kind=kind, model=model, still=True)
                 return
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -69,6 +69,9 @@ class Layout:
             rows[self.trained[rows]] for rows in self.rows_of
         ]
         """Rows of each model's weight matrices that an optimiser moves."""
+        self.grown_of = [rows[~self.embedding[rows]] for rows in self.trained_of]
+        """The same without tables, which are drawn near zero often and grow as they learn."""
+        self.weights_of = [rows[(self.weights & self.learns)[rows]] for rows in self.rows_of]
         self.parameters = np.array([layer.parameters for layer in layers], np.float64)
         self.model_learns = [
             model.trainable > 0 and (len(table.models) == 1 or self._held(rows))
@@ -91,6 +94,12 @@ class Layout:
         """Whether an optimiser holds anything of a model."""
         own = [row for row in rows.tolist() if self.layers[row].parameters]
         return not own or bool(self.learns[own].any())
+
+    def models_of(self, rows: Sequence[int]) -> list[str]:
+        """The models that hold these rows, in order of name."""
+        if len(self.models) == 1:
+            return [self.models[0].name]
+        return sorted({self.keys[row][0] for row in rows})
 
     def rows(self, model: str) -> NDArray[np.int64]:
         """Rows of one model's layers, in order of execution."""

@@ -317,8 +317,10 @@ class Past:
         if self.samples < 50 or self.samples % 10 == 0:
             self.known_layers |= finite.any(axis=0)
         self.known_models |= np.isfinite(seen.models).any(axis=0)
-        np.copyto(self.first, layers, where=self._unknown)
-        self._unknown &= ~finite
+        fresh = self._unknown & finite
+        if np.count_nonzero(fresh):
+            np.copyto(self.first, layers, where=fresh)
+            self._unknown &= ~finite
         np.fmax(self.highest, layers, out=self.highest)
         np.fmin(self.lowest, layers, out=self.lowest)
         if seen.step <= EARLY_STEPS or self.samples == 1:
@@ -405,7 +407,7 @@ class Past:
         """
         layout, flow = self.layout, self.flow
         assert layout is not None
-        if layout.several_models:
+        if layout.several_models or not flow.piles:
             return None
         rows = flow.rows(layout, layout.index_of[model])
         piling = flow.kept_samples[rows] >= LASTING

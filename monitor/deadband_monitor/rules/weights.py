@@ -42,6 +42,9 @@ class DuplicateUnits(LayerRule):
         known = np.isfinite(twins)
         if not np.count_nonzero(known):
             return None
+        if not np.count_nonzero(twins >= 0.5):
+            none = np.zeros(len(twins), bool)
+            return LayerView(active=none, clear=~none, known=known)
         # In few dimensions random vectors point the same way by chance (44-50 % twins in a healthy
         # network with two inputs), and a head's rows are told apart by their own labels.
         judged = layout.wide_hidden.copy()
@@ -244,9 +247,7 @@ class WeightCollapse(ModelRule):
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        index = layout.index_of[model.name]
-        rows = layout.rows_of[index]
-        rows = rows[(layout.weights & layout.learns)[rows]]
+        rows = layout.weights_of[layout.index_of[model.name]]
         growth = seen.layers[rows, LAYER_COLUMN["weight_growth"]]
         growth = growth[np.isfinite(growth)]
         if len(growth) < 2 or seen.step < self.grace_steps:
