@@ -1,6 +1,6 @@
 """Trains the scenarios, watched, and prints the board: `python -m scoreboard` in `tests`.
 
-The half that is set apart and the two exams are run for a final figure only: whatever is looked at
+The half that is set apart and the three exams are run for a final figure only: whatever is looked at
 is tuned to.
 """
 
@@ -30,7 +30,8 @@ SHARES = {
     "both": ("tune", "held"),
     "exam": ("exam",),
     "fresh": ("fresh",),
-    "all": ("tune", "held", "exam", "fresh"),
+    "sealed": ("sealed",),
+    "all": ("tune", "held", "exam", "fresh", "sealed"),
 }
 
 

@@ -55,16 +55,17 @@ def _family(name: str) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-@cache
-def _exam() -> bytes:
-    names = ("data", "faults", "kinds", "loops", "nets")
-    return b"".join(_family(f"exam_{name}") for name in names)
+PARTS = {
+    "exam": ("data", "faults", "kinds", "loops", "nets"),
+    "fresh": ("data", "failing_kinds", "loops", "nets"),
+    "sealed": ("data", "loops", "nets", "seqs", "worlds"),
+}
+"""Files of a share that several of its families are made of."""
 
 
 @cache
-def _fresh() -> bytes:
-    names = ("data", "failing_kinds", "loops", "nets")
-    return b"".join(_family(f"fresh_{name}") for name in names)
+def _parts(apart: str) -> bytes:
+    return b"".join(_family(f"{apart}_{name}") for name in PARTS.get(apart, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,7 @@ class Cache:
     def _digest(scenario: Scenario) -> str:
         made = hashlib.sha256(_sources())
         made.update(_family(scenario.family))
-        if scenario.exam:
-            made.update(_exam())
-        if scenario.fresh:
-            made.update(_fresh())
+        made.update(_parts(scenario.apart))
         made.update(f"{scenario.name} {scenario.steps}".encode())
         return made.hexdigest()[:16]
 

@@ -21,7 +21,7 @@ from scoreboard.exam_loops import Plain, by, by_hand, learn
 from scoreboard.exam_nets import Excited, Highway, Hyper, Reader, Sets, Tcn, Waves, stack
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 broken = RUNS.broken
 
 INPUTS = "unnormalised-inputs"

@@ -27,7 +27,7 @@ from scoreboard.exam_nets import Highway, Reader, Scatter, Tcn, Vit, Wide, stack
 from scoreboard.loops import class_score
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 broken = RUNS.broken
 
 VANISHING = "depth-vanishing"

@@ -36,7 +36,7 @@ from scoreboard.exam_loops import by, drill
 from scoreboard.exam_nets import stack
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 broken = RUNS.broken
 
 MODES = "adversarial-mode-collapse"

@@ -42,7 +42,7 @@ from scoreboard.exam_nets import (
 from scoreboard.loops import value_score
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 broken = RUNS.broken
 
 IMBALANCE = "class-imbalance"

@@ -13,7 +13,7 @@ from scoreboard.exam_nets import Pooled, Sets, Waves, stack
 from scoreboard.loops import class_score
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 broken = RUNS.broken
 
 NORM = "batchnorm-misuse"

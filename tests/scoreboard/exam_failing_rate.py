@@ -39,7 +39,7 @@ from scoreboard.exam_nets import (
 )
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 broken = RUNS.broken
 
 HIGH = "learning-rate-too-high"

@@ -37,7 +37,7 @@ from scoreboard.exam_nets import (
 )
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 broken = RUNS.broken
 
 SATURATED = "saturating-activation"

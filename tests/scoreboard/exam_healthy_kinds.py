@@ -37,7 +37,7 @@ from scoreboard.exam_nets import Excited, Waves, stack
 from scoreboard.loops import class_score
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 simple, healthy = RUNS.simple, RUNS.healthy
 
 simple(

@@ -49,7 +49,7 @@ from scoreboard.exam_nets import (
 from scoreboard.loops import hit_score
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 simple, healthy = RUNS.simple, RUNS.healthy
 
 

@@ -32,7 +32,7 @@ from scoreboard.exam_nets import Excited, Highway, Pooled, Sets, Tcn, Vit, Waves
 from scoreboard.loops import class_score, hit_score, value_score
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 simple, healthy = RUNS.simple, RUNS.healthy
 
 

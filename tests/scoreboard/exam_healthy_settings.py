@@ -35,7 +35,7 @@ from scoreboard.exam_nets import (
 from scoreboard.loops import class_score
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, exam=True)
+RUNS = Runs(__name__, apart="exam")
 simple, healthy = RUNS.simple, RUNS.healthy
 
 simple(

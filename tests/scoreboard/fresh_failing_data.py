@@ -22,7 +22,7 @@ from scoreboard.fresh_loops import course, epochs, recalled, told, with_
 from scoreboard.fresh_nets import Attentive, Sentence, dense, look, sensor
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, fresh=True)
+RUNS = Runs(__name__, apart="fresh")
 broken = RUNS.broken
 
 ALIKE, NOISE = "low-data-diversity", "label-noise"

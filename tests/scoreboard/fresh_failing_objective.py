@@ -21,7 +21,7 @@ from scoreboard.fresh_loops import Loss, course, epochs, recalled, told, turn, w
 from scoreboard.fresh_nets import Attentive, Sentence, dense, look, sensor
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, fresh=True)
+RUNS = Runs(__name__, apart="fresh")
 broken = RUNS.broken
 
 LOSS, HEAD, CUT = "loss-mismatch", "output-activation-mismatch", "detached-graph"

@@ -34,7 +34,7 @@ from scoreboard.fresh_nets import (
 )
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, fresh=True)
+RUNS = Runs(__name__, apart="fresh")
 broken = RUNS.broken
 
 HIGH, LOW = "learning-rate-too-high", "learning-rate-too-low"

@@ -15,7 +15,7 @@ from scoreboard.fresh_loops import course, epochs, told, turn, with_
 from scoreboard.fresh_nets import dense, linears
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, fresh=True)
+RUNS = Runs(__name__, apart="fresh")
 healthy = RUNS.healthy
 
 # --- routes and codes

@@ -21,7 +21,7 @@ from scoreboard.fresh_loops import course, turn, with_
 from scoreboard.fresh_nets import Factor, dense
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, fresh=True)
+RUNS = Runs(__name__, apart="fresh")
 healthy = RUNS.healthy
 
 

@@ -28,7 +28,7 @@ from scoreboard.fresh_nets import (
 )
 from scoreboard.scenario import Runs, Training
 
-RUNS = Runs(__name__, fresh=True)
+RUNS = Runs(__name__, apart="fresh")
 healthy, simple = RUNS.healthy, RUNS.simple
 
 

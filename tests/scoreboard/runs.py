@@ -26,6 +26,9 @@ EXAM_HEALTHY = ("nets", "settings", "odd", "kinds")
 FRESH_FAILING = ("start", "data", "late", "objective", "kinds")
 FRESH_HEALTHY = ("settings", "questions", "kinds", "codes")
 
+SEALED_FAILING: tuple[str, ...] = ()
+SEALED_HEALTHY: tuple[str, ...] = ()
+
 
 def failing() -> list[Scenario]:
     """Runs with a fault put in."""
@@ -34,6 +37,7 @@ def failing() -> list[Scenario]:
             *(f"failing_{family}" for family in FAILING),
             *(f"exam_failing_{family}" for family in EXAM_FAILING),
             *(f"fresh_failing_{family}" for family in FRESH_FAILING),
+            *(f"sealed_failing_{family}" for family in SEALED_FAILING),
         ]
     )
 
@@ -45,6 +49,7 @@ def healthy() -> list[Scenario]:
             *(f"healthy_{family}" for family in HEALTHY),
             *(f"exam_healthy_{family}" for family in EXAM_HEALTHY),
             *(f"fresh_healthy_{family}" for family in FRESH_HEALTHY),
+            *(f"sealed_healthy_{family}" for family in SEALED_HEALTHY),
         ]
     )
 

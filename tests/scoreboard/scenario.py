@@ -96,10 +96,9 @@ class Scenario:
     """Of a mended run: the failing one."""
     family: str = ""
     """Module that it stands in."""
-    exam: bool = False
-    """Belongs to neither half: written by somebody who has not seen the rules."""
-    fresh: bool = False
-    """As the exam's, and judged a single time, at the commit that it came with."""
+    apart: str = ""
+    """Share that it belongs to if to neither half: `exam` and `fresh` were written by somebody who
+    had not seen the rules, `sealed` by somebody else again, and judged a single time."""
 
     @property
     def fails(self) -> bool:
@@ -108,16 +107,14 @@ class Scenario:
 
     @property
     def held_out(self) -> bool:
-        """Half of all scenarios in neither exam, by name; a remedy lies with its fault."""
+        """Half of all scenarios in no exam, by name; a remedy lies with its fault."""
         return self.share == "held"
 
     @property
     def share(self) -> str:
-        """`tune`, `held`, `exam` or `fresh`."""
-        if self.fresh:
-            return "fresh"
-        if self.exam:
-            return "exam"
+        """`tune`, `held`, `exam`, `fresh` or `sealed`."""
+        if self.apart:
+            return self.apart
         return "held" if zlib.crc32((self.twin_of or self.name).encode()) % 2 else "tune"
 
     def mended(self) -> Scenario:
@@ -129,19 +126,17 @@ class Scenario:
             steps=self.steps,
             twin_of=self.name,
             family=self.family,
-            exam=self.exam,
-            fresh=self.fresh,
+            apart=self.apart,
         )
 
 
 class Runs(list[Scenario]):
     """The scenarios of one file."""
 
-    def __init__(self, module: str, *, exam: bool = False, fresh: bool = False) -> None:
+    def __init__(self, module: str, *, apart: str = "") -> None:
         super().__init__()
         self.family = module.rpartition(".")[2]
-        self.exam = exam
-        self.fresh = fresh
+        self.apart = apart
 
     def healthy(
         self, name: str, steps: int = 400
@@ -155,8 +150,7 @@ class Runs(list[Scenario]):
                     build=build,
                     steps=steps,
                     family=self.family,
-                    exam=self.exam,
-                    fresh=self.fresh,
+                    apart=self.apart,
                 )
             )
             return build
@@ -190,8 +184,7 @@ class Runs(list[Scenario]):
                 steps=steps,
                 sudden=sudden,
                 family=self.family,
-                exam=self.exam,
-                fresh=self.fresh,
+                apart=self.apart,
             )
         )
 
