@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from scoreboard.scenario import Runs, Training
@@ -233,7 +233,7 @@ broken("sealed a pixel in fifty", RARE, tumours, False, True, steps=250, sudden=
 
 def upright(weighed: bool) -> Training:
     """Nearly all gratings have the first direction; noise hides the others."""
-    x, y = gratings(4000, 1.6)
+    x, y = gratings(4000, 1.1)
     g = dice(62)
     kept = (y == 0) | (torch.rand(len(y), generator=g) < 0.02)
     first = torch.where(y == 0)[0].repeat(3)

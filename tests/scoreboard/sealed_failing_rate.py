@@ -25,7 +25,7 @@ from scoreboard.sealed_data import (
     table,
     tagged,
 )
-from scoreboard.sealed_loops import Loader, alike, by, routine, update, yes_no
+from scoreboard.sealed_loops import alike, by, routine, update, yes_no
 from scoreboard.sealed_nets import Clicks, Graph, ResNet, Tower, UNet, lenet, plain
 from scoreboard.sealed_seqs import Dilated, Patches, Reader, Transformer
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
@@ -20,7 +19,6 @@ from scoreboard.sealed_data import (
     heartbeats,
     mixed_up,
     scans,
-    spirals,
     table,
     tagged,
 )
@@ -236,13 +234,15 @@ def reseeded(rows: Rows) -> Rows:
 
 
 broken(
-    "sealed spirals, one batch for ever from 220",
+    "sealed gases, one batch for ever from 180",
     SPOILT,
-    lambda wrong: later(lambda: Tower(2, 48, 48, 2), spirals, 220, stuck(), 1e-2, 8)(wrong),
+    lambda wrong: later(
+        lambda: Tower(16, 64, 64, 5, act=nn.GELU), lambda: table("gases"), 180, stuck(), 1e-2, 6
+    )(wrong),
     True,
     False,
-    steps=450,
-    onset=220,
+    steps=500,
+    onset=180,
     sudden=False,
 )
 broken(

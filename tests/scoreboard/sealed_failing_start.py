@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
-    brackets,
     clicks,
     demand,
     dice,
@@ -21,7 +20,7 @@ from scoreboard.sealed_data import (
     table,
     tagged,
 )
-from scoreboard.sealed_loops import by, routine, skill, yes_no
+from scoreboard.sealed_loops import by, routine, yes_no
 from scoreboard.sealed_nets import (
     Clicks,
     Euler,
