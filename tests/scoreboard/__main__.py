@@ -1,7 +1,7 @@
 """Trains the scenarios, watched, and prints the board: `python -m scoreboard` in `tests`.
 
-The half that is set apart and the three exams are run for a final figure only: whatever is looked at
-is tuned to.
+The half that is set apart and the exams are run for a final figure only: whatever is looked at is
+tuned to.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def _family(name: str) -> bytes:
 PARTS = {
     "exam": ("data", "faults", "kinds", "loops", "nets"),
     "fresh": ("data", "failing_kinds", "loops", "nets"),
-    "sealed": ("data", "loops", "nets", "seqs", "worlds"),
+    "sealed": ("data", "failing_kinds", "loops", "nets", "seqs"),
 }
 """Files of a share that several of its families are made of."""
 

@@ -25,9 +25,27 @@ EXAM_FAILING = FAILING
 EXAM_HEALTHY = ("nets", "settings", "odd", "kinds")
 FRESH_FAILING = ("start", "data", "late", "objective", "kinds")
 FRESH_HEALTHY = ("settings", "questions", "kinds", "codes")
-
-SEALED_FAILING: tuple[str, ...] = ()
-SEALED_HEALTHY: tuple[str, ...] = ()
+SEALED_FAILING = (
+    "rate",
+    "inputs",
+    "rows",
+    "start",
+    "units",
+    "objective",
+    "wiring",
+    "fit",
+    "kinds",
+)
+SEALED_HEALTHY = (
+    "nets",
+    "tables",
+    "settings",
+    "numbers",
+    "questions",
+    "times",
+    "kinds",
+    "likeness",
+)
 
 
 def failing() -> list[Scenario]:

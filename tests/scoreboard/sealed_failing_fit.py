@@ -182,9 +182,7 @@ def patients(count: int) -> Training:
     x, y = table("diabetes")
     useless = torch.randn(len(x), 40, generator=dice(102)) * (1.0 if count < 100 else 0.0)
     train, held = split((torch.cat([x, useless], 1), y), 140)
-    return routine(
-        Tower(50, 256, 256, 1), few(count)(train), by("Adam", 1e-3), batch=16, held=held
-    )
+    return routine(Tower(50, 256, 256, 1), few(count)(train), by("Adam", 1e-3), batch=16, held=held)
 
 
 broken("sealed thirty patients by heart", HEART, patients, 30, 300, steps=450, sudden=False)

@@ -61,9 +61,7 @@ def starsky(maker_lr: float, critic_lr: float, rounds: int) -> Training:
         update(tools[1], soft(-critic(real)).mean() + soft(critic(made)).mean())
         loss = torch.zeros(())
         for _ in range(rounds):
-            loss = update(
-                tools[0], soft(-critic(maker(torch.randn(64, 4, generator=g)))).mean()
-            )
+            loss = update(tools[0], soft(-critic(maker(torch.randn(64, 4, generator=g)))).mean())
         return loss
 
     return Training({"maker": maker, "critic": critic}, tools, step, lambda: covered(maker))
@@ -138,7 +136,7 @@ def views(stop: bool) -> Training:
     def score() -> float:
         with torch.no_grad():
             z = functional.normalize(reader(x[:400]), dim=1)
-        return float(min(1.0, 4 * z.std(0).mean()))
+        return float(min(1.0, 4 * float(z.std(0).mean())))
 
     return Training({"reader": reader, "guess": guess}, optimizer, step, score)
 
@@ -335,11 +333,15 @@ def stays_in_eval(wrong: bool) -> Training:
     rows = (6 + 9 * x, y)
     net = ResNet(10)
     train, held = (rows[0][:-400], y[:-400]), (rows[0][-400:], y[-400:])
+
+    def stay(k: int) -> None:
+        net.eval()
+
     return routine(
         net,
         train,
         by("SGD", 0.1, momentum=0.9),
-        before=(lambda k: net.eval() and None) if wrong else None,  # type: ignore[func-returns-value]
+        before=stay if wrong else None,
         score=skill(net, *held),
     )
 

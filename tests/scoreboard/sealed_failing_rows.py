@@ -234,15 +234,15 @@ def reseeded(rows: Rows) -> Rows:
 
 
 broken(
-    "sealed gases, one batch for ever from 180",
+    "sealed gases, one batch for ever from 120",
     SPOILT,
     lambda wrong: later(
-        lambda: Tower(16, 64, 64, 5, act=nn.GELU), lambda: table("gases"), 180, stuck(), 1e-2, 6
+        lambda: Tower(16, 64, 64, 5, act=nn.GELU), lambda: table("gases"), 120, stuck(), 1e-3, 12
     )(wrong),
     True,
     False,
     steps=500,
-    onset=180,
+    onset=120,
     sudden=False,
 )
 broken(

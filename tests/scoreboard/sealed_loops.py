@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.sealed_data import Rows, dice
 from scoreboard.scenario import Training
+from scoreboard.sealed_data import Rows, dice
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Build = Callable[[Iterable[Any]], Any]
@@ -41,9 +41,9 @@ class Loader:
         return self.rows[0][index], self.rows[1][index]
 
 
-def from_step(at: int, before: Callable[[], Rows], spoil: Callable[[Rows], Rows]) -> Callable[
-    [], Rows
-]:
+def from_step(
+    at: int, before: Callable[[], Rows], spoil: Callable[[Rows], Rows]
+) -> Callable[[], Rows]:
     """A loader whose batches are something else from that step on."""
     drawn = [0]
 
