@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
+    Rows,
     demand,
     dice,
     flights,
@@ -21,7 +22,7 @@ from scoreboard.sealed_data import (
     standard,
     table,
 )
-from scoreboard.sealed_loops import by, by_kind, routine, yes_no
+from scoreboard.sealed_loops import Loader, by, by_kind, routine, yes_no
 from scoreboard.sealed_nets import Graph, ResNet, Rises, Tower, UNet, lenet, no_norm, plain
 from scoreboard.sealed_seqs import Dilated, Reader
 
@@ -231,22 +232,24 @@ def tumours(weighed: bool) -> Training:
 broken("sealed a pixel in fifty", RARE, tumours, False, True, steps=250, sudden=False)
 
 
-def upright(weighed: bool) -> Training:
-    """Nearly all gratings have the first direction; noise hides the others."""
-    x, y = gratings(4000, 1.1)
-    g = dice(62)
-    kept = (y == 0) | (torch.rand(len(y), generator=g) < 0.02)
-    first = torch.where(y == 0)[0].repeat(3)
-    rows = torch.cat([first, torch.where(kept & (y > 0))[0]])
+def upright(even: bool) -> Training:
+    """Nearly all gratings have the first direction; mended: each direction is drawn as often."""
+    x, y = gratings(3000, 0.9)
+    first = torch.where(y == 0)[0].repeat(4)
+    others = torch.where(y > 0)[0]
+    others = others[torch.rand(len(others), generator=dice(62)) < 0.025]
+    rows = torch.cat([first, others])
     x, y = x[rows], y[rows]
-    weight = 1 / y.bincount(minlength=6).float()
-    net = lenet(6, 12)
+    share = 1 / y.bincount(minlength=6).float()[y]
+    net, g = lenet(6, 12), dice(60)
+    take = Loader((x, y), 32)
+
+    def draw() -> Rows:
+        index = torch.multinomial(share, 32, True, generator=g)
+        return x[index], y[index]
+
     return routine(
-        net,
-        (x, y),
-        by("AdamW", 2e-3),
-        loss=nn.CrossEntropyLoss(weight=weight / weight.mean() if weighed else None),
-        score=by_kind(net, x, y),
+        net, (x, y), by("AdamW", 1e-3), draw=draw if even else take, score=by_kind(net, x, y)
     )
 
 

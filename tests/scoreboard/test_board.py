@@ -99,6 +99,27 @@ def test_the_second_exam_lies_in_neither_half_and_has_every_cause() -> None:
             assert scenario.mended().share == "fresh"
 
 
+def test_the_sealed_exam_has_eighty_runs_of_each_kind_and_every_cause_twice() -> None:
+    sealed = [scenario for scenario in runs.everything() if scenario.share == "sealed"]
+    groups = Counter(scenario.causes[0] for scenario in sealed if scenario.fails)
+    assert len(groups) == 29
+    assert min(groups.values()) >= 2
+    assert sum(groups.values()) >= 80
+    assert sum(not scenario.fails for scenario in sealed) >= 80
+    for scenario in sealed:
+        assert scenario.family.startswith("sealed_")
+        assert not scenario.held_out
+        if scenario.fails:
+            assert scenario.mended().share == "sealed"
+
+
+def test_a_run_is_in_the_share_that_its_file_is_named_after() -> None:
+    for scenario in runs.everything():
+        named = scenario.family.partition("_")[0]
+        if named in {"exam", "fresh", "sealed"} or scenario.apart:
+            assert scenario.apart == named
+
+
 def test_a_loop_without_torch_shows_what_each_step_worked_on() -> None:
     (scenario,) = (s for s in runs.healthy() if s.name == "healthy exam numpy network")
     seen: list[set[str]] = []
