@@ -69,7 +69,7 @@ broken(
     steps=400,
 )
 broken(
-    "sealed divided by 255 three times",
+    "sealed divided by 255 again and again",
     INPUTS,
     lambda divisor: routine(
         lenet(10, 8, act=nn.GELU), (scans()[0] / divisor, scans()[1]), by("SGD", 0.05, momentum=0.9)

@@ -247,7 +247,7 @@ broken(
 )
 broken(
     "sealed gratings with labels of another file from 200",
-    SPOILT,
+    (SPOILT, NOISE),
     later(lambda: lenet(6, 12), gratings, 200, reseeded, 3e-3),
     True,
     False,
@@ -256,7 +256,7 @@ broken(
 )
 broken(
     "sealed digits not scaled by a new worker from 180",
-    SPOILT,
+    (SPOILT, "unnormalised-inputs"),
     later(lambda: ResNet(10), scans, 180, lambda r: (128 + 80 * r[0], r[1])),
     True,
     False,
@@ -274,7 +274,7 @@ broken(
 )
 broken(
     "sealed sales in another currency from 210",
-    SPOILT,
+    (SPOILT, "unscaled-targets"),
     later(
         lambda: Reader(nn.LSTM, 1, width=20), demand, 210, lambda r: (r[0], 1500 * r[1] + 4e4), 5e-3
     ),
@@ -346,7 +346,7 @@ broken("sealed a point too few now and then", (SPOILT, "unscaled-targets"), slip
        steps=400)  # fmt: skip
 broken(
     "sealed brackets of another corpus from 160",
-    SPOILT,
+    (SPOILT, NOISE),
     later(
         lambda: Transformer(8, 8, causal=True),
         brackets,

@@ -106,7 +106,7 @@ broken(
 
 broken(
     "sealed gates drawn forty times too wide",
-    SCALE,
+    (SCALE, "saturating-activation"),
     lambda times: routine(
         each_weight(Reader(nn.GRU, 4, words=48, each=True), lambda w: w.mul_(times)),
         tagged(),
@@ -132,7 +132,7 @@ broken(
 )
 broken(
     "sealed standard normal everywhere",
-    SCALE,
+    (SCALE, "saturating-activation"),
     lambda std: routine(
         each_weight(Tower(8, 96, 96, 96, 1, act=nn.Tanh), lambda w: w.normal_(0, std)),
         table("friedman"),
@@ -145,7 +145,7 @@ broken(
 )
 broken(
     "sealed flow with wild weights",
-    SCALE,
+    (SCALE, "depth-exploding"),
     lambda times: routine(
         each_weight(Euler(8, 1), lambda w: w.mul_(times)), table("friedman"), by("Adam", 2e-3)
     ),

@@ -297,7 +297,7 @@ class Adding(nn.Module):
 
 broken(
     "sealed thirty additions without a norm",
-    GROWS,
+    (GROWS, SCALE),
     lambda pace: routine(Adding(30, pace), table("friedman"), by("SGD", 0.01)),
     1.0,
     0.05,
