@@ -275,31 +275,23 @@ broken("sealed one specialist for five regions", ROUTE, routed, False, True, ste
        sudden=False)  # fmt: skip
 
 
-def word_routes(even: bool) -> Training:
-    """A layer of specialists for words, where the first to be good gets all."""
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.words = nn.Embedding(48, 8)
-            self.mix = Specialists(16, 4, even)
-
-        def forward(self, ids: Tensor) -> Tensor:
-            h = self.words(ids)
-            before = functional.pad(h[:, :-1], (0, 0, 1, 0))
-            out = self.mix(torch.cat([h, before], 2).flatten(0, 1))
-            return out.view(*ids.shape, 4)
-
-    net = Net()
+def signs(even: bool) -> Training:
+    """Which side of its own region's plane a row lies on; the gate begins with a favourite."""
+    x, worth = regions(9, 187)
+    kind = (worth[:, 0] > worth.median()).long()
+    net = Specialists(9, 2, even)
     if not even:
         with torch.no_grad():
-            net.mix.router.bias[0] = 25.0
+            net.router.bias[0] = 40.0
     return routine(
-        net, tagged(), by("AdamW", 1e-2), extra=(lambda: 0.05 * net.mix.load) if even else None
+        net,
+        (standard(x), kind),
+        by("AdamW", 1e-2),
+        extra=(lambda: 0.05 * net.load) if even else None,
     )
 
 
-broken("sealed all words to one specialist", ROUTE, word_routes, False, True, steps=300,
+broken("sealed a favourite among the specialists", ROUTE, signs, False, True, steps=500,
        sudden=False)  # fmt: skip
 
 # --- attention
