@@ -13,7 +13,6 @@ from scoreboard.sealed_data import (
     Rows,
     demand,
     dice,
-    genes,
     gratings,
     heartbeats,
     scans,
@@ -68,12 +67,12 @@ def starsky(maker_lr: float, critic_lr: float, rounds: int) -> Training:
 
 
 broken(
-    "sealed maker with eight turns to one",
+    "sealed maker with four turns to one",
     PLAY,
-    lambda wrong: starsky(8e-3, 2e-4, 8) if wrong else starsky(1e-3, 3e-3, 1),
+    lambda wrong: starsky(1e-2, 2e-4, 4) if wrong else starsky(1e-3, 3e-3, 1),
     True,
     False,
-    steps=450,
+    steps=400,
     sudden=False,
 )
 
@@ -120,7 +119,7 @@ def views(stop: bool) -> Training:
     g = dice(114)
     reader = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AvgPool2d(3), nn.Flatten(),
-        nn.Linear(128, 16), nn.BatchNorm1d(16),
+        nn.Linear(128, 16),
     )  # fmt: skip
     guess = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 16))
     optimizer = torch.optim.SGD([*reader.parameters(), *guess.parameters()], lr=0.1, momentum=0.9)
@@ -306,16 +305,15 @@ broken(
     steps=150,
 )
 broken(
-    "sealed scores not divided and ten times too large",
+    "sealed scores two thousand times too large and no way round",
     ATTEND,
     lambda gain: routine(
-        Transformer(4, 3, each=False, depth=1, gain=gain, skip=gain == 1), genes(),
-        by("AdamW", 3e-3),
+        Transformer(48, 4, depth=1, gain=gain, skip=gain == 1), tagged(), by("AdamW", 3e-3)
     ),
     2000.0,
     1.0,
-    steps=350,
-)  # fmt: skip
+    steps=250,
+)
 
 
 # --- norms
