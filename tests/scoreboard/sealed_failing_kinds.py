@@ -308,7 +308,7 @@ broken(
     "sealed scores two thousand times too large and no way round",
     ATTEND,
     lambda gain: routine(
-        Transformer(48, 4, depth=1, gain=gain, skip=gain == 1), tagged(), by("AdamW", 3e-3)
+        Transformer(48, 4, depth=2, gain=gain, skip=gain == 1), tagged(), by("AdamW", 3e-3)
     ),
     2000.0,
     1.0,
