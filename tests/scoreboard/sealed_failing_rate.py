@@ -212,11 +212,11 @@ broken(
     onset=240,
 )
 broken(
-    "sealed strands go on with another optimiser's rate at 200",
+    "sealed words go on with another optimiser's rate at 200",
     HIGH,
     lambda peak: stepped(
-        Transformer(4, 3, each=False, depth=2),
-        genes(),
+        Transformer(48, 4, depth=2),
+        tagged(),
         by("AdamW", 2e-3),
         lambda k: peak if k >= 200 else 1.0,
         clip=1.0,

@@ -14,7 +14,6 @@ from scoreboard.sealed_data import (
     demand,
     dice,
     friends,
-    genes,
     gratings,
     heartbeats,
     mixed_up,
@@ -302,11 +301,11 @@ broken(
     onset=140,
 )
 broken(
-    "sealed strands in other letters from 230",
+    "sealed words all unknown from 230",
     SPOILT,
     later(
-        lambda: Transformer(4, 3, each=False),
-        genes,
+        lambda: Transformer(48, 4),
+        tagged,
         230,
         lambda r: (torch.zeros_like(r[0]), r[1]),
         3e-3,

@@ -15,7 +15,6 @@ from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     clicks,
     demand,
-    genes,
     gratings,
     scans,
     split,
@@ -127,7 +126,7 @@ def averaged() -> Training:
                    score=skill(mean, *rows))  # fmt: skip
 
 
-@healthy("sealed tables and layers with optimisers of their own", 350)
+@healthy("sealed tables and layers with optimisers of their own", 600)
 def two_tools() -> Training:
     net, rows = Clicks(), clicks()
     tools = [
@@ -151,11 +150,12 @@ def two_tools() -> Training:
 
 # --- schedules
 simple(
-    "sealed one cycle over strands",
+    "sealed one cycle over words",
     lambda: routine(
-        Transformer(4, 3, each=False), genes(), by("AdamW", 1e-3),
-        schedule=lambda o: lr_scheduler.OneCycleLR(o, 6e-3, total_steps=400),
+        Transformer(48, 4), tagged(), by("AdamW", 1e-3),
+        schedule=lambda o: lr_scheduler.OneCycleLR(o, 6e-3, total_steps=250),
     ),
+    250,
 )  # fmt: skip
 simple(
     "sealed restarts that grow longer",
