@@ -218,12 +218,12 @@ def waveform(count: int = 800) -> Rows:
     return x, torch.sin(3 * x) + 0.5 * torch.sin(14 * x) * (x > 0)
 
 
-def sky(count: int = 1500) -> Tensor:
+def sky(count: int = 1500, wide: float = 0.2) -> Tensor:
     """Two-dimensional points: five heaps on a cross."""
     g = dice(44)
     heaps = torch.tensor([[0.0, 0.0], [2.0, 0.0], [-2.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
     pick = torch.randint(5, (count,), generator=g)
-    return heaps[pick] + 0.2 * torch.randn(count, 2, generator=g)
+    return heaps[pick] + wide * torch.randn(count, 2, generator=g)
 
 
 def mixed_up(rows: Rows, seed: int = 45) -> Rows:
