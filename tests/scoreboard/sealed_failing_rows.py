@@ -301,19 +301,19 @@ broken(
     onset=140,
 )
 broken(
-    "sealed words all unknown from 230",
+    "sealed words of another vocabulary from 210",
     SPOILT,
     later(
         lambda: Transformer(48, 4),
         tagged,
-        230,
-        lambda r: (torch.zeros_like(r[0]), r[1]),
+        210,
+        lambda r: (47 - r[0], r[1]),
         3e-3,
     ),
     True,
     False,
     steps=360,
-    onset=230,
+    onset=210,
 )
 broken(
     "sealed classes counted anew from 190",
