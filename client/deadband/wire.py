@@ -701,6 +701,8 @@ class AskView(msgspec.Struct, frozen=True, kw_only=True, tag="ask-view"):
     """0 for the whole run, each more for half as much of it."""
     upto: int | None = None
     """Last step of the axis; the newest by default."""
+    run_ends: int = 0
+    """The axis of the whole run goes at least so far."""
     metrics: tuple[str, ...] = ()
     """Layer metrics drawn over time for every layer."""
     trends: tuple[tuple[str, str], ...] = ()

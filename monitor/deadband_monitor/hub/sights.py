@@ -7,9 +7,12 @@ its question, so the hub remembers nothing of any viewer.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from deadband.wire import (
     AskView,
@@ -25,11 +28,11 @@ from deadband.wire import (
 )
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, Metric
 from deadband_monitor.state.figures import FINE, Floats, pack
-from deadband_monitor.state.pictures import Envelope, OwnPictures, view_axis
+from deadband_monitor.state.pictures import Envelope, OwnPictures, Pictures, view_axis
 from deadband_monitor.state.rank_state import RankState, Reading
 from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.series import Series
 from deadband_monitor.state.sight import CLOCK, Body, RankBody, Strip, squeeze, wish_of
-from deadband_monitor.state.timeline import Axis
 
 LOOK_BACK = 3
 """A batch of a few rows, as the last of an epoch, says nothing of some metrics: of these the
@@ -49,6 +52,16 @@ class Ledger:
         self._kept: dict[tuple[object, ...], Sight] = {}
         self._recut = 0
         self._urgent = 0
+        self._began = 0
+        """Nothing is known of when what came up to this event."""
+
+    @classmethod
+    def taken_up(cls, state: RunState) -> Ledger:
+        """One that begins with a state, of which nobody has noted how it came about."""
+        ledger = cls()
+        ledger._began = ledger._recut = ledger._urgent = state.seq
+        ledger._facts = {_slot(event): event for event in _told(state)}
+        return ledger
 
     def note(self, event: Event, state: RunState) -> None:
         """Take down an event that `state` has just folded in."""
@@ -82,10 +95,18 @@ class Ledger:
 
     def facts(self, since: int) -> list[Event]:
         """What stands now and came after event `since`, in order."""
+        if since < self._began:
+            return self._all_facts(since)
         return sorted(
             (event for event in self._facts.values() if event.seq > since),
             key=lambda event: event.seq,
         )
+
+    def _all_facts(self, since: int) -> list[Event]:
+        """Everything, numbered as if it came now: a viewer passes over what it takes for old."""
+        notes = [it for it in self._facts.values() if not isinstance(it, Note) or it.seq > since]
+        facts = sorted(notes, key=lambda event: event.seq)
+        return [replace(event, seq=since + at) for at, event in enumerate(facts, 1)]
 
     def urgent(self, since: int) -> bool:
         """Whether anything but a sample, or a status that says the same, came after `since`."""
@@ -117,16 +138,12 @@ def unknown(ask: AskView) -> str:
 
 def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
     """The answer to a question: what has changed of what is asked for, as it stands now."""
-    axis = view_axis(state, max(ask.columns, 1), ask.zoom, ask.upto)
+    axis = view_axis(state, max(ask.columns, 1), ask.zoom, end_of(state, ask))
     since = ask.columns_since if ask.axis == (axis.first, axis.per_column, axis.columns) else 0
     lowest = ledger.touched(since)
     start = min(max(axis.column(lowest), 0), axis.columns) if lowest else 0
     facts, touched = ledger.facts(ask.since), ledger.touched(ask.series_since)
-    drawn = {
-        name: series
-        for name, series in (*state.scalars.items(), (CLOCK, state.clock))
-        if name in ask.scalars
-    }
+    drawn = drawn_scalars(state, ask)
     key = (
         wish_of(ask), ask.at_once, axis, start, tuple(fact.seq for fact in facts),
         *(touched // each.width for each in (state.model_series, *drawn.values())),
@@ -136,13 +153,46 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
         return known
     pictures = OwnPictures(since=lowest or None)
     pictures.update(state, axis)
-    row = next(
-        (at for at, each in enumerate(state.layers) if (each.model, each.name) == ask.layer), None
+    whole = pictures
+    if ask.at_once and lowest:
+        whole = OwnPictures()
+        whole.update(state, axis)
+    body = draw(
+        state, ask, pictures, start=start, facts=facts, touched=touched, seen=whole.measured
     )
+    return ledger.keep(key, Sight(seq=state.seq, body=squeeze(body)))
+
+
+def draw(
+    state: RunState,
+    ask: AskView,
+    pictures: Pictures,
+    *,
+    start: int,
+    facts: list[Event],
+    touched: int,
+    seen: Callable[[int], NDArray[np.bool_] | None],
+    wholly: bool = False,
+) -> Body:
+    """The answer to a question, of pictures that are cut.
+
+    Args:
+        state: the run, but for the history of its layers.
+        ask: the question.
+        pictures: that history, from column `start` on.
+        start: the viewer has the columns before this one.
+        facts: the events that it lacks.
+        touched: the lowest step at which its model metrics and scalars may have changed.
+        seen: of a layer, which metrics it has.
+        wholly: both ends of a column and its mean, not only what a map shows.
+    """
+    axis = pictures.axis
+    row = row_of(state, ask)
     course = pictures.row(row) if row is not None and ask.course else None
     metrics = [LAYER_METRICS[LAYER_COLUMN[it]] for it in ask.metrics]
     last = _last(state, ask.upto)
-    body = Body(
+    measured = seen(row) if row is not None else None
+    return Body(
         samples=state.samples,
         began=state.began,
         lead=state.lead,
@@ -152,7 +202,8 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
         axis=(axis.first, axis.per_column, axis.columns),
         first_column=start,
         metrics={
-            it.name: _ends(it, pictures.layers(LAYER_COLUMN[it.name]), start) for it in metrics
+            it.name: _ends(it, pictures.layers(LAYER_COLUMN[it.name]), start, wholly=wholly)
+            for it in metrics
         },
         trends={
             name: pack(
@@ -166,7 +217,7 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
             it: _strip(pictures.model(MODEL_COLUMN[it]), start)
             for it in ask.model_metrics
         },
-        measured=_measured(state, row, axis, pictures, whole=ask.at_once),
+        measured=measured.tobytes() if measured is not None else b"",
         course=_strip(course, start) if course is not None else None,
         step=last[0].step if last else 0,
         time=last[0].time if last else 0.0,
@@ -179,11 +230,47 @@ def cut(state: RunState, ledger: Ledger, ask: AskView) -> Sight:
         model_series=state.model_series.part(
             touched, [MODEL_COLUMN[it] for it in ask.model_metrics]
         ),
-        scalars={name: series.part(touched) for name, series in drawn.items()},
+        scalars={name: series.part(touched) for name, series in drawn_scalars(state, ask).items()},
         last_scalar={k: v for k, v in state.last_scalar.items() if k in ask.scalars},
         ranks=[_rank(each, ask) for _, each in sorted(state.others.items())] if ask.ranks else [],
     )  # fmt: skip
-    return ledger.keep(key, Sight(seq=state.seq, body=squeeze(body)))
+
+
+def row_of(state: RunState, ask: AskView) -> int | None:
+    """The row of the asked layer."""
+    return next(
+        (at for at, each in enumerate(state.layers) if (each.model, each.name) == ask.layer), None
+    )
+
+
+def drawn_scalars(state: RunState, ask: AskView) -> dict[str, Series]:
+    """The scalars that are asked for, the clock among them."""
+    known = (*state.scalars.items(), (CLOCK, state.clock))
+    return {name: series for name, series in known if name in ask.scalars}
+
+
+def end_of(state: RunState, ask: AskView) -> int | None:
+    """The last step of the axis, where it is not the newest."""
+    if ask.upto is None and ask.zoom == 0 and ask.run_ends > state.step:
+        return ask.run_ends
+    return ask.upto
+
+
+def _told(state: RunState) -> list[Event]:
+    """Events that tell what a state knows, beside its samples."""
+    step, found = state.step, list[Event]()
+    if state.info is not None:
+        found.append(state.info)
+    tables = [state.table, *(each.table for each in state.others.values())]
+    found += [table for table in tables if table is not None]
+    found += [FlagChange(seq=0, step=it.raised_step, flag=it) for it in state.flags.values()]
+    if state.coverage or state.causes or state.verdict != "healthy":
+        said = (state.verdict, state.causes, state.coverage)
+        found.append(
+            Diagnosis(seq=0, step=step, verdict=said[0], causes=said[1], coverage=said[2])
+        )
+    found += [state.status] if state.status is not None else []
+    return [*(replace(event, seq=0) for event in found), *state.notes]
 
 
 def _slot(event: Event) -> tuple[str, int]:
@@ -236,19 +323,10 @@ def _newest_models(last: list[Reading]) -> Floats:
     return found
 
 
-def _measured(
-    state: RunState, row: int | None, axis: Axis, new: OwnPictures, *, whole: bool
-) -> bytes:
-    if row is None:
-        return b""
-    if whole:
-        new = OwnPictures()
-        new.update(state, axis)
-    return new.measured(row).tobytes()
-
-
-def _ends(metric: Metric, course: Envelope, start: int) -> Strip:
+def _ends(metric: Metric, course: Envelope, start: int, *, wholly: bool) -> Strip:
     """The end of each column that a map shows: the worse one."""
+    if wholly:
+        return _strip(course, start)
     low = b"" if metric.worst == "high" else _packed(course.low, start)
     high = b"" if metric.worst == "low" else _packed(course.high, start)
     return Strip(low=low, mean=b"", high=high)

@@ -67,6 +67,11 @@ CREATE TABLE IF NOT EXISTS snapshots (
     format INTEGER NOT NULL,
     state BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS gists (
+    seq INTEGER PRIMARY KEY,
+    format INTEGER NOT NULL,
+    state BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS notes (
     seq INTEGER PRIMARY KEY,
     step INTEGER NOT NULL,
@@ -84,17 +89,30 @@ CREATE TABLE IF NOT EXISTS outlines (
     layout INTEGER NOT NULL,
     body BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS courses (
+    metric TEXT NOT NULL,
+    first_row INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS courses_by_place ON courses (metric, first_row);
 """
 """`layers` and `models`: float32 rows as in `Sample`; `steps` int64, `points` float32.
 
 `events` holds what is neither a sample nor a layer table: the run's head, changes of flags,
 diagnoses, statuses. `snapshots` are packed `RunState`s, so that a long recording opens at any step
-without folding all of it; they can be left out or ignored.
+without folding all of it; they can be left out or ignored. `gists` are the same without anything of
+layers, small and therefore many.
 
 `outlines` holds how the values of tensors were spread, one row a look at all of them: rows are
 thinned out as the run goes on, so they are not events and have no number among them. The `body` of
 a row is one outline a subject of its layout, in order (see `statistics/outlines.py`).
+
+`courses` holds the history of layers once more, thinned out and by metric, with its head in `meta`
+(see `state/courses.py`): in a long recording a picture is cut from it without reading all samples.
+It is written now and then, stands at an event, and can be left out or ignored.
 """
+COURSES_HEAD = "courses"
+"""The key of their head in `meta`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import msgspec
 from deadband.wire import Event, Flag, FlagChange, LayerTable, Note, RunInfo, Sample
 from deadband_monitor.record.format import (
     APPLICATION_ID,
+    COURSES_HEAD,
     SCHEMA,
     SUFFIX,
     USER_VERSION,
@@ -39,7 +40,9 @@ class Recorder:
         """Why nothing is written at present; empty while all is well."""
         self._database: sqlite3.Connection | None = None
         self._waiting: list[Event] = []
-        self._snapshot: tuple[int, int, bytes] | None = None
+        self._snapshots: list[tuple[int, int, bytes]] = []
+        self._gists: list[tuple[int, int, bytes]] = []
+        self._courses: tuple[bytes, list[tuple[str, int, bytes]]] | None = None
         self._outlines: dict[int, OutlineRow] = {}
         self._thinned: list[int] = []
         self._waiting_bytes = 0
@@ -58,11 +61,30 @@ class Recorder:
             self._given_up = True
             self._waiting.clear()
             self._outlines.clear()
+            self._snapshots.clear()
+            self._gists.clear()
+            self._courses = None
             self.error = f"the recording ends here: {self.error or 'the disk is too slow'}"
 
     def add_snapshot(self, seq: int, layout: int, state: bytes) -> None:
         """Take the packed state as of event `seq`, which must have been added."""
-        self._snapshot = (seq, layout, state)
+        if not self._given_up:
+            self._snapshots.append((seq, layout, state))
+
+    def add_gist(self, seq: int, layout: int, state: bytes) -> None:
+        """Take the packed state without layers as of event `seq`, which must have been added."""
+        if not self._given_up:
+            self._gists.append((seq, layout, state))
+
+    def add_courses(self, head: bytes, blocks: list[tuple[str, int, bytes]]) -> None:
+        """Take the history of layers as of an event that has been added; the one before goes.
+
+        Args:
+            head: what the blocks stand for.
+            blocks: metric, first row and body of each.
+        """
+        if not self._given_up:
+            self._courses = head, blocks
 
     def add_outlines(self, row: OutlineRow) -> None:
         """Take the outlines of all tensors at one step."""
@@ -80,17 +102,20 @@ class Recorder:
 
     def commit(self, now: float) -> None:
         """Write what waits. `now` is any clock that goes on evenly."""
-        if self._given_up or not (self._waiting or self._snapshot or self._outlines):
+        waits = self._waiting or self._outlines or self._snapshots or self._gists or self._courses
+        if self._given_up or not waits:
             return
         try:
             database = self._database or self._open()
             with database:
                 for event in self._waiting:
                     _insert(database, event)
-                if self._snapshot:
-                    database.execute(
-                        "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", self._snapshot
-                    )
+                database.executemany(
+                    "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", self._snapshots
+                )
+                database.executemany("INSERT OR REPLACE INTO gists VALUES (?, ?, ?)", self._gists)
+                if self._courses is not None:
+                    _insert_courses(database, *self._courses)
                 for row in self._outlines.values():
                     _insert_outlines(database, row)
                 database.executemany(
@@ -104,7 +129,9 @@ class Recorder:
             self._next_try = now + RETRY_INTERVAL_S
         else:
             self._waiting.clear()
-            self._snapshot = None
+            self._snapshots.clear()
+            self._gists.clear()
+            self._courses = None
             self._outlines.clear()
             self._thinned.clear()
             self._waiting_bytes = 0
@@ -197,6 +224,14 @@ def _insert_outlines(database: sqlite3.Connection, row: OutlineRow) -> None:
         "INSERT INTO outlines VALUES (?, ?, ?, ?, ?)",
         (row.number, row.step, row.time, row.layout, row.body),
     )
+
+
+def _insert_courses(
+    database: sqlite3.Connection, head: bytes, blocks: list[tuple[str, int, bytes]]
+) -> None:
+    database.execute("DELETE FROM courses")
+    database.executemany("INSERT INTO courses VALUES (?, ?, ?)", blocks)
+    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (COURSES_HEAD, head))
 
 
 def _insert_flag(database: sqlite3.Connection, flag: Flag) -> None:

@@ -56,6 +56,9 @@ class Pictures(Protocol):
     def layer(self, row: int, metric: int) -> Envelope:
         """A metric of one layer: (columns,)."""
 
+    def row(self, row: int) -> Envelope:
+        """All metrics of one layer: (columns, metrics)."""
+
     def measured(self, row: int) -> NDArray[np.bool_] | None:
         """Of each metric whether the layer has it anywhere on the axis; None: not known yet."""
 

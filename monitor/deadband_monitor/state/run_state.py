@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -38,7 +38,18 @@ from deadband_monitor.state.rank_state import (
 )
 from deadband_monitor.state.series import Floats, PackedSeries, Series
 
-__all__ = ["ENDED", "RECENT_SAMPLES", "SCALAR_CAPACITY", "STATE_LAYOUT", "Reading", "RunState"]
+__all__ = [
+    "ENDED",
+    "GIST_LAYOUT",
+    "RECENT_SAMPLES",
+    "SCALAR_CAPACITY",
+    "STATE_LAYOUT",
+    "Elsewhere",
+    "PackedState",
+    "Reading",
+    "RunState",
+    "unpacked",
+]
 
 ENDED = ("finished", "failed", "killed", "lost")
 """Words of `Status.status` after which nothing comes."""
@@ -46,6 +57,8 @@ RECENT_SAMPLES = 256
 SCALAR_CAPACITY = 1024
 STATE_LAYOUT = 3
 """Version of what `RunState.pack` gives: a recording's snapshots of another one are ignored."""
+GIST_LAYOUT = 100 + STATE_LAYOUT
+"""The same without anything of layers: small, and soon read."""
 
 
 class SightLike(Protocol):
@@ -53,6 +66,14 @@ class SightLike(Protocol):
 
     bucket: int
     sampled_step: int
+
+
+@dataclass
+class Elsewhere:
+    """The history of layers is in the recording, not in the state."""
+
+    bucket: int = 1
+    sampled_step: int = -1
 
 
 class RunState:
@@ -65,7 +86,7 @@ class RunState:
     def __init__(self, capacity: int = 512, sight: SightLike | None = None) -> None:
         self.capacity = capacity
         self.sight = sight
-        """What a hub has cut for this viewer; then the history of layers is there, not here."""
+        """What stands for the history of layers, which is then there and not here."""
         self._layer_capacity = 2 if sight is not None else capacity
         self.seq = 0
         self.info: RunInfo | None = None
@@ -202,7 +223,10 @@ class RunState:
         # Otherwise it only brings the losses since the last sample: no reading to show.
         self.began = self.began or sample.time
         self.clock.add(sample.step, np.asarray(sample.time - self.began, np.float32))
-        self.series.add(reading.step, reading.layers)
+        if self.sight is None:
+            self.series.add(reading.step, reading.layers)
+        else:
+            self.sight.sampled_step = max(self.sight.sampled_step, reading.step)
         self.model_series.add(reading.step, reading.models)
         for name, points in sample.scalars.items():
             series = self.scalars.setdefault(name, Series((), SCALAR_CAPACITY))
@@ -216,12 +240,16 @@ class RunState:
         """Everything as bytes for a late joiner, series at about `columns` buckets of time."""
         return zlib.compress(self.encoded(columns), 1)
 
-    def encoded(self, columns: int = 512) -> bytes:
-        """What `pack` squeezes; squeezing a state of many layers takes seconds, this does not."""
+    def encoded(self, columns: int = 512, *, layers: bool = True) -> bytes:
+        """What `pack` squeezes; squeezing a state of many layers takes seconds, this does not.
+
+        Without `layers` it has nothing of their readings: see `GIST_LAYOUT`.
+        """
         capacity = 64
         while capacity < min(columns, self.capacity):
             capacity *= 2
-        packed = _Packed(
+        series = self.series if layers else Series((0, len(LAYER_METRICS)), 2)
+        packed = PackedState(
             seq=self.seq,
             samples=self.samples,
             info=self.info,
@@ -232,13 +260,13 @@ class RunState:
             coverage=self.coverage,
             flags=list(self.flags.values()),
             last_scalar=dict(sorted(self.last_scalar.items())),
-            series=self.series.coarse(capacity).pack(),
+            series=series.coarse(capacity).pack(),
             model_series=self.model_series.coarse(capacity).pack(),
             scalars={
                 name: series.coarse(2 * capacity).pack()
                 for name, series in sorted(self.scalars.items())
             },
-            recent=[PackedReading.of(reading) for reading in self.recent],
+            recent=[PackedReading.of(reading) for reading in self.recent] if layers else [],
             lead=self.lead,
             began=self.began,
             clock=self.clock.coarse(2 * capacity).pack(),
@@ -248,20 +276,23 @@ class RunState:
         return _encode(packed)
 
     @classmethod
-    def unpack(cls, data: bytes) -> RunState:
+    def unpack(cls, data: bytes, sight: SightLike | None = None) -> RunState:
         """Rebuild what `pack` gave.
 
         Raises:
             ValueError: it is something else, or of another `STATE_LAYOUT`.
         """
         try:
-            packed = _decode(zlib.decompress(data))
-        except (zlib.error, msgspec.MsgspecError) as error:
+            packed = unpacked(zlib.decompress(data))
+        except zlib.error as error:
             raise ValueError(f"not a packed state: {error}") from error
-        state = cls(packed.series.capacity)
+        state = cls(packed.model_series.capacity, sight)
         if packed.table is not None:
             state._apply_table(packed.table)
-        state.series = Series.unpack(packed.series)
+        if sight is None:
+            state.series = Series.unpack(packed.series)
+        else:
+            sight.sampled_step = packed.model_series.last_step
         state.model_series = Series.unpack(packed.model_series)
         state.seq, state.samples = packed.seq, packed.samples
         state.info, state.status = packed.info, packed.status
@@ -281,7 +312,7 @@ class RunState:
         return state
 
 
-class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class PackedState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """What `RunState.pack` puts on the wire and into snapshots; see `STATE_LAYOUT`."""
 
     seq: int
@@ -306,7 +337,19 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode = msgspec.msgpack.Decoder(PackedState).decode
+
+
+def unpacked(data: bytes) -> PackedState:
+    """The parts of what `RunState.encoded` gave.
+
+    Raises:
+        ValueError: it is something else, or of another `STATE_LAYOUT`.
+    """
+    try:
+        return _decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a packed state: {error}") from error
 
 
 def _rearranged(matrix: Floats, rows: list[int | None]) -> Floats:

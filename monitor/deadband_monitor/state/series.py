@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.state.figures import Floats, pack, unpack
 
-__all__ = ["Floats", "PackedSeries", "Pick", "Series", "SeriesPart", "Window"]
+__all__ = ["Figures", "Floats", "PackedSeries", "Pick", "Series", "SeriesPart", "Window"]
 
 Pick = tuple[int | slice, ...]
 
@@ -33,6 +33,16 @@ class Window:
     """(columns, *shape); NaN where nothing was measured."""
     mean: Floats
     high: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What is known of some buckets: (buckets, *shape)."""
+
+    low: Floats
+    mean: NDArray[np.floating]
+    high: Floats
+    count: NDArray[np.int32]
 
 
 class PackedSeries(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -189,6 +199,28 @@ class Series:
         ):
             own[:used] = np.frombuffer(data, own.dtype).reshape(used, *series.shape)
         return series
+
+    @classmethod
+    def laid(
+        cls, shape: tuple[int, ...], capacity: int, width: int, last_step: int, figures: Figures
+    ) -> Series:
+        """One with these buckets, the first of them that of step 0."""
+        series = cls(shape, capacity)
+        series.width, series.last_step = width, last_step
+        used = len(figures.count)
+        series._low[:used], series._high[:used] = figures.low, figures.high
+        known = figures.count > 0
+        series._sum[:used] = np.where(known, figures.mean * figures.count, 0)
+        series._count[:used] = figures.count
+        return series
+
+    def buckets(self, stop: int) -> Figures:
+        """The first of them, up to number `stop`."""
+        stop = min(stop, self._used)
+        count = self._count[:stop]
+        with np.errstate(invalid="ignore"):
+            mean = np.where(count > 0, self._sum[:stop] / np.maximum(count, 1), np.nan)
+        return Figures(low=self._low[:stop], mean=mean, high=self._high[:stop], count=count)
 
     @property
     def _used(self) -> int:

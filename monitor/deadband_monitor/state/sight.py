@@ -92,9 +92,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Body).decode
 
 
-def squeeze(body: Body) -> bytes:
+def squeeze(body: Body, level: int = 6) -> bytes:
     """A body as bytes."""
-    return zlib.compress(_encode(body), 6)
+    return zlib.compress(_encode(body), level)
 
 
 def expand(data: bytes) -> Body:
@@ -154,6 +154,12 @@ class Sight:
             at = self.course
             return Envelope(at.low[:, metric], at.mean[:, metric], at.high[:, metric])
         return Envelope.unknown(self.axis.columns)
+
+    def row(self, row: int) -> Envelope:
+        """All metrics of one layer; unknown unless it is the asked one."""
+        if self.course is not None and row == self._row:
+            return self.course
+        return Envelope.unknown(self.axis.columns, len(LAYER_METRICS))
 
     def measured(self, row: int) -> NDArray[np.bool_] | None:
         """Of each metric whether the layer has it; None unless it is the asked one."""
