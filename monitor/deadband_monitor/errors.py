@@ -4,7 +4,8 @@ MonitorError                 exit 2: usage, or a target that cannot be read
 ├── UnknownRun               a name that matches no run or several
 ├── BadRecording             not a recording, truncated, or from a newer version
 ├── SourceError              a hub that refuses or cannot be reached
-│   └── LinkLost             the host of the run does not answer at the moment
+│   ├── LinkLost             the host of the run does not answer at the moment
+│   └── NotCut               its deadband is older, and gives everything or nothing
 └── BadSettings              a settings file that says what it cannot
 """
 
@@ -31,6 +32,10 @@ class SourceError(MonitorError):
 
 class LinkLost(SourceError):  # noqa: N818
     """The way to the host of a run is broken; it may be mended by the next try."""
+
+
+class NotCut(SourceError):  # noqa: N818
+    """Whoever has the run cannot cut what a screen shows out of it: read all of it instead."""
 
 
 class BadSettings(MonitorError):  # noqa: N818

@@ -19,7 +19,7 @@ def _prepare(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     with hosts_of(arguments) as hosts:
         recording = hosts.recording(resolve(arguments, hosts))
-        with closing(ReplaySource(recording)) as source:
+        with closing(ReplaySource(recording, settled=False)) as source:
             if can_draw():
                 from deadband_monitor.tui.start import run_dashboard
 

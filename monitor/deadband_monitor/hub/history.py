@@ -10,6 +10,7 @@ import logging
 import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -26,8 +27,10 @@ from deadband.wire import (
     Sight,
 )
 from deadband_monitor.hub.sights import Ledger, cut, unknown
+from deadband_monitor.record.gists import Spacing
 from deadband_monitor.record.writer import Recorder
-from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
+from deadband_monitor.state.courses import courses_of
+from deadband_monitor.state.run_state import GIST_LAYOUT, STATE_LAYOUT, RunState, unpacked
 
 KEPT_BYTES = 16 << 20
 """Of events for viewers that follow: at 20 samples/s of 60 kB a viewer may sleep for 13 s."""
@@ -36,6 +39,8 @@ NEWS_BYTES = 2 << 20
 """One answer carries this much; a viewer on a poor link catches up in several."""
 SNAPSHOT_EVENTS = 4096
 """From one packed state in the recording to the next: folding this many takes under a second."""
+COURSES_BYTES = 16 << 20
+"""Of samples, from which on a viewer is spared reading them all: half of what it reads at once."""
 
 SomeEvent = TypeVar("SomeEvent", bound=Event)
 _log = logging.getLogger(__name__)
@@ -52,7 +57,11 @@ class Chronicle:
         self._kept_bytes = 0
         self._snapshot_seq = 0
         self._squeezer = ThreadPoolExecutor(1, "deadband-squeeze")
-        self._squeezing: Future[bytes] | None = None
+        self._squeezing: Future[Squeezed] | None = None
+        self._gists: deque[tuple[int, Future[bytes]]] = deque()
+        self._spacing = Spacing()
+        self._layer_bytes = 0
+        """Of samples that came since courses were written last."""
 
     @property
     def seq(self) -> int:
@@ -66,12 +75,15 @@ class Chronicle:
         self._ledger.note(numbered, self.state)
         self.recorder.add(numbered)
         self._keep(numbered)
+        if self._spacing.count(numbered):
+            self._begin_gist()
         return numbered
 
     def commit(self, now: float, *, at_once: bool = False) -> None:
         """Let the recorder write if it is time to."""
         if not (at_once or self.recorder.due(now)):
             return
+        self._take_gists()
         self._take_snapshot()
         if self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS:
             self._begin_snapshot()
@@ -83,9 +95,11 @@ class Chronicle:
     def close(self, now: float) -> None:
         """Finish the recording."""
         self._take_snapshot(wait=True)
-        if self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS // 4:
-            self._begin_snapshot()
+        many = self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS // 4
+        if many or self._layer_bytes >= COURSES_BYTES:
+            self._begin_snapshot(many=many)
             self._take_snapshot(wait=True)
+        self._take_gists(wait=True)
         self._squeezer.shutdown()
         self.recorder.close(now)
 
@@ -126,6 +140,7 @@ class Chronicle:
     def _keep(self, event: Event) -> None:
         size = 512
         if isinstance(event, Sample):
+            self._layer_bytes += len(event.layers)
             size += len(event.layers) + len(event.models)
             size += sum(len(at.steps) + len(at.values) for at in event.scalars.values())
         self._kept.append((event, size))
@@ -135,16 +150,52 @@ class Chronicle:
         ):
             self._kept_bytes -= self._kept.popleft()[1]
 
-    def _begin_snapshot(self) -> None:
-        """Squeezed in a thread: of 300 layers it takes two seconds, and frames will not wait."""
+    def _begin_snapshot(self, *, many: bool = True) -> None:
+        """Squeezed in a thread: of 300 layers it takes two seconds, and frames will not wait.
+
+        Args:
+            many: so much has happened since the last one that another is worth its room; else
+                only the courses are wanted.
+        """
         if self._squeezing is not None:
             return
-        self._snapshot_seq = self.seq
+        self._snapshot_seq, courses = self.seq, self._layer_bytes >= COURSES_BYTES
+        if courses:
+            self._layer_bytes = 0
         data = self.state.encoded(self.state.capacity)
-        self._squeezing = self._squeezer.submit(zlib.compress, data, 1)
+        self._squeezing = self._squeezer.submit(_squeezed, data, whole=many, courses=courses)
 
     def _take_snapshot(self, *, wait: bool = False) -> None:
         squeezing = self._squeezing
         if squeezing is not None and (wait or squeezing.done()):
-            self._squeezing = None
-            self.recorder.add_snapshot(self._snapshot_seq, STATE_LAYOUT, squeezing.result())
+            self._squeezing, squeezed = None, squeezing.result()
+            if squeezed.state:
+                self.recorder.add_snapshot(self._snapshot_seq, STATE_LAYOUT, squeezed.state)
+            if squeezed.courses is not None:
+                self.recorder.add_courses(*squeezed.courses)
+
+    def _begin_gist(self) -> None:
+        data = self.state.encoded(self.state.capacity, layers=False)
+        self._gists.append((self.seq, self._squeezer.submit(zlib.compress, data, 1)))
+
+    def _take_gists(self, *, wait: bool = False) -> None:
+        while self._gists and (wait or self._gists[0][1].done()):
+            seq, gist = self._gists.popleft()
+            self.recorder.add_gist(seq, GIST_LAYOUT, gist.result())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Squeezed:
+    """What a thread makes of a state for the recording."""
+
+    state: bytes
+    """Empty where it is not wanted."""
+    courses: tuple[bytes, list[tuple[str, int, bytes]]] | None
+
+
+def _squeezed(data: bytes, *, whole: bool, courses: bool) -> Squeezed:
+    parts = None
+    if courses:
+        head, blocks = courses_of(unpacked(data))
+        parts = head, [(block.metric, block.first_row, block.body) for block in blocks]
+    return Squeezed(state=zlib.compress(data, 1) if whole else b"", courses=parts)

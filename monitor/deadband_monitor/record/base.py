@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from deadband.wire import Event, Hello, Note, Status, What
+from deadband.wire import AskView, Event, Hello, Note, Sight, Status, What
 from deadband_monitor.errors import BadRecording
 
 
@@ -85,6 +85,19 @@ class RecordingReader(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+
+
+@runtime_checkable
+class Scenic(Protocol):
+    """A recording that can be cut into pictures where it lies."""
+
+    def sight(self, ask: AskView, seq: int) -> Sight:
+        """What a screen shows of the run at event `seq`.
+
+        Raises:
+            BadRecording, LinkLost: as from all that is asked of a recording.
+            NotCut: its host has an older deadband, which cannot.
+        """
 
 
 @runtime_checkable

@@ -235,6 +235,25 @@ class Recording:
         )
         return int(self._rows(query, first, last, limit)[0][0])
 
+    def count_between(self, after: int, upto: int, limit: int) -> int:
+        """How many samples come after event `after`, by any rank; no more than `limit`."""
+        query = "SELECT count(*) FROM (SELECT 1 FROM samples WHERE seq > ? AND seq <= ? LIMIT ?)"
+        return int(self._rows(query, after, upto, limit)[0][0])
+
+    @property
+    def last_sampled_step(self) -> int:
+        """The newest step that was sampled; 0 before the first."""
+        return int(self._rows("SELECT coalesce(max(step), 0) FROM samples")[0][0])
+
+    def step_back(self, first: int, last: int, samples: int) -> int:
+        """From which of these steps on there are so many samples; the first if there are fewer."""
+        query = (
+            "SELECT step FROM samples WHERE step >= ? AND step <= ?"
+            " ORDER BY step DESC LIMIT 1 OFFSET ?"
+        )
+        rows = self._rows(query, first, last, samples - 1)
+        return int(rows[0][0]) if rows else first
+
     def samples_of_steps(
         self, first: int, last: int, upto: int, rank: int, newest: int
     ) -> Iterator[list[Sample]]:

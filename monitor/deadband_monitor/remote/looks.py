@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from deadband.wire import Event, Sample, What
+from deadband.wire import AskView, Event, Sample, Sight, What
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.remote.protocol import AskRecording
 from deadband_monitor.source.reel import OwnRecording, Reel
@@ -22,6 +22,7 @@ CHUNK_BYTES = 512 << 10
 COLUMNS = 256
 """Buckets of the state of a step in the past: as many as the widest screens show."""
 
+_question = msgspec.json.Decoder(AskView).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -39,11 +40,13 @@ class Looks:
             MonitorError: a question that we do not know: a newer viewer's.
         """
         answer, named = ANSWERS.get(ask.what), NAMED.get(ask.what)
-        if answer is None and named is None:
+        if answer is None and named is None and ask.what != "sight":
             raise MonitorError(f"this deadband does not know what {ask.what!r} of a recording is")
         reel = self._reels.get(ask.path)
         if reel is None:
             reel = self._reels[ask.path] = Reel(OwnRecording(Path(ask.path)))
+        if ask.what == "sight":
+            return _encode(_sight(reel, ask.arguments, *ask.words))
         if named is not None:
             return _encode(named(reel.recording, *ask.words))
         assert answer is not None
@@ -84,6 +87,13 @@ def _snapshot(reel: Reel, arguments: Arguments) -> tuple[int, bytes] | None:
         return None
     reel.go(seq)
     return seq, reel.state.pack(COLUMNS)
+
+
+def _sight(reel: Reel, arguments: Arguments, question: str) -> Sight:
+    """What a screen shows at that event."""
+    recording = reel.recording
+    assert isinstance(recording, OwnRecording)
+    return recording.sight(_question(question), _whole(arguments[0]), wholly=False)
 
 
 ANSWERS: dict[str, Callable[[Reel, Arguments], object]] = {

@@ -77,7 +77,7 @@ def open_past(source: Source) -> ReplaySource:
 
 def open_entry(entry: RunEntry) -> Source:
     """The source of a run of `registry.runs()`."""
-    return LiveSource(entry.run) if entry.live else ReplaySource(entry.path)
+    return LiveSource(entry.run) if entry.live else ReplaySource(entry.path, settled=False)
 
 
 def open_both(

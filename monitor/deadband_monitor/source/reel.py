@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
+from deadband.wire import AskView, Sight
 from deadband_monitor.hub.registry import live_hub
 from deadband_monitor.record.base import RecordingReader
 from deadband_monitor.record.reader import UNFIT, Recording
+from deadband_monitor.source.archive import Archive
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
 
 class OwnRecording(Recording):
     """A recording on this host, so that we can tell whether a hub still writes it."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._archive: Archive | None = None
+
     @property
     def served(self) -> bool:
         """Whether its hub lives."""
         return live_hub(self.hello.run) is not None
+
+    def sight(self, ask: AskView, seq: int, *, wholly: bool = True) -> Sight:
+        """What a screen shows of the run at event `seq`; see `Archive.sight`."""
+        if self._archive is None:
+            self._archive = Archive(self)
+        return self._archive.sight(ask, seq, wholly=wholly)
 
 
 class Reel:

@@ -10,8 +10,8 @@ from typing import TypeVar
 import msgspec
 from msgspec.msgpack import Decoder
 
-from deadband.wire import Event, Hello, Note, Status, What
-from deadband_monitor.errors import BadRecording, SourceError
+from deadband.wire import AskView, Event, Hello, Note, Sight, Status, What
+from deadband_monitor.errors import BadRecording, LinkLost, NotCut, SourceError
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.record.base import Span
 from deadband_monitor.remote.link import Link
@@ -47,6 +47,7 @@ _STATUS: Decoder[Status | None] = Decoder(Status | None)
 _SNAPSHOT: Decoder[tuple[int, bytes] | None] = Decoder(tuple[int, bytes] | None)
 _EVENTS: Decoder[list[Event]] = Decoder(list[Event])
 _TENSORS = Decoder(list[What])
+_SIGHT = Decoder(Sight)
 _OUTLINES = Decoder(list[tuple[int, bytes]])
 
 
@@ -79,7 +80,7 @@ class RemoteHost:
         """The source of one of its runs."""
         if entry.live:
             return LiveSource(entry.run, RemoteChannel(self.link, entry.run, str(entry.path)))
-        return ReplaySource(self.recording(entry))
+        return ReplaySource(self.recording(entry), settled=False)
 
     def recording(self, entry: RunEntry) -> RemoteRecording:
         """The recording of one of its runs."""
@@ -183,6 +184,8 @@ class RemoteRecording:
         self._link = link
         self._path = path
         self._channel = link.channel()
+        self._uncut = ""
+        """Why the far side cannot cut pictures."""
         # What lies before the end of a recording does not change any more.
         remember = lru_cache(REMEMBERED)
         self.seq_at_step = remember(self.seq_at_step)  # type: ignore[method-assign]
@@ -251,6 +254,25 @@ class RemoteRecording:
                 return
             yield from found
             after = found[-1].seq
+
+    def sight(self, ask: AskView, seq: int) -> Sight:
+        """What a screen shows of the run at event `seq`, cut where the recording lies.
+
+        Raises:
+            NotCut: the deadband there is older.
+        """
+        if self._uncut:
+            raise NotCut(self._uncut)
+        question = msgspec.json.encode(ask).decode()
+        try:
+            return self._look("sight", _SIGHT, seq, words=[question])
+        except LinkLost:
+            raise
+        except SourceError as error:
+            if "does not know what" not in str(error):
+                raise
+            self._uncut = str(error)
+            raise NotCut(self._uncut) from error
 
     @property
     def newest_outline(self) -> int:

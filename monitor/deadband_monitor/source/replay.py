@@ -10,9 +10,10 @@ import threading
 import time
 from pathlib import Path
 
-from deadband.wire import AskDense, AskNote
-from deadband_monitor.errors import LinkLost
-from deadband_monitor.record.base import RecordingReader
+from deadband.wire import AskDense, AskNote, AskView
+from deadband_monitor.errors import LinkLost, NotCut
+from deadband_monitor.record.base import RecordingReader, Scenic
+from deadband_monitor.source.past_view import PastView
 from deadband_monitor.source.live import lost_status
 from deadband_monitor.source.recalled import Recalled
 from deadband_monitor.source.reel import OwnRecording, Reel
@@ -50,6 +51,12 @@ class ReplaySource(Recalled):
         super().__init__(recording)
         self._recording = recording
         self._reel = Reel(recording)
+        self._view: PastView | None = None
+        """What a screen shows, in the place of the whole state."""
+        self._seq = -1
+        """The event to stand at, once that is known."""
+        self._placed = (-1, -1, 0)
+        """A step, the end of the recording, and the last event of that step."""
         self._lock = threading.Condition()
         self._target: int | None = step
         """Step to stand at; None: the end."""
@@ -63,6 +70,8 @@ class ReplaySource(Recalled):
         self._span = self._recording.span()
         self._span_read = time.monotonic()
         self._complete = False
+        self._whole = False
+        """The recording lies where nobody can cut pictures of it."""
         if settled:
             self._move()
 
@@ -134,7 +143,23 @@ class ReplaySource(Recalled):
     @property
     def state(self) -> RunState:
         """The run at the step that is shown."""
+        if self._view is not None:
+            return self._view.state
+        if self._seq < 0:
+            self._move()
         return self._reel.state
+
+    def want(self, wish: AskView) -> None:
+        """Hold of the run only what one screen shows of it; see `LiveSource.want`."""
+        if self._view is None and isinstance(self._recording, Scenic) and not self._whole:
+            self._view = PastView(self._recording)
+        if self._view is not None:
+            self._view.wish = wish
+
+    @property
+    def lacks(self) -> bool:
+        """Whether what was wanted last, or where the hands point to, is not there yet."""
+        return self._hurry or (self._view is not None and self._view.lacks)
 
     @property
     def link(self) -> str:
@@ -169,7 +194,9 @@ class ReplaySource(Recalled):
     @property
     def _picture(self) -> tuple[object, ...]:
         """Changes when there is something new to be drawn."""
-        return self.state, self.state.seq, self.trouble, self.answers
+        state = self._view.state if self._view is not None else self._reel.state
+        answered = self._view.answers if self._view is not None else 0
+        return state, state.seq, self.trouble, self.answers, answered
 
     def _wake(self) -> None:
         self._hurry = True
@@ -201,12 +228,29 @@ class ReplaySource(Recalled):
             at_end = self._target is None
             seq = self._span.last_seq
             if self._target is not None:
-                seq = min(seq, self._recording.seq_at_step(self._target))
+                seq = min(seq, self._seq_at(self._target))
             if self._playing:
                 seq = self._played_to(seq)
-        self._reel.go(seq)
+        self._seq = seq
+        self._stand_at(seq)
         if at_end:
             self._note_loss()
+
+    def _stand_at(self, seq: int) -> None:
+        if self._view is not None:
+            try:
+                self._view.go(seq)
+            except NotCut:
+                self._view, self._whole = None, True
+        if self._view is None:
+            self._reel.go(seq)
+
+    def _seq_at(self, step: int) -> int:
+        """The last event of a step; asked anew only where that may have changed."""
+        asked = step, self._span.last_seq
+        if self._placed[:2] != asked:
+            self._placed = *asked, self._recording.seq_at_step(step)
+        return self._placed[2]
 
     def _played_to(self, seq: int) -> int:
         """The event that playing has reached; moves the target on to it."""
@@ -225,7 +269,7 @@ class ReplaySource(Recalled):
         """At the end of a recording whose hub died the run is lost, though nobody wrote so."""
         status = self.state.status
         over = status is not None and status.status in ENDED
-        if not over and self._reel.reached == self._span.last_seq and not self._recording.served:
+        if not over and self._seq == self._span.last_seq and not self._recording.served:
             self.state.apply(lost_status(self.state))
 
     def _note_growth(self) -> None:

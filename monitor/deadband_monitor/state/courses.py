@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_METRICS
 from deadband_monitor.state.figures import pack, unpack
@@ -80,16 +81,16 @@ def courses_of(state: PackedState) -> tuple[bytes, list[Block]]:
     blocks = []
     for column, metric in enumerate(LAYER_METRICS):
         for first in range(0, len(layers), ROWS):
-            pick = (slice(None), slice(first, first + ROWS), column)
-            low, count = figures.low[pick], figures.count[pick]
-            if np.isnan(low).all() and not count.any():
+            places = np.arange(first, min(first + ROWS, len(layers)))
+            some = figures.of(places, column)
+            if np.isnan(some.low).all() and not some.count.any():
                 continue
             # Time runs fastest, so that neighbours are alike.
             body = _Body(
-                low=pack(low.T),
-                mean=pack(np.asarray(figures.mean[pick].T, np.float32)),
-                high=pack(figures.high[pick].T),
-                count=pack(np.asarray(count.T, np.float32)),
+                low=pack(some.low.T),
+                mean=pack(np.asarray(some.mean.T, np.float32)),
+                high=pack(some.high.T),
+                count=pack(np.asarray(some.count.T, np.float32)),
             )
             packed = zlib.compress(_encode(body), 1)
             blocks.append(Block(metric=metric.name, first_row=first, body=packed))
@@ -119,18 +120,20 @@ def read_block(head: CoursesHead, first_row: int, body: bytes) -> Figures:
     low, mean, high, count = (
         unpack(each, shape).T for each in (parts.low, parts.mean, parts.high, parts.count)
     )
-    return Figures(low=low, mean=mean, high=high, count=np.nan_to_num(count).astype(np.int32))
+    known = np.nan_to_num(count)
+    total = np.where(known > 0, mean * known, np.float32(0))
+    return Figures(low=low, high=high, total=total, count=known.astype(np.int32))
 
 
-def joined(head: CoursesHead, size: int, parts: Iterable[tuple[int | slice, Figures]]) -> Series:
+def joined(head: CoursesHead, size: int, parts: Iterable[tuple[NDArray[np.int64], Figures]]) -> Series:
     """A series of values of `size` figures: each part lies at its places among them."""
     whole = Figures(
         low=np.full((head.buckets, size), np.nan, np.float32),
-        mean=np.full((head.buckets, size), np.nan, np.float32),
         high=np.full((head.buckets, size), np.nan, np.float32),
+        total=np.zeros((head.buckets, size), np.float32),
         count=np.zeros((head.buckets, size), np.int32),
     )
     for place, part in parts:
-        for name in ("low", "mean", "high", "count"):
+        for name in ("low", "high", "total", "count"):
             getattr(whole, name)[:, place] = getattr(part, name)
     return Series.laid((size,), head.capacity, head.width, head.last_step, whole)

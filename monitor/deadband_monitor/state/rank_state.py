@@ -45,6 +45,14 @@ def reading_of(sample: Sample, table: LayerTable) -> Reading:
     )
 
 
+def readings_of(bodies: list[bytes], table: LayerTable) -> Floats:
+    """The layers of samples of one table, columns as in our own: (samples, layers, metrics)."""
+    rows, columns = len(table.layers), len(table.layer_metrics)
+    values = matrix(b"".join(bodies), len(bodies) * rows, columns)
+    own = _pick(values, _columns(table.layer_metrics, _LAYER_NAMES))
+    return own.reshape(len(bodies), rows, len(_LAYER_NAMES))
+
+
 class RankState:
     """One more rank of a run."""
 

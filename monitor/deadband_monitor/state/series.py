@@ -40,9 +40,30 @@ class Figures:
     """What is known of some buckets: (buckets, *shape)."""
 
     low: Floats
-    mean: NDArray[np.floating]
     high: Floats
+    total: NDArray[np.floating]
+    """The sum of the values, of which there were `count`."""
     count: NDArray[np.int32]
+
+    @property
+    def mean(self) -> NDArray[np.floating]:
+        """NaN where nothing was measured."""
+        mean = self.total / np.maximum(self.count, 1)
+        return np.where(self.count > 0, mean, np.nan)
+
+    def at(self, buckets: NDArray[np.int64]) -> Figures:
+        """Some of the buckets."""
+        return Figures(
+            low=self.low[buckets], high=self.high[buckets], total=self.total[buckets],
+            count=self.count[buckets],
+        )  # fmt: skip
+
+    def of(self, *places: NDArray[np.int64] | int) -> Figures:
+        """Some of the figures of each bucket."""
+        at = (slice(None), *places)
+        return Figures(
+            low=self.low[at], high=self.high[at], total=self.total[at], count=self.count[at]
+        )
 
 
 class PackedSeries(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -209,18 +230,16 @@ class Series:
         series.width, series.last_step = width, last_step
         used = len(figures.count)
         series._low[:used], series._high[:used] = figures.low, figures.high
-        known = figures.count > 0
-        series._sum[:used] = np.where(known, figures.mean * figures.count, 0)
-        series._count[:used] = figures.count
+        series._sum[:used], series._count[:used] = figures.total, figures.count
         return series
 
     def buckets(self, stop: int) -> Figures:
-        """The first of them, up to number `stop`."""
+        """The first of them, up to number `stop`; they are not to be changed."""
         stop = min(stop, self._used)
-        count = self._count[:stop]
-        with np.errstate(invalid="ignore"):
-            mean = np.where(count > 0, self._sum[:stop] / np.maximum(count, 1), np.nan)
-        return Figures(low=self._low[:stop], mean=mean, high=self._high[:stop], count=count)
+        return Figures(
+            low=self._low[:stop], high=self._high[:stop], total=self._sum[:stop],
+            count=self._count[:stop],
+        )  # fmt: skip
 
     @property
     def _used(self) -> int:

@@ -27,20 +27,17 @@ class Tally:
 
     def add_buckets(self, columns: Columns, figures: Figures) -> None:
         """What is known of whole buckets, each within one column."""
-        count = figures.count
-        total = np.where(count > 0, figures.mean * count, 0)
-        self._fold(columns, figures.low, figures.high, total, count)
+        self._fold(columns, figures.low, figures.high, figures.total, figures.count)
 
     def put(self, columns: Columns, figures: Figures) -> None:
         """Have these columns say what a bucket says that is longer than they are."""
         self._low[columns], self._high[columns] = figures.low, figures.high
-        known = figures.count > 0
-        self._sum[columns], self._count[columns] = np.where(known, figures.mean, 0), known
+        self._sum[columns], self._count[columns] = figures.total, figures.count
 
-    def clear(self, columns: Columns) -> None:
-        """Forget what was counted into these."""
-        self._low[columns] = self._high[columns] = np.nan
-        self._sum[columns] = self._count[columns] = 0
+    def clear(self, column: int) -> None:
+        """Forget what was counted into this one and those after it."""
+        self._low[column:] = self._high[column:] = np.nan
+        self._sum[column:] = self._count[column:] = 0
 
     @property
     def envelope(self) -> Envelope:

@@ -20,7 +20,7 @@ from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.seen import Seen
 from deadband_monitor.settings import Choices, Settings
-from deadband_monitor.source.base import Player, Source
+from deadband_monitor.source.base import Player, Selective, Source
 from deadband_monitor.source.open import open_both, open_entry, open_past
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.sight import Sight, wish_of
@@ -48,6 +48,9 @@ from deadband_monitor.tui.wishes import first_wish, wish
 T = TypeVar("T")
 KEY_PATIENCE_S = 0.05
 """A key press waits this long for a reader that is busy; then the next tick draws its picture."""
+CHASE_S = 1.0
+CHASE_EVERY_S = 0.015
+"""So long, and so often, what a key press asked for is looked for."""
 
 
 class DeadbandApp(TerminalApp):
@@ -94,6 +97,10 @@ class DeadbandApp(TerminalApp):
         self._beats = Beats()
         self._soon = False
         self._owed = False
+        self._wished: AskView | None = None
+        """What the screen shows."""
+        self._chase_ends = 0.0
+        self._chasing = False
         self._answer: AskView | None = None
         """What the hub had cut for us when we drew last."""
         self._alarm = Alarm()
@@ -150,6 +157,23 @@ class DeadbandApp(TerminalApp):
         if not self._threaded:
             self.feed.pump()
         self._paint(force=True)
+        self._chase_ends = time.monotonic() + CHASE_S
+        self._chase()
+
+    def _chase(self) -> None:
+        """Draw what the key press asked for when it comes, not with the next tick."""
+        if self._chasing or not self._threaded or not (self._owed or self.feed.lacks):
+            return
+        self._chasing = True
+        self.set_timer(CHASE_EVERY_S, self._catch)
+
+    def _catch(self) -> None:
+        self._chasing = False
+        if time.monotonic() >= self._chase_ends:
+            return
+        if not self.feed.lacks:
+            self._paint(force=True)
+        self._chase()
 
     def repaint_soon(self) -> None:
         """Draw again when the layout has settled."""
@@ -201,7 +225,8 @@ class DeadbandApp(TerminalApp):
                 self._shown = shown
             screen.paint(due)
             if due.numbers:
-                self.feed.want(wish(self.view, screen.where))
+                self._wished = wish(self.view, screen.where)
+                self.feed.want(self._wished)
 
     def _answered(self, state: RunState) -> bool:
         """Whether the hub has sent what the last key press asked for."""
@@ -309,10 +334,12 @@ class DeadbandApp(TerminalApp):
             self.feed.ask(lambda: move(player))
             self.repaint()
             return
-        source = self.feed.source
+        source, wished = self.feed.source, self._wished
 
         def connect() -> Player:
             past = self._open_past(source)
+            if isinstance(past, Selective) and wished is not None:
+                past.want(wished)
             past.seek(source.state.step)
             move(past)
             past.refresh(0.0)  # here, where the picture need not wait for it

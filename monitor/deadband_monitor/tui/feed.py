@@ -65,13 +65,20 @@ class Feed:
         source = self.source
         if isinstance(source, Selective):
             source.want(wish)
-            if source.lacks:
+            if self.lacks:
                 self._wake.set()
 
     def ask(self, action: Callable[[], None]) -> None:
         """Run something that changes the source (a seek), between two refreshes."""
         with self._lock:
             action()
+        self._wake.set()
+
+    @property
+    def lacks(self) -> bool:
+        """Whether what was wanted last has not come yet."""
+        source = self.source
+        return isinstance(source, Selective) and source.lacks and not self.error
 
     def stop(self) -> None:
         """Stop reading; the source is whole and may be closed afterwards."""
@@ -83,9 +90,7 @@ class Feed:
     def _run(self) -> None:
         while not self._stop.is_set():
             if not self.pump():
-                source = self.source
-                hurry = isinstance(source, Selective) and source.lacks
-                self._wake.wait(HURRY_S if hurry else POLL_S)
+                self._wake.wait(HURRY_S if self.lacks else POLL_S)
                 self._wake.clear()
             elif self._missed:
                 # A source that always has more to read must not keep the picture for itself.

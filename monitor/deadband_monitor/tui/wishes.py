@@ -26,6 +26,7 @@ def wish(view: View, where: str) -> AskView:
         columns=view.columns,
         zoom=view.zoom,
         upto=view.frozen.step if view.frozen else None,
+        run_ends=view.last_step or 0,
         metrics=metrics,
         trends=tuple((it, FLAT_END.get(it, it)) for it in HEADLINES if it not in MODEL_COLUMN),
         readings=tuple(dict.fromkeys(names)),

@@ -1,0 +1,136 @@
+"""Columns of time cut from a recording: from its samples where they are few, else from courses.
+
+A stretch of few samples is read as it was written, each of them. Of a longer one the buckets of
+the courses are taken, and samples only for what is newer than these, or lies within the bucket
+that the step at hand cuts in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadband_monitor.metrics import LAYER_METRICS
+from deadband_monitor.source.courses import Courses, Key, Rows
+from deadband_monitor.state.pictures import Envelope, OwnPictures, Values, network_mean, weights
+from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.series import Series
+from deadband_monitor.state.tally import Tally
+from deadband_monitor.state.timeline import Axis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What of a run is to be cut."""
+
+    axis: Axis
+    start: int
+    """The columns before this one are not wanted."""
+    last: int
+    """The step at hand."""
+    upto: int
+    """The event at hand."""
+
+    @property
+    def first(self) -> int:
+        """The first step that is wanted."""
+        return self.axis.first + self.start * self.axis.per_column
+
+
+class RecordedPictures:
+    """The `Pictures` of a recording at one of its events: these metrics and this layer."""
+
+    def __init__(
+        self, courses: Courses, state: RunState, stretch: Stretch, keys: Sequence[Key]
+    ) -> None:
+        self.axis = stretch.axis
+        self._state = state
+        self._own = OwnPictures(since=stretch.first if stretch.start else None)
+        self._own.update(state, stretch.axis)
+        self._cut = cut_all(courses, state, stretch, list(dict.fromkeys(keys)))
+
+    def layers(self, metric: int) -> Envelope:
+        """A metric of every layer."""
+        return self._cut["metric", metric]
+
+    def layer(self, row: int, metric: int) -> Envelope:
+        """A metric of one layer."""
+        course = self.row(row)
+        return Envelope(course.low[:, metric], course.mean[:, metric], course.high[:, metric])
+
+    def row(self, row: int) -> Envelope:
+        """All metrics of one layer."""
+        return self._cut["row", row]
+
+    def measured(self, row: int) -> NDArray[np.bool_]:
+        """Of each metric whether the layer has it anywhere on the axis."""
+        found: NDArray[np.bool_] = np.logical_or.reduce(np.isfinite(self.row(row).mean), axis=0)
+        return found
+
+    def network(self, metric: int, stands_in: int) -> Values:
+        """The mean of a metric over the network."""
+        mean = self.layers(metric).mean
+        if stands_in != metric:
+            mean = np.where(np.isnan(mean), self.layers(stands_in).mean, mean)
+        return network_mean(LAYER_METRICS[metric], mean, weights(self._state.layers))
+
+    def model(self, metric: int) -> Envelope:
+        """A metric of the first model."""
+        return self._own.model(metric)
+
+
+def cut_all(
+    courses: Courses, state: RunState, stretch: Stretch, keys: list[Key]
+) -> dict[Key, Envelope]:
+    """The columns of several courses: their samples are read once for all."""
+    axis, rows = stretch.axis, courses.rows_of(state)
+    tallies = {key: Tally(axis.columns, (rows.size(key),)) for key in keys}
+    first, last = stretch.first, min(axis.last, stretch.last)
+    if last >= first and not courses.few(first, last, rows):
+        series = courses.series(keys, rows, stretch.upto)
+        lacking = [_from_course(tallies[key], each, stretch) for key, each in series.items()]
+        fine = any(axis.per_column < each.width for each in series.values())
+        first = max(first, *lacking)
+        if fine:
+            # Columns finer than buckets: the newest samples are shown one by one.
+            first = min(first, courses.newest_few(stretch.first, last, rows))
+            for tally in tallies.values():
+                tally.clear(axis.column(first) + 1)
+    if last >= first:
+        newest = courses.most(rows)
+        for some in courses.samples(first, last, stretch.upto, newest, rows):
+            columns = (some.steps - axis.first) // axis.per_column
+            for key, tally in tallies.items():
+                tally.add(columns, rows.picked(key, some.values))
+    return {key: tally.envelope for key, tally in tallies.items()}
+
+
+def _from_course(tally: Tally, series: Series, stretch: Stretch) -> int:
+    """Take the whole buckets before the step at hand; the first step that is still lacking."""
+    axis, width = stretch.axis, series.width
+    stop = min(stretch.last, series.last_step) // width
+    if axis.per_column < width:
+        _spread(tally, series, stretch, stop)
+        return max(stop * width, stretch.first)
+    begin = -(-stretch.first // width)
+    figures = series.buckets(stop)
+    buckets = np.arange(begin, len(figures.count), dtype=np.int64)
+    columns = (buckets * width - axis.first) // axis.per_column
+    inside = (columns >= stretch.start) & (columns < axis.columns)
+    tally.add_buckets(columns[inside], figures.at(buckets[inside]))
+    return max(stop * width, stretch.first)
+
+
+def _spread(tally: Tally, series: Series, stretch: Stretch, stop: int) -> None:
+    """Columns finer than the buckets: each bucket fills its columns."""
+    axis = stretch.axis
+    figures = series.buckets(stop)
+    if not len(figures.count):
+        return
+    columns = np.arange(stretch.start, axis.columns, dtype=np.int64)
+    bucket = (axis.first + columns * axis.per_column) // series.width
+    inside = bucket < len(figures.count)
+    tally.put(columns[inside], figures.at(bucket[inside]))
