@@ -89,7 +89,9 @@ def cut_all(
     axis, rows = stretch.axis, courses.rows_of(state)
     tallies = {key: Tally(axis.columns, (rows.size(key),)) for key in keys}
     first, last = stretch.first, min(axis.last, stretch.last)
-    if last >= first and not courses.few(first, last, rows):
+    if not keys or last < first:
+        return {key: tally.envelope for key, tally in tallies.items()}
+    if not courses.few(first, last, rows):
         series = courses.series(keys, rows, stretch.upto)
         lacking = [_from_course(tallies[key], each, stretch) for key, each in series.items()]
         fine = any(axis.per_column < each.width for each in series.values())
@@ -99,12 +101,10 @@ def cut_all(
             first = min(first, courses.newest_few(stretch.first, last, rows))
             for tally in tallies.values():
                 tally.clear(axis.column(first) + 1)
-    if last >= first:
-        newest = courses.most(rows)
-        for some in courses.samples(first, last, stretch.upto, newest, rows):
-            columns = (some.steps - axis.first) // axis.per_column
-            for key, tally in tallies.items():
-                tally.add(columns, rows.picked(key, some.values))
+    for some in courses.samples(first, last, stretch.upto, courses.most(rows), rows):
+        columns = (some.steps - axis.first) // axis.per_column
+        for key, tally in tallies.items():
+            tally.add(columns, rows.picked(key, some.values))
     return {key: tally.envelope for key, tally in tallies.items()}
 
 
