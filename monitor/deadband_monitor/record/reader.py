@@ -259,16 +259,17 @@ class Recording:
     ) -> Iterator[list[Sample]]:
         """Samples of a rank up to event `upto` in order of steps, in handfuls; the `newest` only."""
         query = (
-            f"{_SAMPLES} WHERE step >= ? AND step <= ? AND +seq <= ? AND +rank = ?"
+            "SELECT seq FROM samples WHERE step >= ? AND step <= ? AND +seq <= ? AND +rank = ?"
             " ORDER BY step DESC, seq DESC LIMIT ?"
         )
-        where = (first, last, upto, rank, newest)
-        places = self._rows(f"SELECT seq FROM ({query}) ORDER BY step, seq", *where)
+        places = self._rows(query, first, last, upto, rank, newest)[::-1]
         for at in range(0, len(places), HANDFUL):
             some = [seq for (seq,) in places[at : at + HANDFUL]]
             marks = ",".join("?" * len(some))
-            rows = self._rows(f"{_SAMPLES} WHERE seq IN ({marks}) ORDER BY step, seq", *some)
-            yield [_sample(row) for row in rows]
+            # SQLite would carry every sample through a sorter.
+            rows = self._rows(f"{_SAMPLES} WHERE seq IN ({marks})", *some)
+            samples = {row[0]: row for row in rows}
+            yield [_sample(samples[seq]) for seq in some]
 
     @property
     def courses_head(self) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from deadband.wire import LayerTable, Sample
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS
 from deadband_monitor.record.reader import HANDFUL, UNFIT, Recording
 from deadband_monitor.state.courses import CoursesHead, joined, read_block, read_head
+from deadband_monitor.state.pictures import Envelope
 from deadband_monitor.state.rank_state import readings_of
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Floats, Series
@@ -52,7 +54,8 @@ class Rows:
 
     def picked(self, key: Key, values: Floats) -> Floats:
         """What is wanted of whole readings."""
-        return values[:, :, key[1]] if key[0] == "metric" else values[:, key[1]]
+        picked = values[:, :, key[1]] if key[0] == "metric" else values[:, key[1]]
+        return np.ascontiguousarray(picked)
 
     @property
     def sample_bytes(self) -> int:
@@ -61,10 +64,16 @@ class Rows:
 
 
 @dataclass(slots=True, eq=False)
-class _Course:
+class Course:
+    """Of a metric, or of a layer."""
+
     series: Series
     seq: int
     """The event that it goes up to."""
+    cut: tuple[object, ...] = ()
+    """What its columns ..."""
+    columns: Envelope | None = None
+    """... were cut for last: jumping to and fro needs the same again."""
 
 
 class Courses:
@@ -73,7 +82,7 @@ class Courses:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._rows = Rows(table=None, lead=0, layers=())
-        self._held: OrderedDict[Key, _Course] = OrderedDict()
+        self._held: OrderedDict[Key, Course] = OrderedDict()
         self._head: CoursesHead | None = None
         self._head_read = False
         self._tables: dict[int, LayerTable | None] = {}
@@ -96,6 +105,10 @@ class Courses:
         """Whether these steps have so few samples that they are read one by one."""
         most = self.most(rows)
         return self._recording.count_steps(first, last, most + 1) <= most
+
+    def at_hand(self, keys: Sequence[Key], rows: Rows) -> bool:
+        """Whether these courses are had without reading the samples behind them."""
+        return self._usable(rows) or all(key in self._held for key in keys)
 
     def coarsest(self) -> int:
         """Steps in a bucket of the longest course that can be made."""
@@ -120,20 +133,20 @@ class Courses:
         for samples in handfuls:
             yield from self._read(samples, rows)
 
-    def series(self, keys: Sequence[Key], rows: Rows, upto: int) -> dict[Key, Series]:
+    def courses(self, keys: Sequence[Key], rows: Rows, upto: int) -> dict[Key, Course]:
         """Courses that go up to event `upto`, or nearly; those that are at hand may go further."""
         for key in keys:
             if key not in self._held:
                 self._held[key] = self._stored(key, rows)
             self._held.move_to_end(key)
         self._go_on([self._held[key] for key in keys], list(keys), rows, upto)
-        found = {key: self._held[key].series for key in keys}
+        found = {key: self._held[key] for key in keys}
         size = sum(20 * CAPACITY * rows.size(key) for key in self._held)
         while size > KEPT_BYTES and len(self._held) > len(keys):
             size -= 20 * CAPACITY * rows.size(self._held.popitem(last=False)[0])
         return found
 
-    def _go_on(self, courses: list[_Course], keys: list[Key], rows: Rows, upto: int) -> None:
+    def _go_on(self, courses: list[Course], keys: list[Key], rows: Rows, upto: int) -> None:
         """Fold in what is newer than a course, where that is much; all in one reading."""
         behind = [
             (course, key)
@@ -160,22 +173,25 @@ class Courses:
             self.most(rows) // 4
         )
 
-    def _stored(self, key: Key, rows: Rows) -> _Course:
+    def _stored(self, key: Key, rows: Rows) -> Course:
         """The course as the recording has it; an empty one where it has none."""
+        usable, head, size = self._usable(rows), self._head, rows.size(key)
+        if not usable or head is None:
+            return Course(Series((size,), CAPACITY), 0)
+        try:
+            return Course(self._joined(head, key, rows), head.seq)
+        except UNFIT as error:
+            raise self._recording.damaged(error) from error
+
+    def _usable(self, rows: Rows) -> bool:
+        """Whether the recording has courses of these rows."""
         if not self._head_read:
             self._head_read = True
             data = self._recording.courses_head
-            try:
+            with suppress(*UNFIT):  # of another version
                 self._head = read_head(data) if data is not None else None
-            except UNFIT:
-                self._head = None  # of another version
-        head, size = self._head, rows.size(key)
-        if head is None or head.lead != rows.lead or head.capacity != CAPACITY:
-            return _Course(Series((size,), CAPACITY), 0)
-        try:
-            return _Course(self._joined(head, key, rows), head.seq)
-        except UNFIT as error:
-            raise self._recording.damaged(error) from error
+        head = self._head
+        return head is not None and head.lead == rows.lead and head.capacity == CAPACITY
 
     def _joined(self, head: CoursesHead, key: Key, rows: Rows) -> Series:
         kind, number = key

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_METRICS
-from deadband_monitor.source.courses import Courses, Key, Rows
+from deadband_monitor.source.courses import Course, Courses, Key, Rows
 from deadband_monitor.state.pictures import Envelope, OwnPictures, Values, network_mean, weights
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
@@ -91,9 +91,11 @@ def cut_all(
     first, last = stretch.first, min(axis.last, stretch.last)
     if not keys or last < first:
         return {key: tally.envelope for key, tally in tallies.items()}
-    if not courses.few(first, last, rows):
-        series = courses.series(keys, rows, stretch.upto)
-        lacking = [_from_course(tallies[key], each, stretch) for key, each in series.items()]
+    whole = axis.per_column >= courses.coarsest() and courses.at_hand(keys, rows)
+    if whole or not courses.few(first, last, rows):
+        found = courses.courses(keys, rows, stretch.upto)
+        series = {key: each.series for key, each in found.items()}
+        lacking = [_from_course(tallies[key], each, stretch) for key, each in found.items()]
         fine = any(axis.per_column < each.width for each in series.values())
         first = max(first, *lacking)
         if fine:
@@ -108,20 +110,42 @@ def cut_all(
     return {key: tally.envelope for key, tally in tallies.items()}
 
 
-def _from_course(tally: Tally, series: Series, stretch: Stretch) -> int:
+def _from_course(tally: Tally, course: Course, stretch: Stretch) -> int:
     """Take the whole buckets before the step at hand; the first step that is still lacking."""
-    axis, width = stretch.axis, series.width
-    stop = min(stretch.last, series.last_step) // width
-    if axis.per_column < width:
+    axis, series = stretch.axis, course.series
+    stop = min(stretch.last, series.last_step) // series.width
+    lacking = max(stop * series.width, stretch.first)
+    if axis.per_column < series.width:
         _spread(tally, series, stretch, stop)
-        return max(stop * width, stretch.first)
-    begin = -(-stretch.first // width)
+        return lacking
+    # Up to the column of the step at hand they are the same for every step.
+    whole = min(axis.column(lacking), axis.columns)
+    if whole > stretch.start:
+        tally.put_columns(_columns(course, axis), slice(stretch.start, whole))
+    _add_buckets(tally, series, axis, max(whole, stretch.start), stop)
+    return lacking
+
+
+def _columns(course: Course, axis: Axis) -> Envelope:
+    """All columns of a course, as far as it goes."""
+    series = course.series
+    key = (axis, course.seq, series.width)
+    if course.columns is None or course.cut != key:
+        tally = Tally(axis.columns, series.shape)
+        _add_buckets(tally, series, axis, 0, series.last_step // series.width + 1)
+        course.cut, course.columns = key, tally.envelope
+    return course.columns
+
+
+def _add_buckets(tally: Tally, series: Series, axis: Axis, start: int, stop: int) -> None:
+    """Add the buckets from column `start` on, up to bucket `stop`."""
     figures = series.buckets(stop)
-    buckets = np.arange(begin, len(figures.count), dtype=np.int64)
-    columns = (buckets * width - axis.first) // axis.per_column
-    inside = (columns >= stretch.start) & (columns < axis.columns)
-    tally.add_buckets(columns[inside], figures.at(buckets[inside]))
-    return max(stop * width, stretch.first)
+    first = -(-(axis.first + start * axis.per_column) // series.width)
+    buckets = np.arange(first, len(figures.count), dtype=np.int64)
+    columns = (buckets * series.width - axis.first) // axis.per_column
+    inside = columns < axis.columns
+    if inside.any():
+        tally.add_buckets(columns[inside], figures.at(buckets[inside]))
 
 
 def _spread(tally: Tally, series: Series, stretch: Stretch, stop: int) -> None:

@@ -29,6 +29,13 @@ class Tally:
         """What is known of whole buckets, each within one column."""
         self._fold(columns, figures.low, figures.high, figures.total, figures.count)
 
+    def put_columns(self, known: Envelope, columns: slice) -> None:
+        """Have these columns say what is known of them; nothing is to be added to them."""
+        self._low[columns], self._high[columns] = known.low[columns], known.high[columns]
+        mean = known.mean[columns]
+        self._count[columns] = np.isfinite(mean)
+        self._sum[columns] = np.nan_to_num(mean, posinf=0, neginf=0)
+
     def put(self, columns: Columns, figures: Figures) -> None:
         """Have these columns say what a bucket says that is longer than they are."""
         self._low[columns], self._high[columns] = figures.low, figures.high
