@@ -266,9 +266,7 @@ def _told(state: RunState) -> list[Event]:
     found += [FlagChange(seq=0, step=it.raised_step, flag=it) for it in state.flags.values()]
     if state.coverage or state.causes or state.verdict != "healthy":
         said = (state.verdict, state.causes, state.coverage)
-        found.append(
-            Diagnosis(seq=0, step=step, verdict=said[0], causes=said[1], coverage=said[2])
-        )
+        found.append(Diagnosis(seq=0, step=step, verdict=said[0], causes=said[1], coverage=said[2]))
     found += [state.status] if state.status is not None else []
     return [*(replace(event, seq=0) for event in found), *state.notes]
 

@@ -7,23 +7,23 @@ the recording.
 from __future__ import annotations
 
 from deadband.wire import AskView, Sight
-from deadband_monitor.hub.sights import draw, end_of, row_of, unknown
 from deadband_monitor.errors import SourceError
+from deadband_monitor.hub.sights import draw, end_of, row_of, unknown
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.record.reader import Recording
+from deadband_monitor.record.depths import DeepRecording
 from deadband_monitor.source.courses import Courses, Key
 from deadband_monitor.source.recorded import RecordedPictures, Stretch
 from deadband_monitor.source.story import Story
 from deadband_monitor.state.pictures import view_axis
 from deadband_monitor.state.run_state import Elsewhere, RunState
 from deadband_monitor.state.sight import squeeze
-from deadband_monitor.state.timeline import Axis, axis_for
+from deadband_monitor.state.timeline import Axis
 
 
 class Archive:
     """One viewer's way into a recording, which it stays the owner of."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: DeepRecording) -> None:
         self._story = Story(recording)
         self._courses = Courses(recording)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from deadband.wire import LayerTable, Sample
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS
-from deadband_monitor.record.reader import HANDFUL, UNFIT, Recording
+from deadband_monitor.record.depths import HANDFUL, DeepRecording
+from deadband_monitor.record.reader import UNFIT
 from deadband_monitor.state.courses import CoursesHead, joined, read_block, read_head
 from deadband_monitor.state.pictures import Envelope
 from deadband_monitor.state.rank_state import readings_of
@@ -79,7 +80,7 @@ class Course:
 class Courses:
     """The history of the layers of one recording."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: DeepRecording) -> None:
         self._recording = recording
         self._rows = Rows(table=None, lead=0, layers=())
         self._held: OrderedDict[Key, Course] = OrderedDict()

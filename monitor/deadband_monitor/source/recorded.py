@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_METRICS
-from deadband_monitor.source.courses import Course, Courses, Key, Rows
+from deadband_monitor.source.courses import Course, Courses, Key
 from deadband_monitor.state.pictures import Envelope, OwnPictures, Values, network_mean, weights
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
@@ -91,7 +91,9 @@ def cut_all(
     first, last = stretch.first, min(axis.last, stretch.last)
     if not keys or last < first:
         return {key: tally.envelope for key, tally in tallies.items()}
-    whole = axis.per_column >= courses.coarsest() and courses.at_hand(keys, rows)
+    width = courses.coarsest()
+    even = axis.per_column % width == 0 and axis.first % width == 0
+    whole = even and courses.at_hand(keys, rows)
     if whole or not courses.few(first, last, rows):
         found = courses.courses(keys, rows, stretch.upto)
         series = {key: each.series for key, each in found.items()}

@@ -8,12 +8,13 @@ from pathlib import Path
 from deadband.wire import AskView, Sight
 from deadband_monitor.hub.registry import live_hub
 from deadband_monitor.record.base import RecordingReader
-from deadband_monitor.record.reader import UNFIT, Recording
+from deadband_monitor.record.depths import DeepRecording
+from deadband_monitor.record.reader import UNFIT
 from deadband_monitor.source.archive import Archive
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
 
-class OwnRecording(Recording):
+class OwnRecording(DeepRecording):
     """A recording on this host, so that we can tell whether a hub still writes it."""
 
     def __init__(self, path: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from deadband.wire import AskDense, AskNote, AskView
 from deadband_monitor.errors import LinkLost, NotCut
 from deadband_monitor.record.base import RecordingReader, Scenic
-from deadband_monitor.source.past_view import PastView
 from deadband_monitor.source.live import lost_status
+from deadband_monitor.source.past_view import PastView
 from deadband_monitor.source.recalled import Recalled
 from deadband_monitor.source.reel import OwnRecording, Reel
 from deadband_monitor.state.run_state import ENDED, RunState

@@ -12,8 +12,9 @@ from contextlib import suppress
 import numpy as np
 
 from deadband_monitor.hub.sights import Ledger
+from deadband_monitor.record.depths import DeepRecording
 from deadband_monitor.record.gists import Spacing
-from deadband_monitor.record.reader import UNFIT, Recording
+from deadband_monitor.record.reader import UNFIT
 from deadband_monitor.state.rank_state import reading_of
 from deadband_monitor.state.run_state import GIST_LAYOUT, Elsewhere, RunState
 
@@ -27,11 +28,12 @@ RECENT = 24
 class Story:
     """The run at event `reached`: `state`, and `ledger` of what came when."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: DeepRecording) -> None:
         self.recording = recording
         self._gists: dict[int, bytes] = {}
         """Those that we have made."""
-        self._begin()
+        self.state, self.reached = RunState(sight=Elsewhere()), 0
+        self.ledger = Ledger()
 
     def go(self, seq: int) -> None:
         """Fold up to event `seq`; back means from the start, or from a gist.
@@ -41,7 +43,7 @@ class Story:
         """
         back = seq < self.reached
         if (back or seq - self.reached > NEAR_EVENTS) and not self._leap(seq, back=back) and back:
-            self._begin()
+            self.state, self.reached, self.ledger = RunState(sight=Elsewhere()), 0, Ledger()
         spacing = Spacing()
         for event in self.recording.events(after=self.reached, upto=seq):
             try:
@@ -60,10 +62,6 @@ class Story:
         if len(self._gists) > KEPT_GISTS:
             for at in sorted(self._gists)[1::2]:
                 del self._gists[at]
-
-    def _begin(self) -> None:
-        self.state, self.reached = RunState(sight=Elsewhere()), 0
-        self.ledger = Ledger()
 
     def _leap(self, seq: int, *, back: bool) -> bool:
         """Take up the gist next before `seq`, where that is nearer than we are."""

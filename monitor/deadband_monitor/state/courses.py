@@ -125,7 +125,9 @@ def read_block(head: CoursesHead, first_row: int, body: bytes) -> Figures:
     return Figures(low=low, high=high, total=total, count=known.astype(np.int32))
 
 
-def joined(head: CoursesHead, size: int, parts: Iterable[tuple[NDArray[np.int64], Figures]]) -> Series:
+def joined(
+    head: CoursesHead, size: int, parts: Iterable[tuple[NDArray[np.int64], Figures]]
+) -> Series:
     """A series of values of `size` figures: each part lies at its places among them."""
     whole = Figures(
         low=np.full((head.buckets, size), np.nan, np.float32),

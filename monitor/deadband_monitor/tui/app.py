@@ -25,6 +25,7 @@ from deadband_monitor.source.open import open_both, open_entry, open_past
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.sight import Sight, wish_of
 from deadband_monitor.tui.alarm import Alarm, notification
+from deadband_monitor.tui.chase import Chase
 from deadband_monitor.tui.draw.state_line import Head
 from deadband_monitor.tui.feed import Feed
 from deadband_monitor.tui.governor import EVERYTHING, Beats, Governor
@@ -48,9 +49,6 @@ from deadband_monitor.tui.wishes import first_wish, wish
 T = TypeVar("T")
 KEY_PATIENCE_S = 0.05
 """A key press waits this long for a reader that is busy; then the next tick draws its picture."""
-CHASE_S = 1.0
-CHASE_EVERY_S = 0.015
-"""So long, and so often, what a key press asked for is looked for."""
 
 
 class DeadbandApp(TerminalApp):
@@ -99,8 +97,9 @@ class DeadbandApp(TerminalApp):
         self._owed = False
         self._wished: AskView | None = None
         """What the screen shows."""
-        self._chase_ends = 0.0
-        self._chasing = False
+        self._chase = Chase(
+            lambda: self.feed.lacks, lambda: self._paint(force=True), self.set_timer
+        )
         self._answer: AskView | None = None
         """What the hub had cut for us when we drew last."""
         self._alarm = Alarm()
@@ -157,23 +156,8 @@ class DeadbandApp(TerminalApp):
         if not self._threaded:
             self.feed.pump()
         self._paint(force=True)
-        self._chase_ends = time.monotonic() + CHASE_S
-        self._chase()
-
-    def _chase(self) -> None:
-        """Draw what the key press asked for when it comes, not with the next tick."""
-        if self._chasing or not self._threaded or not (self._owed or self.feed.lacks):
-            return
-        self._chasing = True
-        self.set_timer(CHASE_EVERY_S, self._catch)
-
-    def _catch(self) -> None:
-        self._chasing = False
-        if time.monotonic() >= self._chase_ends:
-            return
-        if not self.feed.lacks:
-            self._paint(force=True)
-        self._chase()
+        if self._threaded:
+            self._chase.begin(time.monotonic())
 
     def repaint_soon(self) -> None:
         """Draw again when the layout has settled."""
