@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from deadband_monitor.source.reel import OwnRecording
 from deadband_monitor.source.scripted import collapsing_run, layer_table
 from deadband_monitor.state.figures import PRECISION
 from deadband_monitor.state.rank_state import reading_of
-from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.run_state import GIST_LAYOUT, RunState
 from deadband_monitor.state.series import Floats, Series
 from deadband_monitor.state.sight import Sight
 from deadband_monitor.state.timeline import Axis
@@ -160,7 +161,7 @@ def test_every_step_shows_what_was_known_then(
 ) -> None:
     monkeypatch.setattr(courses, "FEW_SAMPLES", few if zoom < 5 else 4096)
     choose = np.random.default_rng(zoom)
-    with OwnRecording(path) as recording:
+    with closing(OwnRecording(path)) as recording:
         view = PastView(recording)
         view.wish = msgspec.structs.replace(WISH, zoom=zoom)
         # Before it, columns of half the run are finer than the buckets of all of it.
@@ -171,7 +172,7 @@ def test_every_step_shows_what_was_known_then(
 
 
 def test_the_axis_of_the_whole_run_stays_as_one_moves(path: Path) -> None:
-    with OwnRecording(path) as recording:
+    with closing(OwnRecording(path)) as recording:
         view = PastView(recording)
         view.wish = WISH
         axes = set()
@@ -184,7 +185,7 @@ def test_the_axis_of_the_whole_run_stays_as_one_moves(path: Path) -> None:
 
 
 def test_playing_goes_on_from_what_is_there(path: Path) -> None:
-    with OwnRecording(path) as recording:
+    with closing(OwnRecording(path)) as recording:
         view = PastView(recording)
         view.wish = WISH
         for seq in range(300, 420, 3):
@@ -196,7 +197,7 @@ def test_columns_finer_than_buckets_show_the_newest_samples_one_by_one(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(courses, "FEW_SAMPLES", 24)
-    with OwnRecording(path) as recording:
+    with closing(OwnRecording(path)) as recording:
         view = PastView(recording)
         view.wish = msgspec.structs.replace(WISH, zoom=4)
         view.go(len(EVENTS))
@@ -213,7 +214,7 @@ def test_columns_finer_than_buckets_show_the_newest_samples_one_by_one(
 
 
 def test_what_comes_into_view_comes_with_its_history(path: Path) -> None:
-    with OwnRecording(path) as recording:
+    with closing(OwnRecording(path)) as recording:
         view = PastView(recording)
         view.wish = WISH
         view.go(500)
@@ -239,7 +240,7 @@ def test_layers_that_change_their_places_keep_their_readings(
     turned = msgspec.structs.replace(table, id=2, layers=table.layers[::-1])
     events += [turned, *(_of_table(event, 2) for event in EVENTS[300:400])]
     events = [msgspec.structs.replace(event, seq=at) for at, event in enumerate(events, 1)]
-    with OwnRecording(write(tmp_path, events, by_hub=False)) as recording:
+    with closing(OwnRecording(write(tmp_path, events, by_hub=False))) as recording:
         view = PastView(recording)
         view.wish = WISH
         for seq in (290, 400, 295, 350):
@@ -270,7 +271,7 @@ def test_notes_are_shown_once_and_not_before_they_were_written(
     for place in (40, 90, 150):
         events.insert(place, Note(seq=0, step=place, time=0.0, text=f"note {place}"))
     events = [msgspec.structs.replace(event, seq=at) for at, event in enumerate(events, 1)]
-    with OwnRecording(write(tmp_path, events, by_hub=False)) as recording:
+    with closing(OwnRecording(write(tmp_path, events, by_hub=False))) as recording:
         view = PastView(recording)
         view.wish = WISH
         for seq in (200, 41, 45, 100, 60, 160, 203):
@@ -282,10 +283,10 @@ def test_gists_and_courses_that_cannot_be_read_are_told_or_left_aside(tmp_path: 
     recorder = Recorder(tmp_path / "run.dbr")
     for event in EVENTS:
         recorder.add(event)
-    recorder.add_gist(400, story.GIST_LAYOUT, b"rubbish")
+    recorder.add_gist(400, GIST_LAYOUT, b"rubbish")
     recorder.add_courses(b"rubbish", [("out_variance", 0, b"rubbish")])
     recorder.close(0.0)
-    with OwnRecording(recorder.path) as recording:
+    with closing(OwnRecording(recorder.path)) as recording:
         view = PastView(recording)
         view.wish = WISH
         view.go(500)
@@ -300,7 +301,7 @@ def test_a_damaged_block_of_courses_is_one_line_for_the_user(
     with sqlite3.connect(path) as database:
         assert database.execute("UPDATE courses SET body = x'00'").rowcount > 0
     database.close()
-    with OwnRecording(path) as recording:
+    with closing(OwnRecording(path)) as recording:
         view = PastView(recording)
         view.wish = WISH
         with pytest.raises(BadRecording, match="is damaged"):
