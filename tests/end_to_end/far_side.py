@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from processes import PATIENCE_S
@@ -53,9 +54,22 @@ def script(folder: Path, name: str, text: str) -> str:
 
 
 class SshServer:
-    """An sshd of our own on loopback: own keys, own port, and no forwarding of any kind."""
+    """An sshd of our own: own keys, own port, and no forwarding of any kind.
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    Args:
+        folder: for its keys and settings.
+        environment: of what it starts.
+        address: where it listens.
+        within: the command that runs it, in a network of its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        address: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         for key in ("host", "client"):
             subprocess.run(
@@ -66,18 +80,18 @@ class SshServer:
             self.port = probe.getsockname()[1]
         variables = " ".join(f'"{name}={value}"' for name, value in environment.items())
         (folder / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
+            f"Port {self.port}\nListenAddress {address}\nHostKey {folder}/host\n"
             f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             "PermitRootLogin yes\nDisableForwarding yes\n"
             f"PidFile none\nSetEnv {variables}\n"
         )
         (folder / "known").write_text(
-            f"[127.0.0.1]:{self.port} {(folder / 'host.pub').read_text()}"
+            f"[{address}]:{self.port} {(folder / 'host.pub').read_text()}"
         )
         self.config = folder / "ssh_config"
         self.config.write_text(
-            f"Host box\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
+            f"Host box\n  HostName {address}\n  Port {self.port}\n  User {getpass.getuser()}\n"
             f"  IdentityFile {folder}/client\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {folder}/known\n  StrictHostKeyChecking yes\n"
             # What a user may have there for logging in must not be in the way.
@@ -88,7 +102,7 @@ class SshServer:
             Path("/run/sshd").mkdir(exist_ok=True)  # which a service manager would have made
         sshd = shutil.which("sshd") or "/usr/sbin/sshd"
         self.process = subprocess.Popen(
-            [sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.PIPE
+            [*within, sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.PIPE
         )
         assert self.process.stderr is not None
         deadline = time.monotonic() + PATIENCE_S

@@ -15,6 +15,7 @@ from processes import RUN, ScriptedTraining, follow, has_samples
 
 from deadband import wire
 from deadband_monitor import keys
+from deadband_monitor.cli import main
 from deadband_monitor.errors import LinkLost
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.source.open import open_source
@@ -62,6 +63,27 @@ def test_on_this_machine_an_address_needs_no_key(
         follow(source, has_samples(5))
         training.do("frames 3")
         follow(source, has_samples(8))
+
+
+def test_at_an_address_a_live_run_is_reported_and_recordings_are_not_looked_for(
+    trainings: Trainings,
+    port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = f"tcp://127.0.0.1:{port}"
+    monkeypatch.setenv("DEADBAND_LISTEN", address)
+    training = trainings()
+    training.start()
+    training.do("frames 5")
+    with closing(open_source(address)) as source:
+        follow(source, has_samples(5))
+    assert main(["report", address]) == 0
+    assert RUN in capsys.readouterr().out
+    for arguments in (["replay", address], ["export", address, "--to", "csv"],
+                      ["runs", "--host", address]):  # fmt: skip
+        assert main(arguments) == 2
+        assert "shows one run while it is live" in capsys.readouterr().err
 
 
 def test_without_the_word_listen_nothing_listens(training: ScriptedTraining) -> None:

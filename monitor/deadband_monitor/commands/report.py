@@ -11,6 +11,9 @@ from deadband_monitor.commands.following import follow
 from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
 from deadband_monitor.report.making import make_report
 from deadband_monitor.report.words import FORMATS, format_report
+from deadband_monitor.source.base import Source
+from deadband_monitor.source.hosts import Hosts
+from deadband_monitor.source.open import open_source
 from deadband_monitor.source.replay import ReplaySource
 
 EXIT_STATUSES = "exit status: 0 healthy, 1 warning, 3 failing, 2 for a mistake in the call"
@@ -29,17 +32,21 @@ def _prepare(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    with hosts_of(arguments) as hosts:
-        entry = resolve(arguments, hosts)
-        source = hosts.open(entry) if arguments.follow else ReplaySource(hosts.recording(entry))
-        with closing(source):
-            if arguments.follow:
-                follow(source, say)
-                say()
-            report = make_report(source.state)
+    with hosts_of(arguments) as hosts, closing(_open(arguments, hosts)) as source:
+        if arguments.follow:
+            follow(source, say)
+            say()
+        report = make_report(source.state)
     sys.stdout.write(format_report(report, arguments.form))
     sys.stdout.flush()
     return report.exit_status
+
+
+def _open(arguments: Namespace, hosts: Hosts) -> Source:
+    if arguments.target.startswith("tcp://"):
+        return open_source(arguments.target)
+    entry = resolve(arguments, hosts)
+    return hosts.open(entry) if arguments.follow else ReplaySource(hosts.recording(entry))
 
 
 COMMAND = Command(

@@ -60,7 +60,7 @@ class Client:
             status = self.bye.status if self.bye.status in ("finished", "failed") else "failed"
             return status, self.bye.error
         if self.over(now):
-            return "killed", "it ended without a word: kill -9, or no memory left"
+            return "killed", "it ended without a word: by a signal, or no memory was left"
         return ("silent" if self.silent(now) else "running"), ""
 
     def standing(self, now: float, loss: float | None = None) -> RankStatus:

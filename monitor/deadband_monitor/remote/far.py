@@ -159,6 +159,11 @@ def ssh_far(name: str, *, ssh: str, remote_command: str) -> Far:
     """
     if not name or name.startswith("-"):
         raise MonitorError(f"{name!r} is no name of a host")
+    if name == "tcp" or name.startswith("tcp://"):
+        raise MonitorError(
+            "a tcp:// address shows one run while it is live: attach, report, ask and doctor take"
+            " it; recordings are reached over ssh (HOST:RUN) or --via"
+        )
     return Far(name=name, ssh=ssh or "ssh", remote_command=remote_command)
 
 
