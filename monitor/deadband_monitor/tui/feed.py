@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from deadband.wire import AskView
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.source.base import Selective, Source
+from deadband_monitor.source.base import Player, Selective, Source
+from deadband_monitor.source.on_demand import Answering
 from deadband_monitor.state.run_state import RunState
 
 POLL_S = 0.05
@@ -30,6 +31,13 @@ class Feed:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        # Asked once: to look up all that a protocol wants takes longer than to draw a row.
+        self.player = source if isinstance(source, Player) else None
+        """The source, where it is a recording."""
+        self.answering = source if isinstance(source, Answering) else None
+        """The source, where it can be asked for more than the news."""
+        self.selective = source if isinstance(source, Selective) else None
+        """The source, where it gives no more than is asked."""
         self.error = ""
         """Why the source cannot be read any more, for the user."""
         self._lock = threading.Lock()
@@ -62,8 +70,8 @@ class Feed:
 
     def want(self, wish: AskView) -> None:
         """Tell the source what is looked at, where it gives no more than that."""
-        source = self.source
-        if isinstance(source, Selective):
+        source = self.selective
+        if source is not None:
             source.want(wish)
             if self.lacks:
                 self._wake.set()
@@ -77,8 +85,7 @@ class Feed:
     @property
     def lacks(self) -> bool:
         """Whether what was wanted last has not come yet."""
-        source = self.source
-        return isinstance(source, Selective) and source.lacks and not self.error
+        return self.selective is not None and self.selective.lacks and not self.error
 
     def stop(self) -> None:
         """Stop reading; the source is whole and may be closed afterwards."""

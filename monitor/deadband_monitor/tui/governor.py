@@ -29,6 +29,8 @@ class Due:
 EVERYTHING = Due(numbers=True, trends=True)
 NUMBERS_EVERY_S = 0.5
 TRENDS_EVERY_S = 1.0
+EARLY_S = 0.05
+"""Ticks come a little early or late; what is all but due need not wait for the next."""
 
 
 class Beats:
@@ -39,10 +41,10 @@ class Beats:
 
     def due(self, now: float, *, everything: bool) -> Due:
         """What a picture at `now` may change, which is then as good as drawn."""
-        due = Due(
-            numbers=everything or now - self._numbers_at >= NUMBERS_EVERY_S,
-            trends=everything or now - self._trends_at >= TRENDS_EVERY_S,
-        )
+        numbers = everything or now - self._numbers_at >= NUMBERS_EVERY_S - EARLY_S
+        # Never trends alone: two small pictures cost more than a large one.
+        trends = numbers and (everything or now - self._trends_at >= TRENDS_EVERY_S - EARLY_S)
+        due = Due(numbers=numbers, trends=trends)
         if due.numbers:
             self._numbers_at = now
         if due.trends:

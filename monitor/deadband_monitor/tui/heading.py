@@ -27,7 +27,7 @@ def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) 
     """
     source = feed.source
     state = source.state
-    player = source if isinstance(source, Player) else None
+    player = feed.player
     status = state.status
     moving = source.link == "live" and (status is None or status.status in ("running", "silent"))
     silent = status is not None and status.status == "silent"

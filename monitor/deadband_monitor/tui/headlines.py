@@ -48,9 +48,17 @@ def _headline(view: View, name: str) -> Headline:
         counts = weights(view.state.layers)
         value = float(network_mean(metric, np.asarray(values, np.float64), counts))
         trend = view.until_now(view.pictures.network(LAYER_COLUMN[name], LAYER_COLUMN[stands_in]))
-    severities = [view.severity(None, name)]
-    for at, gone in enumerate(missing):
-        severities.append(view.severity(at, stands_in if gone else name))
+    severities = [
+        severity
+        for at, severity in view.severities(name).items()
+        if at is None or stands_in == name or not missing[at]
+    ]
+    if stands_in != name and missing.any():
+        severities += [
+            severity
+            for at, severity in view.severities(stands_in).items()
+            if at is not None and missing[at]
+        ]
     layer = "" if row is None else view.label(view.state.layers[row])
     if row is not None and missing[row]:
         layer += f" {substitute.title}"
@@ -59,6 +67,6 @@ def _headline(view: View, name: str) -> Headline:
         value=value,
         worst=float("nan") if row is None else float(values[row]),
         layer=layer,
-        severity=max(severities, key=RANK.__getitem__),
+        severity=max(severities, key=RANK.__getitem__, default=""),
         trend=trend,
     )

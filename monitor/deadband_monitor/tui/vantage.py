@@ -44,14 +44,12 @@ class Vantage:
     @property
     def player(self) -> Player | None:
         """The source, where it is a recording."""
-        source = self.feed.source
-        return source if isinstance(source, Player) else None
+        return self.feed.player
 
     @property
     def answering(self) -> Answering | None:
         """The source, where it can be asked for more than the news."""
-        source = self.feed.source
-        return source if isinstance(source, Answering) else None
+        return self.feed.answering
 
     @property
     def spread(self) -> Spread | None:
@@ -117,8 +115,8 @@ class Vantage:
     def demand(self, demand: AskDense | AskNote) -> bool:
         """Have something done by the run as it is now; False where it cannot be asked."""
         feed = self._present or self.feed
-        source = feed.source
-        if not isinstance(source, Answering):
+        source = feed.answering
+        if source is None:
             return False
         feed.ask(lambda: source.demand(demand))
         return True
@@ -126,6 +124,6 @@ class Vantage:
     def said(self) -> Iterator[Done]:
         """What became of earlier demands, each once."""
         for feed in (self.feed, self._present) if self._present else (self.feed,):
-            source = feed.source
-            while isinstance(source, Answering) and source.said:
+            source = feed.answering
+            while source is not None and source.said:
                 yield source.said.popleft()

@@ -184,7 +184,8 @@ class View:
             ]
             if self.worst_first and state.latest is not None:
                 bad = badness(self.metric, self.now(self.metric))
-                self._order.sort(key=lambda row: (-RANK[self.severity(row)], -bad[row]))
+                loud = self.severities()
+                self._order.sort(key=lambda row: (-RANK[loud.get(row, "")], -bad[row]))
         return self._order
 
     @property
@@ -335,20 +336,26 @@ class View:
 
     def severity(self, row: int | None, metric: str = "") -> str:
         """The worst loud flag on a layer (None: the network), or on one of its metrics."""
-        layer = None if row is None else self.state.layers[row]
-        worst = ""
-        for flag in self.state.open_flags:
+        return self.severities(metric).get(row, "")
+
+    def severities(self, metric: str = "") -> dict[int | None, str]:
+        """The same for all that loud flags touch: rows of the layer table, None the network."""
+        touched: dict[int | None, str] = {}
+        rows: dict[LayerKey, int] = {}
+        for flag in self.state.flags.values():
             if (metric and metric not in flag.evidence) or not self.loud(flag):
                 continue
-            if layer is None:
-                touched = not flag.layer
-            else:
-                touched = flag.model == layer.model and (
-                    flag.layer == layer.name or layer.name in flag.followers
-                )
-            if touched and RANK[flag.severity] > RANK[worst]:
-                worst = flag.severity
-        return worst
+            rows = rows or {(it.model, it.name): at for at, it in enumerate(self.state.layers)}
+            found: list[int | None] = [] if flag.layer else [None]
+            found += [
+                rows[flag.model, name]
+                for name in (flag.layer, *flag.followers)
+                if (flag.model, name) in rows
+            ]
+            for row in found:
+                if RANK[flag.severity] > RANK[touched.get(row, "")]:
+                    touched[row] = flag.severity
+        return touched
 
     # --- choices -----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from deadband_monitor.tui.exports import export, safe_name, screen_text
 from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import DASHBOARD, FLAG, HEAT_METRICS, LAYER, key_line
 from deadband_monitor.tui.screens.prompt import PromptScreen, no_pattern
+from deadband_monitor.tui.widgets.boxes import Still
 from deadband_monitor.tui.widgets.heat_map import HeatMap
 from deadband_monitor.tui.widgets.panels import FlagList, KeyLine, StateLine
 
@@ -32,7 +33,7 @@ DENSE_STEPS = 200
 """What is asked for unless another number is typed: ten seconds of a loop of 50 ms."""
 
 
-class SizedScreen(Screen[None]):
+class SizedScreen(Still, Screen[None]):
     """A screen that knows how large it is: classes for the style sheet."""
 
     laid_out = False

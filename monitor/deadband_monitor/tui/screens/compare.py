@@ -6,7 +6,6 @@ from contextlib import ExitStack
 
 import numpy as np
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 
 from deadband_monitor.metrics import MODEL_METRICS
 from deadband_monitor.source.base import Source
@@ -19,6 +18,7 @@ from deadband_monitor.tui.headlines import headlines
 from deadband_monitor.tui.keys import COMPARE, bindings, key_line
 from deadband_monitor.tui.screens.base import SizedScreen
 from deadband_monitor.tui.view import View
+from deadband_monitor.tui.widgets.boxes import Beside
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine, critical_mark, curve_of
 from deadband_monitor.tui.wishes import first_wish, wish
@@ -47,9 +47,9 @@ class CompareScreen(SizedScreen):
     def compose(self) -> ComposeResult:
         """Titles, losses beside each other, readings of both."""
         yield from self.titles
-        with Horizontal(id="compare-charts"):
+        with Beside(id="compare-charts"):
             yield from self.charts
-        with Horizontal(id="compare-flags"):
+        with Beside(id="compare-flags"):
             yield from self.flags
         yield self.table
         yield KeyLine(id="keys")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
 
 from deadband_monitor.tui.draw.progress import progress
 from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import DASHBOARD, bindings
 from deadband_monitor.tui.screens.base import RunScreen
+from deadband_monitor.tui.widgets.boxes import Beside, Box
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.heat_map import HeatMap
 from deadband_monitor.tui.widgets.panels import (
@@ -46,13 +46,13 @@ class DashboardScreen(RunScreen):
         yield StateLine(id="tiny", classes="alone")
         yield self.head_line
         yield self.headlines
-        with Horizontal(id="middle"):
+        with Beside(id="middle"):
             yield self.heat
             yield self.readings
-        with Horizontal(id="charts"):
+        with Beside(id="charts"):
             yield self.loss
             yield self.gradient
-        with Container(id="bottom"):
+        with Box(id="bottom"):
             yield self.flags
             yield self.diagnosis
         yield self.progress

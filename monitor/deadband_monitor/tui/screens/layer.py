@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, Metric
 from deadband_monitor.source.on_demand import Subject
@@ -16,6 +15,7 @@ from deadband_monitor.tui.governor import Due
 from deadband_monitor.tui.keys import HEAT_METRICS, LAYER, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.view import View
+from deadband_monitor.tui.widgets.boxes import Beside
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.tui.widgets.panels import KeyLine, StateLine, layer_items, note_marks
 from deadband_monitor.tui.widgets.spreads import NAMES, Fine, Ridge
@@ -43,7 +43,7 @@ class LayerScreen(RunScreen):
         """Charts and the spread of a tensor over the table of readings."""
         yield StateLine(id="tiny", classes="alone")
         yield StateLine(id="state")
-        with Horizontal(id="layer-charts"):
+        with Beside(id="layer-charts"):
             yield from self.charts
             yield self.fine
             yield self.ridge

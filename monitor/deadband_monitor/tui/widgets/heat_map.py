@@ -7,30 +7,34 @@ tiles: a new column costs ten cells of its row instead of a hundred.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 
+from deadband_monitor.metrics import Metric
 from deadband_monitor.state.timeline import Axis
 from deadband_monitor.tui.draw.flags import LOOK
 from deadband_monitor.tui.draw.gauge import reading, tone
 from deadband_monitor.tui.draw.heat import Lanes, Levels, axis, cells, fold, lay_out, legend
-from deadband_monitor.tui.draw.scale import levels, worst_row
+from deadband_monitor.tui.draw.scale import Values, levels, worst_row
 from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit
 from deadband_monitor.tui.keys import HEAT_METRICS
 from deadband_monitor.tui.view import RANK, View
+from deadband_monitor.tui.widgets.boxes import Below, Beside
 from deadband_monitor.tui.widgets.canvas import Canvas
 
 TILE = 10
 MOST_TILES = 32
 VALUE_WIDTH = 9
+Loud = Mapping[int | None, str]
+"""Row of the layer table -> severity of the worst flag that touches it."""
 
 
-class HeatMap(Vertical):
+class HeatMap(Below):
     """Layer x time for one metric."""
 
     class Chosen(Message):
@@ -51,12 +55,14 @@ class HeatMap(Vertical):
         self._shown: list[tuple[tuple[Lanes, bool], Levels] | None] = [None] * MOST_TILES
         """What each tile shows."""
         self._titled = ""
+        self._labelled: tuple[object, ...] = ()
+        """What the labels were drawn of."""
         self._lanes = Lanes(groups=())
         self._axis_shown: Axis | None = None
 
     def compose(self) -> ComposeResult:
         """Labels, tiles and values side by side, axis and legend under them."""
-        with Horizontal(classes="heat-body"):
+        with Beside(classes="heat-body"):
             yield self._labels
             yield from self._tiles
             yield self._values
@@ -85,11 +91,17 @@ class HeatMap(Vertical):
         folded = fold(metric, view.map_values(metric), lanes)
         steps = levels(metric, folded)
         self._show_tiles(steps, lanes, glyphs=ink.glyph_map)
-        self._labels.show([self._label(view, lanes.in_row(row)) for row in range(lanes.rows)])
+        loud = view.severities()
+        labelled = (lanes, loud, view.selected, view.state.layers, view.folded, self.label_width)
+        if labelled != self._labelled:
+            self._labelled = labelled
+            self._labels.show(
+                [self._label(view, loud, lanes.in_row(row)) for row in range(lanes.rows)]
+            )
         if numbers:
-            newest = view.now(metric)
+            newest, off = view.now(metric), view.severities(metric.name)
             self._values.show(
-                [self._value(view, newest, lanes.in_row(row)) for row in range(lanes.rows)]
+                [self._value(metric, newest, off, lanes.in_row(row)) for row in range(lanes.rows)]
             )
         span = view.axis
         marks = [
@@ -146,12 +158,12 @@ class HeatMap(Vertical):
                 self._shown[at] = (drawn, part)
                 tile.show(cells(part, lanes, glyphs=glyphs))
 
-    def _label(self, view: View, layers: tuple[int, ...]) -> Row:
+    def _label(self, view: View, loud: Loud, layers: tuple[int, ...]) -> Row:
         """Cursor, sign of the worst flag, name."""
         if not layers:
             return []
-        named = self._speaker(view, layers)
-        severity = max((view.severity(row) for row in layers), key=RANK.__getitem__)
+        named = self._speaker(view, loud, layers)
+        severity = max((loud.get(row, "") for row in layers), key=RANK.__getitem__)
         sign, _, style = LOOK.get(severity, (" ", "", ""))
         held = view.selected in layers
         more = f" +{len(layers) - 1}" if len(layers) > 1 else ""
@@ -169,7 +181,7 @@ class HeatMap(Vertical):
             self.label_width,
         )
 
-    def _speaker(self, view: View, layers: tuple[int, ...]) -> int:
+    def _speaker(self, view: View, loud: Loud, layers: tuple[int, ...]) -> int:
         """The layer that a folded row is named for: at hand, flagged, or its first.
 
         Not the worst reading: alike layers would take turns, and names must stand still.
@@ -177,17 +189,17 @@ class HeatMap(Vertical):
         selected = view.selected
         if selected is not None and selected in layers:
             return selected
-        return max(layers, key=lambda row: (RANK[view.severity(row)], -row))
+        return max(layers, key=lambda row: (RANK[loud.get(row, "")], -row))
 
-    def _value(self, view: View, newest: np.ndarray, layers: tuple[int, ...]) -> Row:
+    def _value(self, metric: Metric, newest: Values, off: Loud, layers: tuple[int, ...]) -> Row:
         if not layers:
             return []
-        row = layers[worst_row(view.metric, newest[list(layers)]) or 0]
-        severity = view.severity(row, view.metric.name)
+        row = layers[worst_row(metric, newest[list(layers)]) or 0] if layers[1:] else layers[0]
+        severity = off.get(row, "")
         value = float(newest[row])
-        if not severity and tone(view.metric, value) == "strong":
-            return [(" ", ""), *[(text, "text") for text, _ in reading(view.metric, value)]]
-        return [(" ", ""), *reading(view.metric, value, severity)]
+        if not severity and tone(metric, value) == "strong":
+            return [(" ", ""), *[(text, "text") for text, _ in reading(metric, value)]]
+        return [(" ", ""), *reading(metric, value, severity)]
 
     def _entitle(self, view: View, lanes: Lanes) -> None:
         metric, span = view.metric, view.axis

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.message import Message
 
 from deadband.wire import Flag
@@ -29,6 +28,7 @@ from deadband_monitor.tui.draw.text import count, figure, fit
 from deadband_monitor.tui.headlines import HEADLINES, headlines
 from deadband_monitor.tui.keys import Key
 from deadband_monitor.tui.view import View
+from deadband_monitor.tui.widgets.boxes import Beside
 from deadband_monitor.tui.widgets.canvas import Canvas
 from deadband_monitor.unseen import not_seen
 
@@ -47,7 +47,7 @@ class StateLine(Canvas):
             self.show([state_line(head, self.size.width)])
 
 
-class Headlines(Horizontal):
+class Headlines(Beside):
     """The three gauges that the tool is for, always in sight."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
