@@ -107,29 +107,30 @@ def chart(
         low = max(smallest_positive(lows), usual * 10.0**-MOST_DECADES)
     first, last = axis_ends(low, high, log=log)
 
-    def row_of(value: float) -> int:
+    def rows_of(values: Values) -> NDArray[np.int64]:
+        share: Values
         if log:
-            share = log10(max(value, 1e-38) / first) / log10(last / first)
+            share = np.log10(np.maximum(values, 1e-38) / first) / log10(last / first)
         else:
-            share = (value - first) / (last - first)
-        return int(min(max(1 - share, 0.0), 1.0) * (4 * height - 1) + 0.5)
+            share = (values - first) / (last - first)
+        return (np.clip(1 - share, 0.0, 1.0) * (4 * height - 1) + 0.5).astype(np.int64)
 
-    dots = _dots(curve, usable, 2 * plot, 4 * height, row_of)
+    dots = _dots(curve, usable, 2 * plot, 4 * height, rows_of)
     canvas: list[list[tuple[str, str]]] = [[(" ", "")] * plot for _ in range(height)]
     for limit in limits:
         # On a linear axis a tiny limit would be a line through the zeros.
         lowest = first if log else first + (last - first) / 50
         if isfinite(limit.value) and lowest <= limit.value <= last:
-            at = row_of(limit.value) // 4
-            _dash(canvas[at], limit.label, dots[at] != 0)
+            at = int(rows_of(np.array([limit.value]))[0]) // 4
+            _dash(canvas[at], limit.label, dots[at])
     for mark in marks:
         if 0 <= mark.x <= 1:
             for line in canvas:
                 line[min(int(mark.x * plot), plot - 1)] = ("╎", mark.style)
-    for y in range(height):
-        for x in range(plot):
-            if dots[y, x]:
-                canvas[y][x] = (chr(0x2800 + int(dots[y, x])), style)
+    for line, codes in zip(canvas, dots, strict=True):
+        for x, code in enumerate(codes):
+            if code:
+                line[x] = (chr(0x2800 + code), style)
     rows = []
     for y, line in enumerate(canvas):
         label = figure(last) if y == 0 else figure(first) if y == height - 1 else ""
@@ -148,39 +149,41 @@ def _values(curves: Sequence[Curve]) -> tuple[Values, Values, Values]:
 
 
 def _dots(
-    curve: Curve, usable: NDArray[np.bool_], columns: int, rows: int, row_of: Callable[[float], int]
-) -> NDArray[np.int16]:
-    """Braille codes, (rows / 4, columns / 2)."""
-    codes = np.zeros((rows // 4, columns // 2), np.int16)
-    previous: tuple[int, int] | None = None
-    for x, low, mean, high in zip(
-        curve.x[usable], curve.low[usable], curve.mean[usable], curve.high[usable], strict=True
-    ):
-        column = int(min(max(x, 0.0), 1.0) * (columns - 1))
-        top, bottom, centre = row_of(high), row_of(low), row_of(mean)
-        if previous is not None and column > previous[0]:
+    curve: Curve,
+    usable: NDArray[np.bool_],
+    columns: int,
+    rows: int,
+    rows_of: Callable[[Values], NDArray[np.int64]],
+) -> list[list[int]]:
+    """Braille codes, (rows / 4) x (columns / 2)."""
+    codes = [[0] * (columns // 2) for _ in range(rows // 4)]
+    at = (np.clip(curve.x[usable], 0.0, 1.0) * (columns - 1)).astype(np.int64)
+    spans = [rows_of(values[usable]).tolist() for values in (curve.high, curve.low, curve.mean)]
+    before = centre_before = -1
+    for column, top, bottom, centre in zip(at.tolist(), *spans, strict=True):
+        if 0 <= before < column:
             # join to the last point by a straight line
-            gap = column - previous[0]
+            gap = column - before
             for between in range(1, gap):
-                height = previous[1] + (centre - previous[1]) * between // gap
-                codes[height // 4, (previous[0] + between) // 2] |= _DOTS[
-                    (previous[0] + between) % 2
-                ][height % 4]
+                height = centre_before + (centre - centre_before) * between // gap
+                half, side = divmod(before + between, 2)
+                codes[height // 4][half] |= _DOTS[side][height % 4]
             if gap == 1:
-                top, bottom = min(top, previous[1] + 1), max(bottom, previous[1] - 1)
+                top, bottom = min(top, centre_before + 1), max(bottom, centre_before - 1)
+        half, side = divmod(column, 2)
         for row in range(top, bottom + 1):
-            codes[row // 4, column // 2] |= _DOTS[column % 2][row % 4]
-        previous = (column, centre)
+            codes[row // 4][half] |= _DOTS[side][row % 4]
+        before, centre_before = column, centre
     return codes
 
 
-def _dash(line: list[tuple[str, str]], label: str, taken: NDArray[np.bool_]) -> None:
+def _dash(line: list[tuple[str, str]], label: str, taken: Sequence[int]) -> None:
     """A dashed line, named at the right, the left or the middle: where the curve leaves room."""
     line[:] = [("╌", "faint")] * len(line)
     text = f" {label} "
     spare = len(line) - len(text)
     for start in (spare - 1, 1, spare // 2):
-        if spare >= 2 and not taken[start : start + len(text)].any():
+        if spare >= 2 and not any(taken[start : start + len(text)]):
             for offset, letter in enumerate(text):
                 line[start + offset] = (letter, "dim")
             return

@@ -91,6 +91,11 @@ class Canvas(Widget):
         """Show these rows; only the lines that differ are drawn again."""
         fresh = [list(row) for row in rows]
         old, self.rows = self.rows, fresh
+        if not self.display:
+            # A change of what is not laid out would have all boxes placed anew.
+            self._drawn = None
+            self._styles_cache.clear()
+            return
         if len(old) != len(fresh):
             self.refresh()
             return
