@@ -7,39 +7,17 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from difflib import get_close_matches
-from importlib.metadata import version
-from typing import NoReturn
+from importlib import import_module
+from typing import NoReturn, cast
 
-from deadband_monitor.commands import (
-    ask,
-    attach,
-    demo,
-    doctor,
-    export,
-    keys,
-    pick,
-    pipe,
-    replay,
-    report,
-    run,
-    runs,
-)
 from deadband_monitor.commands.base import Command, complain, say
 from deadband_monitor.errors import MonitorError
+from deadband_monitor.loading import swiftly
 
-COMMANDS: tuple[Command, ...] = (
-    run.COMMAND,
-    attach.COMMAND,
-    replay.COMMAND,
-    ask.COMMAND,
-    report.COMMAND,
-    runs.COMMAND,
-    export.COMMAND,
-    demo.COMMAND,
-    doctor.COMMAND,
-    keys.COMMAND,
-    pipe.COMMAND,
-)
+NAMES = (
+    "run", "attach", "replay", "ask", "report", "runs", "export", "demo", "doctor", "keys", "pipe",
+)  # fmt: skip
+"""Of the commands, as the help lists them: each in the module that is called so."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -70,22 +48,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments:
-        return pick.run()
+        return _picker()
     word, rest = arguments[0], arguments[1:]
     if word in ("-h", "--help", "help"):
         say(usage())
         return 0
     if word in ("-V", "--version"):
+        from importlib.metadata import version
+
         say(f"deadband {version('deadband')}")
         return 0
-    for command in COMMANDS:
-        if command.name == word:
-            return _run(command, rest)
-    near = get_close_matches(word, [it.name for it in COMMANDS if not it.hidden], n=1)
+    if word in NAMES:
+        return _run(command(word), rest)
+    near = get_close_matches(word, [it.name for it in commands() if not it.hidden], n=1)
     hint = f"did you mean: deadband {near[0]}?" if near else "see: deadband --help"
     if word.endswith(".py"):
         hint = f"to watch a script: deadband run {word}"
     raise MonitorError(f"there is no command {word!r}; {hint}")
+
+
+def command(name: str) -> Command:
+    """A sub-command; what it needs is imported, and nothing of the others."""
+    with swiftly():
+        return cast("Command", import_module(f"deadband_monitor.commands.{name}").COMMAND)
+
+
+def commands() -> list[Command]:
+    """All of them."""
+    return [command(name) for name in NAMES]
+
+
+def _picker() -> int:
+    with swiftly():
+        from deadband_monitor.commands import pick
+    return pick.run()
 
 
 def _run(command: Command, rest: list[str]) -> int:
@@ -107,7 +103,7 @@ def usage() -> str:
         "",
         "commands:",
         f"  {'(none)':8}  choose among the runs of this machine",
-        *(f"  {it.name:8}  {it.summary}" for it in COMMANDS if not it.hidden),
+        *(f"  {it.name:8}  {it.summary}" for it in commands() if not it.hidden),
         "",
         "deadband COMMAND --help says more of each. Start with: deadband demo lr-too-high",
     ]

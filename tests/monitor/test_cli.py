@@ -53,12 +53,12 @@ def one_line(output: Output) -> str:
 def test_help_names_every_command(capsys: Output) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for command in cli.COMMANDS:
+    for command in cli.commands():
         assert (f"  {command.name} " in text) is not command.hidden
         assert (command.summary in text) is not command.hidden
 
 
-@pytest.mark.parametrize("command", [command.name for command in cli.COMMANDS])
+@pytest.mark.parametrize("command", [command.name for command in cli.commands()])
 def test_every_command_has_help_of_its_own(command: str, capsys: Output) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main([command, "--help"])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deadband_monitor.errors import BadSettings
 from deadband_monitor.hub.registry import RunEntry, runs
+from deadband_monitor.loading import swiftly
 from deadband_monitor.seen import keep_seen, read_seen
 from deadband_monitor.settings import Settings, read_choices, read_settings, remember
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.open import open_entry
-from deadband_monitor.tui.app import DeadbandApp
+
+if TYPE_CHECKING:
+    from deadband_monitor.tui.app import DeadbandApp
 
 
 def run_dashboard(source: Source, *, child_output: Path | None = None) -> int:
@@ -23,7 +27,7 @@ def run_dashboard(source: Source, *, child_output: Path | None = None) -> int:
         child_output: where the script's output goes, for the key that shows it.
     """
     settings, trouble = _settings()
-    app = DeadbandApp(
+    app = _app_class()(
         source,
         child_output=child_output,
         settings=settings,
@@ -42,7 +46,7 @@ def run_picker(
 ) -> int:
     """Show the runs of this machine, and any of them, until the user leaves."""
     settings, trouble = _settings()
-    app = DeadbandApp(
+    app = _app_class()(
         list_runs=list_runs,
         open_run=open_run,
         settings=settings,
@@ -53,6 +57,13 @@ def run_picker(
         trouble=trouble,
     )
     return _run(app)
+
+
+def _app_class() -> type[DeadbandApp]:
+    # Here, so that a command that draws nothing imports no Textual.
+    with swiftly():
+        from deadband_monitor.tui.app import DeadbandApp
+    return DeadbandApp
 
 
 def _run(app: DeadbandApp) -> int:

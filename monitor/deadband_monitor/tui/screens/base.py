@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
+from textual.geometry import Size
 from textual.screen import Screen
 
 from deadband.wire import AskDense, AskNote
@@ -39,15 +40,26 @@ class SizedScreen(Still, Screen[None]):
     laid_out = False
     """Whether its panels have their sizes, so that there is something to paint on."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Before it has children: each later change is looked up for all of them.
+        self._tell(self.app.size)
+
     def on_resize(self, event: events.Resize) -> None:
         """Tell the style sheet the size."""
-        width, height = event.size
-        self.set_class(width >= WIDE, "-wide")
-        self.set_class(height >= TALL, "-tall")
-        self.set_class(height >= HUGE, "-huge")
-        self.set_class(height < SHORT, "-short")
-        self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-tiny")
+        self._tell(event.size)
         self.call_after_refresh(self._settle)
+
+    def _tell(self, size: Size) -> None:
+        width, height = size
+        wanted = {
+            "-wide": width >= WIDE,
+            "-tall": height >= TALL,
+            "-huge": height >= HUGE,
+            "-short": height < SHORT,
+            "-tiny": width < SMALLEST[0] or height < SMALLEST[1],
+        }
+        self.update_classes(wanted, update=self.is_attached)
 
     def _settle(self) -> None:
         self.laid_out = True

@@ -28,6 +28,7 @@ from deadband_monitor.tui.widgets.boxes import Below, Beside
 from deadband_monitor.tui.widgets.canvas import Canvas
 
 TILE = 10
+USUAL_TILES = 6
 MOST_TILES = 32
 VALUE_WIDTH = 9
 Loud = Mapping[int | None, str]
@@ -47,12 +48,12 @@ class HeatMap(Below):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._labels = Canvas(classes="heat-labels")
-        self._tiles = [Canvas(classes="heat-tile") for _ in range(MOST_TILES)]
+        self._tiles = [_tile() for _ in range(USUAL_TILES)]
         self._values = Canvas(classes="heat-values")
         self._axis = Canvas(classes="heat-axis")
         self._legend = Canvas(classes="heat-legend")
         self._columns = 0
-        self._shown: list[tuple[tuple[Lanes, bool], Levels] | None] = [None] * MOST_TILES
+        self._shown: list[tuple[tuple[Lanes, bool], Levels] | None] = [None] * USUAL_TILES
         """What each tile shows."""
         self._titled = ""
         self._labelled: tuple[object, ...] = ()
@@ -64,7 +65,7 @@ class HeatMap(Below):
         """Labels, tiles and values side by side, axis and legend under them."""
         with Beside(classes="heat-body"):
             yield self._labels
-            yield from self._tiles
+            yield from self._tiles  # more where there is room for more
             yield self._values
         yield self._axis
         yield self._legend
@@ -140,12 +141,21 @@ class HeatMap(Below):
         if columns == self._columns:
             return
         self._columns = columns
+        self._add_tiles(-(-columns // TILE) - len(self._tiles))
         for at, tile in enumerate(self._tiles):
             width = min(max(columns - at * TILE, 0), TILE)
             tile.display = width > 0
             tile.styles.width = max(width, 1)
         self._labels.styles.width = self.label_width
         self._values.styles.width = VALUE_WIDTH
+
+    def _add_tiles(self, number: int) -> None:
+        more = [_tile() for _ in range(number)]
+        if more:
+            assert isinstance(self._values.parent, Beside)
+            self._values.parent.mount(*more, before=self._values)
+            self._tiles += more
+            self._shown += [None] * number
 
     def _show_tiles(self, steps: Levels, lanes: Lanes, *, glyphs: bool) -> None:
         drawn = (lanes, glyphs)
@@ -219,3 +229,7 @@ class HeatMap(Below):
         if title != self._titled:
             self._titled = title
             self.border_title = Content(self._labels.stage.ink.text(title))
+
+
+def _tile() -> Canvas:
+    return Canvas(classes="heat-tile")
