@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.containers import Container, Horizontal, Vertical
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from textual.widget import Widget as _Widget
+else:  # a second widget among the bases of a box would hide what its style sheet inherits
+    _Widget = object
 
 
-class Still(Widget):
+class Still(_Widget):
     """What has no content of its own to change: a box of others, with its ground and border.
 
     Textual asks every widget that shares a line with a change for its lines, boxes too, and works
