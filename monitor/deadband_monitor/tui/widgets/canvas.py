@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -47,13 +48,18 @@ class Drawn:
     plain: bool
     """Whether a row of ours can stand in a line as it is."""
 
-    def between(self, line: Strip, row: Strip) -> Strip:
-        """A row in the place of the one that stood between the borders."""
-        left, right = self.gutter.left, self.gutter.right
-        if not left and not right:
-            return row
-        end = left + self.width
-        return Strip.join([line.crop(0, left), row, line.crop(end, end + right)]).simplify()
+    edges: tuple[list[Segment], list[Segment]] | None = None
+    """What stands at both ends of each row, once it is known."""
+    titled: bool = True
+    """Whether the top line says what it should."""
+
+    def beside(self, line: Strip) -> tuple[list[Segment], list[Segment]]:
+        """Both ends of a line: the same for every row."""
+        if self.edges is None:
+            left, right = self.gutter.left, self.gutter.right
+            end = left + self.width
+            self.edges = list(line.crop(0, left)), list(line.crop(end, end + right))
+        return self.edges
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +69,8 @@ class Worn:
     of: tuple[str, Ink] | None
     """The theme and the ink that this holds for."""
     ground: Style
+    bare: Style
+    """The ground of a blank, which needs no colour but that: nine bytes less on the wire."""
     styles: dict[str, tuple[Style, Style]] = field(default_factory=dict)
     """Of letters, and of blanks."""
 
@@ -76,7 +84,7 @@ class Canvas(Widget):
         super().__init__(id=id, classes=classes)
         self.rows: list[Row] = []
         self._titled = ""
-        self._worn = Worn(of=None, ground=Style())
+        self._worn = Worn(of=None, ground=Style(), bare=Style())
         self._drawn: Drawn | None = None
         """What was drawn last; None: nothing, or nothing that still holds."""
         self._changed: set[int] = set()
@@ -109,7 +117,16 @@ class Canvas(Widget):
         """Write a title into the frame, as plain text: names may hold brackets."""
         if title != self._titled:
             self._titled = title
-            self.border_title = Content(self.stage.ink.text(clean(title)))
+            written = Content(self.stage.ink.text(clean(title)))
+            drawn = self._drawn
+            if drawn is None or not drawn.plain or not drawn.gutter.top:
+                self.border_title = written
+                return
+            # What Textual does with a new title is to draw the whole panel, text and all.
+            self._border_title = written
+            drawn.titled = False
+            gutter = drawn.gutter
+            self.refresh(Region(-gutter.left, -gutter.top, drawn.width + gutter.width, 1))
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines; as they were where nothing has changed.
@@ -122,13 +139,17 @@ class Canvas(Widget):
         if drawn is None or drawn.of != (crop, self.app.theme):
             self._changed.clear()
             self._drawn = drawn = self._draw_whole(crop)
-        elif self._changed:
+        elif self._changed or not drawn.titled:
             drawn.lines = list(drawn.lines)
             for y in self._changed:
                 at = y + drawn.gutter.top
                 if at < len(drawn.lines) - drawn.gutter.bottom:
-                    drawn.lines[at] = drawn.between(drawn.lines[at], self.render_line(y))
+                    left, right = drawn.beside(drawn.lines[at])
+                    drawn.lines[at] = self._line(y, left, right)
             self._changed.clear()
+            if not drawn.titled:
+                drawn.lines[:1] = super().render_lines(Region(0, 0, crop.width, 1))
+                drawn.titled = True
         return drawn.lines
 
     def _draw_whole(self, crop: Region) -> Drawn:
@@ -155,33 +176,50 @@ class Canvas(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row as a strip."""
-        worn = self._wear()
+        return self._line(y, [], [])
+
+    def _line(self, y: int, left: list[Segment], right: list[Segment]) -> Strip:
+        """A row between what stands at both its ends, as few segments as will do."""
+        worn, ink = self._wear(), self.stage.ink
         width = self._drawn.width if self._drawn is not None else self.size.width
-        if y >= len(self.rows):
-            return Strip.blank(width, worn.ground)
-        ink = self.stage.ink
-        segments = []
-        for text, name in without_blanks(self.rows[y]):
+        segments, room = list(left), width
+        for text, name in without_blanks(self.rows[y] if y < len(self.rows) else []):
             styles = worn.styles.get(name)
             if styles is None:
                 style = worn.ground + ink.style(name)
-                # A blank needs no colour but its ground's: nine bytes less on the wire.
                 bare = style if style.reverse else style.background_style
                 styles = worn.styles[name] = (style, bare)
-            segments.append(Segment(ink.text(text), styles[text.isspace()]))
-        return Strip(segments).adjust_cell_length(width, worn.ground)
+            room -= cell_len(text)
+            _append(segments, ink.text(text), styles[text.isspace()])
+        if room < 0:
+            inside = Strip(segments[len(left) :]).adjust_cell_length(width, worn.ground)
+            return Strip([*left, *inside, *right])
+        if room:
+            _append(segments, " " * room, worn.bare)
+        for text, edge, _ in right:
+            _append(segments, text, edge)
+        return Strip(segments, width + cell_len("".join(text for text, _, _ in (*left, *right))))
 
     def _wear(self) -> Worn:
         """The widget's own style, which Textual would work out anew for each line."""
         now = (self.app.theme, self.stage.ink)
         if self._worn.of != now:
-            self._worn = Worn(of=now, ground=self.rich_style)
+            ground = self.rich_style
+            self._worn = Worn(of=now, ground=ground, bare=ground.background_style)
         return self._worn
 
     def on_resize(self, event: events.Resize) -> None:
         """A new size needs new rows."""
         del event
         self.stage.repaint_soon()
+
+
+def _append(segments: list[Segment], text: str, style: Style | None) -> None:
+    """Joined to the last one where that looks the same: each segment is an escape sequence."""
+    if segments and segments[-1].style == style:
+        segments[-1] = Segment(segments[-1].text + text, style)
+    else:
+        segments.append(Segment(text, style))
 
 
 def without_blanks(row: Row) -> Row:
