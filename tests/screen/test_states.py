@@ -107,6 +107,29 @@ async def test_a_lost_hub_leaves_the_picture_and_says_so() -> None:
         assert "HUB LOST" not in shown(app)
 
 
+async def test_a_lost_link_is_tried_again_at_once_when_asked() -> None:
+    class Far(FakeSource):
+        tries = 0
+
+        def retry(self) -> None:
+            self.tries += 1
+
+    source = Far(healthy_run(), name="gpt-s")
+    source.advance(50)
+    source.link_shown, source.where = "lost", "gpu-07 via ssh"
+    source.trouble = "connection refused; retry in 8s"
+    app = app_on(source)
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.pause()
+        assert "LINK LOST" in shown(app)
+        assert "connection refused; retry in 8s, ^r now, as of " in shown(app)
+        await pilot.press("ctrl+r")
+        assert source.tries == 1
+        source.link_shown, source.trouble = "live", ""
+        await pilot.press("ctrl+r")
+        assert source.tries == 1
+
+
 async def test_a_source_that_refuses_ends_in_words_not_in_a_traceback() -> None:
     class Refusing(FakeSource):
         def refresh(self, wait_s: float) -> bool:

@@ -50,6 +50,14 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Linked(Protocol):
+    """A source whose way to the run may be down, and is tried again ever less often."""
+
+    def retry(self) -> None:
+        """Try again at once; from any thread."""
+
+
+@runtime_checkable
 class Selective(Protocol):
     """A source that can leave out of `state` what nobody looks at."""
 

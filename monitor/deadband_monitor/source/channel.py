@@ -58,6 +58,9 @@ class Channel(Protocol):
     def health(self) -> Health:
         """What to make of an answer that does not come; after `LOST` nothing is under way."""
 
+    def retry(self) -> None:
+        """Do not wait for the next try, where the way is down; from any thread."""
+
     def recording(self) -> RecordingReader:
         """The recording of the run; the caller closes it.
 
@@ -109,6 +112,9 @@ class SocketChannel:
             self._closed = True
             self._drop_socket()
             self._context.term()
+
+    def retry(self) -> None:
+        """A socket tries all the time."""
 
     @property
     def _silent_s(self) -> float:

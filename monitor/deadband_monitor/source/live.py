@@ -88,6 +88,10 @@ class LiveSource(Demands):
         """Why the link is lost, where that is known."""
         return self.channel.trouble if self._link == "lost" else ""
 
+    def retry(self) -> None:
+        """Try a lost link again at once; from any thread."""
+        self.channel.retry()
+
     def want(self, wish: AskView) -> None:
         """Hear of the run only what one screen shows of it, instead of everything.
 

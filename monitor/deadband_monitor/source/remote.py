@@ -156,6 +156,10 @@ class RemoteChannel:
         """As the far side sees the hub; lost while there is no link."""
         return self._health
 
+    def retry(self) -> None:
+        """Start the command of the link anew, now."""
+        self._link.retry()
+
     def recording(self) -> RemoteRecording:
         """The recording that the hub writes."""
         return RemoteRecording(self._link, self._path)

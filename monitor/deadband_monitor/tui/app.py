@@ -31,7 +31,7 @@ from deadband_monitor.tui.feed import Feed
 from deadband_monitor.tui.governor import EVERYTHING, Beats, Governor
 from deadband_monitor.tui.heading import head
 from deadband_monitor.tui.ink import Ink
-from deadband_monitor.tui.keys import KEYS, RUN, names
+from deadband_monitor.tui.keys import KEYS, RUN, key_of, names
 from deadband_monitor.tui.screens.base import RunScreen, SizedScreen
 from deadband_monitor.tui.screens.compare import CompareScreen
 from deadband_monitor.tui.screens.dashboard import DashboardScreen
@@ -225,6 +225,7 @@ class DeadbandApp(TerminalApp):
             self.view,
             self.clock(),
             newest=self.vantage.newest,
+            retry_key=key_of("retry", self.settings.keys),
             slow=self._governor.slow,
         )
 

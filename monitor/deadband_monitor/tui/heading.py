@@ -15,7 +15,9 @@ RATE_WINDOW = 64
 """Samples that the rate is taken over."""
 
 
-def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) -> Head:
+def head(
+    feed: Feed, view: View, now: float, *, newest: int | None, slow: bool, retry_key: str = ""
+) -> Head:
     """Everything that the line needs.
 
     Args:
@@ -24,6 +26,7 @@ def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) 
         now: seconds since the epoch.
         newest: the newest step of a live run whose past is shown.
         slow: whether the terminal is too slow for the pictures.
+        retry_key: what to press for a lost link to be tried at once.
     """
     source = feed.source
     state = source.state
@@ -34,7 +37,7 @@ def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) 
     held = view.frozen
     return Head(
         name=state.info.hello.run if state.info else source.name,
-        standing=_standing(source, player, now, feed.error),
+        standing=_standing(source, player, now, feed.error, retry_key),
         step=view.state.step,
         last_step=player.last_step if player else None,
         rate=_rate(state) if moving and not silent else float("nan"),
@@ -51,7 +54,9 @@ def head(feed: Feed, view: View, now: float, *, newest: int | None, slow: bool) 
     )
 
 
-def _standing(source: Source, player: Player | None, now: float, broken: str) -> Standing:
+def _standing(
+    source: Source, player: Player | None, now: float, broken: str, retry_key: str
+) -> Standing:
     state = source.state
     status = state.status
     if player is not None and not broken:
@@ -72,6 +77,7 @@ def _standing(source: Source, player: Player | None, now: float, broken: str) ->
         age_s=now - source.last_heard,
         where=source.where,
         trouble=source.trouble,
+        retry_key=retry_key,
     )
 
 

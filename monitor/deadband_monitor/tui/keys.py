@@ -171,6 +171,8 @@ KEYS: tuple[Key, ...] = (
         doc="ask the run to sample each of the next steps, whatever the budget says", where=RUN),
     Key(keys=("i",), shown="i", action="note", label="Note", group="Run",
         doc="write a note into the recording, at the step that is shown", where=RUN),
+    Key(keys=("ctrl+r",), shown="^r", action="retry", label="Retry", group="Run",
+        doc="try a lost link again at once, not when its time comes", where=RUN),
     Key(keys=("y",), shown="y", action="copy", label="Copy", group="Screen",
         doc="the screen as plain text to the clipboard (where the terminal lets us)", where=RUN),
     Key(keys=("Y",), shown="Y", action="export", label="Export", group="Screen",
@@ -221,6 +223,11 @@ def bindings(where: str) -> list[BindingType]:
         if where in entry.where
         for place, key in enumerate(entry.keys, 1)
     ]
+
+
+def key_of(name: str, changed: Mapping[str, str]) -> str:
+    """How the screen writes the key of an ability."""
+    return changed.get(name) or next(entry.shown for entry in KEYS if entry.name == name)
 
 
 def names() -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deadband.wire import AskDense, AskNote, AskView, Done, Flag
-from deadband_monitor.source.base import Player, Source
+from deadband_monitor.source.base import Linked, Player, Source
 from deadband_monitor.source.on_demand import Answering, Spread
 from deadband_monitor.tui.feed import Feed, NoSource
 
@@ -119,6 +119,15 @@ class Vantage:
         if source is None:
             return False
         feed.ask(lambda: source.demand(demand))
+        return True
+
+    def retry(self) -> bool:
+        """Do not wait for the next try of a lost link; False where none is lost."""
+        feed = self._present or self.feed
+        source = feed.source
+        if source.link != "lost" or not isinstance(source, Linked):
+            return False
+        source.retry()
         return True
 
     def said(self) -> Iterator[Done]:

@@ -28,7 +28,7 @@ class Standing:
     style: str
     detail: str = ""
     urgent: bool = False
-    """Where room is short, the detail comes before the step."""
+    """The detail comes before where the run is and how far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,7 @@ def standing(
     age_s: float = float("nan"),
     where: str = "",
     trouble: str = "",
+    retry_key: str = "",
 ) -> Standing:
     """Words for the state of a run and of the way to it.
 
@@ -88,6 +89,7 @@ def standing(
         age_s: time since then.
         where: the host of the run, where it is another one.
         trouble: why it does not answer, and when it is tried again.
+        retry_key: what to press for that to be now.
     """
     if broken:
         return Standing(sign="✗", word="UNREADABLE", style="crit", detail=broken)
@@ -102,12 +104,13 @@ def standing(
     if status == "finished":
         return _well(sign="✓", word="FINISHED", trouble=error)
     if link == "lost":
+        hint = f", {retry_key} now" if retry_key and "retry in" in trouble else ""
         age = f" {duration(age_s)}" if age_s == age_s else ""
         return Standing(
             sign="✗",
             word=f"{'LINK' if where else 'HUB'} LOST{age}",
             style="warn",
-            detail=f"{trouble or 'trying again'}, as of {heard}",
+            detail=f"{trouble or 'trying again'}{hint}, as of {heard}",
             urgent=True,
         )
     if link == "ended":
@@ -137,19 +140,18 @@ def state_line(head: Head, width: int) -> Row:
     if head.frozen_steps is not None:
         row.append((f" ❚❚ FROZEN +{count(head.frozen_steps)} ", "badge.info"))
     row.append((f" {cut_middle(head.name, 32 if roomy else 20)}", "title"))
-    if head.where and (roomy or not (state.detail or head.behind is not None)):
-        row.append((f"  {cut_middle(head.where, 26 if roomy else 14)}", "dim"))
     detail: Row = [(f"  {clean(state.detail)}", state.style)] if state.detail else []
-    first = state.urgent and not roomy
-    if first:
+    if state.urgent:
         row += detail
+    if head.where and (roomy or not (detail or head.behind is not None)):
+        row.append((f"  {cut_middle(head.where, 26 if roomy else 14)}", "dim"))
     if head.step:
         end = f"/{count(head.last_step)}" if head.last_step is not None else ""
         row.append((f"  step {count(head.step)}{end}", "text"))
     if head.behind is not None:
         row.append((f"  live is {count(head.behind)} steps ahead", "info"))
-    if state.detail:
-        row.append((f"  {clean(state.detail)}", state.style))
+    if not state.urgent:
+        row += detail
     if head.dense_steps:
         more = f"  dense for {count(head.dense_steps)} more steps"
         row.append((more + (", asked by a viewer" if roomy else ""), "info"))

@@ -214,6 +214,12 @@ class RunScreen(SizedScreen):
         self.deadband.view.following = True
         self.deadband.repaint()
 
+    def action_retry(self) -> None:
+        """Do not wait for the next try of a lost link."""
+        lost = self.deadband.vantage.retry()
+        self.notify("trying now" if lost else "the link to this run is not lost", timeout=2)
+        self.deadband.repaint()
+
     # --- what is asked of the run ------------------------------------------------------------
 
     def subject(self) -> Subject | None:
