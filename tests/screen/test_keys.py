@@ -165,7 +165,7 @@ async def test_without_flags_the_flag_keys_say_so() -> None:
         await pilot.pause()
         await pilot.press("n")
         await pilot.press("f")
-        assert "every rule is content" in shown(app)
+        assert "nothing out of order" in shown(app)
 
 
 async def test_t_changes_between_dark_and_light() -> None:

@@ -122,7 +122,8 @@ async def test_a_lost_link_is_tried_again_at_once_when_asked() -> None:
     async with app.run_test(size=LARGE) as pilot:
         await pilot.pause()
         assert "LINK LOST" in shown(app)
-        assert "connection refused; retry in 8s, ^r now, as of " in shown(app)
+        assert "retry in 8s, ^r now, as of 22:13:" in shown(app).replace("\n", " ")
+        assert ": connection refused" in shown(app)
         await pilot.press("ctrl+r")
         assert source.tries == 1
         source.link_shown, source.trouble = "live", ""

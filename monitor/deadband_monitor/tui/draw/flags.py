@@ -121,20 +121,28 @@ def diagnosis_rows(
     *,
     judged: bool,
     facts: Sequence[str] = (),
+    ended: str = "",
 ) -> list[Row]:
-    """The likely cause, what to try and why, in at most `height` rows; else facts of the run."""
+    """The likely cause, what to try and why, in at most `height` rows; else facts of the run.
+
+    `ended` is the exception that ended the script; with a cause it is told where there is room.
+    """
+    last = wrap(f"the script ended with {ended}", width, 3) if ended else []
     if not causes:
-        said = [*_no_cause(open_flags, width, judged=judged), []]
+        said: list[Row] = [[(line, "strong")] for line in last]
+        said += [*_no_cause(open_flags, width, judged=judged), []]
         said += [[(line, "dim")] for fact in facts for line in wrap(fact, width, 2)]
         return [fit(row, width) for row in said[:height]]
     best, rest = causes[0], causes[1:]
     heading: Row = [("cause ", "dim"), (best.cause, "crit")]
-    details = f"  {best.confidence:.0%} sure"
+    details = [f"  {best.confidence:.0%} sure"]
     if best.onset_step:
-        details += f", since {count(best.onset_step)}"
+        details.append(f"{details[-1]}, since {count(best.onset_step)}")
     if best.layer:
-        details += f" in {cut_middle(best.layer, 18)}"
-    rows = [fit([*heading, (details, "dim")], width)]
+        details.append(f"{details[-1]} in {cut_middle(best.layer, 18)}")
+    room = width - width_of(heading)
+    told = next((it for it in reversed(details) if len(it) <= room), details[0])
+    rows = [fit([*heading, (told, "dim")], width)]
     spare = height - 1
     advice = wrap(best.advice, width - 6, max(min(4, spare), 0))
     rows += _item("try   ", advice, "strong", width)
@@ -151,6 +159,8 @@ def diagnosis_rows(
         other = f"{cause.cause}  {cause.confidence:.0%}: {cause.advice}"
         rows += _item("or    ", [cut(other, width - 6)], "dim", width)
         spare -= 1
+    if spare >= len(last):
+        rows += [fit([(line, "dim")], width) for line in last]
     return rows[:height]
 
 

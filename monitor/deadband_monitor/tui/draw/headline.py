@@ -14,9 +14,17 @@ FULL_NAMES = {
     "weight_spread": "weight spread",
 }
 
+NOWHERE = "not measured in any layer"
+
 
 def gauge_line(
-    metric: Metric, value: float, worst: float, layer: str, severity: str, width: int
+    metric: Metric,
+    value: float,
+    worst: float,
+    layer: str,
+    severity: str,
+    width: int,
+    nowhere: str = NOWHERE,
 ) -> Row:
     """One line: sign, name, track, value, worst layer."""
     track_width = max(width - 61, 9)
@@ -28,7 +36,7 @@ def gauge_line(
         *reading(metric, value, _of_network(metric, value, severity), 8),
     ]
     room = width - 29 - track_width
-    return fit([*row, ("  ", ""), *_worst(metric, worst, layer, severity, room)], width)
+    return fit([*row, ("  ", ""), *_worst(metric, worst, layer, severity, room, nowhere)], width)
 
 
 def card(
@@ -39,6 +47,7 @@ def card(
     severity: str,
     trend: Values,
     width: int,
+    nowhere: str = NOWHERE,
 ) -> list[Row]:
     """Three rows: track and value, trend over the run, worst layer."""
     mark = sign(metric, worst if worst == worst else value, severity)
@@ -49,7 +58,7 @@ def card(
         fit([(mark + " ", style), *track(metric, value, width - 10, severity=severity, worst=worst),
              *number], width),
         fit([("  ", ""), (history, "spark")], width),
-        fit([("  ", ""), *_worst(metric, worst, layer, severity, width - 2)], width),
+        fit([("  ", ""), *_worst(metric, worst, layer, severity, width - 2, nowhere)], width),
     ]  # fmt: skip
 
 
@@ -58,9 +67,11 @@ def _of_network(metric: Metric, value: float, severity: str) -> str:
     return severity if tone(metric, value) == "info" else ""
 
 
-def _worst(metric: Metric, worst: float, layer: str, severity: str, width: int) -> Row:
+def _worst(
+    metric: Metric, worst: float, layer: str, severity: str, width: int, nowhere: str
+) -> Row:
     if not layer:
-        return [("not measured in any layer", "dim")]
+        return [(nowhere, "dim")]
     number = reading(metric, worst, severity, 8)
     room = max(width - 6 - 8, 4)
     if width_of([(layer, "")]) > room:

@@ -104,13 +104,15 @@ def standing(
     if status == "finished":
         return _well(sign="✓", word="FINISHED", trouble=error)
     if link == "lost":
-        hint = f", {retry_key} now" if retry_key and "retry in" in trouble else ""
+        # What can be done comes before the reason, which may be long.
+        why, _, when = trouble.rpartition("; ")
+        hint = f", {retry_key} now" if retry_key and when.startswith("retry in") else ""
         age = f" {duration(age_s)}" if age_s == age_s else ""
         return Standing(
             sign="✗",
             word=f"{'LINK' if where else 'HUB'} LOST{age}",
             style="warn",
-            detail=f"{trouble or 'trying again'}{hint}, as of {heard}",
+            detail=f"{when or 'trying again'}{hint}, as of {heard}" + (f": {why}" if why else ""),
             urgent=True,
         )
     if link == "ended":
@@ -179,6 +181,8 @@ def verdict(head: Head) -> Row:
     if not head.judged:
         return row
     text, style = VERDICTS.get(head.verdict, VERDICTS["healthy"])
+    if style == "badge.ok" and head.standing.style == "crit":
+        text = f" was{text}"  # the network, as long as there was one
     return [*row, (" ", ""), (text, style), (" ", "")]
 
 

@@ -73,7 +73,9 @@ class DashboardScreen(RunScreen):
             return
         view.update(self.heat.columns)
         self.headlines.paint(view)
-        self.heat.paint(view, numbers=due.trends)
+        status = view.state.status
+        trouble = app.feed.error or (status.error if status is not None else "")
+        self.heat.paint(view, numbers=due.trends, trouble=trouble)
         if due.trends:
             if self.readings.display:
                 self.readings.paint(view)

@@ -24,7 +24,7 @@ from deadband_monitor.tui.keys import FLAG, bindings
 from deadband_monitor.tui.screens.base import RunScreen
 from deadband_monitor.tui.view import View
 from deadband_monitor.tui.widgets.canvas import Canvas
-from deadband_monitor.tui.widgets.panels import FlagList, KeyLine, StateLine
+from deadband_monitor.tui.widgets.panels import FlagList, KeyLine, StateLine, flags_title
 
 TREND_CELLS = 36
 
@@ -62,13 +62,14 @@ class FlagScreen(RunScreen):
         self.paint_frame(due)
         view.update(max(self.size.width - 30, 20))
         flags, flag = view.flags, view.flag
-        self.list.entitle(f"flags · {len(view.state.open_flags)} open of {len(flags)}")
+        standing = len(view.state.open_flags)
+        self.list.entitle(flags_title(standing, len(flags) - standing))
         if flag is None:
             self.list.show([[("no flags so far", "dim")]])
-            self.body.border_title = "what is looked for"
+            self.body.border_title = "no flag"
             page = coverage_rows(view.state.coverage, self.page.size.width)
             self.page.styles.height = len(page) + 1
-            self.page.show([[("every rule is content", "dim")], *page])
+            self.page.show([[(" nothing out of order", "text")], *page])
             return
         at = flags.index(flag)
         first = min(max(at - self.list.size.height // 2, 0), max(len(flags) - 1, 0))

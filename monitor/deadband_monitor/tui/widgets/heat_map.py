@@ -7,7 +7,7 @@ tiles: a new column costs ten cells of its row instead of a hundred.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from textual import events
@@ -21,7 +21,7 @@ from deadband_monitor.tui.draw.flags import LOOK
 from deadband_monitor.tui.draw.gauge import reading, tone
 from deadband_monitor.tui.draw.heat import Lanes, Levels, axis, cells, fold, lay_out, legend
 from deadband_monitor.tui.draw.scale import Values, levels, worst_row
-from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit
+from deadband_monitor.tui.draw.text import Row, count, cut_middle, fit, wrap
 from deadband_monitor.tui.keys import HEAT_METRICS
 from deadband_monitor.tui.view import RANK, View
 from deadband_monitor.tui.widgets.boxes import Below, Beside
@@ -31,6 +31,12 @@ TILE = 10
 USUAL_TILES = 6
 MOST_TILES = 32
 VALUE_WIDTH = 9
+WAITING = (
+    ("waiting for the first sample", "title"),
+    ("It comes with the first training step: after imports, data loading and compilation.", "text"),
+    ("Still nothing while it trains? `deadband doctor` says which link is broken.", "dim"),
+)
+"""Before anything was measured: text and style of each paragraph."""
 Loud = Mapping[int | None, str]
 """Row of the layer table -> severity of the worst flag that touches it."""
 
@@ -81,8 +87,17 @@ class HeatMap(Below):
         room = self.size.width - self.label_width - VALUE_WIDTH
         return min(max(room, 1), TILE * MOST_TILES)
 
-    def paint(self, view: View, *, numbers: bool) -> None:
-        """Draw the view's metric; `numbers` says whether figures may change now."""
+    def paint(self, view: View, *, numbers: bool, trouble: str = "") -> None:
+        """Draw the view's metric.
+
+        Args:
+            view: what is looked at.
+            numbers: whether figures may change now.
+            trouble: why nothing can come, where nothing has.
+        """
+        if view.state.latest is None:
+            self._say(((trouble, "crit"),) if trouble else WAITING)
+            return
         self._place_tiles()
         ink = self._labels.stage.ink
         rows = self._labels.size.height
@@ -136,11 +151,25 @@ class HeatMap(Below):
             return None
         return self._axis_shown.first + (column + 1) * self._axis_shown.per_column - 1
 
+    def _say(self, paragraphs: Sequence[tuple[str, str]]) -> None:
+        """Nothing was measured so far: what that means, and what to do where it lasts."""
+        self._columns, self._labelled = 0, ()
+        for part in (*self._tiles, self._values):
+            part.display = False
+        self._labels.styles.width = "1fr"
+        width = self._labels.size.width
+        rows: list[Row] = []
+        for text, style in paragraphs:
+            rows += [[], *([(f"   {line}", style)] for line in wrap(text, width - 4, 3))]
+        self._labels.show([fit(row, width) for row in rows[: self._labels.size.height]])
+        self._entitled("")
+
     def _place_tiles(self) -> None:
         columns = self.columns
         if columns == self._columns:
             return
         self._columns = columns
+        self._values.display = True
         self._add_tiles(-(-columns // TILE) - len(self._tiles))
         for at, tile in enumerate(self._tiles):
             width = min(max(columns - at * TILE, 0), TILE)
@@ -226,6 +255,9 @@ class HeatMap(Below):
             title += " · worst first"
         if view.pattern:
             title += f" · /{view.pattern}/ {len(view.order)} of {len(view.state.layers)}"
+        self._entitled(title)
+
+    def _entitled(self, title: str) -> None:
         if title != self._titled:
             self._titled = title
             self.border_title = Content(self._labels.stage.ink.text(title))

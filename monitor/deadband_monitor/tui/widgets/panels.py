@@ -19,7 +19,7 @@ from deadband_monitor.pace import short
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
 from deadband_monitor.tui.draw.flags import diagnosis_rows, flag_lines
-from deadband_monitor.tui.draw.headline import FULL_NAMES, card, gauge_line
+from deadband_monitor.tui.draw.headline import FULL_NAMES, NOWHERE, card, gauge_line
 from deadband_monitor.tui.draw.key_line import key_row
 from deadband_monitor.tui.draw.line import Curve, Limit, Mark, chart
 from deadband_monitor.tui.draw.readings import Item, table
@@ -63,11 +63,12 @@ class Headlines(Beside):
     def paint(self, view: View) -> None:
         """Draw the three."""
         read = headlines(view)
+        nowhere = NOWHERE if view.state.latest is not None else "no reading yet"
         width = self._lines.size.width
         if self._lines.display and width:
             self._lines.show(
                 [
-                    gauge_line(it.metric, it.value, it.worst, it.layer, it.severity, width)
+                    gauge_line(it.metric, it.value, it.worst, it.layer, it.severity, width, nowhere)
                     for it in read
                 ]
             )
@@ -78,7 +79,7 @@ class Headlines(Beside):
             canvas.set_class(it.severity == "warning", "-warn")
             canvas.show(
                 card(it.metric, it.value, it.worst, it.layer, it.severity, it.trend,
-                     canvas.size.width)
+                     canvas.size.width, nowhere)
             )  # fmt: skip
 
 
@@ -255,11 +256,17 @@ class Flags(FlagList):
         flags = view.flags
         standing = view.state.open_flags
         over = len(flags) - len(standing)
-        self.entitle(f"flags · {len(standing)} open" + (f" · {over} past" if over else ""))
+        self.entitle(flags_title(len(standing), over))
         worst = next((flag.severity for flag in standing if view.loud(flag)), "")
         self.set_class(worst == "critical", "-crit")
         self.set_class(worst == "warning", "-warn")
         self.show_flags(view, flags, view.flag_id)
+
+
+def flags_title(standing: int, over: int) -> str:
+    """How many flags there are; nothing where there are none, which the list says."""
+    counted = [f"{standing} open"] * bool(standing or over) + [f"{over} past"] * bool(over)
+    return " · ".join(["flags", *counted])
 
 
 class Diagnosis(Canvas):
@@ -286,6 +293,9 @@ class Diagnosis(Canvas):
                 self.size.height,
                 judged=state.latest is not None,
                 facts=self._facts,
+                ended=state.status.error
+                if state.status is not None and state.status.status == "failed"
+                else "",
             )
         )
 
