@@ -547,7 +547,7 @@ def test_a_lost_link_says_how_old_the_picture_is_and_when_it_is_tried_again() ->
         trouble="connection refused; retry in 8s",
     )  # fmt: skip
     assert found.word == "LINK LOST 1m15s"
-    assert found.detail == "connection refused; retry in 8s, as of 13:41:07"
+    assert found.detail == "retry in 8s, as of 13:41:07: connection refused"
 
 
 def test_a_host_that_does_not_answer_has_a_line_of_its_own() -> None:

@@ -101,6 +101,8 @@ async def test_a_lost_hub_leaves_the_picture_and_says_so() -> None:
         assert "HUB LOST" in shown(app)
         assert "trying again, as of " in shown(app)
         assert app.screen.has_class("-stale")
+        names = app.screen.query_one(".heat-labels", Canvas)
+        assert names.styles.text_opacity < 1.0
         assert "net.3" in shown(app)
         source.link_shown = "live"
         app.repaint()

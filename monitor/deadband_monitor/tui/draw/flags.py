@@ -135,13 +135,15 @@ def diagnosis_rows(
         return [fit(row, width) for row in said[:height]]
     best, rest = causes[0], causes[1:]
     heading: Row = [("cause ", "dim"), (best.cause, "crit")]
-    details = [f"  {best.confidence:.0%} sure"]
+    sure, since, where = f"  {best.confidence:.0%}", "", ""
     if best.onset_step:
-        details.append(f"{details[-1]}, since {count(best.onset_step)}")
+        since = f", since {count(best.onset_step)}"
     if best.layer:
-        details.append(f"{details[-1]} in {cut_middle(best.layer, 18)}")
+        where = f" in {cut_middle(best.layer, 18)}"
+    # The whole, or what of it fits: no half of a name.
+    details = (f"{sure} sure{since}{where}", sure + since + where, f"{sure} sure{since}", sure)
     room = width - width_of(heading)
-    told = next((it for it in reversed(details) if len(it) <= room), details[0])
+    told = next((it for it in details if len(it) <= room), "")
     rows = [fit([*heading, (told, "dim")], width)]
     spare = height - 1
     advice = wrap(best.advice, width - 6, max(min(4, spare), 0))
