@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from deadband.wire import AskView, Event, Hello, Note, Sight, Status, What
 from deadband_monitor.errors import BadRecording
+from deadband_monitor.state.pictures import Pictures
+from deadband_monitor.state.timeline import Axis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,14 @@ class Scenic(Protocol):
             BadRecording, LinkLost: as from all that is asked of a recording.
             NotCut: its host has an older deadband, which cannot.
         """
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A recording at hand, of which more can be cut than a screen shows."""
+
+    def everything(self, axis: Axis, seq: int) -> Pictures:
+        """Pictures of every metric and layer at event `seq`, each cut when it is asked for."""
 
 
 @runtime_checkable

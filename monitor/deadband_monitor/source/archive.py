@@ -12,7 +12,7 @@ from deadband_monitor.hub.sights import draw, end_of, row_of, unknown
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.record.depths import DeepRecording
 from deadband_monitor.source.courses import Courses, Key
-from deadband_monitor.source.recorded import RecordedPictures, Stretch
+from deadband_monitor.source.recorded import EveryPicture, RecordedPictures, Stretch
 from deadband_monitor.source.story import Story
 from deadband_monitor.state.pictures import view_axis
 from deadband_monitor.state.run_state import Elsewhere, RunState
@@ -63,6 +63,13 @@ class Archive:
             wholly=wholly,
         )
         return Sight(seq=seq, body=squeeze(body, 1 if wholly else 6))
+
+    def everything(self, axis: Axis, seq: int) -> EveryPicture:
+        """Pictures of every metric and layer at event `seq`, each cut when it is asked for."""
+        self._story.go(seq)
+        state = self._story.state
+        stretch = Stretch(axis=axis, start=0, last=state.sampled_step, upto=seq)
+        return EveryPicture(self._courses, state, stretch)
 
     def _axis(self, state: RunState, ask: AskView) -> Axis:
         """The axis of the answer; with it how finely the history of layers is known there."""

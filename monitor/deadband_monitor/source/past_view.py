@@ -5,9 +5,11 @@ from __future__ import annotations
 from deadband import wire
 from deadband.wire import AskView
 from deadband_monitor.errors import SourceError
-from deadband_monitor.record.base import Scenic
+from deadband_monitor.record.base import Scenic, Whole
 from deadband_monitor.source.viewing import Viewing
+from deadband_monitor.state.pictures import Pictures
 from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.sight import Sight
 
 
 class PastView:
@@ -32,6 +34,13 @@ class PastView:
     def lacks(self) -> bool:
         """Whether the state is the answer to another wish."""
         return self.wish != self._wished
+
+    def everything(self) -> Pictures | None:
+        """Pictures of every metric, on the axis that is shown; None where they lie elsewhere."""
+        sight, recording = self._viewing.state.sight, self._recording
+        if not isinstance(sight, Sight) or not isinstance(recording, Whole):
+            return None
+        return recording.everything(sight.axis, self._reached)
 
     def go(self, seq: int) -> None:
         """Show the run at event `seq`, where it does not stand already.

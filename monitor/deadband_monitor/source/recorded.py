@@ -21,6 +21,9 @@ from deadband_monitor.state.series import Series
 from deadband_monitor.state.tally import Tally
 from deadband_monitor.state.timeline import Axis
 
+TOGETHER = 8
+"""Metrics cut in one reading of the samples, where there are no courses."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
@@ -80,6 +83,29 @@ class RecordedPictures:
     def model(self, metric: int) -> Envelope:
         """A metric of the first model."""
         return self._own.model(metric)
+
+
+class EveryPicture(RecordedPictures):
+    """The same of all metrics and layers: each is cut when it is asked for, with its neighbours."""
+
+    def __init__(self, courses: Courses, state: RunState, stretch: Stretch) -> None:
+        super().__init__(courses, state, stretch, [])
+        self._courses, self._stretch = courses, stretch
+
+    def layers(self, metric: int) -> Envelope:
+        """A metric of every layer."""
+        first = metric - metric % TOGETHER
+        last = min(first + TOGETHER, len(LAYER_METRICS))
+        return self._one(("metric", metric), [("metric", it) for it in range(first, last)])
+
+    def row(self, row: int) -> Envelope:
+        """All metrics of one layer."""
+        return self._one(("row", row), [("row", row)])
+
+    def _one(self, key: Key, together: list[Key]) -> Envelope:
+        if key not in self._cut:
+            self._cut = cut_all(self._courses, self._state, self._stretch, together)
+        return self._cut[key]
 
 
 def cut_all(

@@ -11,7 +11,9 @@ from deadband_monitor.record.base import RecordingReader
 from deadband_monitor.record.depths import DeepRecording
 from deadband_monitor.record.reader import UNFIT
 from deadband_monitor.source.archive import Archive
+from deadband_monitor.state.pictures import Pictures
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
+from deadband_monitor.state.timeline import Axis
 
 
 class OwnRecording(DeepRecording):
@@ -28,9 +30,17 @@ class OwnRecording(DeepRecording):
 
     def sight(self, ask: AskView, seq: int, *, wholly: bool = True) -> Sight:
         """What a screen shows of the run at event `seq`; see `Archive.sight`."""
+        return self._cutter.sight(ask, seq, wholly=wholly)
+
+    def everything(self, axis: Axis, seq: int) -> Pictures:
+        """Pictures of every metric and layer at event `seq`, each cut when it is asked for."""
+        return self._cutter.everything(axis, seq)
+
+    @property
+    def _cutter(self) -> Archive:
         if self._archive is None:
             self._archive = Archive(self)
-        return self._archive.sight(ask, seq, wholly=wholly)
+        return self._archive
 
 
 class Reel:

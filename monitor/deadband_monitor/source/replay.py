@@ -17,6 +17,7 @@ from deadband_monitor.source.live import lost_status
 from deadband_monitor.source.past_view import PastView
 from deadband_monitor.source.recalled import Recalled
 from deadband_monitor.source.reel import OwnRecording, Reel
+from deadband_monitor.state.pictures import Pictures
 from deadband_monitor.state.run_state import ENDED, RunState
 
 GROWTH_CHECK_S = 0.5
@@ -155,6 +156,10 @@ class ReplaySource(Recalled):
             self._view = PastView(self._recording)
         if self._view is not None:
             self._view.wish = wish
+
+    def everything(self) -> Pictures | None:
+        """Pictures of every metric on the axis that is shown; None where `state` has what there is."""
+        return self._view.everything() if self._view is not None else None
 
     @property
     def lacks(self) -> bool:

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from deadband_monitor.metrics import LAYER_METRICS
-from deadband_monitor.state.pictures import Envelope
+from deadband_monitor.state.pictures import Envelope, Pictures
 from deadband_monitor.tui.view import View
 
 if TYPE_CHECKING:
@@ -50,8 +50,12 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name) or "run"
 
 
-def export(folder: Path, name: str, svg: str, text: str, view: View) -> list[Path]:
+def export(
+    folder: Path, name: str, svg: str, text: str, view: View, pictures: Pictures | None = None
+) -> list[Path]:
     """Write the screen and its readings; returns the files.
+
+    `pictures` know more than those that the view shows.
 
     Raises:
         OSError: the folder cannot be written.
@@ -60,17 +64,17 @@ def export(folder: Path, name: str, svg: str, text: str, view: View) -> list[Pat
     paths[0].write_text(text, encoding="utf-8")
     paths[1].write_text(svg, encoding="utf-8")
     with paths[2].open("w", newline="", encoding="utf-8") as file:
-        _write_readings(csv.writer(file), view)
+        _write_readings(csv.writer(file), view, pictures or view.pictures)
     return paths
 
 
-def _write_readings(writer: CsvWriter, view: View) -> None:
+def _write_readings(writer: CsvWriter, view: View, pictures: Pictures) -> None:
     """One line a column of time, layer and metric: lowest, mean and highest reading in it.
 
     Of a live run that is what its hub was asked for: the map's metric, and the layer at hand.
     """
     writer.writerow(["first_step", "last_step", "layer", "metric", "low", "mean", "high"])
-    axis, pictures = view.axis, view.pictures
+    axis = view.axis
     readings = np.stack([_readings(pictures.layers(it)) for it in range(len(LAYER_METRICS))])
     row = view.selected
     if row is not None:

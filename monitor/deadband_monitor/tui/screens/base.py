@@ -11,7 +11,9 @@ from textual.geometry import Size
 from textual.screen import Screen
 
 from deadband.wire import AskDense, AskNote
+from deadband_monitor.errors import MonitorError
 from deadband_monitor.source.on_demand import Subject
+from deadband_monitor.source.replay import ReplaySource
 from deadband_monitor.tui.draw.flags import place
 from deadband_monitor.tui.draw.text import count
 from deadband_monitor.tui.exports import export, safe_name, screen_text
@@ -29,6 +31,7 @@ WIDE, TALL, HUGE = 100, 32, 50
 SHORT = 18
 """Below this the heat map would be a title and an axis without a row between them."""
 SMALLEST = (60, 16)
+EXPORT_PATIENCE_S = 5.0
 FASTEST, SLOWEST = 64.0, 0.25
 DENSE_STEPS = 200
 """What is asked for unless another number is typed: ten seconds of a loop of 50 ms."""
@@ -296,10 +299,16 @@ class RunScreen(SizedScreen):
         app = self.deadband
         name = f"{safe_name(app.feed.source.name)}-{app.view.state.step}-{self.where}"
         svg = app.export_screenshot(title=f"deadband {app.feed.source.name}")
+        source = app.feed.source
         try:
-            paths = export(Path.cwd(), name, svg, screen_text(self), app.view)
+            with app.feed.look(EXPORT_PATIENCE_S) as held:
+                replay = source if held and isinstance(source, ReplaySource) else None
+                pictures = replay.everything() if replay is not None else None
+                paths = export(Path.cwd(), name, svg, screen_text(self), app.view, pictures)
         except OSError as error:
             self.notify(f"cannot write {name}: {error.strerror}", severity="error", timeout=6)
+        except MonitorError as error:
+            self.notify(str(error), severity="error", timeout=6)
         else:
             self.notify("wrote " + ", ".join(path.name for path in paths), timeout=5)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from deadband.wire import Histogram, What
 from deadband_monitor.source.on_demand import Spread
+from deadband_monitor.statistics.outlines import LEVELS, shares
 from deadband_monitor.tui.draw.histogram import bars
 from deadband_monitor.tui.draw.ridge import range_of, ridge, share_of_a_block, stretches
 from deadband_monitor.tui.draw.text import Row, count, fit
@@ -60,14 +61,33 @@ class Fine(Canvas):
         name = NAMES.get(view.tensor if spread is None else spread.subject[2], "")
         found = spread.histogram if spread is not None else None
         if found is None:
-            self.entitle(f"{name}, finely")
-            words = "only of a live run, from its next sample on"
-            self.show([[], fit([(f"  {words}", "dim")], width)])
+            if spread is None or not self._paint_recorded(view, spread, name):
+                self.entitle(f"{name}, finely")
+                words = "only of a live run, from its next sample on"
+                self.show([[], fit([(f"  {words}", "dim")], width)])
             return
         self.entitle(f"{name}{_whose(spread)}, finely · {_basis(found)}")
         counts = np.frombuffer(found.counts, "<u4").astype(np.float64)
         rows: list[Row] = bars(counts, found.low, found.high, width, height, scale=view.scale)
         self.show(rows)
+
+    def _paint_recorded(self, view: View, spread: Spread, name: str) -> bool:
+        """Of a recording the newest outline, which is what it holds; False where it holds none."""
+        steps = [step for step in spread.course.steps if step <= view.state.step]
+        if view.last_step is None or not steps:
+            return False
+        ((step, outline),) = spread.course.between(steps[-1], steps[-1])
+        span = range_of([outline], "linear")
+        if span is None:
+            return False
+        width, height = self.size
+        part = shares(outline, span.edges(2 * width))
+        self.entitle(
+            f"{name}{_whose(spread)} · step {count(step)} · as recorded: {len(LEVELS)} levels, no"
+            " histogram"
+        )
+        self.show(bars(part, span.low, span.high, width, height, scale=view.scale))
+        return True
 
 
 def marks_in(view: View, row: int) -> dict[int, tuple[str, str]]:
