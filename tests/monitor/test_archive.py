@@ -13,15 +13,18 @@ import pytest
 
 from deadband import wire
 from deadband.wire import AskView, Event, LayerTable, Note, Sample
-from deadband_monitor.errors import BadRecording
+from deadband_monitor.errors import BadRecording, NotCut
 from deadband_monitor.hub import history
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN
 from deadband_monitor.record import gists
 from deadband_monitor.record.writer import Recorder
+from deadband_monitor.remote.looks import Looks
+from deadband_monitor.remote.protocol import AskRecording
 from deadband_monitor.source import courses, story
 from deadband_monitor.source.past_view import PastView
 from deadband_monitor.source.reel import OwnRecording
+from deadband_monitor.source.replay import ReplaySource
 from deadband_monitor.source.scripted import collapsing_run, layer_table
 from deadband_monitor.state.figures import PRECISION
 from deadband_monitor.state.rank_state import reading_of
@@ -306,3 +309,65 @@ def test_a_damaged_block_of_courses_is_one_line_for_the_user(
         view.wish = WISH
         with pytest.raises(BadRecording, match="is damaged"):
             view.go(len(EVENTS))
+
+
+def test_an_older_recording_has_neither_gists_nor_courses(tmp_path: Path) -> None:
+    path = write(tmp_path, EVENTS, by_hub=False)
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE gists")
+        database.execute("DROP TABLE courses")
+    database.close()
+    with closing(OwnRecording(path)) as recording:
+        view = PastView(recording)
+        view.wish = WISH
+        for seq in (len(EVENTS), 300):
+            view.go(seq)
+            assert_as_it_was(view, seq)
+
+
+class Elsewhere:
+    """The recording behind a pipe: questions and answers in bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._looks = Looks()
+        self.sent = 0
+
+    def sight(self, ask: AskView, seq: int) -> wire.Sight:
+        words = [msgspec.json.encode(ask).decode()]
+        answer = self._looks.look(AskRecording(self._path, "sight", [seq], words))
+        self.sent += len(answer)
+        return msgspec.msgpack.decode(answer, type=wire.Sight)
+
+    def close(self) -> None:
+        self._looks.close()
+
+
+def test_a_recording_elsewhere_is_cut_there(path: Path) -> None:
+    with closing(Elsewhere(path)) as recording:
+        view = PastView(recording)
+        view.wish = msgspec.structs.replace(WISH, metrics=(), course=False)
+        view.go(600)
+        whole, recording.sent = recording.sent, 0
+        view.go(601)
+        assert_as_it_was(view, 601)
+        assert recording.sent < whole / 2, "what is there is not sent again"
+        view.go(200)
+        assert_as_it_was(view, 200)
+
+
+def test_where_nobody_can_cut_everything_is_read(path: Path) -> None:
+    class Old(OwnRecording):
+        def sight(self, ask: AskView, seq: int, *, wholly: bool = True) -> wire.Sight:
+            raise NotCut("this deadband does not know what 'sight' is")
+
+    with closing(ReplaySource(Old(path), settled=False)) as source:
+        source.want(WISH)
+        assert source.lacks
+        assert source.refresh(0.0)
+        assert not source.lacks
+        source.want(WISH)
+        assert source.state.series.last_step == LAST
+        source.seek(300)
+        source.refresh(0.0)
+        assert source.state.step == 300

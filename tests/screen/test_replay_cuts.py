@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -31,12 +30,12 @@ class WholeReplay(ReplaySource):
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     chronicle = Chronicle(Recorder(tmp_path / "digits-mlp-7f3a1c.dbr"))
     for event in collapsing_run(layers=30, samples=160, onset=60, every=3):
         chronicle.add(event)
     chronicle.close(1.0)
-    yield chronicle.recorder.path
+    return chronicle.recorder.path
 
 
 async def screens(source: ReplaySource, size: tuple[int, int], keys: list[str]) -> list[str]:
@@ -80,7 +79,10 @@ async def test_every_screen_of_a_replay_is_the_same(
         assert_same(one, other, key)
 
 
-async def exported(source: ReplaySource, folder: Path) -> dict[tuple[str, ...], list[float]]:
+Readings = dict[tuple[str, ...], list[float]]
+
+
+async def exported(source: ReplaySource, folder: Path) -> Readings:
     app = DeadbandApp(source, ink=DARK, clock=lambda: source.last_heard, threaded=False)
     with closing(source):
         async with app.run_test(size=LARGE) as pilot:
@@ -88,6 +90,11 @@ async def exported(source: ReplaySource, folder: Path) -> dict[tuple[str, ...], 
             app.repaint()
             await pilot.press("Y")
             await pilot.pause()
+    return taken_from(folder)
+
+
+def taken_from(folder: Path) -> Readings:
+    """What the only table in a folder says; the file goes."""
     (file,) = folder.glob("*.csv")
     with file.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -138,5 +145,3 @@ async def test_a_replay_shows_what_it_holds_in_the_place_of_a_histogram(tmp_path
             assert "step 40 · as recorded" in said
             assert "no histogram" in said
             assert any("⣿" in line for line in shown(app).splitlines())
-
-
