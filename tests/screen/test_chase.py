@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
-from deadband_monitor.tui import chase
 from deadband_monitor.tui.chase import PATIENCE_S, Chase
 
 
@@ -16,7 +16,7 @@ class Scene:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.lacking, self.drawn = 100.0, True, 0
         self.waiting: list[Callable[[], None]] = []
-        monkeypatch.setattr(chase.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.chase = Chase(
             lambda: self.lacking, self._draw, lambda after_s, it: self.waiting.append(it)
         )

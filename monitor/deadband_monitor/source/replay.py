@@ -158,7 +158,7 @@ class ReplaySource(Recalled):
             self._view.wish = wish
 
     def everything(self) -> Pictures | None:
-        """Pictures of every metric on the axis that is shown; None where `state` has what there is."""
+        """Pictures of every metric on the axis shown; None where `state` has what there is."""
         return self._view.everything() if self._view is not None else None
 
     @property
