@@ -84,6 +84,26 @@ class LayerCapture:
 
     def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
         root = probe.root
+        entry = probe.usual
+        if (
+            entry is not None
+            and root.usual
+            and not probe.calls
+            and type(output) is Tensor
+            and output.dtype is probe.dtype
+            and root.last_function is None
+            and output.requires_grad
+        ):
+            probe.calls = 1
+            root.beyond = False
+            root.previous = entry
+            cells = entry.cells
+            cell = cells[_ACTIVATION]
+            if not cell.filled:
+                cell.take(output)
+                came = partial(self._gradient_came, cells[_ACTIVATION_GRAD], self.generation)
+                await_gradient(output, came)
+            return
         tensor = output if type(output) is Tensor else layers.first_tensor(output)
         if not root.inside and not root.rootless:
             self._recomputed(probe, tensor)
@@ -105,6 +125,21 @@ class LayerCapture:
             copy_input(entry, args)
         elif probe.attends and isinstance(output, tuple) and isinstance(output[1], Tensor):
             attention.copy_weights(entry, output[1])
+        elif tensor is output and not call:
+            self._note_usual(probe, entry, output)
+
+    @staticmethod
+    def _note_usual(probe: Probe, entry: Entry, output: Tensor) -> None:
+        """From the next sample on the shortest way is taken, where all is as it was in this one."""
+        probe.usual = None
+        if (
+            type(output) is Tensor
+            and output.is_floating_point()
+            and output.layout is torch.strided
+            and _ACTIVATION in entry.cells
+            and _ACTIVATION_GRAD in entry.cells
+        ):
+            probe.usual, probe.dtype = entry, output.dtype
 
     def _function_called(self, name: str, result: Tensor) -> None:
         """A functional activation was applied in a root's forward."""
@@ -271,15 +306,18 @@ class LayerCapture:
             return
         start = perf_counter()
         try:
-            if type(gradient) is not Tensor and is_sum(gradient):
-                pass
-            elif cell.filled:
-                cell.add(local_of(gradient))
+            if type(gradient) is not Tensor:
+                if is_sum(gradient):
+                    return
+                gradient = local_of(gradient)
+            if cell.filled:
+                cell.add(gradient)
             else:
-                cell.take(local_of(gradient))
+                cell.take(gradient)
         except Exception as error:
             self.failed(error)
-        self.spent_s += perf_counter() - start
+        finally:
+            self.spent_s += perf_counter() - start
 
     # --- Cells and descriptions ------------------------------------------------------------------
 

@@ -244,6 +244,7 @@ class ModelCapture(UpdateCapture):
             self._look_for_compiled(root)  # parts may have been exchanged since `arm`
         root.seen, root.rootless, root.inside = True, False, True
         root.transformed = in_transform()
+        root.usual = not root.transformed
         tensor = layers.first_tensor(args)
         root.rows = tensor.shape[0] if tensor is not None and _has_rows(tensor) else 0
         self._stack.append(root)
@@ -291,9 +292,6 @@ class ModelCapture(UpdateCapture):
             return
         start = perf_counter()
         try:
-            root.inside = False
-            if root in self._stack:
-                self._stack.remove(root)
             self._leave(root, raised=output is None)
             if root.blind and output is not None and not root.transformed:
                 root.await_recompute()
@@ -344,7 +342,7 @@ class ModelCapture(UpdateCapture):
         root.gate.take()
         root.call.take()
         root.take_probes()
-        root.inside = False
+        root.inside = root.usual = False
         if root in self._stack:
             self._stack.remove(root)
         root.last_function = None

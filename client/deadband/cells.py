@@ -36,8 +36,6 @@ class Cell:
     """Shape of the slice as the tensor has it."""
     block: int
     """Bytes of the slice where it is one piece of memory of a contiguous tensor; else 0."""
-    block_strides: tuple[int, ...]
-    """Strides of such a tensor."""
     strides: Any
     """Strides of the tensors that `cut` is good for."""
     cut: Any
@@ -46,7 +44,6 @@ class Cell:
         "address",
         "array",
         "block",
-        "block_strides",
         "cut",
         "dest",
         "device",
@@ -172,14 +169,15 @@ class Cell:
                 return
         elif self.misfits:
             self.misfits = 0
+        address = self.address
         if (
-            self.address
+            address
             and tensor.dtype is self.plain
-            and tensor.stride() == self.block_strides
+            and tensor.is_contiguous()
             and not tensor.is_neg()
             and (source := tensor.data_ptr())
         ):
-            move(self.address, source, self.block)
+            move(address, source, self.block)
         elif self.on_device:
             from deadband.device import RUNTIME
 
@@ -213,6 +211,7 @@ class Cell:
             self.held()[tuple(slice(size) for size in region.shape)], np.float32
         )
         self.region, self.limits = region, limits
+        Cell.cuts += 1
         before = self.dest
         self.settle(kept)
         if self.on_device:
@@ -255,7 +254,6 @@ class Cell:
         self.block = 0
         if self.plain is not None and is_block(self.region, self.source):
             self.block = 4 * self.region.size
-            self.block_strides = contiguous(self.source)
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of another shape has a slice of the slot's shape; cut anew if not."""

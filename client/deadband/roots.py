@@ -31,12 +31,14 @@ class Probe:
         "attends",
         "called",
         "calls",
+        "dtype",
         "entries",
         "hook",
         "is_norm",
         "module",
         "path",
         "root",
+        "usual",
     )
 
     def __init__(self, called: Called, root: Root, path: str, module: nn.Module) -> None:
@@ -46,6 +48,9 @@ class Probe:
         self.module = module
         self.calls = 0
         self.entries: list[Entry] = []
+        self.usual: Entry | None = None
+        """What its first call fills, where that gives one plain tensor of type `dtype`."""
+        self.dtype: torch.dtype | None = None
         self.is_norm = is_batch_norm(module)
         self.attends = isinstance(module, nn.MultiheadAttention)
         self.hook = leaf_entry(module, self)
@@ -109,6 +114,8 @@ class Root:
         """Stands for both where the model is compiled in place."""
         self.members = {id(each) for each in self.plain.modules()}
         self.inside = False
+        self.usual = False
+        """Whether its forward runs, and nothing stands between its layers and us."""
         self.seen = False
         """Whether a training forward of this step was seen."""
         self.rootless = False
@@ -228,9 +235,12 @@ class Root:
     def put_probes(self) -> None:
         """From now on the layers tell of their calls."""
         self._probes_in = True
+        insides = self.insides
         for probe in self.probes:
             probe.calls = 0
-            if not self.opaque and id(probe.module) not in self.insides:
+            if insides and id(probe.module) in insides:
+                continue
+            if not self.opaque:
                 probe.hook.put()
         for block in self.blocks:
             block.calls = 0

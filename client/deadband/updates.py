@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from operator import getitem, is_
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +23,7 @@ from deadband.recorder import Entry, Recorder
 from deadband.roots import Root
 from deadband.tensors import is_solid
 from deadband.weights import MOST_LEFT, WeightTap, copy_after, copy_before
+from deadband.weightsets import WeightSet
 from deadband.wire import What
 
 _SCALED = frozenset({What.OUTPUT_GRAD, What.ACTIVATION_GRAD})
@@ -32,11 +34,15 @@ _GRADIENTS = _SCALED | {What.WEIGHT_GRAD}
 class _Choice:
     """What an optimiser was last found to move."""
 
-    held: list[int]
+    held: list[list[int]]
     """Ids of the parameters in its groups."""
+    lists: list[list[WeightTap]]
+    """Taps of every model."""
+    tables: list[dict[str, Any]]
+    names: list[str]
     parameters: list[int]
     """Ids of those that stand for the layers' weights."""
-    taps: list[WeightTap]
+    weights: WeightSet
 
 
 class UpdateCapture(LayerCapture):
@@ -79,7 +85,7 @@ class UpdateCapture(LayerCapture):
         """An optimiser is about to step."""
         start = perf_counter()
         try:
-            copy_before(self._taps(optimizer), gradients=gradients)
+            self._weights_of(optimizer).copy_before(gradients=gradients)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -88,7 +94,7 @@ class UpdateCapture(LayerCapture):
         """It has stepped; `gradients` where a closure made them within the step."""
         start = perf_counter()
         try:
-            copy_after(self._taps(optimizer), gradients=gradients)
+            self._weights_of(optimizer).copy_after(gradients=gradients)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -164,22 +170,38 @@ class UpdateCapture(LayerCapture):
 
     def _taps(self, optimizer: Optimizer | None) -> list[WeightTap]:
         """Weights that this optimiser moves, or that none holds; None: all."""
-        taps = [tap for root in self.roots for tap in self._taps_of(root)]
-        if optimizer is None:
-            return taps
-        held = [id(each) for group in optimizer.param_groups for each in group["params"]]
-        parameters = [id(tap.table[tap.weight]) for tap in taps]
+        if optimizer is not None:
+            return self._weights_of(optimizer).taps
+        return [tap for root in self.roots for tap in self._taps_of(root)]
+
+    def _weights_of(self, optimizer: Optimizer) -> WeightSet:
+        """Weights that this optimiser moves, or that none holds."""
+        lists = [self._taps_of(root) for root in self.roots]
+        held = [list(map(id, group["params"])) for group in optimizer.param_groups]
         known = self._choices.get(id(optimizer))
-        if known is not None and known.held == held and known.parameters == parameters:
-            return known.taps
-        among = set(held)
+        if (
+            known is not None
+            and known.held == held
+            and len(known.lists) == len(lists)
+            and all(map(is_, lists, known.lists))
+            and list(map(id, map(getitem, known.tables, known.names))) == known.parameters
+        ):
+            return known.weights
+        among = {each for group in held for each in group}
+        taps = [tap for each in lists for tap in each]
         chosen = [
-            tap
-            for tap, parameter in zip(taps, parameters, strict=True)
-            if parameter in among or not self._holds(tap.parameter)
+            tap for tap in taps if id(tap.parameter) in among or not self._holds(tap.parameter)
         ]
-        self._choices[id(optimizer)] = _Choice(held, parameters, chosen)
-        return chosen
+        weights = WeightSet(chosen)
+        self._choices[id(optimizer)] = _Choice(
+            held,
+            lists,
+            [tap.table for tap in taps],
+            [tap.weight for tap in taps],
+            [id(tap.parameter) for tap in taps],
+            weights,
+        )
+        return weights
 
     def _taps_of(self, root: Root) -> list[WeightTap]:
         if root.outgrown or (root.pending_layers and not any(map(_is_lazy, root.pending_layers))):

@@ -61,7 +61,7 @@ class WeightTap:
         self.outgrown = [] if outgrown is None else outgrown
         """Taps whose parameter has another shape by now put themselves here."""
         self.place: tuple[Any, ...] | None = None
-        """Shape and strides of the gradients that `cut` is good for."""
+        """Strides of the gradients that `cut` is good for."""
         self.cut: tuple[Any, ...] = ()
         self.bias_pointer = -1
         self.bias_held: Tensor
@@ -112,29 +112,47 @@ class WeightTap:
             self.held, self.pointer = view, pointer
         return view
 
+    def held_at(self, pointer: int) -> Tensor | None:
+        """The slice of the weight that lies there; None where it is no view."""
+        return self.held if pointer == self.pointer else None
+
+    def bias_held_at(self, pointer: int) -> Tensor | None:
+        """The same of the bias."""
+        return self.bias_held if pointer == self.bias_pointer else None
+
     def copy_gradient(self, batch: Batch, parameter: Tensor) -> None:
         """Add the gradient to a batch, if there is one."""
         cell, gradient = self.gradient, parameter.grad
-        if cell is None or gradient is None:
+        if cell is None or gradient is None or cell.filled:
             return
+        if (
+            type(gradient) is Tensor
+            and gradient.layout is torch.strided
+            and gradient.shape == self.shape
+            and gradient.stride() == self.place
+            and not gradient.requires_grad
+        ):
+            size, strides = self.cut
+            if size == cell.picked:
+                if size != self.shape:
+                    gradient = gradient.as_strided(size, strides)
+                batch.cells.append(cell)
+                batch.sources.append(gradient)
+                return
         if gradient.layout is not torch.strided:
             if gradient.layout is torch.sparse_coo and gradient.sparse_dim() == 1:
                 batch.add(cell, _first_rows(gradient))
             return
         gradient = local_of(gradient)
-        place = (gradient.shape, gradient.stride())
-        if place != self.place or gradient.requires_grad:
-            view = self.view(gradient)[:, : WEIGHT.features]
-            # A view that starts where its tensor does is made in one call from the next time on.
-            plain = view.data_ptr() == gradient.data_ptr() and view.dtype == gradient.dtype
-            self.place = place if plain else None
-            self.cut = (view.shape, view.stride())
-        elif cell.picked == gradient.shape:
-            view = gradient
-        else:
-            size, strides = self.cut
-            view = gradient.as_strided(size, strides, gradient.storage_offset())
-        batch.add(cell, view)
+        view = fitting(cell, self.view(gradient)[:, : WEIGHT.features])
+        if view is None:
+            return  # another shape than the plan's
+        # A view that starts where its tensor does is made in one call from the next time on.
+        plain = view.data_ptr() == gradient.data_ptr() and view.dtype == gradient.dtype
+        self.place = gradient.stride() if plain else None
+        self.cut = (view.shape, view.stride())
+        batch.cells.append(cell)
+        batch.sources.append(view)
 
     def copy_left(self, batch: Batch, gradient: Tensor) -> None:
         """Add the gradient that lay there before this step's backward to a batch."""
@@ -271,36 +289,49 @@ def _state(gradient: Tensor | None) -> tuple[int, int] | None:
 class Batch:
     """Copies that go to torch in one call: half the price of one call each."""
 
-    __slots__ = ("_cells", "_sources")
+    __slots__ = ("cells", "sources")
 
-    def __init__(self) -> None:
-        self._cells: list[Cell] = []
-        self._sources: list[Tensor] = []
+    def __init__(
+        self, cells: list[Cell] | None = None, sources: list[Tensor] | None = None
+    ) -> None:
+        self.cells: list[Cell] = [] if cells is None else cells
+        self.sources: list[Tensor] = [] if sources is None else sources
+        """The slice that goes to each cell, of its shape."""
 
     def add(self, cell: Cell | None, view: Tensor) -> None:
         """`view` is the slice, unless the cells were shrunk to let the frame fit its ring."""
         if cell is None or cell.filled:
             return
-        picked = cell.picked
-        if view.shape != picked:
-            view = view[tuple(slice(size) for size in picked)]
-            if view.shape != picked:
-                return  # another shape than the plan's
-        self._cells.append(cell)
-        self._sources.append(view)
+        part = fitting(cell, view)
+        if part is not None:
+            self.cells.append(cell)
+            self.sources.append(part)
 
     def copy(self) -> None:
         """Copy all of them."""
-        if not self._cells:
-            return
-        if self._cells[0].on_device and RUNTIME.is_capturing():
-            return  # a CUDA graph would copy for good
-        targets = [cell.dest for cell in self._cells]
-        together = getattr(torch, "_foreach_copy_", None)
-        if together is not None:
-            together(targets, self._sources, non_blocking=True)
-        else:
-            for target, source in zip(targets, self._sources, strict=True):
-                target.copy_(source, non_blocking=True)
-        for cell in self._cells:
-            cell.filled = True
+        if self.cells:
+            copy_together(self.cells, [cell.dest for cell in self.cells], self.sources)
+
+
+def fitting(cell: Cell, view: Tensor) -> Tensor | None:
+    """What of the slice the cell holds; None where it is of another shape than the plan's."""
+    picked = cell.picked
+    if view.shape != picked:
+        view = view[tuple(slice(size) for size in picked)]
+    return view if view.shape == picked else None
+
+
+_together = getattr(torch, "_foreach_copy_", None)
+
+
+def copy_together(cells: list[Cell], targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Fill these cells, whose targets are given."""
+    if cells[0].on_device and RUNTIME.is_capturing():
+        return  # a CUDA graph would copy for good
+    if _together is not None:
+        _together(targets, sources, non_blocking=True)
+    else:
+        for target, source in zip(targets, sources, strict=True):
+            target.copy_(source, non_blocking=True)
+    for cell in cells:
+        cell.filled = True
