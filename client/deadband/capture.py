@@ -270,7 +270,7 @@ class ModelCapture(UpdateCapture):
         if root.structure.changed:
             self._look_anew(root)
         root.put_probes()
-        norms = [probe for probe in root.probes if probe.is_norm and probe.hook.is_in]
+        norms = [probe for probe in root.norms if probe.hook.is_in]
         if norms:
             copy_running([(self._first_entry(probe), probe.module) for probe in norms])
 

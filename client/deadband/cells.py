@@ -18,6 +18,31 @@ PATIENCE = 3
 """Samples in a row of another shape before the slot is cut anew; the odd last batch is left out."""
 
 
+class CurrentFrame:
+    """The frame of the ring that is filled now; all cells of a plan share one of these."""
+
+    __slots__ = ("address", "base", "payload")
+    address: int
+    """Where its payload lies."""
+    base: Any
+    """The payload as a tensor; None without torch."""
+    payload: NDArray[np.float32]
+
+
+_TOGETHER = frozenset(
+    {
+        What.WEIGHT,
+        What.WEIGHT_BEFORE,
+        What.WEIGHT_GRAD,
+        What.GRAD_LEFT,
+        What.BIAS,
+        What.RUNNING_MEAN,
+        What.RUNNING_VAR,
+    }
+)
+"""Copied by torch, many in one call, even where they are blocks of memory."""
+
+
 class Cell:
     """Where one slice of one tensor goes.
 
@@ -26,12 +51,18 @@ class Cell:
 
     cuts = 0
     """How often any was made or cut anew: as long as this stands still, so do all plans."""
+    moves = 0
+    """How often any was given other memory than its place in the frames."""
     array: NDArray[np.float32]
     """Where what has arrived from a device goes."""
-    dest: Any
-    """Where copies go: a tensor or an array of shape `picked`, on the device of the tensors."""
     address: int
-    """Address of `dest`, where whole blocks may be moved there; else 0."""
+    """Address of `made`, where whole blocks may be moved there; else 0."""
+    frame: CurrentFrame | None
+    """What the cell is led through; None where `made` and `address` stand."""
+    made: Any
+    """Target of copies as a tensor or an array; led cells that are not loose need none."""
+    offset: int
+    """Where the slot begins in a payload, in elements."""
     picked: tuple[int, ...]
     """Shape of the slice as the tensor has it."""
     block: int
@@ -45,13 +76,15 @@ class Cell:
         "array",
         "block",
         "cut",
-        "dest",
         "device",
         "dtype",
         "filled",
+        "frame",
         "layout",
         "limits",
+        "made",
         "misfits",
+        "offset",
         "on_device",
         "picked",
         "plain",
@@ -89,6 +122,9 @@ class Cell:
 
             self.on_device = is_device(device)
         self.filled = False
+        self.frame = None
+        self.made = None
+        self.offset = 0
         self.recut = True
         """Whether the plan does not hold this cell as it is."""
         Cell.cuts += 1
@@ -104,16 +140,31 @@ class Cell:
     def settle(self, array: NDArray[np.float32]) -> None:
         """Copy into `array` from now on; by way of the device's own memory where tensors are."""
         self._look_anew()
+        self.frame = None
+        Cell.moves += 1
         if self.on_device:
             import torch
 
             self.array = array
-            before = getattr(self, "dest", None)
+            before = self.made
             if before is None or before.shape != self.picked:
                 before = torch.zeros(self.picked, dtype=torch.float32, device=self.device)
-            self.dest, self.address = before, 0
+            self.made, self.address = before, 0
         else:
-            self.dest, self.address = self.place_in(array)
+            self.made, self.address = self.place_in(array)
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether a target is made in each frame, as for whatever is not moved as one block."""
+        return not self.block or self.what in _TOGETHER
+
+    @property
+    def dest(self) -> Any:
+        """Where copies go: a tensor or array of shape `picked`, on the device of the tensors."""
+        frame = self.frame
+        if frame is None or self.is_loose:
+            return self.made
+        return self.place_at(frame.payload, frame.base, self.offset)[0]
 
     def place_in(self, array: NDArray[np.float32]) -> tuple[Any, int]:
         """`dest` and `address` for copies into `array`."""
@@ -147,20 +198,21 @@ class Cell:
         """What was copied, in canonical order."""
         if self.on_device:
             return self.array
-        values: NDArray[np.float32] = self.dest if self.device is None else self.dest.numpy()
+        dest = self.dest
+        values: NDArray[np.float32] = dest if self.device is None else dest.numpy()
         if self.region.swapped:
             values = values.swapaxes(0, 1)
         return values.reshape(self.region.shape)
 
     def let_go(self) -> None:
         """Nothing is copied any more: the memory is not ours."""
-        self.address, self.filled = 0, True
-        self.dest, self.array = None, np.zeros(0, np.float32)
+        self.address, self.filled, self.frame = 0, True, None
+        self.made, self.array = None, np.zeros(0, np.float32)
 
     def berth_at(self, memory: Any) -> None:
         """Copy into this memory of the device from now on, where the slice has its size."""
         if memory.numel() == self.region.size:
-            self.dest = memory.view(self.picked)
+            self.made = memory.view(self.picked)
 
     def take(self, tensor: Any) -> None:
         """Copy the slice of a tensor."""
@@ -169,14 +221,15 @@ class Cell:
                 return
         elif self.misfits:
             self.misfits = 0
-        address = self.address
         if (
-            address
+            self.block
             and tensor.dtype is self.plain
             and tensor.is_contiguous()
             and not tensor.is_neg()
             and (source := tensor.data_ptr())
         ):
+            frame = self.frame
+            address = self.address if frame is None else frame.address + 4 * self.offset
             move(address, source, self.block)
         elif self.on_device:
             from deadband.device import RUNTIME

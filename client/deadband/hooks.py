@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -26,7 +27,11 @@ and where it is loaded nobody needs to know of deadband.
 class HookEntry:
     """One hook and the dictionaries that it goes into."""
 
-    __slots__ = ("_flags", "_hook", "_key", "_table")
+    __slots__ = ("_flags", "_hook", "_key", "_table", "put", "take")
+    put: Callable[[], None]
+    """From the next call on, the hook is called."""
+    take: Callable[[], Any]
+    """The module is as it was."""
 
     def __init__(
         self, table: dict[int, Any], key: int, hook: Any, flags: tuple[dict[int, Any], ...] = ()
@@ -35,14 +40,16 @@ class HookEntry:
         self._key = key
         self._hook = hook
         self._flags = flags
+        # Most have one table: then no line of Python runs, at no layer of a sampled step.
+        self.put = self._put if flags else partial(table.__setitem__, key, hook)
+        self.take = self._take if flags else partial(table.pop, key, None)
 
     @property
     def is_in(self) -> bool:
         """Whether it has been put in."""
         return self._key in self._table
 
-    def put(self) -> None:
-        """From the next call on, the hook is called."""
+    def _put(self) -> None:
         self._table[self._key] = self._hook
         for flag in self._flags:
             flag[self._key] = True
@@ -57,8 +64,9 @@ class HookEntry:
         if isinstance(table, OrderedDict) and table and next(reversed(table)) == self._key:
             self.take()
 
-    def take(self) -> None:
-        """The module is as it was."""
+    def _take(self) -> None:
+        if self._key not in self._table:
+            return
         self._table.pop(self._key, None)
         for flag in self._flags:
             flag.pop(self._key, None)

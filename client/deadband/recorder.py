@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 MOST_PLANS = 32
 """A loop whose shapes change for ever is followed so often; then what does not fit is left out."""
+
+
+_filled, _recut = attrgetter("filled"), attrgetter("recut")
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +179,7 @@ class Recorder:
             plan=self.plan.id,
             step=step,
             time=time,
-            present=bytes([1, *[cell.filled and not cell.recut for cell in self._flat]]),
+            present=self._present(),
             loss_first_step=first,
             loss_count=len(losses),
             loss_given=given(losses),
@@ -196,6 +200,12 @@ class Recorder:
         self.fleet.launch(partial(self._store, header, landing[: len(losses)], points))
         self.fleet.clock.step()
         return True
+
+    def _present(self) -> bytes:
+        """Of each slot, whether it holds anything in this frame."""
+        if any(map(_recut, self._flat)):
+            return bytes([1, *[cell.filled and not cell.recut for cell in self._flat]])
+        return bytes([1, *map(_filled, self._flat)])
 
     def write_rest(self, step: int, time: float, ledger: Ledger) -> None:
         """Write the losses and scalars since the last sample as a frame that measures nothing."""
@@ -332,7 +342,8 @@ class Recorder:
             if cell.on_device:
                 cell.settle(target)
             else:
-                cell.dest, cell.address = cell.place_at(payload, base, slot.offset)
+                cell.made, cell.address = cell.place_at(payload, base, slot.offset)
+                cell.frame = None
             cell.recut = False
         self.fleet = None
         if any(cell.on_device for cell in self._flat):

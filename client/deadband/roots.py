@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,7 @@ class Root:
         self.compiled = is_compiled(module)
         self.probes: list[Probe] = []
         self._probes_in = False
+        self._norms: list[Probe] | None = None
         self.left_out = 0
         """Layers that are not followed: there are too many."""
         self.taps: list[WeightTap] | None = None
@@ -235,17 +236,26 @@ class Root:
     def put_probes(self) -> None:
         """From now on the layers tell of their calls."""
         self._probes_in = True
-        insides = self.insides
+        seen: Iterable[Probe] = self.probes
+        if self.opaque:
+            seen = ()
+        elif self.insides:
+            seen = [probe for probe in self.probes if id(probe.module) not in self.insides]
         for probe in self.probes:
             probe.calls = 0
-            if insides and id(probe.module) in insides:
-                continue
-            if not self.opaque:
-                probe.hook.put()
+        for probe in seen:
+            probe.hook.put()
         for block in self.blocks:
             block.calls = 0
         for outside in self.outsides:
             outside.put()
+
+    @property
+    def norms(self) -> list[Probe]:
+        """Probes of batch normalisations."""
+        if self._norms is None:
+            self._norms = [probe for probe in self.probes if probe.is_norm]
+        return self._norms
 
     def take_probes(self) -> None:
         """They tell no more."""
@@ -271,7 +281,7 @@ class Root:
             part: hook for part, hook in self._outside_of.items() if part in self.members
         }
         known = {(probe.path, id(probe.module)): probe for probe in self.probes}
-        self.probes = []
+        self.probes, self._norms = [], None
         found = list(layers.find_layers(self.plain))
         followed = layers.spread(found)
         self.left_out = len(found) - len(followed)

@@ -252,14 +252,15 @@ class LeftGradients:
     def note(self, taps: Iterable[WeightTap]) -> None:
         """A backward begins."""
         self._known = True
-        self._noted = [_state(tap.parameter.grad) for tap in taps]
+        gradients = [tap.table[tap.weight].grad for tap in taps]
+        self._noted = [None if each is None else _state(each) for each in gradients]
 
     def copy(self, taps: list[WeightTap]) -> None:
         """The gradient of the model's output is here."""
         self.taken = True
         batch = Batch()
         for place, tap in enumerate(taps):
-            gradient = tap.parameter.grad
+            gradient = tap.table[tap.weight].grad
             if gradient is None or gradient.layout is not torch.strided:
                 continue
             if not self._known or (
@@ -279,8 +280,8 @@ class LeftGradients:
                 tap.left.filled = False
 
 
-def _state(gradient: Tensor | None) -> tuple[int, int] | None:
-    if gradient is None or gradient.layout is not torch.strided:
+def _state(gradient: Tensor) -> tuple[int, int] | None:
+    if gradient.layout is not torch.strided:
         return None
     gradient = local_of(gradient)
     return gradient.data_ptr(), gradient._version
