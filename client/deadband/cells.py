@@ -221,15 +221,16 @@ class Cell:
                 return
         elif self.misfits:
             self.misfits = 0
+        frame = self.frame
+        address = self.address if frame is None else frame.address + 4 * self.offset
         if (
             self.block
+            and address
             and tensor.dtype is self.plain
             and tensor.is_contiguous()
             and not tensor.is_neg()
             and (source := tensor.data_ptr())
         ):
-            frame = self.frame
-            address = self.address if frame is None else frame.address + 4 * self.offset
             move(address, source, self.block)
         elif self.on_device:
             from deadband.device import RUNTIME
@@ -305,7 +306,7 @@ class Cell:
         self.strides = None
         self.cut = None
         self.block = 0
-        if self.plain is not None and is_block(self.region, self.source):
+        if self.plain is not None and not self.on_device and is_block(self.region, self.source):
             self.block = 4 * self.region.size
 
     def _fits(self, shape: tuple[int, ...]) -> bool:

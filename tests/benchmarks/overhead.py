@@ -1,5 +1,9 @@
 """What watching costs training: `python tests/benchmarks/overhead.py [WORKLOAD ...] [--peers]`.
 
+`--bars` takes seven and a half minutes and prints each figure beside what it may be, all measured
+within one process a workload (see `bars.py`); `--scale 0.2` does so in a fifth of the time. Without
+it conditions are compared across processes, which is less sure but shows more of them:
+
 Every condition trains in processes of its own that stay alive and take turns, so that load on the
 machine meets all alike; a turn of the bare loop stands beside every one of them. Prints ratios to
 that bare turn (the median, and the range that holds the middle half) and never judges:
@@ -269,6 +273,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--work"]:
         work(sys.argv[2], sys.argv[3], float(sys.argv[4]))
         return
+    import bars
     from watchers import CONDITIONS, PEERS, installed
     from workloads import NAMES
 
@@ -281,7 +286,12 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=2, help="processes a condition")
     parser.add_argument("--only", nargs="+", metavar="CONDITION", help=", ".join(own))
     parser.add_argument("--peers", action="store_true", help="also those that are installed")
+    parser.add_argument("--bars", action="store_true", help="figures beside their bars, 7.5 min")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the time that --bars takes")
     arguments = parser.parse_args()
+    if arguments.bars:
+        bars.run(arguments.workloads or list(NAMES), arguments.scale)
+        return
     conditions = arguments.only or own
     if arguments.peers:
         conditions = conditions + [peer for peer in PEERS if installed(peer)]
