@@ -25,7 +25,7 @@ _TURN_S = {"default": 1.0, "unsampled": 0.1, "every": 0.1}
 """A governed loop samples ten times a second: a turn of it must hold whole periods."""
 _LEAST_STEPS = 3
 _MOST_STEPS = {"default": 1 << 30, "unsampled": 100, "every": 40}
-"""Of a turn. The hub takes the frames of a turn while the bare one runs, so that none is dropped."""
+"""Of a turn. The hub takes its frames while the bare turn runs, so that none is dropped."""
 _FAR = 1 << 60
 
 
@@ -115,7 +115,9 @@ class Trainer:
         """Train for a while. Between a watched turn and a bare one no sample is under way."""
         step, watch = self._load.step, self.watch
         recorder = watch._recorder
-        thread, wall, sampled = [], [], []
+        thread: list[float] = []
+        wall: list[float] = []
+        sampled: list[bool] = []
         process_s, hub_s = time.process_time(), self._looker.helper_cpu_s
         began = time.perf_counter()
         while len(thread) < _LEAST_STEPS or (
@@ -164,7 +166,7 @@ def measure(name: str, seconds: float) -> Figures:
     trainer = Trainer(name)
 
     def pairs(kind: str, begin: Callable[[], None]) -> list[tuple[Turn, Turn]]:
-        found = []
+        found: list[tuple[Turn, Turn]] = []
         until = time.perf_counter() + seconds * _SHARES[kind]
         while time.perf_counter() < until or len(found) < 3:
             begin()
@@ -218,7 +220,7 @@ def many_layers() -> Figures:
 
     def step() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = model(torch.ones(4, 8)).square().mean()
+        loss: torch.Tensor = model(torch.ones(4, 8)).square().mean()
         loss.backward()
         optimizer.step()
         return loss
