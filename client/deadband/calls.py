@@ -84,9 +84,9 @@ class LayerCapture:
 
     def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
         root = probe.root
-        entry = probe.usual
+        usual = probe.usual
         if (
-            entry is not None
+            usual is not None
             and root.usual
             and not probe.calls
             and type(output) is Tensor
@@ -96,13 +96,10 @@ class LayerCapture:
         ):
             probe.calls = 1
             root.beyond = False
-            root.previous = entry
-            cells = entry.cells
-            cell = cells[_ACTIVATION]
+            root.previous, cell, gradient = usual
             if not cell.filled:
                 cell.take(output)
-                came = partial(self._gradient_came, cells[_ACTIVATION_GRAD], self.generation)
-                await_gradient(output, came)
+                await_gradient(output, partial(self._gradient_came, gradient, self.generation))
             return
         tensor = output if type(output) is Tensor else layers.first_tensor(output)
         if not root.inside and not root.rootless:
@@ -131,15 +128,16 @@ class LayerCapture:
     @staticmethod
     def _note_usual(probe: Probe, entry: Entry, output: Tensor) -> None:
         """From the next sample on the shortest way is taken, where all is as it was in this one."""
+        cell, gradient = entry.cells.get(_ACTIVATION), entry.cells.get(_ACTIVATION_GRAD)
         probe.usual = None
         if (
             type(output) is Tensor
             and output.is_floating_point()
             and output.layout is torch.strided
-            and _ACTIVATION in entry.cells
-            and _ACTIVATION_GRAD in entry.cells
+            and cell is not None
+            and gradient is not None
         ):
-            probe.usual, probe.dtype = entry, output.dtype
+            probe.usual, probe.dtype = (entry, cell, gradient), output.dtype
 
     def _function_called(self, name: str, result: Tensor) -> None:
         """A functional activation was applied in a root's forward."""

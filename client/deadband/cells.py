@@ -62,7 +62,8 @@ class Cell:
     made: Any
     """Target of copies as a tensor or an array; led cells that are not loose need none."""
     offset: int
-    """Where the slot begins in a payload, in elements."""
+    """Where the slot begins in a payload, in elements; `place`: in bytes."""
+    place: int
     picked: tuple[int, ...]
     """Shape of the slice as the tensor has it."""
     block: int
@@ -87,6 +88,7 @@ class Cell:
         "offset",
         "on_device",
         "picked",
+        "place",
         "plain",
         "recut",
         "region",
@@ -124,7 +126,7 @@ class Cell:
         self.filled = False
         self.frame = None
         self.made = None
-        self.offset = 0
+        self.offset = self.place = 0
         self.recut = True
         """Whether the plan does not hold this cell as it is."""
         Cell.cuts += 1
@@ -222,7 +224,7 @@ class Cell:
         elif self.misfits:
             self.misfits = 0
         frame = self.frame
-        address = self.address if frame is None else frame.address + 4 * self.offset
+        address = self.address if frame is None else frame.address + self.place
         if (
             self.block
             and address

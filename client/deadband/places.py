@@ -48,7 +48,7 @@ class Places:
         self._loose: list[Cell] = []
         self._moves = -1
         for cell, offset in zip(cells, offsets, strict=True):
-            cell.offset = offset
+            cell.offset, cell.place = offset, 4 * offset
 
     @staticmethod
     def suit(arena: Arena, cells: Sequence[Cell]) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deadband import layers
+from deadband.cells import Cell
 from deadband.compiling import CompiledCall, compiled_parts, is_compiled
 from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
@@ -48,7 +49,7 @@ class Probe:
         self.module = module
         self.calls = 0
         self.entries: list[Entry] = []
-        self.usual: Entry | None = None
+        self.usual: tuple[Entry, Cell, Cell] | None = None
         """What its first call fills, where that gives one plain tensor of type `dtype`."""
         self.dtype: torch.dtype | None = None
         self.is_norm = is_batch_norm(module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -311,7 +312,7 @@ class Batch:
     def copy(self) -> None:
         """Copy all of them."""
         if self.cells:
-            copy_together(self.cells, [cell.dest for cell in self.cells], self.sources)
+            copy_together(self.cells, self.sources)
 
 
 def fitting(cell: Cell, view: Tensor) -> Tensor | None:
@@ -325,8 +326,12 @@ def fitting(cell: Cell, view: Tensor) -> Tensor | None:
 _together = getattr(torch, "_foreach_copy_", None)
 
 
-def copy_together(cells: list[Cell], targets: list[Tensor], sources: list[Tensor]) -> None:
-    """Fill these cells, whose targets are given."""
+_made = attrgetter("made")
+
+
+def copy_together(cells: list[Cell], sources: list[Tensor]) -> None:
+    """Fill these cells: of the kinds that have their targets ready (see `Cell.is_loose`)."""
+    targets = list(map(_made, cells))
     if cells[0].on_device and RUNTIME.is_capturing():
         return  # a CUDA graph would copy for good
     if _together is not None:

@@ -17,7 +17,6 @@ from deadband.weights import Batch, WeightTap, copy_after, copy_before, copy_tog
 
 _PLAIN = frozenset({Tensor, nn.Parameter})
 _filled = attrgetter("filled")
-_made = attrgetter("made")  # what is copied together has its target ready
 
 
 class WeightSet:
@@ -55,14 +54,14 @@ class WeightSet:
                 tap.copy_gradient(batch, parameter)
             batch.copy()
         else:
-            copy_together(cells, list(map(_made, cells)), sources)
+            copy_together(cells, sources)
 
     def copy_after(self, *, gradients: bool) -> None:
         """Weights and biases after the step."""
         cells, sources = self._after
         ready = not gradients and self._is_ready(list(map(getitem, self._tables, self._names)))
         if ready and not any(map(_filled, cells)):
-            copy_together(cells, list(map(_made, cells)), sources)
+            copy_together(cells, sources)
         else:
             copy_after(self.taps, gradients=gradients)
 
