@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
+from itertools import repeat
+from operator import is_not
 from typing import Any
 
 import torch
@@ -20,22 +22,18 @@ COMPILED: list[Callable[[], None]] = []
 _original: Any = None
 _wrapper: Any = None
 _seen = False
-_looked_at = 0
-"""Backends that none of was one when they were last looked at."""
 
 
 def in_play() -> bool:
     """Whether something in this process is compiled, or about to be."""
-    global _seen, _looked_at
+    global _seen
     if not _seen:
         # Compiled before anybody listened: dynamo keeps the backends that were asked for. None is
         # asked for by whoever wants not to be compiled, as torch's own optimisers do.
         frames = sys.modules.get("torch._dynamo.eval_frame")
         backends = getattr(frames, "cached_backends", None)
-        if not backends or len(backends) == _looked_at:
-            return False
-        _looked_at = len(backends)
-        _seen = any(backend is not None for backend in backends.values())
+        if backends:
+            _seen = any(map(is_not, backends.values(), repeat(None)))
     return _seen
 
 
