@@ -135,7 +135,7 @@ def clients(
             if step % max(1, int(rate)) == 0:
                 each.say(
                     wire.Beat(
-                        time=time.time(), step=step, samples=step, dropped=0, interval=1,
+                        time=time.time(), step=step, samples=step, dropped=each.refused, interval=1,
                         overhead=0.0,
                     )
                 )  # fmt: skip

@@ -44,6 +44,12 @@ class Client:
         said = self.bye or self.beat
         return max(said.step if said else 0, self.framed)
 
+    @property
+    def dropped(self) -> int:
+        """Frames that found no room, there and here."""
+        said = self.bye or self.beat
+        return (said.dropped if said else 0) + self.inbox.dropped
+
     def silent(self, now: float) -> bool:
         """Whether it lives, has not ended, and has said nothing for too long."""
         return self.bye is None and now - self.last_word > SILENT_AFTER_S
@@ -74,7 +80,7 @@ class Client:
             status=status,
             step=self.step,
             samples=max(said.samples if said else 0, self.samples),
-            dropped=said.dropped if said else 0,
+            dropped=self.dropped,
             overhead=said.overhead if said else 0.0,
             interval=self.beat.interval if self.beat else 1,
             error=error,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from deadband import wire
-from deadband.wire import RankStatus
+from deadband.wire import Frame, RankStatus
 from deadband_monitor.hub.clients import Client
 from deadband_monitor.ranks.behind import Standing
 
 LARGE = 16
 """From so many on the hub looks at what came in turns, and at each of them less often."""
+MOST_FED_BYTES = 64 << 20
+"""Of frames in messages that are taken before they are measured: the others stay where they are,
+and the processes that send them drop and count what finds no room."""
 STATUS_RANKS = 64
 """Ranks that are told of once a second; of more, so much more seldom."""
 
@@ -23,6 +26,8 @@ class Crew:
         self.by_rank: list[Client] = []
         self.fed: dict[bytes, Client] = {}
         """Those that have sent frames in messages that nobody has taken."""
+        self.fed_bytes = 0
+        """What these frames take."""
         self.mapped: list[Client] = []
         """Those whose frames lie in shared memory."""
         self.is_many = False
@@ -46,6 +51,17 @@ class Crew:
         if client.inbox.waiting and not client.inbox.has_arena:
             self.fed[client.identity] = client
 
+    def feed(self, client: Client, frame: Frame) -> None:
+        """It has sent a frame in a message."""
+        client.inbox.put(frame)
+        self.fed[client.identity] = client
+        self.fed_bytes += len(frame.payload)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether frames are to be measured before more messages are taken."""
+        return self.fed_bytes >= MOST_FED_BYTES
+
     @property
     def primary(self) -> Client | None:
         """The process that stands for the run: of the lowest rank that is here."""
@@ -65,11 +81,11 @@ class Crew:
     def is_crowded(self) -> bool:
         """Whether somebody may soon find no room."""
         waiting = (*self.fed.values(), *self.mapped)
-        return any(client.inbox.is_crowded for client in waiting)
+        return self.is_full or any(client.inbox.is_crowded for client in waiting)
 
     def with_frames(self) -> Iterator[Client]:
         """Those that something may be taken from now, in order of rank."""
-        fed, self.fed = self.fed, {}
+        fed, self.fed, self.fed_bytes = self.fed, {}, 0
         waiting = {client.hello.rank: client for client in (*fed.values(), *self.mapped)}
         yield from (waiting[rank] for rank in sorted(waiting))
 

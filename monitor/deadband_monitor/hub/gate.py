@@ -60,6 +60,10 @@ class Intake:
             for identity, body in self._gate.received():
                 yield FAR + identity, body
 
+    def share(self, peers: int) -> None:
+        """So many processes are here now."""
+        self._port.share(peers)
+
     def send(self, identity: bytes, message: ToClient | ToViewer) -> None:
         """Send, or drop where the peer is gone or has no room."""
         if identity[:1] == LOCAL:

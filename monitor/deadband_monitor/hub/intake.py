@@ -72,6 +72,7 @@ class Arena:
         self._head = np.frombuffer(self._memory, np.uint64, 1, ARENA_HEAD_OFFSET)
         self._tail = np.frombuffer(self._memory, np.uint64, 1, ARENA_TAIL_OFFSET)
         self._taken = int(self._tail[0])
+        self._copies = np.empty((0, 0), np.float32)
 
     @property
     def waiting(self) -> int:
@@ -81,22 +82,27 @@ class Arena:
     def take(self, plan: Plan) -> list[RawFrame]:
         """A batch of frames made by `plan`, copied; their room in the ring is given back.
 
+        They stay as they are until the next call.
         Stops ahead of a frame that a later plan made: that plan's message is still under way.
         """
         frames: list[RawFrame] = []
-        size = 0
+        floats = plan.payload_bytes // 4
+        most = max(1, min(BATCH_FRAMES, -(-BATCH_BYTES // max(1, plan.payload_bytes))))
+        if self._copies.shape != (most, floats):
+            # Kept from batch to batch: the pages of new memory take as long as the copy.
+            self._copies = np.empty((most, floats), np.float32)
         waiting = self.waiting
-        while waiting and len(frames) < BATCH_FRAMES and size < BATCH_BYTES:
+        while waiting and len(frames) < most:
             start = ARENA_FRAMES_OFFSET + self._taken % self.length * self.frame_bytes
             header = self._header(start)
             if header is not None and header.plan > plan.id:
                 break
             if header is not None and header.plan == plan.id:
-                payload = np.frombuffer(
-                    self._memory, np.float32, plan.payload_bytes // 4, start + FRAME_HEADER_BYTES
-                ).copy()
+                payload = self._copies[len(frames)]
+                payload[:] = np.frombuffer(
+                    self._memory, np.float32, floats, start + FRAME_HEADER_BYTES
+                )
                 frames.append(RawFrame(header=header, payload=payload))
-                size += payload.nbytes
             self._taken += 1
             waiting -= 1
         self._tail[0] = self._taken
@@ -128,7 +134,9 @@ class Inbox:
     def __init__(self) -> None:
         self.plan: Plan | None = None
         self._arena: Arena | None = None
-        self._inline: deque[RawFrame] = deque(maxlen=WAITING_FRAMES)
+        self._inline: deque[RawFrame] = deque()
+        self.dropped = 0
+        """Frames that were not waited for any longer."""
 
     @property
     def waiting(self) -> int:
@@ -181,8 +189,10 @@ class Inbox:
             _log.warning("a frame of plan %d does not fit the plan and was left out", header.plan)
             return
         payload = np.frombuffer(frame.payload, np.float32)
-        if len(self._inline) * plan.payload_bytes > WAITING_BYTES:
+        full = len(self._inline) * plan.payload_bytes > WAITING_BYTES
+        if full or len(self._inline) == WAITING_FRAMES:
             self._inline.popleft()
+            self.dropped += 1
         self._inline.append(RawFrame(header=header, payload=payload))
 
     def take(self) -> list[RawFrame]:

@@ -15,6 +15,9 @@ MOST_AT_ONCE = 4096
 """Messages that are taken in one turn: a flood must not keep the hub from its work."""
 MOST_QUEUED = 16
 """Messages of one peer that may wait to be taken; then its own queue grows, and it drops frames."""
+MOST_QUEUED_OF_ALL, FEWEST_QUEUED = 2048, 2
+"""What all peers together may have waiting, and each of them whatever that comes to: a thousand
+ranks that are 16 frames of 64 KiB behind take a gigabyte."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -42,6 +45,12 @@ class Port:
         self.socket.ipv6 = "[" in address
         self.socket.rcvhwm = MOST_QUEUED
         self.socket.bind(address)
+
+    def share(self, peers: int) -> None:
+        """There are so many now, who have less room each."""
+        room = max(FEWEST_QUEUED, min(MOST_QUEUED, MOST_QUEUED_OF_ALL // max(1, peers)))
+        if room != self.socket.rcvhwm:
+            self.socket.rcvhwm = room
 
     def received(self) -> Iterator[tuple[bytes, bytes]]:
         """Identity and body of every message that has come."""

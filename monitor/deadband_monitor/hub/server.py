@@ -147,6 +147,8 @@ class Hub:
                 self._refuse_unreadable(identity, body, error)
             else:
                 self._hear(identity, message)
+            if self.crew.is_full:
+                break
 
     def _hear(self, identity: bytes, message: ToHub) -> None:
         if isinstance(message, Hello):
@@ -159,8 +161,7 @@ class Hub:
         if isinstance(message, Plan):
             self._adopt(client, message)
         elif isinstance(message, Frame):
-            client.inbox.put(message)
-            self.crew.fed[identity] = client
+            self.crew.feed(client, message)
         elif isinstance(message, Beat):
             client.beat = message
         elif isinstance(message, Closeup):
@@ -188,6 +189,7 @@ class Hub:
         now = time.monotonic()
         client = Client(identity=identity, hello=hello, last_word=now, last_heard=now)
         self.crew.add(client)
+        self._intake.share(len(self.crew.clients))
         if identity[:1] == LOCAL and on_this_host(hello):
             self._lifetime.watch(hello.pid)
         self.panel.many = self.crew.is_many
@@ -255,7 +257,7 @@ class Hub:
         """Take everything that the client has finished, before its plan or its life ends."""
         while frames := client.inbox.take():
             self._judge(client, frames)
-        self._add(self.panel.compare())
+            self._add(self.panel.compare())
         self._tell_opinion()
 
     def _judge(self, client: Client, frames: Sequence[RawFrame]) -> None:
@@ -334,7 +336,7 @@ class Hub:
             status=status,
             step=max(said.step if said else 0, state.step),
             samples=max(said.samples if said else 0, client.samples),
-            dropped=said.dropped if said else 0,
+            dropped=client.dropped,
             overhead=said.overhead if said else 0.0,
             interval=client.beat.interval if client.beat else 1,
             error=error or self.chronicle.recorder.error or self.panel.error,

@@ -124,6 +124,8 @@ class Desync:
             rows, unsure = _minority(self._bond[:, column], labels[:, column], bonded[:, column])
             off.update(rows)
             torn |= unsure
+        if not off:
+            return None  # those that the others were held against have not told of this step
         self._all_left = torn and len(off) > 2
         if not self._since:
             # What was never the same, though its gradient is, was not so from the start.
