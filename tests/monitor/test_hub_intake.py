@@ -10,12 +10,15 @@ import pytest
 
 from deadband import wire
 from deadband.wire import AskHistory, AskNews, FrameHeader, News, Plan, Slot, What
-from deadband_monitor.hub import history, intake
+from deadband_monitor.hub import crew, history, intake
+from deadband_monitor.hub.clients import Client
+from deadband_monitor.hub.crew import Crew
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.intake import Arena, BadArena, Inbox
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.source.scripted import collapsing_run, healthy_run
+from deadband_monitor.state import copying
 from deadband_monitor.state.run_state import STATE_LAYOUT, RunState
 
 RING, FLOATS = 4, 8
@@ -217,7 +220,67 @@ def test_a_viewer_too_far_behind_asks_for_the_history(
     assert isinstance(answer, News)
     assert len(answer.events) == 20
     late = kept.history(AskHistory(version=wire.VERSION, columns=512))
-    assert RunState.unpack(late.state).pack() == kept.state.pack()
+    while kept.go_on():
+        pass
+    assert late.result().seq == kept.seq
+    assert RunState.unpack(late.result().state).pack() == kept.state.pack()
+
+
+def test_all_that_is_known_is_copied_between_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = chronicle(tmp_path)
+    events = iter(healthy_run(samples=100))
+    for event, _ in zip(events, range(60), strict=False):
+        kept.add(event)
+    monkeypatch.setattr(copying, "PART_BYTES", 3 * kept.state.series.bucket_bytes)
+    ask = AskHistory(version=wire.VERSION, columns=512)
+    first = kept.history(ask)
+    assert kept.history(ask) is first
+    turns = 0
+    while kept.go_on():
+        kept.add(next(events))
+        turns += 1
+    assert turns > 10
+    last = kept.state.pack()
+    for event in events:
+        kept.add(event)
+    assert RunState.unpack(first.result().state).pack() == last
+    assert kept.history(ask) is not first
+
+
+def test_frames_that_nobody_waits_for_any_longer_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "WAITING_FRAMES", 3)
+    inbox = Inbox()
+    inbox.adopt(plan(1, ""))
+    for step in range(5):
+        header = msgspec.msgpack.encode(
+            FrameHeader(plan=1, step=step, time=float(step), present=b"\1")
+        )
+        inbox.put(wire.Frame(header=header, payload=bytes(4 * FLOATS)))
+    assert inbox.dropped == 2
+    assert steps(inbox) == [2, 3, 4]
+
+
+def test_a_flood_of_frames_is_measured_before_more_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crew, "MOST_FED_BYTES", 2 * 4 * FLOATS)
+    hello = wire.Hello(version=wire.VERSION, run="train-1", name="train", pid=1, started=0.0)
+    client = Client(identity=b"1", hello=hello, last_word=0.0, last_heard=0.0)
+    client.inbox.adopt(plan(1, ""))
+    here = Crew()
+    here.add(client)
+    header = msgspec.msgpack.encode(FrameHeader(plan=1, step=1, time=1.0, present=b"\1"))
+    here.feed(client, wire.Frame(header=header, payload=bytes(4 * FLOATS)))
+    assert not here.is_full
+    here.feed(client, wire.Frame(header=header, payload=bytes(4 * FLOATS)))
+    assert here.is_full
+    assert here.is_crowded
+    assert [len(each.inbox.take()) for each in here.with_frames()] == [2]
+    assert not here.is_full
 
 
 def test_what_the_hub_keeps_for_viewers_is_bounded(
@@ -238,6 +301,7 @@ def test_snapshots_in_the_recording_say_what_folding_says(
     kept = chronicle(tmp_path)
     for now, event in enumerate(collapsing_run(samples=160)):
         kept.add(event)
+        kept.go_on()
         kept.commit(float(now))
     kept.close(1e6)
     folded = RunState()

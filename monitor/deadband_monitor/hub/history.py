@@ -11,6 +11,7 @@ import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ from deadband.wire import (
     Sample,
     Sight,
 )
+from deadband_monitor.hub.packing import Packing
 from deadband_monitor.hub.sights import Ledger, cut, unknown
 from deadband_monitor.record.gists import Spacing
 from deadband_monitor.record.writer import Recorder
@@ -57,7 +59,11 @@ class Chronicle:
         self._kept_bytes = 0
         self._snapshot_seq = 0
         self._squeezer = ThreadPoolExecutor(1, "deadband-squeeze")
-        self._squeezing: Future[Squeezed] | None = None
+        self._packings: deque[Packing[History] | Packing[Squeezed]] = deque()
+        """Those that are being copied, one after another."""
+        self._histories: dict[int, Packing[History]] = {}
+        """The newest for viewers, by how many columns of time it has."""
+        self._snapshot: Packing[Squeezed] | None = None
         self._gists: deque[tuple[int, Future[bytes]]] = deque()
         self._spacing = Spacing()
         self._layer_bytes = 0
@@ -94,18 +100,38 @@ class Chronicle:
 
     def close(self, now: float) -> None:
         """Finish the recording."""
+        while self.go_on():
+            pass
         self._take_snapshot(wait=True)
         many = self.seq - self._snapshot_seq >= SNAPSHOT_EVENTS // 4
         if many or self._layer_bytes >= COURSES_BYTES:
             self._begin_snapshot(many=many)
+            while self.go_on():
+                pass
             self._take_snapshot(wait=True)
         self._take_gists(wait=True)
         self._squeezer.shutdown()
         self.recorder.close(now)
 
-    def history(self, ask: AskHistory) -> History:
-        """The state as of now."""
-        return History(seq=self.seq, state=self.state.pack(ask.columns))
+    def history(self, ask: AskHistory) -> Packing[History]:
+        """The state as of soon; whoever asks while it is being copied shares in it."""
+        packing = self._histories.get(ask.columns)
+        if packing is None or packing.is_taken:
+            work = partial(_history, columns=ask.columns)
+            packing = self._histories[ask.columns] = Packing(self.state, self._squeezer, work)
+            self._packings.append(packing)
+        return packing
+
+    def go_on(self) -> bool:
+        """Copy a little of what is to be packed; whether there is more of that to do."""
+        if self._packings:
+            self._packings[0].go_on()
+            if self._packings[0].is_taken:
+                self._packings.popleft()
+                self._histories = {
+                    columns: each for columns, each in self._histories.items() if not each.is_taken
+                }
+        return bool(self._packings)
 
     def news(self, ask: AskNews) -> News | Refusal | None:
         """What came after the asked event; None when nothing has come yet."""
@@ -151,28 +177,31 @@ class Chronicle:
             self._kept_bytes -= self._kept.popleft()[1]
 
     def _begin_snapshot(self, *, many: bool = True) -> None:
-        """Squeezed in a thread: of 300 layers it takes two seconds, and frames will not wait.
+        """Pack the state for the recording.
 
         Args:
             many: so much has happened since the last one that another is worth its room; else
                 only the courses are wanted.
         """
-        if self._squeezing is not None:
+        if self._snapshot is not None:
             return
         self._snapshot_seq, courses = self.seq, self._layer_bytes >= COURSES_BYTES
         if courses:
             self._layer_bytes = 0
-        data = self.state.encoded(self.state.capacity)
-        self._squeezing = self._squeezer.submit(_squeezed, data, whole=many, courses=courses)
+        work = partial(_squeezed, whole=many, courses=courses)
+        self._snapshot = Packing(self.state, self._squeezer, work)
+        self._packings.append(self._snapshot)
 
     def _take_snapshot(self, *, wait: bool = False) -> None:
-        squeezing = self._squeezing
-        if squeezing is not None and (wait or squeezing.done()):
-            self._squeezing, squeezed = None, squeezing.result()
-            if squeezed.state:
-                self.recorder.add_snapshot(self._snapshot_seq, STATE_LAYOUT, squeezed.state)
-            if squeezed.courses is not None:
-                self.recorder.add_courses(*squeezed.courses)
+        snapshot = self._snapshot
+        if snapshot is None or not (wait or snapshot.is_done):
+            return
+        self._snapshot, squeezed = None, snapshot.result()
+        self._snapshot_seq = squeezed.seq
+        if squeezed.state:
+            self.recorder.add_snapshot(squeezed.seq, STATE_LAYOUT, squeezed.state)
+        if squeezed.courses is not None:
+            self.recorder.add_courses(*squeezed.courses)
 
     def _begin_gist(self) -> None:
         data = self.state.encoded(self.state.capacity, layers=False)
@@ -188,14 +217,21 @@ class Chronicle:
 class Squeezed:
     """What a thread makes of a state for the recording."""
 
+    seq: int
     state: bytes
     """Empty where it is not wanted."""
     courses: tuple[bytes, list[tuple[str, int, bytes]]] | None
 
 
-def _squeezed(data: bytes, *, whole: bool, courses: bool) -> Squeezed:
+def _squeezed(state: RunState, *, whole: bool, courses: bool) -> Squeezed:
+    data = state.encoded(state.capacity)
     parts = None
     if courses:
         head, blocks = courses_of(unpacked(data))
         parts = head, [(block.metric, block.first_row, block.body) for block in blocks]
-    return Squeezed(state=zlib.compress(data, 1) if whole else b"", courses=parts)
+    packed = zlib.compress(data, 1) if whole else b""
+    return Squeezed(seq=state.seq, state=packed, courses=parts)
+
+
+def _history(state: RunState, *, columns: int) -> History:
+    return History(seq=state.seq, state=state.pack(columns))

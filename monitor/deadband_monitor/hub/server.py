@@ -95,9 +95,9 @@ class Hub:
 
     def serve(self) -> None:
         """Run until the run has ended and its viewers have heard of it."""
-        moved = False
+        moved = copies = False
         while not self._is_done:
-            self._poll(at_once=moved and self.crew.frames_wait)
+            self._poll(at_once=copies or (moved and self.crew.frames_wait))
             self._take_messages()
             self._viewers.take(self.chronicle, self._demands, time.monotonic())
             self._note_audience(time.monotonic())
@@ -107,6 +107,7 @@ class Hub:
                 self._last_frame = now
             if self._lifetime.ended_at is None:
                 self._note_state(now)
+            copies = self.chronicle.go_on()
             self._viewers.answer(self.chronicle, now)
             self.chronicle.commit(now)
 

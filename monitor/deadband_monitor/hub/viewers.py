@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from deadband import wire
-from deadband.wire import AskHistory, AskNews, AskView, FromViewer, News, Refusal, ToViewer
+from deadband.wire import AskHistory, AskNews, AskView, FromViewer, History, News, Refusal, ToViewer
 from deadband_monitor.hub.demands import Demands
 from deadband_monitor.hub.doors import Doors
 from deadband_monitor.hub.history import Chronicle
+from deadband_monitor.hub.packing import Packing
 
 KEEPALIVE_S = 2.0
 """An ask without news is answered with none after this, so that a viewer knows the hub lives."""
@@ -28,6 +29,7 @@ class Viewers:
         self._doors = doors
         self._run = run
         self._asks: dict[bytes, tuple[AskNews | AskView, float]] = {}
+        self._packings: dict[bytes, Packing[History]] = {}
 
     def take(self, chronicle: Chronicle, demands: Demands, now: float) -> None:
         """Hear what they ask; answer at once what needs no news."""
@@ -52,14 +54,20 @@ class Viewers:
                 self._asks[identity] = (ask, now)
             else:
                 self._asks.pop(identity, None)
-                self._doors.send(identity, chronicle.history(ask))
+                self._packings[identity] = chronicle.history(ask)
 
     def watching(self, now: float) -> bool:
         """Whether anybody looks: a viewer asks again as soon as it is answered."""
         return self._seen is not None and now - self._seen < AWAY_S
 
     def answer(self, chronicle: Chronicle, now: float) -> None:
-        """Give those who wait for news what there is."""
+        """Give those who wait for news, or for all there is, what there is."""
+        if self._packings:
+            self.last_ask = now  # the hub stays for as long as it takes
+        for identity, packing in list(self._packings.items()):
+            if packing.is_done:
+                del self._packings[identity]
+                self._doors.send(identity, packing.result())
         for identity, (ask, asked_at) in list(self._asks.items()):
             answer: ToViewer | None
             if isinstance(ask, AskView):

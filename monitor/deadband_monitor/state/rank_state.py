@@ -6,6 +6,7 @@ a run of one.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -88,6 +89,14 @@ class RankState:
                 self.loss.add_many(np.frombuffer(points.steps, np.int64), values)
             if len(values):
                 self.last_scalar[name] = float(values[-1])
+
+    def still(self) -> RankState:
+        """A copy that stays as it is."""
+        other = copy(self)
+        other.model_series = self.model_series.with_capacity(self.model_series.capacity)
+        other.loss = self.loss.with_capacity(self.loss.capacity)
+        other.last_scalar = dict(self.last_scalar)
+        return other
 
     def pack(self) -> PackedRank:
         """Everything, for a late joiner."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -240,8 +241,24 @@ class RunState:
         """Everything as bytes for a late joiner, series at about `columns` buckets of time."""
         return zlib.compress(self.encoded(columns), 1)
 
+    def still(self, series: Series) -> RunState:
+        """A copy that stays as it is, with a copy of the layers' history that the caller made."""
+        other = copy(self)
+        other.series = series
+        other.model_series = self.model_series.with_capacity(self.model_series.capacity)
+        other.clock = self.clock.with_capacity(self.clock.capacity)
+        other.scalars = {
+            name: one.with_capacity(one.capacity) for name, one in self.scalars.items()
+        }
+        other.last_scalar = dict(self.last_scalar)
+        other.recent = self.recent.copy()
+        other.flags = dict(self.flags)
+        other.notes = list(self.notes)
+        other.others = {rank: one.still() for rank, one in self.others.items()}
+        return other
+
     def encoded(self, columns: int = 512, *, layers: bool = True) -> bytes:
-        """What `pack` squeezes; squeezing a state of many layers takes seconds, this does not.
+        """What `pack` squeezes.
 
         Without `layers` it has nothing of their readings: see `GIST_LAYOUT`.
         """

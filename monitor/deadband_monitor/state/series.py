@@ -108,6 +108,8 @@ class Series:
         self.capacity = capacity
         self.width = 1
         self.last_step = -1
+        self.touched = 0
+        """The lowest bucket that was changed since somebody set this."""
         self._low = np.full((capacity, *shape), np.nan, np.float32)
         self._high = np.full((capacity, *shape), np.nan, np.float32)
         self._sum = np.zeros((capacity, *shape), np.float64)
@@ -119,6 +121,7 @@ class Series:
             self._halve()
         bucket = step // self.width
         self.last_step = max(self.last_step, step)
+        self.touched = min(self.touched, bucket)
         if not self.shape:
             self._add_one(bucket, float(values))
             return
@@ -212,7 +215,7 @@ class Series:
 
     def pack(self) -> PackedSeries:
         """The used buckets, for `unpack`."""
-        used = self._used
+        used = self.used
         return PackedSeries(
             shape=self.shape,
             capacity=self.capacity,
@@ -229,7 +232,7 @@ class Series:
         """Rebuild what `pack` gave."""
         series = cls(packed.shape, packed.capacity)
         series.width, series.last_step = packed.width, packed.last_step
-        used = series._used
+        used = series.used
         for own, data in (
             (series._low, packed.low),
             (series._high, packed.high),
@@ -253,21 +256,33 @@ class Series:
 
     def buckets(self, stop: int) -> Figures:
         """The first of them, up to number `stop`; they are not to be changed."""
-        stop = min(stop, self._used)
+        stop = min(stop, self.used)
         return Figures(
             low=self._low[:stop], high=self._high[:stop], total=self._sum[:stop],
             count=self._count[:stop],
         )  # fmt: skip
 
+    def take_buckets(self, other: Series, first: int, stop: int) -> None:
+        """Some buckets of another series of this shape, whose width and end are then ours."""
+        self.width, self.last_step = other.width, other.last_step
+        for name in ("_low", "_high", "_sum", "_count"):
+            getattr(self, name)[first:stop] = getattr(other, name)[first:stop]
+
     @property
-    def _used(self) -> int:
+    def bucket_bytes(self) -> int:
+        """What a bucket takes in memory."""
+        return sum(held[:1].nbytes for held in (self._low, self._high, self._sum, self._count))
+
+    @property
+    def used(self) -> int:
+        """Buckets up to that of the last step."""
         return self.last_step // self.width + 1 if self.last_step >= 0 else 0
 
     def part(self, first_step: int, columns: list[int] | None = None) -> SeriesPart:
         """The buckets from that of `first_step` on, in few bytes; of these columns only."""
-        first = min(max(first_step, 0) // self.width, self._used)
-        cut = (slice(first, self._used), ..., columns) if columns is not None else (
-            slice(first, self._used),
+        first = min(max(first_step, 0) // self.width, self.used)
+        cut = (slice(first, self.used), ..., columns) if columns is not None else (
+            slice(first, self.used),
         )  # fmt: skip
         count = self._count[cut]
         with np.errstate(invalid="ignore"):
