@@ -112,3 +112,23 @@ def test_what_goes_wrong_on_one_rank_is_told_of_that_rank(home: Path, tmp_path: 
         assert recording.span().samples == 80
         held = [event for event in recording.events() if isinstance(event, wire.Sample)]
     assert {rank: sum(each.rank == rank for each in held) for rank in (0, 1)} == {0: 80, 1: 80}
+
+
+def test_eight_ranks_come_to_one_hub_and_none_of_their_frames_is_dropped(
+    home: Path, tmp_path: Path
+) -> None:
+    """At two samples a second each, which is what a run of many ranks is watched with."""
+    try:
+        told = train(tmp_path / "run", "ddp", 20, 8, RANKS_PAUSE_S="0.5")
+        assert len({each["run"] for each in told}) == 1
+        viewer = LiveSource(told[0]["run"])
+        follow(viewer, ended)
+        report = make_report(viewer.state)
+        viewer.close()
+    finally:
+        end_hubs()
+    assert [each["dropped"] for each in told] == [0] * 8
+    assert [(rank.rank, rank.status, rank.samples) for rank in report.ranks] == [
+        (rank, "finished", 20) for rank in range(8)
+    ]
+    assert not [flag.message for flag in report.flags if flag.kind == "rank-divergence"]
