@@ -7,6 +7,7 @@ what was read or written too early shows in the figures, and a wait is counted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from frames import Frames
 from torch import Tensor, nn
 
 import deadband
-from deadband import device
+from deadband import device, wire
 from deadband.cadence import Cadence
 from deadband.watching import Watch
 from deadband.wire import What
@@ -235,3 +236,31 @@ def test_what_a_sample_costs_the_device_is_measured_and_governs(fake: FakeDevice
     cadence.sampled(11, 0.2, 0.0001)
     assert cadence.interval == 6  # 10 ms are 1 % of five steps and a bit
     assert cadence.pace.cost_s == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("what", [What.WEIGHT, What.ACTIVATION])
+def test_a_tensor_that_is_looked_at_comes_down_behind_an_event_and_nobody_waits(
+    fake: FakeDevice, what: What
+) -> None:
+    loop = Loop()
+    posted: list[wire.ToHub] = []
+    link = SimpleNamespace(post=posted.append, is_free=True, close=lambda bye: False)
+    loop.watch._link = link
+    outputs: list[Tensor] = []
+    loop.model[0].register_forward_hook(lambda *given: outputs.append(given[-1].detach().clone()))
+    for _ in range(3):
+        loop.step()
+        fake.run()
+    loop.watch._deliver(wire.CloseWish(model="model", layer="0", what=what))
+    for _ in range(3):
+        loop.step()  # the device is far behind
+    assert not [each for each in posted if isinstance(each, wire.Closeup)]
+    fake.run()
+    loop.step()
+    (closeup,) = [each for each in posted if isinstance(each, wire.Closeup)]
+    expected = (loop.weights if what is What.WEIGHT else outputs)[closeup.step - 1]
+    np.testing.assert_array_equal(
+        np.frombuffer(closeup.values, np.float32), expected.flatten().numpy()
+    )
+    assert fake.waits == 0
+    assert (loop.watch._faults, loop.watch._fault) == (0, "")

@@ -314,6 +314,7 @@ def test_attach_says_which_runs_are_live_where_there_are_several(
     assert main(["attach", *HERE]) == 2
     err = capsys.readouterr().err
     assert "several runs are live on env" in err
+    assert "name one: deadband attach --via 'env' " in err
     assert RUN in err
     assert "other-000001" in err
     assert main(["attach", "nothing", *HERE]) == 2

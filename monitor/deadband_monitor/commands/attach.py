@@ -130,13 +130,17 @@ def _show_live(hosts: Hosts, host: RemoteHost) -> int:
     live = [entry for entry in runs if entry.live]
     if len(live) == 1:
         return _show(hosts, live[0])
+    via = f"--via '{host.link.far.via}'" if host.link.far.via else ""
     if not live:
-        option = f"--via '{host.link.far.via}'" if host.link.far.via else f"--host {name}"
+        option = via or f"--host {name}"
         whose = f" of {host.link.user}" if host.link.user else ""
         raise UnknownRun(f"no run{whose} is live on {name} (finished ones: deadband runs {option})")
     if not can_draw():
         named = ", ".join(entry.run for entry in live)
-        raise UnknownRun(f"several runs are live on {name}: {named}; name one of them")
+        one = f"{via} {live[0].run}" if via else f"{name}:{live[0].run}"
+        raise UnknownRun(
+            f"several runs are live on {name}: {named}; name one: deadband attach {one}"
+        )
     from deadband_monitor.tui.start import run_picker
 
     hosts.watch_host(host, runs)
