@@ -30,10 +30,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
     floor = case.model.objective.clash is not None
     # Of a model that answers the same to all it must be known that there is something to find.
     tells = case.model.latest("neighbour_agreement") >= TELLS
-    stuck = case.flag("loss-plateau") is not None and 0.05 <= skill < 0.9
+    narrow = bottleneck(case.layout, case.model.name)
+    few = narrow is not None and not narrow[2]
+    stuck = case.flag("loss-plateau") is not None and (few or 0.05 <= skill) and skill < 0.9
     if (stuck or (case.flag("constant-predictor") is not None and tells)) and not floor:
-        narrow = bottleneck(case.layout, case.model.name)
-        few = narrow is not None and not narrow[2]
         yield Suspect(
             word="local-minimum",
             # So few units must find the one place that serves, and often do not.

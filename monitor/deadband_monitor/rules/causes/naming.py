@@ -143,7 +143,8 @@ def _second(first: _Weighed, others: list[_Weighed]) -> list[_Weighed]:
     left = 1 - min(first.share, SUREST[first.suspect.tier])
     unsure = first.share < NEARLY_SURE and first.suspect.tier is not Tier.EXACT
     for one in others:
-        if one.suspect.word == first.suspect.word:
+        follows = first.suspect.tier is Tier.EXACT and not one.suspect.root
+        if one.suspect.word == first.suspect.word or follows:
             continue
         residual = one.suspect.tier is Tier.RESIDUAL
         if (unsure and one.suspect.root) if residual else one.alone >= PLAUSIBLE:
