@@ -32,7 +32,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     tells = case.model.latest("neighbour_agreement") >= TELLS
     narrow = bottleneck(case.layout, case.model.name)
     few = narrow is not None and not narrow[2]
-    stuck = case.flag("loss-plateau") is not None and (few or 0.05 <= skill) and skill < 0.9
+    stuck = case.flag("loss-plateau") is not None and (few or skill >= 0.05) and skill < 0.9
     if (stuck or (case.flag("constant-predictor") is not None and tells)) and not floor:
         yield Suspect(
             word="local-minimum",
