@@ -1,0 +1,217 @@
+"""What the rules remember of one model: its statistics over time, its updates and its rate."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from deadband_monitor.metrics import MODEL_COLUMN, MODEL_METRICS
+from deadband_monitor.rules.breaks import Break
+from deadband_monitor.rules.feed import Feed
+from deadband_monitor.rules.majority import Majority
+from deadband_monitor.rules.objective import Objective
+from deadband_monitor.rules.trend import History
+from deadband_monitor.state.series import Floats
+
+FORMATIVE_STEPS = 250
+"""The stretch over which the shares of `likelihood` were counted."""
+LARGE_UPDATE = 0.3
+"""Relative update of one step. Healthy runs stay below 0.15 at usual rates and reach 0.35-0.42 at
+the edge of stability; runs that a learning rate ruined began at 1.1 to 14, one at 0.42."""
+SMALL_UPDATE = 1e-4
+"""Largest relative update of a run that gets nowhere in thousands of steps; usual runs begin at
+1e-2."""
+WARM_UP_STEPS = 300
+"""Every warm-up may be slow for so long."""
+RUN_OUT = 0.01
+"""Share of its highest value below which a learning rate has all but ended the training."""
+
+
+class ModelPast:
+    """One model's history."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.samples = 0
+        self.born = 0
+        """The step before its first, where other models came before it; 0 from the start."""
+        self.now: Floats = np.full(len(MODEL_METRICS), np.nan, np.float32)
+        self.first: Floats = self.now.copy()
+        """First finite value of each statistic."""
+        self._unknown = np.ones(len(MODEL_METRICS), bool)
+        """Which of them are still to come."""
+        self._values: list[float] = self.now.tolist()
+        self.last: Floats = self.now.copy()
+        """Newest finite value of each statistic."""
+        self.objective = Objective()
+        self.feed = Feed()
+        self.majority = Majority()
+        self.updated = False
+        """Some weight had moved before this sample."""
+        self.information = History()
+        self.sigma_share = History()
+        self.variance = History()
+        """Dependence ratio of the output, where it is more than dust."""
+        self.skill = History()
+        self.rates = History()
+        """The learning rate."""
+        self.best_of_now = math.nan
+        """The better of the fresh and the smoothed skill."""
+        self.best_skill = -math.inf
+        self.peak_information = 0.0
+        """Highest minimum of three samples while there was skill."""
+        self.peak_sigma_share = 0.0
+        self.peak_update = 0.0
+        self.large_update_step: int | None = None
+        """First step at which some matrix changed by more than `LARGE_UPDATE`."""
+        self.large_update_from = 0
+        """The first step that may have been it."""
+        self.large_update = 0.0
+        """The first update ratio above `LARGE_UPDATE`, and the learning rate that made it."""
+        self.large_update_lr = math.nan
+        self.usual_lr = math.nan
+        """The learning rate of the sample before that update."""
+        self.large_update_seen = True
+        """Measured; False where it follows from a jump of the rate between two samples."""
+        self.last_update = math.nan
+        """The newest measured update ratio, the largest of any matrix."""
+        self._last_lr = math.nan
+        self._updated_at = 0
+        """Step of the sample that gave `last_update`."""
+        self.peak_lr = 0.0
+        self.run_out_step: int | None = None
+        """Since when the learning rate is below `RUN_OUT` of its highest value."""
+        self.pull = math.nan
+        """Smoothed cosine of the updates and minus the weights, median over matrices: how much of
+        what the optimiser does is to shrink them."""
+        self.norms: deque[float] = deque(maxlen=20)
+        """The last gradient norms."""
+        self.judged_at = 0
+        self.learns = True
+        """Whether it was still improving at the sample of `judged_at`."""
+        self.broken = Break()
+        self.gradient_rose = False
+        """The gradient norm passed ten times its start within 250 steps."""
+        self._lrs: deque[tuple[int, float]] = deque(maxlen=64)
+        self._last_three: deque[tuple[float, float]] = deque(maxlen=3)
+
+    def value(self, name: str) -> float:
+        """A statistic of the newest sample."""
+        return self._values[MODEL_COLUMN[name]]
+
+    def latest(self, name: str) -> float:
+        """The newest finite value of a statistic: not every sample has each."""
+        return float(self.last[MODEL_COLUMN[name]])
+
+    def start(self, name: str) -> float:
+        """The first finite value of a statistic."""
+        return float(self.first[MODEL_COLUMN[name]])
+
+    @property
+    def lr_climbs(self) -> bool:
+        """The learning rate rose over the last fifty steps."""
+        return len(self._lrs) >= 2 and self._lrs[-1][1] > 1.01 * self._lrs[0][1]
+
+    @property
+    def lr_rising(self) -> bool:
+        """The learning rate is being warmed up: slow is as planned.
+
+        Not so a warm-up that will not get anywhere in four times the steps so far.
+        """
+        if not self.lr_climbs:
+            return False
+        return self._lrs[-1][0] <= WARM_UP_STEPS or not 4 * self.last_update < SMALL_UPDATE
+
+    def absorb(self, step: int, row: Floats, fresh_skill: float) -> None:
+        """Fold one sample in."""
+        self.samples += 1
+        self.now = row
+        self._values = row.tolist()
+        known = np.isfinite(row)
+        np.copyto(self.first, row, where=self._unknown)
+        self._unknown &= ~known
+        np.copyto(self.last, row, where=known)
+        information, sigma = self.value("information"), self.value("sigma_share")
+        self.information.add(step, information)
+        self.sigma_share.add(step, sigma)
+        self.skill.add(step, fresh_skill)
+        rho = self.value("out_variance")
+        if rho > 1e-5:
+            self.variance.add(step, rho)
+        if step <= FORMATIVE_STEPS and self.value("grad_norm") > 10 * self.start("grad_norm"):
+            self.gradient_rose = True
+        self._last_three.append((information, sigma))
+        if math.isfinite(fresh_skill):
+            self.best_skill = max(self.best_skill, fresh_skill)
+        lr = self.value("lr")
+        if math.isfinite(lr):
+            while self._lrs and step - self._lrs[0][0] > 50:
+                self._lrs.popleft()
+            self._lrs.append((step, lr))
+            self.peak_lr = max(self.peak_lr, lr)
+            self.rates.add(step, lr)
+            if lr >= RUN_OUT * self.peak_lr:
+                self.run_out_step = None
+            elif self.run_out_step is None:
+                self.run_out_step = step
+        if math.isfinite(self.value("grad_norm")):
+            self.norms.append(self.value("grad_norm"))
+        # What a model knew counts as learnt only with skill behind it: weights drawn too large
+        # "know" 0.7 of the labels before the first step, and losing that is no collapse.
+        if len(self._last_three) == 3 and (fresh_skill > 0.05 or math.isnan(fresh_skill)):
+            infos, sigmas = zip(*self._last_three, strict=True)
+            self.peak_information = max(self.peak_information, _least(infos))
+            self.peak_sigma_share = max(self.peak_sigma_share, _least(sigmas))
+
+    def _infer_large_update(self, step: int, largest: float) -> None:
+        """A rate that was raised between two samples leaves no large update to be seen.
+
+        Updates grow with the rate, so the last measured one tells what the first steps at the new
+        rate did.
+        """
+        if self.large_update_step is not None or largest > LARGE_UPDATE or not self._last_lr > 0:
+            return
+        lr = self.value("lr")
+        implied = self.last_update * lr / self._last_lr
+        if lr >= 9.9 * self._last_lr and implied > LARGE_UPDATE:
+            self.large_update_step, self.large_update_seen = step, False
+            # The rate was raised after the sample before; which step did harm is not known.
+            self.large_update_from = self._updated_at + 1
+            self.large_update, self.large_update_lr = implied, lr
+            self.usual_lr = self._last_lr
+
+    def absorb_pull(self, pulls: Floats) -> None:
+        """Fold the pull to zero of the model's matrices in."""
+        known = pulls[np.isfinite(pulls)]
+        if len(known):
+            pull = _middle(known)
+            self.pull = pull if math.isnan(self.pull) else self.pull + 0.1 * (pull - self.pull)
+
+    def absorb_update(self, step: int, largest: float) -> None:
+        """Fold the largest update ratio of the model's matrices in."""
+        self.updated = self.peak_update > 0
+        if not math.isfinite(largest):
+            if self.broken.step is None and self.value("nonfinite") > 0:
+                self._infer_large_update(step, 0.0)  # what broke left nothing to measure
+            return
+        self._infer_large_update(step, largest)
+        before, self._last_lr = self._last_lr, self.value("lr")
+        self.last_update, self._updated_at = largest, step
+        self.peak_update = max(self.peak_update, largest)
+        if largest > LARGE_UPDATE and self.large_update_step is None:
+            self.large_update_step = self.large_update_from = step
+            self.large_update, self.large_update_lr = largest, self.value("lr")
+            self.usual_lr = before
+
+
+def _middle(values: Floats) -> float:
+    """The median; of a few values numpy takes ten times as long for it as to sort them."""
+    ordered = np.sort(values)
+    half = len(ordered) // 2
+    return float(ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2)
+
+
+def _least(values: tuple[float, ...]) -> float:
+    return min(values) if all(map(math.isfinite, values)) else 0.0
