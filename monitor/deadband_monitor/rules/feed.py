@@ -18,6 +18,8 @@ from deadband_monitor.metrics import MODEL_COLUMN
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.state.series import Floats
 
+HEAVY_TAILS = 20.0
+"""Kurtosis of targets (normal 3, Laplace 6) from which a few of them rule a squared loss."""
 HEALTHY_START = 10
 """Samples that show what is usual, before a change can be told from it."""
 LASTING = 3
@@ -74,6 +76,7 @@ _COLUMNS = {
         "batch_label_entropy",
         "majority_share",
         "target_sd",
+        "target_kurtosis",
         "neighbour_agreement",
     )
 }
@@ -229,7 +232,8 @@ class Feed:
         shape = layout.models[index].loss_target
         others = min(64, shape[0]) * (1 - value["majority_share"]) if shape else math.nan
         # With a handful of rare rows the agreement is that of a few pairs, and goes where they go.
-        if not others < FEWEST_OTHERS:
+        # Nor of a few targets far out: they rule the agreement of all.
+        if not others < FEWEST_OTHERS and not value["target_kurtosis"] > HEAVY_TAILS:
             self.pairing.add(step, value["neighbour_agreement"])
         if not layout.several_models:
             # A discriminator is fed by its generator, whose scale grows a hundredfold at first.
@@ -255,6 +259,11 @@ class Feed:
             self.factor = (self._targets if change is Change.TARGETS else self._scale).factor
             return
         self.change = None
+
+    @property
+    def odd_scale(self) -> tuple[int, float] | None:
+        """Since when and by what factor the newest inputs are out of scale, lasting or not."""
+        return (self._scale.since, self._scale.factor) if self._scale.out else None
 
     @property
     def seen_whole(self) -> bool:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from statistics import median
 
+from deadband_monitor.rules.feed import HEAVY_TAILS
 from deadband_monitor.rules.judges import Judgement
 from deadband_monitor.rules.past import ModelPast, Past
 
-HEAVY_TAILS = 20.0
-"""Kurtosis of targets (normal 3, Laplace 6) from which a few of them rule a squared loss."""
 RULED_STEPS = 300
 RULED_SKILL = 0.1
 """Skill by the mean loss that a run ruled by a few targets does not reach: one row in a hundred 200
@@ -57,3 +56,6 @@ def steady_skill(step: int, model: ModelPast) -> float:
     """The skill in the middle of the last stretch: single losses swing more."""
     _, recent = model.skill.halves(max(100, step // 3))
     return median(recent) if recent else math.nan
+
+
+__all__ = ["HEAVY_TAILS", "mean_skill", "ruled_by_few", "steady_skill"]

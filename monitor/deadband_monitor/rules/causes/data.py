@@ -58,6 +58,7 @@ def _bad(case: Case) -> Iterator[Suspect]:
     if feed.change is None:
         yield from _apart(case)
         yield from _blank(case)
+        yield from _odd_and_broken(case)
         yield from _jumped(case)
         return
     where = f"the batches of step {feed.since} and the ones before"
@@ -81,6 +82,26 @@ def _bad(case: Case) -> Iterator[Suspect]:
             Change.TARGETS: f"compare the targets of {where}: other units, a scaling left out, "
             "outliers",
         }.get(feed.change, f"compare {where}"),
+    )
+
+
+def _odd_and_broken(case: Case) -> Iterator[Suspect]:
+    """Inputs left their scale and the run broke: it did not live to show that this lasts."""
+    odd = case.model.feed.odd_scale
+    if odd is None or case.model.broken.step is None or odd[0] > case.model.broken.step:
+        return
+    since, factor = odd
+    yield Suspect(
+        word="bad-data",
+        belief=0.85,
+        onset=since,
+        explains=BLOW_UP | STARVED,
+        evidence=[
+            f"at step {since} the inputs were {factor:.3g} times what they had been, and by step "
+            f"{case.model.broken.step} values were no longer finite"
+        ],
+        advice=f"compare the batches of step {since} and the ones before: a scaling that is left "
+        "out or applied twice, another file or sensor",
     )
 
 
