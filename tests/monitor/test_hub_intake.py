@@ -275,12 +275,12 @@ def test_a_flood_of_frames_is_measured_before_more_is_taken(
     here.add(client)
     header = msgspec.msgpack.encode(FrameHeader(plan=1, step=1, time=1.0, present=b"\1"))
     here.feed(client, wire.Frame(header=header, payload=bytes(4 * FLOATS)))
-    assert not here.is_full
+    full = [here.is_full]
     here.feed(client, wire.Frame(header=header, payload=bytes(4 * FLOATS)))
-    assert here.is_full
+    full.append(here.is_full)
     assert here.is_crowded
     assert [len(each.inbox.take()) for each in here.with_frames()] == [2]
-    assert not here.is_full
+    assert [*full, here.is_full] == [False, True, False]
 
 
 def test_what_the_hub_keeps_for_viewers_is_bounded(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
+from itertools import islice
+
+import msgspec
 import numpy as np
 import pytest
 
-from deadband_monitor.state import copying
+from deadband_monitor.source.scripted import healthy_run
+from deadband_monitor.state import copying, series
 from deadband_monitor.state.copying import Copying
-from deadband_monitor.state.run_state import RunState
+from deadband_monitor.state.run_state import RunState, unpacked
 from deadband_monitor.state.series import PackedSeries, Series
 
 PART = 2 * 2 * 3 * 20
@@ -73,3 +78,24 @@ def test_the_copy_stays_as_it_is() -> None:
     state.clock.add(31, np.asarray(1.0, np.float32))
     state.last_scalar["loss"] = 1.0
     assert taken.pack() == before
+
+
+def test_what_is_squeezed_piece_by_piece_is_what_is_encoded_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(series, "PIECE_BYTES", PART)
+    for events in (0, 1, 90):
+        state = RunState()
+        for number, event in enumerate(islice(healthy_run(samples=80), events), 1):
+            state.apply(msgspec.structs.replace(event, seq=number))
+        whole = zlib.decompress(state.pack(512))
+        assert unpacked(whole) == unpacked(state.encoded(512))
+
+
+@pytest.mark.parametrize("steps", [29, 30, 64])
+def test_a_copy_is_made_coarser_like_what_it_is_of(steps: int) -> None:
+    state = growing(steps, capacity=256)
+    copy = Copying(state)
+    while not copy.go_on():
+        pass
+    assert copy.taken().series.coarse(16).pack() == state.series.coarse(16).pack()

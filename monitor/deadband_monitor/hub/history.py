@@ -32,7 +32,7 @@ from deadband_monitor.hub.sights import Ledger, cut, unknown
 from deadband_monitor.record.gists import Spacing
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.state.courses import courses_of
-from deadband_monitor.state.run_state import GIST_LAYOUT, STATE_LAYOUT, RunState, unpacked
+from deadband_monitor.state.run_state import GIST_LAYOUT, STATE_LAYOUT, RunState
 
 KEPT_BYTES = 16 << 20
 """Of events for viewers that follow: at 20 samples/s of 60 kB a viewer may sleep for 13 s."""
@@ -224,12 +224,11 @@ class Squeezed:
 
 
 def _squeezed(state: RunState, *, whole: bool, courses: bool) -> Squeezed:
-    data = state.encoded(state.capacity)
     parts = None
     if courses:
-        head, blocks = courses_of(unpacked(data))
+        head, blocks = courses_of(state.parts(state.capacity))
         parts = head, [(block.metric, block.first_row, block.body) for block in blocks]
-    packed = zlib.compress(data, 1) if whole else b""
+    packed = state.pack(state.capacity) if whole else b""
     return Squeezed(seq=state.seq, state=packed, courses=parts)
 
 

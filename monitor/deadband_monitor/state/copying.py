@@ -50,7 +50,7 @@ class Copying:
         series = self._series = self._state.series
         self._begun += 1
         self._done = 0
-        self._copy = Series(series.shape, series.capacity)
+        self._copy = Series.unfilled(series.shape, series.capacity)
         self._copy.width = series.width
         self._at_once = max(1, PART_BYTES // max(1, series.bucket_bytes))
         series.touched = series.capacity

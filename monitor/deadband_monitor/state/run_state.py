@@ -6,8 +6,10 @@ there from the start show the same picture. No sockets, clocks or files.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections import deque
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -239,7 +241,8 @@ class RunState:
 
     def pack(self, columns: int = 512) -> bytes:
         """Everything as bytes for a late joiner, series at about `columns` buckets of time."""
-        return zlib.compress(self.encoded(columns), 1)
+        squeezer = zlib.compressobj(1)
+        return b"".join([*map(squeezer.compress, self._pieces(columns)), squeezer.flush()])
 
     def still(self, series: Series) -> RunState:
         """A copy that stays as it is, with a copy of the layers' history that the caller made."""
@@ -262,11 +265,37 @@ class RunState:
 
         Without `layers` it has nothing of their readings: see `GIST_LAYOUT`.
         """
+        return _encode(self.parts(columns, layers=layers))
+
+    def _pieces(self, columns: int) -> Iterator[bytes | memoryview]:
+        """`encoded` without ever having all of it in one place.
+
+        Where another thread has frames to measure, it is kept from that by one piece at a time.
+        """
+        coarse = self.series.coarse(self._coarser(columns))
+        parts = self.parts(columns, layers=False)
+        names = PackedState.__struct_fields__
+        yield _ARRAY.pack(0xDC, len(names))
+        for name in names:
+            if name == "series":
+                yield from coarse.pieces()
+            elif name == "recent":
+                yield _ARRAY.pack(0xDC, len(self.recent))
+                yield from (_encode(PackedReading.of(reading)) for reading in self.recent)
+            else:
+                yield _encode(getattr(parts, name))
+
+    def _coarser(self, columns: int) -> int:
         capacity = 64
         while capacity < min(columns, self.capacity):
             capacity *= 2
+        return capacity
+
+    def parts(self, columns: int = 512, *, layers: bool = True) -> PackedState:
+        """What is encoded."""
+        capacity = self._coarser(columns)
         series = self.series if layers else Series((0, len(LAYER_METRICS)), 2)
-        packed = PackedState(
+        return PackedState(
             seq=self.seq,
             samples=self.samples,
             info=self.info,
@@ -290,7 +319,6 @@ class RunState:
             others=[self.others[rank].pack() for rank in sorted(self.others)],
             notes=list(self.notes),
         )
-        return _encode(packed)
 
     @classmethod
     def unpack(cls, data: bytes, sight: SightLike | None = None) -> RunState:
@@ -353,6 +381,8 @@ class PackedState(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     notes: list[Note] = []
 
 
+_ARRAY = struct.Struct(">BH")
+"""How msgpack begins an array of any length, here 0xDC and the length."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(PackedState).decode
 

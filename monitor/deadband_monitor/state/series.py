@@ -8,7 +8,9 @@ thousand, and one wild step can never vanish from the picture.
 from __future__ import annotations
 
 import math
+import struct
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -82,6 +84,13 @@ class PackedSeries(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """float64"""
     count: bytes
     """int32"""
+
+
+PIECE_BYTES = 4 << 20
+_PACKED_HEAD = bytes([0x90 + len(PackedSeries.__struct_fields__)])
+"""How msgpack begins an array of up to 15."""
+_BYTES = struct.Struct(">BI")
+"""How it begins bytes of any length, here 0xC6 and the length."""
 
 
 class SeriesPart(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -227,6 +236,18 @@ class Series:
             count=self._count[:used].tobytes(),
         )
 
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """What `pack` gives as msgpack has it, a few MiB at a time and without a copy."""
+        yield _PACKED_HEAD
+        for small in (self.shape, self.capacity, self.width, self.last_step):
+            yield msgspec.msgpack.encode(small)
+        at_once = max(1, PIECE_BYTES // max(1, self.bucket_bytes))
+        for held in (self._low, self._high, self._sum, self._count):
+            used = held[: self.used]
+            yield _BYTES.pack(0xC6, used.nbytes)
+            for first in range(0, self.used if used.nbytes else 0, at_once):
+                yield used[first : first + at_once].data
+
     @classmethod
     def unpack(cls, packed: PackedSeries) -> Series:
         """Rebuild what `pack` gave."""
@@ -262,11 +283,27 @@ class Series:
             count=self._count[:stop],
         )  # fmt: skip
 
+    @classmethod
+    def unfilled(cls, shape: tuple[int, ...], capacity: int) -> Series:
+        """One whose buckets are still to be taken from another: nothing is in them, not even NaN.
+
+        Filling those of 300 layers takes half a second.
+        """
+        series = cls(shape, 2)
+        series.capacity = capacity
+        series._low, series._high = (np.empty((capacity, *shape), np.float32) for _ in range(2))
+        series._sum = np.empty((capacity, *shape), np.float64)
+        series._count = np.empty((capacity, *shape), np.int32)
+        return series
+
     def take_buckets(self, other: Series, first: int, stop: int) -> None:
         """Some buckets of another series of this shape, whose width and end are then ours."""
         self.width, self.last_step = other.width, other.last_step
         for name in ("_low", "_high", "_sum", "_count"):
             getattr(self, name)[first:stop] = getattr(other, name)[first:stop]
+        rest = slice(stop, stop + 2)  # merging pairs looks one bucket beyond the last
+        self._low[rest] = self._high[rest] = np.nan
+        self._sum[rest] = self._count[rest] = 0
 
     @property
     def bucket_bytes(self) -> int:
