@@ -22,12 +22,11 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.last = nn.Linear(8, 100), nn.Linear(100, 3)
-        self.double = False
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.first(x)
         out: Tensor = self.last(torch.tanh(hidden))
-        return out.double() if self.double else out
+        return out
 
 
 def begun() -> tuple[Net, torch.optim.Optimizer, Watch, Callable[[int], Tensor]]:
