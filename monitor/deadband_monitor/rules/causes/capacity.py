@@ -15,6 +15,7 @@ TELLS = 0.5
 AS_WIDE = 0.5
 """Belief in a lack of room where a layer has as many units as inputs: one sine can follow a tone,
 two units can tell exclusive or, if they find it; they cannot part a ring from its core."""
+SHORT = 0.6
 NOISE = 0.1
 """Agreement below which labels may as well be random."""
 
@@ -80,7 +81,9 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         # Two units are few, and enough for two classes if they find the right places.
         belief -= 0.05 if units == 1 else 0.2
         if not narrows:
-            belief = min(belief, AS_WIDE)
+            # Of two units for many rows (rings, spirals) it is rather the room that lacks.
+            enough = units == 1 or few_rows(case.model)
+            belief = min(belief, AS_WIDE if enough else SHORT)
         evidence.insert(0, f"everything passes through {units} unit{'s' * (units > 1)} of {layer}")
         advice = f"widen {layer} from {units} to 32 or more units"
     yield Suspect(
