@@ -22,6 +22,7 @@ from deadband_monitor.record.writer import Recorder
 from deadband_monitor.remote.looks import Looks
 from deadband_monitor.remote.protocol import AskRecording
 from deadband_monitor.source import courses, story
+from deadband_monitor.source.base import Player
 from deadband_monitor.source.past_view import PastView
 from deadband_monitor.source.reel import OwnRecording
 from deadband_monitor.source.replay import ReplaySource
@@ -371,3 +372,12 @@ def test_where_nobody_can_cut_everything_is_read(path: Path) -> None:
         source.seek(300)
         source.refresh(0.0)
         assert source.state.step == 300
+
+
+def test_what_a_replay_can_do_is_asked_without_reading_it(path: Path) -> None:
+    with closing(ReplaySource(path, settled=False)) as source:
+        assert isinstance(source, Player)
+        source.want(WISH)
+        source.refresh(0.0)
+        assert source.state.step == LAST
+        assert not source.reads_all, "the pictures are cut"

@@ -30,7 +30,8 @@ def open_source(target: str) -> Source:
     """
     if target.startswith("tcp://"):
         return _open_tcp(target)
-    return open_entry(resolve(target))
+    entry = resolve(target)
+    return LiveSource(entry.run) if entry.live else ReplaySource(entry.path)
 
 
 def await_first_word(source: Source) -> float:
@@ -76,7 +77,7 @@ def open_past(source: Source) -> ReplaySource:
 
 
 def open_entry(entry: RunEntry) -> Source:
-    """The source of a run of `registry.runs()`."""
+    """The source of a run of `registry.runs()`; its first `refresh` takes it somewhere."""
     return LiveSource(entry.run) if entry.live else ReplaySource(entry.path, settled=False)
 
 

@@ -146,8 +146,6 @@ class ReplaySource(Recalled):
         """The run at the step that is shown."""
         if self._view is not None:
             return self._view.state
-        if self._seq < 0:
-            self._move()
         return self._reel.state
 
     def want(self, wish: AskView) -> None:
@@ -156,6 +154,11 @@ class ReplaySource(Recalled):
             self._view = PastView(self._recording)
         if self._view is not None:
             self._view.wish = wish
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the whole state was ever folded, which takes time and memory."""
+        return self._reel.reached > 0
 
     def everything(self) -> Pictures | None:
         """Pictures of every metric on the axis shown; None where `state` has what there is."""
