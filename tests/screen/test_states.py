@@ -164,7 +164,7 @@ async def test_a_tiny_terminal_gets_one_line() -> None:
         await pilot.pause()
         tiny = app.screen.query_one("#tiny", Canvas)
         assert "FAILING" in "".join(text for text, _ in tiny.rows[0])
-        assert "too small" in "".join(text for text, _ in tiny.rows[1])
+        assert "needs 60x16" in "".join(text for text, _ in tiny.rows[1])
         await pilot.resize_terminal(80, 24)
         await pilot.pause()
         await pilot.pause()

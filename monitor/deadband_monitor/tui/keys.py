@@ -108,7 +108,7 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("v",), shown="v", action="scale", label="Log", group="Heat map",
         doc="charts logarithmic, linear, or as the values ask for",
         where=(DASHBOARD, LAYER, COMPARE)),
-    Key(keys=("slash",), shown="/", action="filter", label="Filter", group="Layers",
+    Key(keys=("slash",), shown="/", action="filter", label="Filter", group="Layers", rank=9,
         doc="only layers whose name matches a regular expression", where=(DASHBOARD, LAYER)),
     Key(keys=("j", "down"), shown="j k ↓ ↑", action="select(1)", label="Down", group="Layers",
         doc="the next layer, the one before", where=(DASHBOARD, LAYER)),
@@ -143,7 +143,7 @@ KEYS: tuple[Key, ...] = (
         where=(PICKER,)),
     Key(keys=("x",), shown="x", action="swap", label="Swap", group="Runs", rank=1,
         doc="A becomes B", where=(COMPARE,)),
-    Key(keys=("R",), shown="R", action="ranks", label="Ranks", group="Screen",
+    Key(keys=("R",), shown="R", action="ranks", label="Ranks", group="Screen", rank=10,
         doc="the processes of the run, side by side", where=RUN),
     Key(keys=("a",), shown="a", action="acknowledge", label="Acknowledge", group="Flags",
         doc="seen: the flag at hand stays in the list and is quiet; once more: loud again",
@@ -190,12 +190,12 @@ KEYS: tuple[Key, ...] = (
     Key(keys=("escape", "r"), shown="esc", action="runs", label="Runs", group="Screen",
         doc="back to the list of runs", where=(DASHBOARD,)),
     Key(keys=("question_mark", "f1"), shown="?", action="app.help", label="Help", group="Screen",
-        rank=9, doc="this page", where=ANYWHERE),
+        rank=11, doc="this page", where=ANYWHERE),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Detach", group="Screen",
-        rank=10, replay_label="Quit", doc="leave; training is never touched",
+        rank=12, replay_label="Quit", doc="leave; training is never touched",
         where=(*RUN, OUTPUT, RANKS)),
     Key(keys=("q", "ctrl+c"), shown="q", action="app.detach", label="Quit", group="Screen",
-        rank=10, doc="leave", where=(PICKER, COMPARE)),
+        rank=12, doc="leave", where=(PICKER, COMPARE)),
 )  # fmt: skip
 
 SIGNS: tuple[tuple[str, str], ...] = (

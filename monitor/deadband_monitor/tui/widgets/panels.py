@@ -42,7 +42,7 @@ class StateLine(Canvas):
     def paint(self, head: Head) -> None:
         """Draw it; the whole story in one line where the terminal is tiny."""
         if self.has_class("alone"):
-            self.show([one_line(head, self.size.width), [("terminal too small: 60x16", "dim")]])
+            self.show([one_line(head, self.size.width), [("the dashboard needs 60x16", "dim")]])
         else:
             self.show([state_line(head, self.size.width)])
 
