@@ -84,6 +84,11 @@ class Terminal:
                     raise RuntimeError(f"the program has ended: {text}") from error
         return bytes(written)
 
+    def warm_up(self) -> None:
+        """Our own first picture, and what comes with it."""
+        self.read(60.0, until=b"Detach")
+        self.read(WARM_UP_S)
+
     def press(self, key: str) -> None:
         """A key."""
         os.write(self.file, key.encode())
@@ -126,7 +131,7 @@ def dashboard(layers: int, rate: float) -> list[str]:
 def view(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
     """The default view, or the one that keys lead to."""
     terminal = Terminal(dashboard(arguments.layers, arguments.rate), size, arguments.term)
-    terminal.read(WARM_UP_S)
+    terminal.warm_up()
     if arguments.keys:
         terminal.press(arguments.keys)
         terminal.read(1.0)
@@ -138,7 +143,7 @@ def view(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
 def idle(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
     """A run from which nothing comes."""
     terminal = Terminal(dashboard(arguments.layers, 0.0), size, arguments.term)
-    terminal.read(WARM_UP_S)
+    terminal.warm_up()
     taken = terminal.take(arguments.seconds / 2)
     terminal.close()
     print(f"deadband, idle: {taken}")
@@ -147,28 +152,31 @@ def idle(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
 def keys(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
     """From a key to the first byte of its picture, while samples pour in."""
     terminal = Terminal(dashboard(arguments.layers, FLOOD), size, arguments.term)
-    terminal.read(WARM_UP_S)
-    took = []
+    terminal.warm_up()
+    took, cost = [], []
     for press in range(KEY_PRESSES):
         terminal.read(0.11 + 0.037 * (press % 7))
         metric = "23"[press % 2]
         title = ("saturation", "weight spread")[press % 2].encode()
-        at = time.monotonic()
+        at, spent = time.monotonic(), terminal.cpu_s
         terminal.press(metric)
         terminal.read(2.0, until=metric.encode() + b" " + title)
         took.append(1000 * (time.monotonic() - at))
+        cost.append(1000 * (terminal.cpu_s - spent))
     terminal.close()
     took.sort()
+    cost.sort()
     print(
         f"deadband, key to screen at {FLOOD:g} samples/s: median {took[len(took) // 2]:.0f} ms,"
-        f" p95 {took[int(len(took) * 0.95)]:.0f} ms, worst {took[-1]:.0f} ms"
+        f" p95 {took[int(len(took) * 0.95)]:.0f} ms, worst {took[-1]:.0f} ms;"
+        f" of CPU: median {cost[len(cost) // 2]:.0f} ms, p95 {cost[int(len(cost) * 0.95)]:.0f} ms"
     )
 
 
 def stall(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
     """From the end of a stall until a key's picture shows that the screen is of now."""
     terminal = Terminal(dashboard(arguments.layers, FLOOD), size, arguments.term)
-    terminal.read(WARM_UP_S)
+    terminal.warm_up()
     time.sleep(STALL_S)  # nobody reads: the pty is full, and its writer waits
     at = time.monotonic()
     terminal.press("2")
