@@ -130,6 +130,7 @@ def pair(a: float, b: float) -> Pair:
     [
         (0.5, 0.5, "same", False),
         (1.0, 1e-6, "x1e-6", True),
+        (0.01, 3.5, "x350", True),
         (0.5, float("nan"), "–", True),
         (0.5, 0.6, "x1.2", False),
     ],

@@ -82,7 +82,7 @@ def _times(ratio: float) -> str:
     if 0.995 <= ratio < 1.005:
         return "same"
     if 0.001 <= ratio < 1000 or not ratio:
-        return f"x{ratio:.2g}"
+        return f"x{ratio:.0f}" if ratio >= 100 else f"x{ratio:.2g}"
     return f"x1e{round(log10(ratio))}"
 
 
