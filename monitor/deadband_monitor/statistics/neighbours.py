@@ -10,7 +10,7 @@ import numpy as np
 
 from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.numbering import Numbering
-from deadband_monitor.statistics.values import Doubles, Floats, Mask, Reals
+from deadband_monitor.statistics.values import Doubles, Floats, Ints, Mask, Reals
 from deadband_monitor.statistics.windows import evenly
 
 _STORED = 512
@@ -41,6 +41,7 @@ _SELDOM = 4
 _STEEPEST = 1e30
 """Largest factor of a feature: float32 ends at 3e38."""
 
+_FEW_CLASSES = 1 << 12
 _CLASSES, _VALUES = "classes", "values"
 
 
@@ -112,7 +113,9 @@ class Neighbours:
         chosen = (self._first + np.arange(many)) % len(rows)
         self._first += many
         own = self._standard(rows[chosen])
-        square: Floats = self._norms[:stored] - 2.0 * (own @ self._plain[:stored].T)
+        square: Floats = own @ self._plain[:stored].T
+        square *= -2.0
+        square += self._norms[:stored]
         square += np.einsum("nm,nm->n", own, own)[:, None]
         square[square <= _NOT_APART * 2.0 * max(rows.shape[1], 1)] = np.inf
         for query, row in enumerate(chosen.tolist()):
@@ -143,7 +146,7 @@ class Neighbours:
             return np.nan
         if self._kind == _CLASSES:
             labels = self._targets[: len(self._place), 0]
-            counts = np.unique(labels, return_counts=True)[1] / len(labels)
+            counts = _counts(labels) / len(labels)
             chance = float((counts * counts).sum())
             if chance >= 1.0:
                 return np.nan
@@ -189,6 +192,14 @@ class Neighbours:
         self._scale = np.minimum(scale, _STEEPEST).astype(np.float32)
         plain = self._standard(self._raw)
         self._plain, self._norms = plain, np.einsum("nm,nm->n", plain, plain)
+
+
+def _counts(labels: Doubles) -> Ints:
+    """How many there are of each class that there is."""
+    if labels.max() < _FEW_CLASSES:  # counting in place of sorting
+        counts = np.bincount(labels.astype(np.int64))
+        return np.asarray(counts[counts > 0])
+    return np.asarray(np.unique(labels, return_counts=True)[1])
 
 
 def _within(standard: Doubles) -> Doubles:
