@@ -96,6 +96,7 @@ def model_of(
     calls: int,
     left_out: int,
     late: bool,
+    target_learns: bool,
 ) -> Model:
     """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
@@ -115,6 +116,7 @@ def model_of(
         calls=calls,
         left_out=left_out,
         late=late,
+        target_learns=target_learns,
         shards=shards_of(parameters),
         unregistered=_unregistered(module),
     )

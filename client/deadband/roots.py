@@ -173,6 +173,8 @@ class Root:
         self.loss_shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
         self.loss_matched = 0
         """How sure that is; the plan says what the surest call showed."""
+        self.target_learns = False
+        """Whether a loss function compared it with something that is trained too."""
         self.matched = 0
         """The same of this step."""
         self.shown: Shown | None = None
@@ -316,6 +318,7 @@ class Root:
             calls=self.calls,
             left_out=self.left_out,
             late=self.late,
+            target_learns=self.target_learns,
         )
 
     def begin(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from time import perf_counter
 from typing import Any, Protocol
@@ -23,6 +24,8 @@ from deadband.regions import OUTPUT, Layout
 from deadband.roots import Root
 from deadband.wire import What
 
+_EITHER_WAY = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+"""Functions that give the same whichever of the two comes first."""
 _BY_CLASS = frozenset({"cross_entropy", "nll", "multi_margin"})
 """Losses whose integer targets number the classes."""
 
@@ -113,6 +116,10 @@ class LossListener:
             root = self._roots[0]
             if root.plain.training and compiling.is_made_by_compiled(call.input):
                 self._reveal(root, call.input)
+        if call.target.requires_grad and not call.input.requires_grad and call.name in _EITHER_WAY:
+            call = replace(call, input=call.target, target=call.input)
+        if call.target.requires_grad and len(self._roots) == 1 and self._roots[0].rootless:
+            self._learns(self._roots[0])  # called by its parts: whose output it is cannot be told
         matches = [(self._match(root, call), root) for root in self._roots]
         if matches:
             match, root = max(matches, key=lambda each: each[0])
@@ -147,11 +154,18 @@ class LossListener:
             root.loss_call = call.name
             root.loss_shapes = tuple(call.input.shape), tuple(call.target.shape)
             self._recorder.changed = True
+            if call.target.requires_grad:
+                self._learns(root)
         self._copy_target(root, call, match)
+
+    def _learns(self, root: Root) -> None:
+        """What its output is compared with moves as it does."""
+        self._recorder.changed |= not root.target_learns
+        root.target_learns = True
 
     def _copy_target(self, root: Root, call: LossCall, match: Match) -> None:
         output, shown = root.entry.cells.get(What.OUTPUT), root.shown
-        if output is None or shown is None or call.target.ndim == 0:
+        if output is None or shown is None or call.target.ndim == 0 or call.target.requires_grad:
             return
         target, layout = call.target.detach(), output.layout
         in_order = (

@@ -227,6 +227,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Layers that are not followed, because the model has too many."""
     late: bool = False
     """Whether it had trained before anybody looked: the first sample shows no initialisation."""
+    target_learns: bool = False
+    """Whether a loss function compared it with something that is trained too: a second view."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):

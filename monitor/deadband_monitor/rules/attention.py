@@ -24,6 +24,15 @@ ALIKE = 0.999
 """Mean cosine between the tokens of a sample at which attention has averaged them away; healthy
 networks stay below 0.98 even untrained."""
 
+ONE_KEY = 0.01
+"""Entropy over the most below which every query of every head looks at a single key: a weight of
+0.999 among twelve. Queries and keys then get no gradient to look elsewhere. Untrained attention
+begins at 0.8 to 1; what was trained and finds one key by right began broad."""
+BROAD = 0.3
+"""First entropy from which an attention was not born so."""
+STUCK_STEPS = 50
+SKILLED = 0.9
+"""Skill of a network that has no need of it."""
 POOR, POOR_STEPS = 0.5, 200
 """Skill that a network whose tokens are alike from some layer on has not reached, and the step from
 which it is asked for it."""
@@ -41,6 +50,8 @@ class AttentionCollapse(LayerRule):
         self._calm_at: NDArray[np.float32] = np.zeros(0, np.float32)
         self._fell: Mask = np.zeros(0, bool)
         self._attends: Mask = np.zeros(0, bool)
+        self._stuck_since: NDArray[np.float32] = np.zeros(0, np.float32)
+        """Since when all queries look at one key, of attention that was born so."""
 
     def adopt(self, layout: Layout) -> None:
         """See `LayerRule`."""
@@ -48,6 +59,7 @@ class AttentionCollapse(LayerRule):
         carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
         self._calm_at = carried(self._calm_at, carry, np.nan)
         self._fell = carried(self._fell.astype(np.float32), carry, 0.0) > 0
+        self._stuck_since = carried(self._stuck_since, carry, np.nan)
         named = ["attention" in layer.kind.lower() for layer in layout.layers]
         self._attends = np.array(named, bool)
         super().adopt(layout)
@@ -72,16 +84,37 @@ class AttentionCollapse(LayerRule):
         poor = alike & (seen.step >= POOR_STEPS)
         for index, rows in enumerate(layout.rows_of):
             poor[rows] &= past.skill(layout.models[index].name) < POOR
-        active = ((self._fell | alike) & idle) | poor
+        stuck = self._born_stuck(entropy, first, seen, past, layout)
+        active = ((self._fell | alike) & idle) | poor | stuck
         return LayerView(
             active=active & (seen.step >= self.grace_steps),
             clear=~active,
             known=np.isfinite(entropy) | np.isfinite(similarity),
         )
 
+    def _born_stuck(
+        self,
+        entropy: NDArray[np.float32],
+        first: NDArray[np.float32],
+        seen: Observation,
+        past: Past,
+        layout: Layout,
+    ) -> Mask:
+        """Rows whose queries never had a choice among keys, in models that are not solved."""
+        one = (entropy < ONE_KEY) & (first < BROAD)
+        self._stuck_since[one & np.isnan(self._stuck_since)] = seen.step
+        # A single sample may see a close call between two keys.
+        self._stuck_since[entropy > BROAD] = np.nan
+        stuck: Mask = seen.step - self._stuck_since >= STUCK_STEPS
+        for index, rows in enumerate(layout.rows_of):
+            if stuck[rows].any():
+                name = layout.models[index].name
+                stuck[rows] &= not (past.solved(name) or past.skill(name) > SKILLED)
+        return stuck
+
     def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
-        fell = self._fell
+        fell, stuck = self._fell, np.isfinite(self._stuck_since)
         begun = past.first[:, LAYER_COLUMN["attention_entropy"]].copy()
         entropies, similarities, logits = columns(
             seen, "attention_entropy", "token_similarity", "attention_logit"
@@ -91,7 +124,12 @@ class AttentionCollapse(LayerRule):
             entropy, first = float(entropies[row]), float(begun[row])
             similarity = float(similarities[row])
             message = f"all tokens of a sample are alike here: mean cosine {similarity:.5f}"
-            if fell[row]:
+            if stuck[row]:
+                message = (
+                    f"every query looks at one key alone, and did from the start: entropy "
+                    f"{entropy:.1g} of the most; queries and keys get no gradient"
+                )
+            elif fell[row]:
                 message = (
                     f"a head fixed on few keys: entropy {entropy:.2g} of the most, "
                     f"at first {first:.2g}"

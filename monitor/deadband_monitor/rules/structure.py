@@ -99,7 +99,9 @@ def embeddings(layout: Layout, index: int) -> list[int]:
         return []
     rows = _matrices(layout, index)
     twice = {_base(layout.layers[row].name) for row in rows if "@" in layout.layers[row].name}
-    whole = layout.models[index].calls >= 2
+    model = layout.models[index]
+    # Called by its parts: how often is not counted, but the loss has shown a second view.
+    whole = model.calls >= 2 or model.target_learns
     return [
         row
         for row in rows

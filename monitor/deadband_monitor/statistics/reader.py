@@ -92,9 +92,12 @@ def _loss_of(plan: Plan, index: int) -> str:
 
     Autograd finds the loss behind every model that it trains: a generator's is that of the
     discriminator, whose output was compared with labels. Where the calls of loss functions were
-    seen for other models only, this one's output is not what they compared.
+    seen for other models only, this one's output is not what they compared. What an output is
+    compared with that is trained too, a second view, is no target to have skill at.
     """
     model = plan.models[index]
+    if model.target_learns:
+        return ""
     elsewhere = any(other.loss_input for other in plan.models)
     return "" if elsewhere and not model.loss_input else model.loss
 

@@ -37,10 +37,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
     else:
         yield from _unbalanced(case)
     attention = case.flag("attention-collapse")
-    if attention is not None:
+    sharp = tuple(_born_sharp(case, attention))
+    yield from sharp
+    if attention is not None and not sharp:
         yield _attention(case, attention)
-    else:
-        yield from _born_sharp(case)
     norm = case.flag("batchnorm-mismatch")
     if norm is not None:
         yield from _norm(case, norm)
@@ -130,20 +130,21 @@ def _attention(case: Case, flag: Flag) -> Suspect:
     )
 
 
-def _born_sharp(case: Case) -> Iterator[Suspect]:
+def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:
     """Each query saw one key before anything was learnt: its choice has no gradient to mend it."""
+    flagged = flag.layer if flag is not None else ""
     layout, first = case.layout, case.past.first
     for row in layout.rows(case.model.name).tolist():
         logit = float(first[row, LAYER_COLUMN["attention_logit"]])
         entropy = float(first[row, LAYER_COLUMN["attention_entropy"]])
-        if not entropy < SHARP or logit <= HOT_LOGIT:
-            continue
         name = layout.layers[row].name
+        if not entropy < SHARP or logit <= HOT_LOGIT or (flag is not None and name != flagged):
+            continue
         yield Suspect(
             word="attention-collapse",
-            belief=0.8,
+            belief=0.93 if flag is not None else 0.8,
             onset=case.start,
-            explains=_STUCK | BLOW_UP,
+            explains=_STUCK | BLOW_UP | {"attention-collapse"},
             evidence=[
                 f"first sample: the entropy of {name} was {entropy:.2g} of the most"
                 + (f", its largest logit {logit:.3g}" if logit > 0 else "")
