@@ -75,6 +75,10 @@ INHIBITS: dict[str, frozenset[str]] = {
 REOPEN_STEPS = 100
 """A symptom back within this many steps of its recovery is the same incident."""
 
+APART_STEPS = 40
+"""Two samples so far apart are worth three in a row: what rules ask for is that it lasts, and at a
+sample every fifty steps the third comes too late for a run of three hundred."""
+
 RECONSIDER_SAMPLES = 10
 """While flags stand, causes are weighed anew this often: evidence goes on coming in."""
 
@@ -114,6 +118,8 @@ class _Subject:
     last: Finding
     onset: int
     active: int = 0
+    since: int = 0
+    """Step of the first active sample in a row."""
     clear: int = 0
     member: bool = False
 
@@ -227,7 +233,7 @@ class Engine:
         incident = self._incidents[rule.kind, model]
         if incident.severity and incident.flag is not None:
             return self._grow(rule, incident, step)  # all as at the sample before
-        ripe = any(s.active >= rule.samples_to_open for s in incident.subjects.values())
+        ripe = any(_ripe(rule, s, step) for s in incident.subjects.values())
         standing = incident.flag is not None and incident.flag.resolved_step is None
         if ripe and not standing:
             if self._inhibited(rule.kind, model):
@@ -282,7 +288,7 @@ class Engine:
         assert flag is not None
         joined: list[str] = []
         if not incident.severity:
-            joined = self._join(rule, incident, flag)
+            joined = self._join(rule, incident, flag, step)
             active = [s for s in incident.subjects.values() if s.member and s.active > 0]
             incident.severity = _worst(active) if active else ""
         severity = incident.severity or flag.severity
@@ -304,12 +310,12 @@ class Engine:
         self._note(flag)
         return flag
 
-    def _join(self, rule: Rule, incident: _Incident, flag: Flag) -> list[str]:
+    def _join(self, rule: Rule, incident: _Incident, flag: Flag, step: int) -> list[str]:
         """The layers that show it by now and that the flag did not name yet."""
         new = [
             s
             for s in incident.subjects.values()
-            if not s.member and s.active >= rule.samples_to_open
+            if not s.member and _ripe(rule, s, step)
         ]
         for subject in new:
             subject.member = True
@@ -360,6 +366,8 @@ def _count(rule: Rule, incident: _Incident, finding: Finding, step: int) -> None
     if finding.active:
         if subject is None:
             subject = incident.subjects[finding.layer] = _Subject(finding, step)
+        if subject.active == 0:
+            subject.since = step
         if subject.active == 0 and not subject.member:
             subject.onset = finding.onset_step if finding.onset_step is not None else step
         subject.active += 1
@@ -375,6 +383,12 @@ def _count(rule: Rule, incident: _Incident, finding: Finding, step: int) -> None
         del incident.subjects[finding.layer]
     elif not subject.member and finding.clear:
         del incident.subjects[finding.layer]
+
+
+def _ripe(rule: Rule, subject: _Subject, step: int) -> bool:
+    """Whether it has shown for long enough to be said."""
+    lasted = subject.active >= 2 and step - subject.since >= APART_STEPS
+    return lasted or subject.active >= rule.samples_to_open
 
 
 def _worst(subjects: list[_Subject]) -> str:

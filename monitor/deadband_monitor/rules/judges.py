@@ -214,6 +214,9 @@ class ModelRule(ABC):
 
     def __init__(self) -> None:
         self._out_since: dict[str, int] = {}
+        self._named: dict[str, tuple[str, int]] = {}
+        """The layer that a model's symptom was told of, and for how many clear samples it is kept:
+        which layer is worst may change, and what was said of one is taken back of the same."""
 
     @abstractmethod
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
@@ -233,14 +236,20 @@ class ModelRule(ABC):
                 self._out_since.pop(model.name, None)
             else:
                 self._out_since.setdefault(model.name, seen.step)
+            layer, left = self._named.get(model.name, (judged.layer, 0))
             if not judged.active:
-                yield _idle(self.kind, model.name, judged.layer, judged.clear)
+                if judged.clear and left > 0:
+                    self._named[model.name] = layer, left - 1
+                elif judged.clear:
+                    self._named.pop(model.name, None)
+                yield _idle(self.kind, model.name, layer, judged.clear)
                 continue
+            self._named[model.name] = layer, self.samples_to_close
             onset = judged.onset_step
             yield Finding(
                 kind=self.kind,
                 model=model.name,
-                layer=judged.layer,
+                layer=layer,
                 severity=judged.severity,
                 clear=judged.clear,
                 evidence=judged.evidence,

@@ -31,6 +31,10 @@ CLIMB = 0.002
 """Skill that must be won within a third of the run to count: a full batch that closes in on a poor
 optimum has no noise, and gains a millionth at each step."""
 
+WIDER, WIDER_NATS = 1.3, 0.3
+"""Entropy of a batch's labels over that of the last 2000, and nats above it, that no draw from the
+same labels gives: their batches come to 1.05 at most, and to 0.2 nats with one row of 20 rare."""
+
 _UPDATE = LAYER_COLUMN["update_ratio"]
 _PULL = LAYER_COLUMN["pull_to_zero"]
 
@@ -107,6 +111,8 @@ class Past:
         since = -1 if self._stage_begins else 0  # those before belong to the stage before
         self._stage_begins = False
         self.loss.add(seen.losses[since:], seen.loss_steps[since:])
+        if self._labels_widened(seen):
+            self.loss.begin_anew()
         self._watch_loss(seen)
         layers = self.newest = seen.layers
         finite = np.isfinite(layers)
@@ -171,6 +177,17 @@ class Past:
         constant = float(seen.models[learner, MODEL_COLUMN["loss_constant"]])
         level = float(np.fmax(constant, self.loss.first))
         self.loss_was_high = level > 0 and self.loss.above(1.5 * level, 5, 8)
+
+    def _labels_widened(self, seen: Observation) -> bool:
+        """Classes have joined in mid-run: to know all of them is harder than what was known."""
+        assert self.layout is not None
+        if self.layout.several_models or not len(seen.models):
+            return False
+        known, batch = (
+            float(seen.models[0, MODEL_COLUMN[name]])
+            for name in ("label_entropy", "batch_label_entropy")
+        )
+        return batch > WIDER and (batch - 1) * known > WIDER_NATS
 
     def _fresh_skill(self, row: Floats, smoothed: float) -> float:
         """Skill of the last eight steps; the smoothed one lags by ten samples.

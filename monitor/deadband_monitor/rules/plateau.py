@@ -46,6 +46,10 @@ FEW_SHARE = 0.1
 FAR = 3
 """Progress counts as none where, at the present pace, half of the gap takes as many times the steps
 so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
+STEADY = 0.5
+"""Share of the gain of a run's first quarters from which that of its last ones is as steady."""
+STEADY_FAR = 4
+"""Times the steps so far that half of the gap may take at a steady pace."""
 ONE_UNIT = 0.9
 """What is expected where the neighbours of inputs (tokens) cannot be told, but three classes or
 more hang on a single unit: it can only rank them."""
@@ -182,6 +186,8 @@ class LossPlateau(ModelRule):
         nothing = -model.value("loss_constant") if _plain(model) else -math.inf
         gained = max(median(newer), nothing) - max(median(older), nothing)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
+        if _keeps_pace(gains, nothing, wanted, seen.step):
+            return False
         if cramped and window >= seen.step:
             # With so little room the pace falls from the start: as much again for each doubling or
             # so of the steps (one unit, ten digits: 0.37, 0.45, 0.52 after 370, 700, 1150).
@@ -191,6 +197,24 @@ class LossPlateau(ModelRule):
             return True
         stands = gains.climbing(window) is False and past.loss.falling is not True
         return stands and not past.learning(model.name)
+
+
+def _keeps_pace(gains: History, nothing: float, wanted: float, step: int) -> bool:
+    """Whether the loss falls as it did before, and will be there in good time: no plateau.
+
+    What a linear layer on features, a small rate or far targets make slow is not stuck; a loss that
+    comes to rest gains less and less (of a logarithm of the steps the last quarter gains a third of
+    what the first did).
+    """
+    early, late = gains.halves(max(2 * PATIENCE_STEPS, step))
+    if min(len(early), len(late)) < 6:
+        return False
+    quarters = []
+    for half in (early, late):
+        middle = len(half) // 2
+        quarters += [max(median(part), nothing) for part in (half[:middle], half[middle:])]
+    before, now = quarters[1] - quarters[0], quarters[3] - quarters[2]
+    return now > 0 and now >= STEADY * before and wanted <= now * STEADY_FAR * 4
 
 
 def few_rows(model: ModelPast) -> bool:

@@ -128,7 +128,10 @@ class OneDirection(ModelRule):
     grace_steps = 50
 
     LASTING_STEPS = 50
-    """Healthy SimSiam runs dip to a third of their directions for some twenty steps."""
+    """Embeddings that a squared error draws together do not come back."""
+    DIP_STEPS = 100
+    """Healthy SimSiam runs dip to a third of their directions for some twenty steps, and the
+    outputs of the predictor to a point for sixty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +171,8 @@ class OneDirection(ModelRule):
         if not low:
             self._low_since.pop(model.name, None)
         since = self._low_since.setdefault(model.name, seen.step) if low else seen.step
-        lasting = low and seen.step - since >= self.LASTING_STEPS
+        patience = self.LASTING_STEPS if shrunk else self.DIP_STEPS
+        lasting = low and seen.step - since >= patience
         window = max(self.LASTING_STEPS, seen.step // 3)
         opening = history.rising(window, max(0.05, apart_first)) is True
         return Judgement(

@@ -201,6 +201,12 @@ class LossTrend:
             return math.inf
         return max(3 * self.best, self.best + share * (level - self.best), self.usual_high)
 
+    def begin_anew(self) -> None:
+        """What is asked from here on is another question: the levels before say nothing of it."""
+        self.best = self.usual_high = math.inf
+        self._recent, self._steps = self._recent[-1:], self._steps[-1:]
+        self._judged = False
+
     @property
     def level(self) -> float:
         """Median of the last thirty-two losses: the level of training, without single batches."""

@@ -10,7 +10,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
 from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
-from deadband_monitor.rules.inputs import change_in_words, few_rows
+from deadband_monitor.rules.inputs import change_in_words, few_rows, told_all_the_same
 from deadband_monitor.rules.majority import RULING, UNEVEN
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.outputs import EXACT
@@ -55,7 +55,9 @@ def _bad(case: Case) -> Iterator[Suspect]:
             advice=f"find the rows of step {feed.broken_step}: torch.isfinite(x).all(dim=1); drop "
             "or impute them in the data set, assert it in the loader",
         )
-    if feed.change is None:
+    if feed.change is None or (
+        feed.change is Change.PAIRS and told_all_the_same(case.past, case.model)
+    ):
         yield from _apart(case)
         yield from _blank(case)
         yield from _odd_and_broken(case)
