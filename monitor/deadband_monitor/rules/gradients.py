@@ -158,6 +158,9 @@ def _faint(grads: NDArray[np.float32], updates: NDArray[np.float32]) -> Mask:
     return faint
 
 
+TAKEN = 0.3
+"""Share of what a run had gained that is lost where the gradient took the loss with it; doubtful
+rows after clear ones cost it a fifth."""
 UNTRAINED = 3.0
 """Times the largest gradient norm of the first ten steps. Where three classes became ten, or clear
 rows became doubtful, it came to 2 and 1.5 of it."""
@@ -237,6 +240,8 @@ class ExplodingGradient(ModelRule):
         # and loss fourfold, and are back within eleven steps, better off than before.
         worse = calm > 0 and fresh > 1.5 * calm and past.loss.above(1.5 * calm, 12, 16)
         level_loss = float(np.fmax(model.value("loss_constant"), past.loss.first))
+        # A small loss that is ten times as large is small still.
+        worse = worse and not fresh < calm + TAKEN * (level_loss - calm)
         severity = "critical" if fresh > 1.5 * level_loss and level_loss > 0 else "warning"
         if seen.step <= EARLY_STEPS:
             self._early[model.name] = max(self._early.get(model.name, 0.0), norm)

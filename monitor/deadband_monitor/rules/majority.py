@@ -10,6 +10,9 @@ UNEVEN = 0.7
 FEWEST = 30.0
 """Rows of the other classes that must have come by: with 2 % of them a batch of 64 has none at all
 one time in four."""
+NONE_OF = 12.0
+"""The same where not one row was said to be of them: a classifier that names half of the rare rows
+does so one time in 400."""
 NAMED = 0.1
 """Share of those rows that a classifier names at least, even a poor one: always naming the
 majority's opposite at random as often as it occurs would give 1."""
@@ -68,4 +71,4 @@ class Majority:
                 break
             due, named, since = due + others, named + said, step
         self._due, self._named = due, named
-        return since if due >= FEWEST else None
+        return since if due >= (FEWEST if named else NONE_OF) else None

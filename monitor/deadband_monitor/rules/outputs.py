@@ -158,6 +158,8 @@ class ConstantPredictor(ModelRule):
     gave 0.28, three classes of 3 % each 0.38."""
     KNOWN = 0.6
     """Skill from which the probabilities tell the rare rows, whether they pass one half or not."""
+    STAYS = 0.1
+    """Skill that as many steps again as half of those so far would add, below which it stays."""
     POOR_STEPS = 500
     """Steps after which rare rows that are seldom found are no matter of a slow start."""
 
@@ -296,7 +298,7 @@ class ConstantPredictor(ModelRule):
 
     def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
         recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
-        if skill >= self.KNOWN or not model.majority.uneven:
+        if not model.majority.uneven or (skill >= self.KNOWN and not self._never(seen, model, rise)):
             return None
         if model.name in self._uneven and recall < FOUND:
             return self._uneven[model.name]  # named once in a while they are not learnt yet
@@ -307,7 +309,15 @@ class ConstantPredictor(ModelRule):
             return None  # at this pace they are known before long
         if seen.step - since < self.MAJORITY_STEPS or _soon_told(seen, model):
             return None
+        if skill >= self.KNOWN:
+            return since
         return since if skill < (self.UNNAMED if model.majority.never else self.LEARNT) else None
+
+    def _never(self, seen: Observation, model: ModelPast, rise: float) -> bool:
+        """Probable rows are never probable enough to be named, and it stays at that."""
+        since = model.majority.only_since
+        stays = since is not None and seen.step - since >= self.MAJORITY_STEPS
+        return stays and model.majority.never and rise * seen.step / 2 < self.STAYS
 
     def _unrelated(self, past: Past, model: ModelPast) -> Judgement | None:
         """Random labels; learning more of them by heart does not mend them."""

@@ -46,6 +46,9 @@ FEW_SHARE = 0.1
 FAR = 3
 """Progress counts as none where, at the present pace, half of the gap takes as many times the steps
 so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
+ABOVE = -1.5
+"""Times a constant answer's loss above which a loss that falls has yet to come down to it; behind a
+strong dropout it begins at 1.3."""
 STEADY = 0.5
 """Share of the gain of a run's first quarters from which that of its last ones is as steady."""
 STEADY_FAR = 4
@@ -184,6 +187,8 @@ class LossPlateau(ModelRule):
         # To come down to a constant answer's loss is no knowledge: behind a strong dropout that
         # alone takes hundreds of steps.
         nothing = -model.value("loss_constant") if _plain(model) else -math.inf
+        if median(newer) < ABOVE * -nothing and gains.climbing(seen.step):
+            return False  # far targets: it is still on its way down to a constant answer's loss
         gained = max(median(newer), nothing) - max(median(older), nothing)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
         if _keeps_pace(gains, nothing, wanted, seen.step):
@@ -206,7 +211,7 @@ def _keeps_pace(gains: History, nothing: float, wanted: float, step: int) -> boo
     comes to rest gains less and less (of a logarithm of the steps the last quarter gains a third of
     what the first did).
     """
-    early, late = gains.halves(max(2 * PATIENCE_STEPS, step))
+    early, late = gains.halves(step)
     if min(len(early), len(late)) < 6:
         return False
     quarters = []

@@ -163,15 +163,15 @@ class OneDirection(ModelRule):
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
         # Outputs that lie further apart than at first are told apart, in however few directions.
         line = now < share * start and apart < PARTED * apart_first
-        near = layout.models[layout.index_of[model.name]].loss == "cosine" and (
-            _nearest(seen, past, rows) < NEAR
-        )
-        shrunk = _shrunk(seen, past, rows) and past.loss.fresh < FALLEN * past.loss.first
+        cosine = layout.models[layout.index_of[model.name]].loss == "cosine"
+        near = cosine and _nearest(seen, past, rows) < NEAR
+        left = _left(seen, past, rows)
+        shrunk = left < SHRUNK and past.loss.fresh < FALLEN * past.loss.first
         low = point or line or near or shrunk
-        if not low:
+        if not low and not left < 2 * SHRUNK:
             self._low_since.pop(model.name, None)
         since = self._low_since.setdefault(model.name, seen.step) if low else seen.step
-        patience = self.LASTING_STEPS if shrunk else self.DIP_STEPS
+        patience = self.DIP_STEPS if cosine else self.LASTING_STEPS
         lasting = low and seen.step - since >= patience
         window = max(self.LASTING_STEPS, seen.step // 3)
         opening = history.rising(window, max(0.05, apart_first)) is True
@@ -180,7 +180,7 @@ class OneDirection(ModelRule):
             clear=not (now < 1.3 * share * start and apart < PARTED * apart_first)
             and not apart < 2 * POINT
             and not near
-            and not shrunk,
+            and not left < 2 * SHRUNK,
             severity="critical" if point else "warning",
             layer=layout.layers[row].name,
             message=_words(point, (near or shrunk) and not line, apart, now, start),
@@ -246,20 +246,18 @@ def _makes_samples(layout: Layout, model: ModelPast) -> bool:
     return any(judges_others(layout, i) for i in others)
 
 
-def _shrunk(seen: Observation, past: Past, rows: NDArray[np.int64]) -> bool:
-    """Whether the last outputs lie together in place and in direction, as they did not at first.
+def _left(seen: Observation, past: Past, rows: NDArray[np.int64]) -> float:
+    """What is left of the distances between the last outputs, in place and in direction.
 
     Not the scale alone, which weight decay takes back, nor the direction alone, which an offset
     hides.
     """
     known = rows[np.isfinite(column(seen, "cosine")[rows])]
     if not len(known):
-        return False
-    row = int(known[-1])
-    now, first = seen.layers[row], past.first[row]
-    if not 1 - now[_COSINE] < SHRUNK * (1 - first[_COSINE]):
-        return False
-    return bool(now[_RHO] * now[_RMS] ** 2 < SHRUNK**2 * first[_RHO] * first[_RMS] ** 2)
+        return math.nan
+    now, first = seen.layers[known[-1]], past.first[known[-1]]
+    spread = math.sqrt(now[_RHO]) * now[_RMS] / (math.sqrt(first[_RHO]) * first[_RMS])
+    return float(max(spread, (1 - now[_COSINE]) / (1 - first[_COSINE])))
 
 
 def _nearest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> float:
