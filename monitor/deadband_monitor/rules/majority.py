@@ -10,13 +10,14 @@ UNEVEN = 0.7
 FEWEST = 30.0
 """Rows of the other classes that must have come by: with 2 % of them a batch of 64 has none at all
 one time in four."""
-NONE_OF = 12.0
-"""The same where not one row was said to be of them: a classifier that names half of the rare rows
-does so one time in 400."""
+NONE_OF, ONE_OF = 6.0, 12.0
+"""The same where not one row was said to be of them, or one at most: a classifier that names half
+of the rare rows does so one time in 60 and in 300. At a sample every fifty steps, six of them are
+what a run of five hundred shows of a class of one row in a hundred."""
 NAMED = 0.1
 """Share of those rows that a classifier names at least, even a poor one: always naming the
 majority's opposite at random as often as it occurs would give 1."""
-SELDOM = 0.02
+SELDOM = 0.05
 """The same, below which they are as good as never named."""
 FOUND = 0.5
 """Share of the rows of the other classes that are answered right, from which they count as learnt;
@@ -67,8 +68,9 @@ class Majority:
         due = named = 0.0
         since = None
         for step, others, said in reversed(self._samples):
-            if named + said > NAMED * max(due + others, FEWEST):
+            if named + said > max(1.0, NAMED * (due + others)):
                 break
             due, named, since = due + others, named + said, step
         self._due, self._named = due, named
-        return since if due >= (FEWEST if named else NONE_OF) else None
+        least = NONE_OF if named < 0.5 else ONE_OF if named <= 1 else FEWEST
+        return since if due >= least else None
