@@ -480,12 +480,18 @@ def test_one_call_of_many_with_rows_that_are_all_the_same_is_no_anomaly() -> Non
     assert not standing[20] & {"input-anomaly", "output-collapse"}
 
 
-@pytest.mark.parametrize(("others", "flagged"), [(0.3, True), (0.01, False)])
+@pytest.mark.parametrize(
+    ("others", "unlearnt", "flagged"),
+    [(0.3, True, True), (0.01, True, False), (0.3, False, False)],
+    ids=["enough", "few", "told-all-the-same"],
+)
 def test_labels_that_part_from_their_inputs_are_told_of_where_there_are_enough_of_them(
-    others: float, flagged: bool
+    others: float, unlearnt: bool, flagged: bool
 ) -> None:
     def parting(sample: SceneSample) -> None:
         agreement = 0.8 if sample.step < 150 else -0.5
+        if sample.step >= 150 and unlearnt:
+            sample.no_better_than_constant()
         sample.model(neighbour_agreement=agreement, majority_share=1 - others)
 
     scene = Scene()

@@ -298,7 +298,9 @@ class ConstantPredictor(ModelRule):
 
     def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
         recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
-        if not model.majority.uneven or (skill >= self.KNOWN and not self._never(seen, model, rise)):
+        if not model.majority.uneven or (
+            skill >= self.KNOWN and not self._never(seen, model, rise)
+        ):
             return None
         if model.name in self._uneven and recall < FOUND:
             return self._uneven[model.name]  # named once in a while they are not learnt yet
@@ -417,9 +419,6 @@ CRAWL_STEPS = 250
 """A loss may begin far above a constant answer's, where the targets lie far from zero."""
 CRAWL = 3
 """Times the steps so far that the way to a constant answer's loss still takes."""
-CRAWL_BY_DECADES = 5
-"""The same far away, where the pace is that of the logarithm: targets of 100 with a spread of 1
-were two thirds on their way to a loss of 1 when 3.5 times the steps were still foreseen."""
 
 
 FAR = 10.0
@@ -441,7 +440,7 @@ def _crawls(seen: Observation, model: ModelPast, skill: float) -> bool:
     if median(newer) < -FAR:
         # So far away what remains is a share of what there was: it goes down by decades.
         rate = (math.log(max(-median(older), 1.0)) - math.log(-median(newer))) / (seen.step / 2)
-        return math.log(-median(newer)) > CRAWL_BY_DECADES * seen.step * max(rate, 0.0)
+        return math.log(-median(newer)) > CRAWL * seen.step * max(rate, 0.0)
     pace = (median(newer) - median(older)) / (seen.step / 2)
     return -median(newer) > CRAWL * seen.step * max(pace, 0.0)
 

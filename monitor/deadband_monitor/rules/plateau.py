@@ -19,7 +19,7 @@ from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.objective import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear, left_as_drawn
-from deadband_monitor.rules.trend import History
+from deadband_monitor.rules.trend import MIN_POINTS, History
 
 NEIGHBOURS_KNOW = 0.5
 """Agreement of nearest neighbours (0 chance, 1 always) from which the inputs plainly tell: digits
@@ -46,13 +46,13 @@ FEW_SHARE = 0.1
 FAR = 3
 """Progress counts as none where, at the present pace, half of the gap takes as many times the steps
 so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1000 steps."""
-ABOVE = -1.5
-"""Times a constant answer's loss above which a loss that falls has yet to come down to it; behind a
-strong dropout it begins at 1.3."""
+ABOVE = 1.5
+"""Times a constant answer's loss above which a loss that falls by as much has yet to come down to
+it; behind a strong dropout it begins at 1.3."""
 STEADY = 0.5
 """Share of the gain of a run's first quarters from which that of its last ones is as steady."""
-STEADY_FAR = 4
-"""Times the steps so far that half of the gap may take at a steady pace."""
+STEADY_FAR, FASTER_FAR = 4, 10
+"""Times the steps so far that half of the gap may take at a steady pace, and at one that grows."""
 ONE_UNIT = 0.9
 """What is expected where the neighbours of inputs (tokens) cannot be told, but three classes or
 more hang on a single unit: it can only rank them."""
@@ -187,7 +187,7 @@ class LossPlateau(ModelRule):
         # To come down to a constant answer's loss is no knowledge: behind a strong dropout that
         # alone takes hundreds of steps.
         nothing = -model.value("loss_constant") if _plain(model) else -math.inf
-        if median(newer) < ABOVE * -nothing and gains.climbing(seen.step):
+        if median(older) < ABOVE * median(newer) < -ABOVE * ABOVE * math.fabs(nothing):
             return False  # far targets: it is still on its way down to a constant answer's loss
         gained = max(median(newer), nothing) - max(median(older), nothing)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
@@ -212,14 +212,15 @@ def _keeps_pace(gains: History, nothing: float, wanted: float, step: int) -> boo
     what the first did).
     """
     early, late = gains.halves(step)
-    if min(len(early), len(late)) < 6:
+    if min(len(early), len(late)) < MIN_POINTS // 2:
         return False
     quarters = []
     for half in (early, late):
         middle = len(half) // 2
         quarters += [max(median(part), nothing) for part in (half[:middle], half[middle:])]
     before, now = quarters[1] - quarters[0], quarters[3] - quarters[2]
-    return now > 0 and now >= STEADY * before and wanted <= now * STEADY_FAR * 4
+    far = FASTER_FAR if now > 1.5 * before else STEADY_FAR
+    return now > 0 and now >= STEADY * before and wanted <= now * 4 * far
 
 
 def few_rows(model: ModelPast) -> bool:
