@@ -195,6 +195,26 @@ def test_the_first_loss_of_the_output_wins_over_other_losses_of_the_step(
     np.testing.assert_array_equal(frames.held(What.TARGET, "model"), y)
 
 
+def test_a_second_view_that_is_trained_too_is_no_target(frames_of: FramesOf) -> None:
+    def views(model: nn.Module, step: int) -> Tensor:
+        one, other = (model(torch.randn(32, 8)) for _ in range(2))
+        return F.mse_loss(one, other)
+
+    def stopped(model: nn.Module, step: int) -> Tensor:
+        one, other = (model(torch.randn(32, 8)) for _ in range(2))
+        return F.mse_loss(one, other.detach())
+
+    def swapped(model: nn.Module, step: int) -> Tensor:
+        return F.mse_loss(torch.zeros(32, 16), model(torch.randn(32, 8)))
+
+    told = {}
+    for loss_of in (views, stopped, swapped):
+        frames = frames_of(watched_steps(nn.Linear(8, 16), loss_of))
+        targets = [slot for slot in frames.plan.slots if slot.what is What.TARGET]
+        told[loss_of] = frames.plan.models[0].target_learns, len(targets)
+    assert told == {views: (True, 0), stopped: (False, 1), swapped: (False, 1)}
+
+
 def test_two_models_have_their_own_targets(frames_of: FramesOf) -> None:
     left, right = nn.Linear(3, 1), nn.Linear(3, 4)
     optimizer = torch.optim.SGD([*left.parameters(), *right.parameters()], lr=0.1)

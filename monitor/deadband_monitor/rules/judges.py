@@ -212,6 +212,9 @@ class ModelRule(ABC):
     needs: tuple[str, ...] = ()
     grace_steps = 0
 
+    one_subject = False
+    """What is told of one layer is taken back as soon as no layer shows it."""
+
     def __init__(self) -> None:
         self._out_since: dict[str, int] = {}
         self._named: dict[str, tuple[str, int]] = {}
@@ -236,7 +239,9 @@ class ModelRule(ABC):
                 self._out_since.pop(model.name, None)
             else:
                 self._out_since.setdefault(model.name, seen.step)
-            layer, left = self._named.get(model.name, (judged.layer, 0))
+            layer, left = judged.layer, 0
+            if self.one_subject:
+                layer, left = self._named.get(model.name, (layer, 0))
             if not judged.active:
                 if judged.clear and left > 0:
                     self._named[model.name] = layer, left - 1

@@ -126,6 +126,7 @@ class OneDirection(ModelRule):
     kind = KIND
     needs = ("cosine", "participation")
     grace_steps = 50
+    one_subject = True
 
     LASTING_STEPS = 50
     """Embeddings that a squared error draws together do not come back."""
