@@ -312,11 +312,7 @@ class Engine:
 
     def _join(self, rule: Rule, incident: _Incident, flag: Flag, step: int) -> list[str]:
         """The layers that show it by now and that the flag did not name yet."""
-        new = [
-            s
-            for s in incident.subjects.values()
-            if not s.member and _ripe(rule, s, step)
-        ]
+        new = [s for s in incident.subjects.values() if not s.member and _ripe(rule, s, step)]
         for subject in new:
             subject.member = True
         known = {flag.layer, *flag.followers}
