@@ -212,7 +212,7 @@ def _keeps_pace(gains: History, nothing: float, wanted: float, step: int) -> boo
     what the first did).
     """
     early, late = gains.halves(step)
-    if min(len(early), len(late)) < MIN_POINTS // 2:
+    if min(len(early), len(late)) < MIN_POINTS:
         return False
     quarters = []
     for half in (early, late):
