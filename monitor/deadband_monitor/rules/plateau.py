@@ -191,7 +191,8 @@ class LossPlateau(ModelRule):
             return False  # far targets: it is still on its way down to a constant answer's loss
         gained = max(median(newer), nothing) - max(median(older), nothing)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
-        if _keeps_pace(gains, nothing, wanted, seen.step):
+        narrow = bottleneck(past.layout, model.name)  # what creeps through one is not at a pace
+        if narrow is None and _keeps_pace(gains, nothing, wanted, seen.step):
             return False
         if cramped and window >= seen.step:
             # With so little room the pace falls from the start: as much again for each doubling or
