@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from workloads import Workload
@@ -17,7 +16,7 @@ from workloads import Workload
 import deadband
 import deadband.start
 import deadband.torchside  # imported here, so that what `watch` takes is its own
-from deadband import wire
+from deadband_monitor.hub.registry import live_hub
 
 
 class Nobody:
@@ -80,10 +79,10 @@ class Deadband(Nobody):
     @property
     def helper_cpu_s(self) -> float:
         if not self._hub:
-            path = wire.registry_path(self.watch.run)
-            if not path.exists():
+            registration = live_hub(self.watch.run)
+            if registration is None:
                 return 0.0
-            self._hub = msgspec.json.decode(path.read_bytes(), type=wire.Registration).hub_pid
+            self._hub = registration.hub_pid
         return cpu_of(self._hub)
 
     def close(self) -> None:
