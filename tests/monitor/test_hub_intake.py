@@ -112,6 +112,30 @@ def test_a_batch_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     inbox.close()
 
 
+def test_a_batch_may_be_larger_than_the_ring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "BATCH_BYTES", 5 * 4 * FLOATS)
+    ring, inbox = Ring(tmp_path / "a", length=2), Inbox()
+    inbox.adopt(plan(1, ring.path))
+    crowded = []
+    for step in range(5):
+        ring.put(step)
+        inbox.gather()
+        assert ring.tail == ring.head
+        crowded.append(inbox.is_crowded)
+    ring.put(5)
+    inbox.gather()
+    assert inbox.waiting == 6
+    assert crowded == [False, False, False, False, True]
+    frames = inbox.take()
+    assert [frame.header.step for frame in frames] == [0, 1, 2, 3, 4]
+    assert all((frame.payload == frame.header.step).all() for frame in frames)
+    assert steps(inbox) == [5]
+    assert not inbox.is_crowded
+    inbox.close()
+
+
 def test_frames_of_a_plan_that_is_still_under_way_wait_for_it(tmp_path: Path) -> None:
     ring, inbox = Ring(tmp_path / "a"), Inbox()
     inbox.adopt(plan(1, ring.path))

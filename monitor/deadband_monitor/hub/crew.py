@@ -77,6 +77,11 @@ class Crew:
         """Whether anything is to be measured."""
         return bool(self.fed) or any(client.inbox.waiting for client in self.mapped)
 
+    def gather(self) -> None:
+        """Copy what has come out of the arenas."""
+        for client in self.mapped:
+            client.inbox.gather()
+
     @property
     def is_crowded(self) -> bool:
         """Whether somebody may soon find no room."""

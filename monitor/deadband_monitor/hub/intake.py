@@ -1,7 +1,7 @@
 """Takes frames from clients: out of the arena in shared memory, or out of messages.
 
-One `Inbox` a client. Frames are copied out in batches and the room is given back at once, so that
-the training process never waits for a statistic.
+One `Inbox` a client. Frames are copied out as they are seen and the room is given back at once, so
+that the training process never waits for a statistic.
 """
 
 from __future__ import annotations
@@ -73,39 +73,54 @@ class Arena:
         self._tail = np.frombuffer(self._memory, np.uint64, 1, ARENA_TAIL_OFFSET)
         self._taken = int(self._tail[0])
         self._copies = np.empty((0, 0), np.float32)
+        self._gathered: list[RawFrame] = []
 
     @property
     def waiting(self) -> int:
         """Frames that the client has finished and nobody has taken."""
+        return len(self._gathered) + self._in_ring
+
+    @property
+    def _in_ring(self) -> int:
         return max(int(self._head[0]) - self._taken, 0)
 
-    def take(self, plan: Plan) -> list[RawFrame]:
-        """A batch of frames made by `plan`, copied; their room in the ring is given back.
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a batch is full; the ring fills from now on."""
+        return 0 < len(self._copies) == len(self._gathered) or 4 * self._in_ring >= self.length
 
-        They stay as they are until the next call.
+    def gather(self, plan: Plan) -> None:
+        """Copy what there is of the next batch, and give its room in the ring back.
+
+        So a batch may be larger than the ring, and waits for its last frame in the hub's memory.
         Stops ahead of a frame that a later plan made: that plan's message is still under way.
         """
-        frames: list[RawFrame] = []
+        gathered = self._gathered
         floats = plan.payload_bytes // 4
         most = max(1, min(BATCH_FRAMES, -(-BATCH_BYTES // max(1, plan.payload_bytes))))
-        if self._copies.shape != (most, floats):
+        if not gathered and self._copies.shape != (most, floats):
             # Kept from batch to batch: the pages of new memory take as long as the copy.
             self._copies = np.empty((most, floats), np.float32)
-        waiting = self.waiting
-        while waiting and len(frames) < most:
+        waiting = self._in_ring
+        while waiting and len(gathered) < len(self._copies):
             start = ARENA_FRAMES_OFFSET + self._taken % self.length * self.frame_bytes
             header = self._header(start)
             if header is not None and header.plan > plan.id:
                 break
             if header is not None and header.plan == plan.id:
-                payload = self._copies[len(frames)]
+                payload = self._copies[len(gathered)]
                 payload[:] = np.frombuffer(
                     self._memory, np.float32, floats, start + FRAME_HEADER_BYTES
                 )
-                frames.append(RawFrame(header=header, payload=payload))
+                gathered.append(RawFrame(header=header, payload=payload))
             self._taken += 1
             waiting -= 1
         self._tail[0] = self._taken
+
+    def take(self, plan: Plan) -> list[RawFrame]:
+        """A batch of frames made by `plan`; they stay as they are until more is gathered."""
+        self.gather(plan)
+        frames, self._gathered = self._gathered, []
         return frames
 
     def close(self) -> None:
@@ -152,8 +167,13 @@ class Inbox:
     def is_crowded(self) -> bool:
         """Whether so many wait that the client may soon find no room."""
         return len(self._inline) > WAITING_FRAMES // 4 or (
-            self._arena is not None and 4 * self._arena.waiting >= self._arena.length
+            self._arena is not None and self._arena.is_crowded
         )
+
+    def gather(self) -> None:
+        """Make room in the arena for what comes while a batch is not whole yet."""
+        if self._arena is not None and self.plan is not None and self._arena.waiting:
+            self._arena.gather(self.plan)
 
     def adopt(self, plan: Plan) -> str:
         """Read by this plan from now on. The caller has taken all frames of the plan before.

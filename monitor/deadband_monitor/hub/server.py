@@ -50,7 +50,7 @@ BUSY_POLL_MS = 20
 IDLE_POLL_MS = 100
 GATHER_S = 0.25
 """While nobody looks on, frames of so long are measured together: five of them for the price of
-two. The ring must have room for it."""
+two. Of large ones fewer make a batch, and it is measured as soon as it is whole."""
 WATCHED_GATHER_S = 0.1
 """The same while somebody does: no eye sees figures change more often than ten times a second."""
 STAYS_BUSY_S = 2.0
@@ -231,6 +231,7 @@ class Hub:
             return False
         if self._gathers_since is None:
             self._gathers_since = now
+        self.crew.gather()
         watched = self._viewers.watching(now)
         due = (
             now - self._gathers_since >= (WATCHED_GATHER_S if watched else GATHER_S)
