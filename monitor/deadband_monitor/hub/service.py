@@ -18,6 +18,7 @@ from deadband.wire import Registration
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.detach import Starter
 from deadband_monitor.hub.forwarder import Forwarder
+from deadband_monitor.hub.memory import keep_freed_memory
 from deadband_monitor.hub.server import Hub
 
 MOST_FILES = 16384
@@ -42,6 +43,7 @@ def serve(run: str, *, started_by: int, starter: Starter) -> int:
         return 1
     trouble = _log_to(log)
     _allow_files()
+    keep_freed_memory()
     try:
         hub = Hub(run, started_by=started_by)
     except zmq.ZMQError as error:
