@@ -23,6 +23,9 @@ class Break:
         """None while all is finite."""
         self.sound_outside = False
         """What its layers put out was finite and small all the same: the loss broke, not they."""
+        self.only_gradients = False
+        """Input, output and loss were finite at that sample; what came back from the loss was not.
+        """
 
     def absorb(
         self,
@@ -47,5 +50,6 @@ class Break:
         if not (outside or np.count_nonzero(layers[rows, _NONFINITE] > 0)):
             return
         self.step = step
+        self.only_gradients = not outside
         sizes = layers[trained, _OUT_RMS]
         self.sound_outside = len(sizes) > 0 and bool((np.abs(sizes) < SMALL_OUTPUT).all())

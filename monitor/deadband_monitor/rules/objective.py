@@ -180,7 +180,8 @@ class Objective:
         if self.always_positive >= 0 and math.isfinite(read.low) and read.low != read.high:
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = _clash(read, self.always_positive)
-        if found is None and self.clash is not None and self._doubts < DOUBTS:
+        disproved = self.clash is Clash.RELU_TARGETS and read.low < 0
+        if found is None and self.clash is not None and self._doubts < DOUBTS and not disproved:
             # A program does not change in mid-run; slices of an output that hardly varies may.
             self._doubts += 1
             return

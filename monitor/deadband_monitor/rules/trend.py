@@ -137,6 +137,8 @@ class LossTrend:
 
     WINDOW = 200
     """Losses that the trend is read from, the older half against the newer."""
+    LONG = 8
+    """Losses in a row above the usual ones that make a jump; single batches come alone."""
     STEADY = 20
     """Losses whose median counts as a level that was reached."""
 
@@ -150,10 +152,14 @@ class LossTrend:
         self.fresh = math.nan
         """Median of the last eight losses: one wild batch does not move it."""
         self.highest = -math.inf
+        self.lowest = math.inf
         self.infinite = False
         """The first loss that was not finite was infinity, not NaN: it broke, and nothing before it
         did."""
         self._broken = False
+        self.jumped: int | None = None
+        """Where the losses first rose above what single batches used to give, for `LONG` of them.
+        """
         self.best = math.inf
         """The lowest level that was reached and held for twenty steps."""
         self.usual_high = math.inf
@@ -174,8 +180,10 @@ class LossTrend:
         self._steps = (self._steps + (at or [0] * len(finite)))[-self.WINDOW :]
         self._recent = (self._recent + finite)[-self.WINDOW :]
         self.highest = max(self.highest, *finite)
+        self.lowest = min(self.lowest, *finite)
         last = sorted(self._recent[-8:])
         self.fresh = (last[len(last) // 2] + last[(len(last) - 1) // 2]) / 2
+        self._note_jump(len(finite))
         self._note_best(len(finite))
         self._judged = False
 
@@ -191,6 +199,19 @@ class LossTrend:
                 ranked = sorted(self._recent[max(0, end - 100) : end])
                 self.usual_high = ranked[int(0.95 * (len(ranked) - 1))]
 
+    def _note_jump(self, new: int) -> None:
+        """Look for a row of losses above the usual ones that ends in the new ones."""
+        usual = max(self.usual_high, 2 * self.best)
+        if self.jumped is not None or not max(self._recent[-new:]) > usual:
+            return
+        first = max(0, len(self._recent) - new - self.LONG + 1)
+        row = 0
+        for place in range(first, len(self._recent)):
+            row = row + 1 if self._recent[place] > usual else 0
+            if row == self.LONG:
+                self.jumped = self._steps[place - self.LONG + 1]
+                return
+
     def setback(self, level: float, share: float) -> float:
         """The loss above which `share` of the way from `level` to the best one is lost again.
 
@@ -204,6 +225,7 @@ class LossTrend:
     def begin_anew(self) -> None:
         """What is asked from here on is another question: the levels before say nothing of it."""
         self.best = self.usual_high = math.inf
+        self.jumped = None
         self._recent, self._steps = self._recent[-1:], self._steps[-1:]
         self._judged = False
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from deadband.wire import Flag, Layer
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.losses import is_below_zero
@@ -26,6 +28,11 @@ UNEVEN_CHOICES = 0.7
 """Share of their first entropy that choices keep where they are balanced, however they specialise:
 routers of healthy runs stay above 0.8 of it."""
 
+SAME_FIGURES = 1e-3
+"""Of a batch of 64 values, mean and variance lie 0.1 from any other's; float32 rounds at 1e-6."""
+UNCHANGED = 0.05
+"""What the first steps of gain and offset may have made of an output."""
+
 _STUCK = frozenset({"output-collapse", "constant-predictor", "loss-plateau"})
 
 
@@ -42,6 +49,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if attention is not None and not sharp:
         yield _attention(case, attention)
     norm = case.flag("batchnorm-mismatch")
+    yield from _in_evaluation(case)
     if norm is not None:
         yield from _norm(case, norm)
     elif case.flag("overfitting") is not None:
@@ -191,6 +199,43 @@ def _peaked(case: Case, flag: Flag, entropy: float, first: float) -> Suspect:
     )
 
 
+def _in_evaluation(case: Case) -> Iterator[Suspect]:
+    """Training steps whose norms use their running figures, and these are as they were made.
+
+    A normalisation by anything else than the running figures has other figures than theirs. Frozen
+    norms of a trained model have figures of their own; mean 0 and variance 1 change nothing.
+    """
+    layout = case.layout
+    rows = layout.rows(case.model.name)
+    norms = [r for r in rows.tolist() if layout.layers[r].kind.startswith("BatchNorm") and r > 0]
+    if not norms:
+        return
+    first, now = case.past.first[norms], case.past.newest[norms]
+    ratio, shift, size = (LAYER_COLUMN[n] for n in ("norm_ratio", "norm_shift", "out_rms"))
+    exact = np.abs(first[:, ratio] - 1) < SAME_FIGURES
+    exact &= first[:, shift] < SAME_FIGURES
+    fed = case.past.first[[row - 1 for row in norms], size]
+    idle = np.abs(first[:, size] / fed - 1) < UNCHANGED
+    still = np.abs(now[:, ratio] - 1) < SAME_FIGURES
+    if not (exact.all() and idle.mean() > 0.5 and still.mean() >= 0.5):
+        return
+    name = layout.layers[norms[0]].name
+    yield Suspect(
+        word="batchnorm-misuse",
+        tier=Tier.EXACT,
+        belief=0.93,
+        onset=case.start,
+        explains=BLOW_UP | {"overfitting", "batchnorm-mismatch"},
+        evidence=[
+            f"{name} and {len(norms) - 1} more put out what they are given: they normalise by "
+            "running figures that are as they were made (mean 0, variance 1), not by the batch"
+        ],
+        advice="model.train() before the training loop, and again after each evaluation: "
+        "model.eval() is still in force",
+        layer=name,
+    )
+
+
 def lags(case: Case) -> Layer | None:
     """A batch normalisation whose running figures cannot have arrived yet, by how it was built."""
     for layer in case.layout.layers:
@@ -235,6 +280,7 @@ def _norm(case: Case, flag: Flag) -> Iterator[Suspect]:
         lines.append(
             f"{flag.layer}: batch variance {figures['norm_ratio']:.2g} times the running one"
         )
+    apart = case.flag("overfitting")
     train, held = case.past.loss.fresh, case.model.value("eval_loss")
     if held > 2 * train > 0:
         lines.append(f"the loss is {held:.3g} in evaluation, {train:.3g} in training")
@@ -272,8 +318,9 @@ def _norm(case: Case, flag: Flag) -> Iterator[Suspect]:
     elif case.model.large_update_step is None:
         yield Suspect(
             word="batchnorm-misuse",
-            belief=0.6,
-            onset=flag.onset_step,
+            # An evaluation that is far from training is what these figures lead to.
+            belief=0.85 if apart is not None else 0.6,
+            onset=flag.onset_step if apart is None else min(flag.onset_step, apart.onset_step),
             explains=explains,
             evidence=lines,
             advice=(

@@ -10,9 +10,15 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
 from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
-from deadband_monitor.rules.inputs import change_in_words, few_rows, told_all_the_same
+from deadband_monitor.rules.inputs import (
+    ANY_LABELS,
+    change_in_words,
+    few_rows,
+    told_all_the_same,
+)
 from deadband_monitor.rules.majority import RULING, UNEVEN
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
+from deadband_monitor.rules.objective import VALUE_LOSSES
 from deadband_monitor.rules.outputs import EXACT
 from deadband_monitor.rules.representation import ALIVE
 from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance
@@ -22,6 +28,10 @@ FEW_NEIGHBOURS = 0.15
 FEW_ROWS = 0.1
 """Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
 MANY_TWINS = 0.5
+UNDECIDED = 0.6
+"""Belief in a loader that is stuck, where there may be no more data."""
+TYPED = 1000.0
+"""Times the usual error that a few targets make the standard deviation of all."""
 SETTLED = 50
 """Steps after which a loss that rises at once has left a level; earlier it is a start's doing."""
 PAIRS_ADVICE = (
@@ -153,6 +163,9 @@ def _jumped(case: Case) -> Iterator[Suspect]:
     since = loss.above_since(usual) if math.isfinite(usual) else None
     if flag is not None and flag.kind == "loss-divergence":
         since = flag.onset_step  # as it was found; by now single batches have been better again
+    elif since is None and loss.fresh > loss.usual_high:
+        # The loss has come down again, to that of a constant answer, and what was known is gone.
+        since, usual = loss.jumped, loss.usual_high
     if flag is None or since is None or since <= case.start + SETTLED:
         return
     rate = model.rates.at(since - 1)
@@ -224,7 +237,7 @@ def _few(case: Case) -> Iterator[Suspect]:
         yield Suspect(
             word="low-data-diversity",
             tier=Tier.PATTERN if by_heart else Tier.EXACT,
-            belief=0.6 if by_heart else 0.93,
+            belief=_stuck(case) if by_heart else 0.93,
             onset=case.start,
             explains=(STARVED | {"output-collapse"}) - {"loss-plateau"},
             evidence=[
@@ -245,15 +258,31 @@ def _few(case: Case) -> Iterator[Suspect]:
             "the same rows come again and again",
         )
     elif distinct < FEW_ROWS:
+        rows, stuck = case.model.value("in_rows"), _stuck(case)
         yield Suspect(
             word="low-data-diversity",
-            belief=0.5,
+            belief=stuck if stuck > UNDECIDED else 0.5,
             onset=case.start,
             explains=frozenset({"overfitting"}),
-            evidence=[f"of the last 2000 rows only {2000 * distinct:.0f} are different ones"],
+            evidence=[f"of the last rows only {distinct:.1%} are different ones ({rows:.0f})"],
             advice="more data or augmentation: so few rows are learnt by heart; fewer weights, "
             "weight_decay 1e-2 or dropout 0.3 put it off",
         )
+
+
+def _stuck(case: Case) -> float:
+    """Belief that the loader gives a part of the data only, where few rows are learnt by heart.
+
+    Nobody draws a batch of more rows than the data have; and the same ones at every step, as many
+    as a power of two, are rather a batch than a data set, whose size is any number.
+    """
+    if not case.model.value("in_per_feature") < ANY_LABELS:
+        return UNDECIDED  # a small table, which has no more rows than that
+    rows, batch = round(case.model.value("in_rows")), next(iter(case.build.loss_target), 0)
+    if 2 * rows <= batch and case.model.value("in_duplicates") > MANY_TWINS:
+        return 0.93
+    whole = rows == batch and case.model.value("in_repeat") == 1
+    return 0.85 if whole and rows & (rows - 1) == 0 else UNDECIDED
 
 
 def _uneven(case: Case) -> Iterator[Suspect]:
@@ -314,9 +343,11 @@ def _noise(case: Case) -> Iterator[Suspect]:
     kurtosis = model.value("target_kurtosis")
     # Yes and no have no tails: there it is how rare one of the two is.
     if kurtosis > HEAVY_TAILS and not case.build.loss.startswith("bce"):
+        typing = _typing_errors(case)
+        yield from typing
         yield Suspect(
             word="label-noise",
-            belief=0.8,
+            belief=0.4 if typing else 0.8,
             onset=case.start,
             explains=BLOW_UP | STARVED,
             evidence=[
@@ -352,6 +383,33 @@ def _noise(case: Case) -> Iterator[Suspect]:
         advice="check that x[i] belongs to y[i] (shuffled apart? sorted differently?); train on 32 "
         "samples to zero loss; feed zeros instead of x and compare the loss",
     )
+
+
+def _typing_errors(case: Case) -> list[Suspect]:
+    """Most targets were met to within a thousandth of what a few of them make of the spread.
+
+    No noise is like that: of 2000 draws of a Cauchy variable the standard deviation is about 40
+    times the middle half. It is a missing point, another unit, a code for what is not known.
+    """
+    best, spread = case.past.loss.best, case.model.value("target_sd")
+    error = math.sqrt(best) if case.build.loss == "mse" and best > 0 else best
+    if case.build.loss not in VALUE_LOSSES or not 0 < error * TYPED < spread:
+        return []
+    low, high = case.model.value("target_min"), case.model.value("target_max")
+    return [
+        Suspect(
+            word="bad-data",
+            belief=0.85,
+            onset=case.start,
+            explains=BLOW_UP | STARVED,
+            evidence=[
+                f"in most batches the answers are {error:.2g} off; a few targets (from {low:.3g} "
+                f"to {high:.3g}) make a standard deviation of {spread:.3g}: they are no noise"
+            ],
+            advice=f"look at the rows with targets near {high if high > -low else low:.3g}: a "
+            "missing decimal point, another unit, 999999 for what is not known; drop or mend them",
+        )
+    ]
 
 
 def _told_by_nothing(case: Case) -> Iterator[Suspect]:

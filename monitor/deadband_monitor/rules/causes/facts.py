@@ -23,6 +23,8 @@ FAR_TOO_WIDE = 30.0
 SHUT_BIAS = -1.0
 """Mean bias from which a layer that is dead is so by its bias: weights of the usual spread give
 sums of 0.3 to 1.5 from standardised inputs."""
+WHOLE = 0.01
+"""Share of variance that is far from lost: a few sigmoids leave 1e-4 of it."""
 DEEP = 5
 """Weight matrices from which a signal can be lost in depth."""
 
@@ -64,7 +66,13 @@ def gather(past: Past, model: ModelPast) -> Facts:
     # is undefined where the weights began at zero.
     rms = _column(past.first, "weight_rms")[hidden]
     began = _column(past.first, "weight_growth")[hidden]
-    spreads = _finite(_column(past.first, "weight_spread")[hidden] / began)
+    spread = _column(past.first, "weight_spread")[hidden]
+    # Weights that all lie to one side of zero are as large as their root mean square; twins, whose
+    # spread is none, are another fault.
+    root = np.sqrt(3 * layout.fan_in[hidden]).astype(np.float32)
+    size: Floats = np.where(spread > SMALL_WEIGHTS, rms * root, spread)
+    wide: Floats = np.fmax(spread, size)
+    spreads = _finite(wide / began)
     # It is undefined too before the first step; weights that stand where they stood are not zero.
     stood = (rms > 0) & (_column(past.newest, "weight_rms")[hidden] == rms)
     zero = len(rms) > 0 and bool((np.isnan(began) & np.isfinite(rms) & ~stood).all())
@@ -89,7 +97,9 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "gradient_tenfold": model.gradient_rose,
         "saturated": past.stands("saturation", model.name),
         "dead": past.stands("dead-units", model.name),
-        "faint_depth": len(matrices) >= DEEP and _lost_in_depth(past, model.name, first, last),
+        "faint_depth": len(matrices) >= DEEP
+        and _lost_in_depth(past, model.name, first, last)
+        and not _lost_at_once(past, layout, sound),
         "input_scale": kind in {"offset", "large"},
         "input_tiny": kind == "tiny",
         "input_constant": kind == "constant",
@@ -181,6 +191,14 @@ def _lost_in_depth(past: Past, model: str, first: float, last: float) -> bool:
     fades = first > 1e-3 and last < 1e-5 * first
     standing = past.standing.get(("vanishing-gradient", model))
     return fades or (standing is not None and standing[0] != "info" and last < 1e-3 * first)
+
+
+def _lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> bool:
+    """One layer leaves exactly nothing of a signal that was whole before it: no matter of depth."""
+    values = _column(past.first, "out_variance")[rows]
+    body = values[np.isfinite(values) & ~layout.head[rows]]
+    gone = np.flatnonzero(body == 0)
+    return len(gone) > 0 and gone[0] > 0 and bool(body[gone[0] - 1] > WHOLE)
 
 
 def _column(values: Floats, name: str) -> Floats:

@@ -18,6 +18,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
         # targets are; a term that the user adds to them may too.
         alone = not case.model.latest("further_loss") > 0
         targets = alone and case.build.loss in VALUE_LOSSES and bool(case.build.loss_target)
+        # A target that is not finite makes the loss so too: with a loss that is, there was none.
+        backward = case.model.broken.only_gradients
+        targets = targets and not backward
         # An output that was positive until then meets a logarithm or a root on its way to the loss.
         crossed = case.model.objective.crossed_step == case.model.broken.step
         if targets:
@@ -42,8 +45,14 @@ def suspects(case: Case) -> Iterator[Suspect]:
             explains=frozenset({"non-finite"}),
             evidence=[
                 f"step {case.model.broken.step}: every layer's output was finite and below "
-                f"{SMALL_OUTPUT:g}, the loss or its gradient was not: what comes after them "
-                "overflows or divides by zero",
+                f"{SMALL_OUTPUT:g}, "
+                + (
+                    "the loss was finite too, and its gradient was not: a slope without end on the "
+                    "way back"
+                    if backward
+                    else "the loss or its gradient was not: what comes after them overflows or "
+                    "divides by zero"
+                ),
                 *(
                     [f"the output fell below zero at that step ({case.model.value('out_min'):.2g})"]
                     if crossed

@@ -21,6 +21,16 @@ RUNAWAY = frozenset({"loss-divergence", "weight-divergence", "exploding-gradient
 AFTERMATH = frozenset({"update-too-large", "saturation", "dead-units", "duplicate-units"})
 """What outputs that grow for ever do to the network."""
 
+ABYSS = 1000.0
+"""Times its first size below zero that no density's logarithm leads to: a few nats an element."""
+RUNAWAY_OF_FIRST = 10.0
+"""Times its first size above which a loss has risen at some time: its steps went astray."""
+_BOTTOMLESS_ADVICE = (
+    "look at the sign: what is to grow (a likelihood, a score, a reward) enters with a minus, "
+    "loss = -log_prob.mean(), what is to shrink without one; a term that can fall for ever needs a "
+    "clamp or a margin"
+)
+
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
 has then 25 times the targets' variance to learn before anything else."""
@@ -85,6 +95,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif _below_zero(case):
         yield _subtracted(case)
+    elif _fell_and_broke(case):
+        yield _bottomless_and_broken(case)
+    if clash is None:
+        yield from _shut_output(case)
     if case.model.objective.way == OF_SOFTMAX:
         classes = case.model.objective.classes
         yield Suspect(
@@ -161,6 +175,59 @@ def _subtracted(case: Case) -> Suspect:
         ],
         advice="print the parts of the loss one by one: a penalty or balance that enters with a "
         "minus grows without end; give it a plus, or a bound (clamp) and a factor of 0.01",
+    )
+
+
+def _fell_and_broke(case: Case) -> bool:
+    """Values outgrew their format while the loss fell: what breaks by its steps has it rise."""
+    loss, broken = case.past.loss, case.model.broken.step
+    if broken is None or case.layout.several_models or case.flag("non-finite") is None:
+        return False
+    size = max(1.0, abs(loss.first))
+    return loss.lowest < -ABYSS * size and not loss.highest > RUNAWAY_OF_FIRST * size
+
+
+def _bottomless_and_broken(case: Case) -> Suspect:
+    loss = case.past.loss
+    return Suspect(
+        word="loss-mismatch",
+        tier=Tier.EXACT,
+        belief=0.95,
+        onset=case.start,
+        explains=BLIND | RUNAWAY | AFTERMATH,
+        evidence=[
+            f"the loss fell from {loss.first:.3g} to {loss.lowest:.3g}, and at step "
+            f"{case.model.broken.step} values were no longer finite: it has no least value"
+        ],
+        advice=_BOTTOMLESS_ADVICE,
+    )
+
+
+def _shut_output(case: Case) -> Iterator[Suspect]:
+    """The ReLU that died makes the output: the loss drew it to where it cannot go."""
+    flag, rows = case.flag("dead-units"), case.layout.rows(case.model.name)
+    if flag is None or not len(rows) or case.model.large_update_step is not None:
+        return
+    last = case.layout.layers[rows[-1]]
+    within = case.model.latest("target_min") >= 0
+    born = flag.onset_step <= case.start
+    if last.name != flag.layer or last.activation not in {"relu", "relu6"} or within or born:
+        return
+    if case.build.loss not in VALUE_LOSSES or not case.past.loss.fresh > 0:
+        return
+    yield Suspect(
+        word="output-activation-mismatch",
+        belief=0.85,
+        onset=case.start,
+        explains=BLIND | {"dead-units"},
+        evidence=[
+            f"{last.name} makes the output, and all of it was driven to zero by step "
+            f"{flag.onset_step} in small steps: {case.build.loss} of zeros is still "
+            f"{case.past.loss.fresh:.3g}, so the targets lie below what a ReLU can give"
+        ],
+        advice=f"remove {last.name} from the end of the model: values need a linear output; "
+        "softplus where they must be positive",
+        layer=last.name,
     )
 
 
@@ -292,9 +359,7 @@ def _advice(case: Case, clash: Clash) -> str:
     return {
         Clash.REVERSED: f"loss = +{case.build.loss}(output, target): drop the minus (or the factor "
         "below zero) in front of it; backward() and step() make the loss small",
-        Clash.UNBOUNDED: "look at the sign: what is to grow (a likelihood, a score, a reward) "
-        "enters with a minus, loss = -log_prob.mean(), what is to shrink without one; a term that "
-        "can fall for ever needs a clamp or a margin",
+        Clash.UNBOUNDED: _BOTTOMLESS_ADVICE,
         Clash.COUPLED: "print(prediction.shape, target.shape) before the loss: one of them lacks "
         "an axis; target.view_as(prediction) mends it",
         Clash.ONE_LOGIT: "one logit: F.binary_cross_entropy_with_logits(o.squeeze(1), y.float()), "

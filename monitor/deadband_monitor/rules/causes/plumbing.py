@@ -11,12 +11,17 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, undone
 from deadband_monitor.rules.causes.regularisation import DROPPED
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
+from deadband_monitor.rules.inputs import RECURRENT
 from deadband_monitor.rules.room import left_as_drawn, spectators
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
 PILED = BLOW_UP | {"loss-plateau"}
 """What gradients that pile up lead to: steps that grow with each step."""
+CUT_OTHERWISE = frozenset({"dead", "saturated", "small_weights", "twins", "input_scale"})
+"""Evidence of what else leaves no slope."""
+ENOUGH_SAMPLES = 5
+"""Samples in which no gradient at all came through."""
 ROUNDING = 1e-7
 """Relative size of a step below which float32 rounds it away."""
 
@@ -66,6 +71,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="the gradients are cleared between backward and step: the order is "
             "optimizer.zero_grad(); loss.backward(); optimizer.step()",
         )
+    yield from _cut_by_steps(case)
     since = case.past.piling_since(case.model.name)
     if since is not None:
         yield Suspect(
@@ -79,6 +85,46 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="call optimizer.zero_grad() before each loss.backward(); to accumulate over k "
             "batches on purpose, divide the loss by k and clear after each step",
         )
+
+
+def _cut_by_steps(case: Case) -> Iterator[Suspect]:
+    """A gradient reaches one layer and is exactly zero in all before it: no slope lies between.
+
+    Small slopes make it small, and a dead or saturated layer is seen as such.
+    """
+    layout, most = case.layout, case.past.highest
+    rows = layout.rows(case.model.name)
+    weighted = rows[(layout.matrix | layout.embedding)[rows]]
+    weighted = weighted[np.isfinite(most[weighted, _OUT_GRAD])]
+    if len(weighted) < 2 or case.facts.seen & CUT_OTHERWISE:
+        return
+    reached = most[weighted, _OUT_GRAD] > 0
+    first = int(np.argmax(reached))
+    if first == 0 or not reached[first:].all():
+        return
+    before, after = weighted[first - 1], weighted[first]
+    alive = most[before, _OUT] > 0 and case.past.lowest[after, _RMS] > 0
+    # Of a recurrent layer only the last position may be asked for: its weights tell.
+    learnt = most[weighted[:first], _GRAD]
+    # Gates at their flat ends are not seen: what enters them may be far too large.
+    gated = layout.layers[before].kind.startswith(RECURRENT)
+    if gated or not alive or not bool((learnt == 0).all()) or case.past.samples < ENOUGH_SAMPLES:
+        return
+    name, behind = layout.layers[before].name, layout.layers[after].name
+    yield Suspect(
+        word="detached-graph",
+        belief=0.93,
+        onset=case.start,
+        explains=STILL | {"output-collapse"},
+        evidence=[
+            f"the loss gradient reaches {behind} and is exactly zero at the output of {name}, at "
+            "every step: what lies between has no slope"
+        ],
+        advice=f"look between {name} and {behind} for round(), sign(), a comparison, a cast to "
+        "whole numbers: pass the gradient by, y = x + (x.round() - x).detach(), or train without "
+        "rounding",
+        layer=name,
+    )
 
 
 def _gradient_shown(case: Case) -> bool:

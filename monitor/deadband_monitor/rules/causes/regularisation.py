@@ -9,7 +9,7 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
-from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
 from deadband_monitor.rules.causes.words import rounded
 
 STARVED = frozenset(
@@ -49,10 +49,14 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif case.model.pull > PULL or (_half_life(case) < HALF_LIFE_STEPS and _shrunk(case) < 0.9):
         both = case.model.pull > PULL and _shrunk(case) < 0.9
+        model = case.model
+        raised = model.large_update_lr > RAISED * model.usual_lr > 0
+        # Decay works by the rate: where a rise of it made it strong, it began with that rise.
+        begun = model.large_update_step if raised else None
         yield Suspect(
             word="over-regularisation",
             belief=0.9 if both else 0.75,
-            onset=case.start,
+            onset=case.start if begun is None else begun,
             phase=2,
             explains=STARVED,
             evidence=_lines(case),
