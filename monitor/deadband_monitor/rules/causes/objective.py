@@ -6,30 +6,21 @@ import math
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.descent import (
+    AFTERMATH,
+    BLIND,
+    RUNAWAY,
+    SIGN_ADVICE,
+    SLOW,
+    bottomless,
+    fell_and_broke,
+)
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
 from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.objective import OF_SOFTMAX, VALUE_LOSSES
-
-SLOW = frozenset({"loss-plateau", "constant-predictor", "vanishing-gradient", "frozen-weights"})
-"""What a loss with a floor or faint gradients looks like."""
-BLIND = SLOW | frozenset({"output-collapse"})
-RUNAWAY = frozenset({"loss-divergence", "weight-divergence", "exploding-gradient", "non-finite"})
-"""What a loss without a least value leads to."""
-AFTERMATH = frozenset({"update-too-large", "saturation", "dead-units", "duplicate-units"})
-"""What outputs that grow for ever do to the network."""
-
-ABYSS = 1000.0
-"""Times its first size below zero that no density's logarithm leads to: a few nats an element."""
-RUNAWAY_OF_FIRST = 10.0
-"""Times its first size above which a loss has risen at some time: its steps went astray."""
-_BOTTOMLESS_ADVICE = (
-    "look at the sign: what is to grow (a likelihood, a score, a reward) enters with a minus, "
-    "loss = -log_prob.mean(), what is to shrink without one; a term that can fall for ever needs a "
-    "clamp or a margin"
-)
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
@@ -95,8 +86,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif _below_zero(case):
         yield _subtracted(case)
-    elif _fell_and_broke(case):
-        yield _bottomless_and_broken(case)
+    elif fell_and_broke(case):
+        yield bottomless(case)
     if clash is None:
         yield from _shut_output(case)
     if case.model.objective.way == OF_SOFTMAX:
@@ -175,31 +166,6 @@ def _subtracted(case: Case) -> Suspect:
         ],
         advice="print the parts of the loss one by one: a penalty or balance that enters with a "
         "minus grows without end; give it a plus, or a bound (clamp) and a factor of 0.01",
-    )
-
-
-def _fell_and_broke(case: Case) -> bool:
-    """Values outgrew their format while the loss fell: what breaks by its steps has it rise."""
-    loss, broken = case.past.loss, case.model.broken.step
-    if broken is None or case.layout.several_models or case.flag("non-finite") is None:
-        return False
-    size = max(1.0, abs(loss.first))
-    return loss.lowest < -ABYSS * size and not loss.highest > RUNAWAY_OF_FIRST * size
-
-
-def _bottomless_and_broken(case: Case) -> Suspect:
-    loss = case.past.loss
-    return Suspect(
-        word="loss-mismatch",
-        tier=Tier.EXACT,
-        belief=0.95,
-        onset=case.start,
-        explains=BLIND | RUNAWAY | AFTERMATH,
-        evidence=[
-            f"the loss fell from {loss.first:.3g} to {loss.lowest:.3g}, and at step "
-            f"{case.model.broken.step} values were no longer finite: it has no least value"
-        ],
-        advice=_BOTTOMLESS_ADVICE,
     )
 
 
@@ -359,7 +325,7 @@ def _advice(case: Case, clash: Clash) -> str:
     return {
         Clash.REVERSED: f"loss = +{case.build.loss}(output, target): drop the minus (or the factor "
         "below zero) in front of it; backward() and step() make the loss small",
-        Clash.UNBOUNDED: _BOTTOMLESS_ADVICE,
+        Clash.UNBOUNDED: SIGN_ADVICE,
         Clash.COUPLED: "print(prediction.shape, target.shape) before the loss: one of them lacks "
         "an axis; target.view_as(prediction) mends it",
         Clash.ONE_LOGIT: "one logit: F.binary_cross_entropy_with_logits(o.squeeze(1), y.float()), "

@@ -1,0 +1,74 @@
+"""The same rows again and again: a loader that is stuck, or all the data that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.inputs import ANY_LABELS, few_rows
+
+FEW_ROWS = 0.1
+"""Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
+MANY_TWINS = 0.5
+UNDECIDED = 0.6
+"""Belief in a loader that is stuck, where there may be no more data."""
+STARVED = frozenset({"constant-predictor", "loss-plateau", "overfitting", "input-anomaly"})
+
+
+def few(case: Case) -> Iterator[Suspect]:
+    """Rows that repeat within a batch, or from batch to batch."""
+    distinct, twins = case.model.value("in_distinct"), case.model.value("in_duplicates")
+    if few_rows(case.model):
+        rows = case.model.value("in_rows")
+        # Whether the loader is stuck or there are no more data cannot be told; where the evaluation
+        # loss was seen to rise, learning by heart is what was found.
+        by_heart = case.flag("overfitting") is not None
+        yield Suspect(
+            word="low-data-diversity",
+            tier=Tier.PATTERN if by_heart else Tier.EXACT,
+            belief=_stuck(case) if by_heart else 0.93,
+            onset=case.start,
+            explains=(STARVED | {"output-collapse"}) - {"loss-plateau"},
+            evidence=[
+                f"{rows:.0f} different rows are all that came in the last {rows / distinct:.0f}"
+            ],
+            advice="look at the loader: next(iter(loader)) taken once, a subset left from a test, "
+            "a sampler over a few indices; as a test that the model can fit a batch it is fine",
+        )
+    elif twins > MANY_TWINS and case.facts.input_kind != "constant":
+        yield Suspect(
+            word="low-data-diversity",
+            belief=0.6,
+            onset=case.start,
+            # Repeated rows are the easier to fit: they do not keep a training loss up.
+            explains=(STARVED | {"output-collapse"}) - {"loss-plateau"},
+            evidence=[f"{twins:.0%} of the rows of a batch repeat another row of it"],
+            advice="look at the sampler (replacement=True?), the file list and the augmentation: "
+            "the same rows come again and again",
+        )
+    elif distinct < FEW_ROWS:
+        rows, stuck = case.model.value("in_rows"), _stuck(case)
+        yield Suspect(
+            word="low-data-diversity",
+            belief=stuck if stuck > UNDECIDED else 0.5,
+            onset=case.start,
+            explains=frozenset({"overfitting"}),
+            evidence=[f"of the last rows only {distinct:.1%} are different ones ({rows:.0f})"],
+            advice="more data or augmentation: so few rows are learnt by heart; fewer weights, "
+            "weight_decay 1e-2 or dropout 0.3 put it off",
+        )
+
+
+def _stuck(case: Case) -> float:
+    """Belief that the loader gives a part of the data only, where few rows are learnt by heart.
+
+    Nobody draws a batch of more rows than the data have; and the same ones at every step, as many
+    as a power of two, are rather a batch than a data set, whose size is any number.
+    """
+    if not case.model.value("in_per_feature") < ANY_LABELS:
+        return UNDECIDED  # a small table, which has no more rows than that
+    rows, batch = round(case.model.value("in_rows")), next(iter(case.build.loss_target), 0)
+    if 2 * rows <= batch and case.model.value("in_duplicates") > MANY_TWINS:
+        return 0.93
+    whole = rows == batch and case.model.value("in_repeat") == 1
+    return 0.85 if whole and rows & (rows - 1) == 0 else UNDECIDED
