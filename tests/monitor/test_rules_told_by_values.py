@@ -1,0 +1,96 @@
+"""Causes that the values themselves give away, and what looks like them and is not."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Model
+from deadband_monitor.rules.trend import LossTrend
+
+
+def of(loss: str, names: tuple[str, ...] = ("fc1", "act1", "fc2", "act2", "fc3")) -> Scene:
+    scene = Scene(names)
+    model = msgspec.structs.replace(
+        scene.table.models[0], loss=loss, loss_input=(32, 1), loss_target=(32, 1)
+    )
+    scene.table = msgspec.structs.replace(scene.table, models=(model,))
+    assert isinstance(model, Model)
+    return scene
+
+
+@pytest.mark.parametrize(("loss", "cause"), [(0.7, "numerical-overflow"), (np.nan, "bad-data")])
+def test_a_target_that_is_no_number_makes_the_loss_so_too(loss: float, cause: str) -> None:
+    def broken(sample: SceneSample) -> None:
+        # From the second step on the weights are what the first one's gradient made of them.
+        now = loss if sample.step == 61 else np.nan
+        sample.loss = now
+        sample.model(loss=now, nonfinite=0.0 if now > 0 else 0.01)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, nonfinite=0.5, grad_rms=np.nan, update_ratio=np.nan)
+
+    assert of("mse").run(60).run(3, broken).causes[0] == cause
+
+
+@pytest.mark.parametrize(("sign", "cause"), [(-1, "loss-mismatch"), (1, "learning-rate-too-high")])
+def test_a_loss_that_broke_on_its_way_down_has_no_least_value(sign: int, cause: str) -> None:
+    begun: list[int] = []
+
+    def runs_away(sample: SceneSample) -> None:
+        begun.append(sample.step)
+        sample.loss = sign * 2.0 * 4 ** len(begun)
+        sample.model(loss=sample.loss, update_ratio=1.0, skill=-9.0)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=1.0, weight_growth=9.0, out_rms=1e6)
+
+    def broken(sample: SceneSample) -> None:
+        sample.loss = np.nan
+        sample.model(loss=np.nan, nonfinite=1.0, out_rms=np.nan)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, nonfinite=1.0, out_rms=np.nan, update_ratio=np.nan)
+
+    assert of("").run(20).run(12, runs_away).run(3, broken).causes[0] == cause
+
+
+def no_gradient_before_the_head(sample: SceneSample) -> None:
+    sample.no_better_than_constant()
+    for name in ("fc1", "fc2"):
+        sample.layer(name, out_grad_rms=0.0, grad_rms=0.0, update_ratio=0.0)
+
+
+def test_a_gradient_that_ends_between_two_live_layers_was_cut_there() -> None:
+    scene = of("cross_entropy", ("fc1", "fc2", "fc3")).run(150, no_gradient_before_the_head)
+    assert scene.causes[0] == "detached-graph"
+    assert scene.engine.causes()[0].layer == "fc2"
+
+
+def test_a_gradient_that_ends_at_dead_units_was_not_cut() -> None:
+    def dead(sample: SceneSample) -> None:
+        no_gradient_before_the_head(sample)
+        for name in ("act1", "act2"):
+            sample.layer(name, dead_units=1.0, zero_share=1.0, out_rms=0.0, out_variance=0.0)
+
+    assert "detached-graph" not in of("cross_entropy").run(150, dead).causes
+
+
+def test_where_the_losses_left_their_level_is_remembered_when_they_sink_again() -> None:
+    trend = LossTrend()
+    losses = np.concatenate([np.linspace(2.0, 0.5, 100), np.full(20, 3.0), np.full(150, 0.9)])
+    for step, loss in enumerate(losses, start=1):
+        trend.add(np.array([loss], np.float32), [step])
+    assert trend.jumped == 101
+    sparse = LossTrend()
+    for first in range(0, 250, 50):
+        part = np.arange(first, first + 50)
+        sparse.add(losses[part].astype(np.float32), part + 1)
+    assert sparse.jumped == 101
+
+
+def test_single_bad_batches_are_no_jump() -> None:
+    trend = LossTrend()
+    for step in range(1, 300):
+        loss = 3.0 if step % 20 < 3 and step > 100 else 0.5
+        trend.add(np.array([loss], np.float32), [step])
+    assert trend.jumped is None
