@@ -81,9 +81,12 @@ def _training(source: Source, took: float) -> Finding:
     where = f"{source.name} answers after {1e3 * took:.0f} ms, at step {source.state.step:,}"
     if status is None:
         return note("training", f"{where}; no word of training yet")
-    latest = source.state.latest
-    heard = max(latest.time if latest else 0.0, status.time if status.status == "running" else 0.0)
-    silent = time.time() - (heard or status.time)
+    state = source.state
+    latest, info = state.latest, state.info
+    heard = [latest.time if latest else info.hello.started if info else status.time]
+    if status.status == "running":
+        heard.append(status.time)
+    silent = time.time() - max(heard)
     if status.status in ("running", "silent") and silent > OLD_S:
         return broken(
             "training",
