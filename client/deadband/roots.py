@@ -88,6 +88,10 @@ class Shown:
         self.contiguous = tensor.is_contiguous()
 
 
+_LOG_LOSSES = frozenset({"cross_entropy", "nll"})
+"""By hand, the one is the other of a log_softmax."""
+
+
 class Root:
     """One watched model and where it stands in the step."""
 
@@ -168,6 +172,10 @@ class Root:
         """Whether it had trained before it was watched."""
         self.loss = ""
         """Kind of the loss, as autograd knows it."""
+        self.loss_given = False
+        """Whether the user has named it."""
+        self.loss_of_output = False
+        """Whether `loss_call` was given the very tensor that the model returned."""
         self.loss_call = ""
         """Name of the loss function that was given the output."""
         self.loss_shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
@@ -304,8 +312,22 @@ class Root:
             for each in probe.module._parameters.values()
         )
 
+    def _loss_and_shapes(self) -> tuple[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Kind of the loss, and the shapes of its two arguments where they are that loss's own.
+
+        Of a sum of several losses autograd's graph shows one, which may be another head's; that the
+        very output was given to a function is certain.
+        """
+        called = KINDS.get(self.loss_call, "")
+        kind = self.loss or called
+        if called and self.loss_of_output and not self.loss_given:
+            kind = called
+        same = kind == called or {kind, called} <= _LOG_LOSSES
+        return kind, self.loss_shapes if same else ((), ())
+
     def described(self) -> Model:
         """What the plan says of the model."""
+        loss, loss_shapes = self._loss_and_shapes()
         return model_of(
             self.name,
             self.plain,
@@ -313,8 +335,8 @@ class Root:
             compiled_parts=tuple(self.parts.values()),
             eager_samples=self.eager_samples,
             hidden=self.hidden,
-            loss=self.loss or KINDS.get(self.loss_call, ""),
-            loss_shapes=self.loss_shapes,
+            loss=loss,
+            loss_shapes=loss_shapes,
             calls=self.calls,
             left_out=self.left_out,
             late=self.late,

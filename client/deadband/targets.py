@@ -152,6 +152,7 @@ class LossListener:
         if match > root.loss_matched:
             root.loss_matched = match
             root.loss_call = call.name
+            root.loss_of_output = match is Match.OUTPUT
             root.loss_shapes = tuple(call.input.shape), tuple(call.target.shape)
             self._recorder.changed = True
             if call.target.requires_grad:

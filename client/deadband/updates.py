@@ -85,6 +85,9 @@ class UpdateCapture(LayerCapture):
         """An optimiser is about to step."""
         start = perf_counter()
         try:
+            for root in self.roots:
+                if root.left.found:
+                    root.left.check(self._taps_of(root)[:MOST_LEFT])
             self._weights_of(optimizer).copy_before(gradients=gradients)
         except Exception as error:
             self.failed(error)
@@ -159,6 +162,8 @@ class UpdateCapture(LayerCapture):
                     self._model_backward(root)
                 elif times == 2:
                     root.left.retract(self._taps_of(root)[:MOST_LEFT])
+                elif times == 1:
+                    root.left.look_again(self._taps_of(root)[:MOST_LEFT])
             if cell is not None:
                 passed_on(cell, generation, gradient)
 

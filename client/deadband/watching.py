@@ -338,7 +338,7 @@ class Watch(Verdicts, Block):
             )
             self._closeups.taps = self._torch.capture.taps_of
             for root in self._torch.capture.roots:
-                root.loss = loss
+                root.loss, root.loss_given = loss, bool(loss)
                 root.late = self._late
         else:
             self._recorder.models.append(self._observations.bare_model())

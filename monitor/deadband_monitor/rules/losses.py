@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from deadband.wire import Model
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BOTTOMLESS, Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule
@@ -69,7 +70,7 @@ class LossDivergence(ModelRule):
             return self._bottomless(past, model)
         if is_below_zero(past, model):
             return self._negative(past)
-        driven = _driven_away(seen, model, layout.models[index].loss)
+        driven = _driven_away(seen, model, layout.models[index])
         if driven is not None:
             return driven
         if not past.loss.first > 0:
@@ -190,14 +191,18 @@ class LossDivergence(ModelRule):
         return shifted and math.isfinite(shift.level)
 
 
-def _driven_away(seen: Observation, model: ModelPast, loss: str) -> Judgement | None:
+def _driven_away(seen: Observation, model: ModelPast, told: Model) -> Judgement | None:
     """The gradient of a squared or absolute error pushes the output away from the targets.
 
     It is the output less the target, and so goes with an output that spreads wider than the targets
     do: its covariance is at least var(o) - sd(o) sd(t) > 0. Of the other sign is the loss.
+
+    Two views of one thing are no targets: what keeps them apart widens both by right.
     """
     wide, coupling = model.value("sigma_share"), model.value("coupling")
-    if loss not in VALUE_LOSSES or not (wide > WIDER and coupling < AGAINST):
+    if told.target_learns or told.calls >= 2:
+        return None
+    if told.loss not in VALUE_LOSSES or not (wide > WIDER and coupling < AGAINST):
         return None
     return Judgement(
         active=True,
