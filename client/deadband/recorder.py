@@ -53,6 +53,8 @@ class Entry:
     """The layer that this is a further weight of: it stands behind it."""
     shared: int = 0
     """Elements of its weight that count at another layer, where weights are tied."""
+    turns: int = 0
+    """Times that its weight was frozen or thawed."""
     cells: dict[What, Cell] = field(default_factory=dict)
     sources: dict[What, tuple[int, ...]] = field(default_factory=dict)
     """Whole shapes where a cell sees a view: weights."""

@@ -38,6 +38,7 @@ class WeightTap:
         "pointer",
         "shape",
         "table",
+        "trains",
         "transposed",
         "weight",
     )
@@ -61,7 +62,8 @@ class WeightTap:
         """Where the parameter's data lay when `held` was made."""
         self.held: Tensor
         self.outgrown = [] if outgrown is None else outgrown
-        """Taps whose parameter has another shape by now put themselves here."""
+        """Taps whose parameter has another shape by now put themselves here, or was frozen or
+        thawed."""
         self.place: tuple[Any, ...] | None = None
         """Strides of the gradients that `cut` is good for."""
         self.cut: tuple[Any, ...] = ()
@@ -73,7 +75,8 @@ class WeightTap:
         self.before = self._cell(What.WEIGHT_BEFORE, view)
         self.after = self._cell(What.WEIGHT, view)
         self.gradient: Cell | None = None
-        if parameter.requires_grad:
+        self.trains = parameter.requires_grad
+        if self.trains:
             self.gradient = self._cell(What.WEIGHT_GRAD, view)
         self.left: Cell | None = None
         """Made when a gradient is first found lying there: most loops leave none."""
@@ -90,9 +93,8 @@ class WeightTap:
 
     def view(self, tensor: Tensor) -> Tensor:
         """The first units as rows of inputs; a complex input counts as two."""
-        tensor = local_of(tensor)
-        if tensor.requires_grad:
-            tensor = tensor.detach()
+        # A plain view of a frozen weight would ask for a gradient as soon as the weight does.
+        tensor = local_of(tensor).detach()
         if tensor.is_complex():
             tensor = torch.view_as_real(tensor.resolve_conj())
         if self.transposed:
@@ -121,6 +123,12 @@ class WeightTap:
     def bias_held_at(self, pointer: int) -> Tensor | None:
         """The same of the bias."""
         return self.bias_held if pointer == self.bias_pointer else None
+
+    def turned(self) -> None:
+        """The weight was frozen or thawed since the plan was made."""
+        if self.entry.turns < _MOST_TURNS:
+            self.entry.turns += 1
+            self.outgrown.append(self)
 
     def copy_gradient(self, batch: Batch, parameter: Tensor) -> None:
         """Add the gradient to a batch, if there is one."""
@@ -187,6 +195,11 @@ class WeightTap:
         return cell
 
 
+_MOST_TURNS = 6
+"""Times that a weight may be frozen or thawed before the plan follows no more: some loops train one
+half of a network in turn with the other, and each change is a new plan."""
+
+
 def _first_rows(gradient: Tensor) -> Tensor:
     """The first rows of a sparse gradient; rows that it names twice add up. Nothing is waited for.
 
@@ -206,6 +219,8 @@ def copy_before(taps: Iterable[WeightTap], *, gradients: bool) -> None:
         pointer = local_of(parameter).data_ptr()
         held = tap.held if pointer == tap.pointer else tap.sliced(parameter, pointer)
         batch.add(tap.before, held)
+        if parameter.requires_grad is not tap.trains:
+            tap.turned()
         if gradients:
             tap.copy_gradient(batch, parameter)
     batch.copy()

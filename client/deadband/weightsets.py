@@ -51,6 +51,8 @@ class WeightSet:
         if gradients:
             batch = Batch(cells.copy(), sources.copy())
             for tap, parameter in zip(self.taps, parameters, strict=False):
+                if parameter.requires_grad is not tap.trains:
+                    tap.turned()
                 tap.copy_gradient(batch, parameter)
             batch.copy()
         else:
