@@ -253,8 +253,8 @@ class LeftGradients:
     model's own. What another term of the loss (a penalty on the weights) has added in between is
     told by the version of the tensor, and left out.
 
-    A step may take several derivatives before it clears (of the inputs, for forces or attacks): what
-    was found is withdrawn where the tensor is not there any more when the optimiser steps, and
+    A step may take several derivatives before it clears (of its inputs, for forces or attacks):
+    what was found is withdrawn where the tensor is not there any more when the optimiser steps, and
     copied anew where it is another by the time of a later backward. What a derivative that does not
     concern the weights found counts where nothing but one addition has come to it since.
     """
@@ -331,9 +331,8 @@ class LeftGradients:
         for place, (known, state) in list(self._copied.items()):
             gradient = known()
             here = gradient is not None and taps[place].table[taps[place].weight].grad is gradient
-            if here and self._in_passing:
-                now = _state(gradient)
-                here = state is not None and now == (state[0], state[1] + 1)
+            if gradient is not None and here and self._in_passing:
+                here = state is not None and _state(gradient) == (state[0], state[1] + 1)
             if not here:
                 self._withdraw(taps[place])
                 del self._copied[place]

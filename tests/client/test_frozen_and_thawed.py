@@ -41,5 +41,6 @@ def test_what_is_frozen_in_mid_run_is_said_so(
     last = len(frames.steps) - 1
     assert frames.steps[-1] == 12
     weight = frames.of(What.WEIGHT, "2", last)
-    assert weight is not None and weight.any()
+    assert weight is not None
+    assert weight.any()
     assert (frames.of(What.WEIGHT_GRAD, "0", last) is not None) is frozen_first

@@ -171,3 +171,31 @@ def test_a_derivative_in_the_loss_says_nothing_of_what_was_left(frames_of: Frame
     assert [frames.of(What.GRAD_LEFT, "0", frame) for frame in range(len(frames.steps))] == [
         None
     ] * len(frames.steps)
+
+
+@pytest.mark.parametrize("clears", [True, False])
+@pytest.mark.parametrize("by_backward", [True, False])
+def test_a_derivative_of_the_inputs_is_not_the_steps_backward(
+    by_backward: bool, clears: bool, frames_of: FramesOf
+) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    watch = deadband.watch(model, optimizer, every=1)
+    for _ in range(4):
+        x, y = batch()
+        x.requires_grad_()
+        loss = F.cross_entropy(model(x), y)
+        if by_backward:
+            loss.backward()
+            slope = x.grad
+        else:
+            (slope,) = torch.autograd.grad(loss, x)
+        assert slope is not None
+        loss = F.cross_entropy(model((x + 0.1 * slope.sign()).detach()), y)
+        if clears:
+            optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    left = frames_of(watch).of(What.GRAD_LEFT, "0", -1)
+    assert (left is None) is clears

@@ -59,7 +59,11 @@ class Saturation(LayerRule):
         def severity(model: str) -> str:
             if past.output_gone(model):
                 return "critical"
-            return "info" if past.skill(model) > 0.5 else "warning"
+            skill = past.skill(model)
+            # Where no skill is known, a loss that goes on falling is what tells: of one input, say
+            # a place on a rod, tanh units are sure for a while, and find back.
+            well = past.learning(model) if math.isnan(skill) else skill > 0.5
+            return "info" if well else "warning"
 
         of_model = per_model(rows, layout, severity)
         return [of_model[layout.keys[row][0]] for row in rows]
