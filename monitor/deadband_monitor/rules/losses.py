@@ -76,6 +76,8 @@ class LossDivergence(ModelRule):
         if not past.loss.first > 0:
             return None
         start, back = self._above_start(seen, past, model), self._set_back(seen, past, model)
+        if not (back.active and back.severity == "critical"):
+            back = self._thrown_back(seen, past) or back
         if start is None:
             return back
         if back.active and (not start.active or start.severity == "warning"):
@@ -160,6 +162,21 @@ class LossDivergence(ModelRule):
             and math.isfinite(model.value("information"))
             and model.start("out_sd") > self.SURE
             and past.loss.above(1.5 * constant, 36, 40)
+        )
+
+    def _thrown_back(self, seen: Observation, past: Past) -> Judgement | None:
+        """What had been learnt was of no use from one step on; it is learnt anew."""
+        fresh, thrown = past.loss.fresh, past.thrown
+        if thrown.since is None or thrown.made_up(seen.step, fresh):
+            return None
+        return Judgement(
+            active=True,
+            clear=False,
+            message=f"from step {thrown.since} on what had been learnt was worth nothing: the loss "
+            f"went from {thrown.level:.3g} to that of a constant answer at once, and what has been "
+            f"gained since ({fresh:.3g}) was learnt anew",
+            evidence={"loss": fresh, "level_before": thrown.level},
+            onset_step=thrown.since,
         )
 
     def _set_back(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:

@@ -17,6 +17,7 @@ from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, 
 from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.model_past import LARGE_UPDATE, SMALL_UPDATE, ModelPast
+from deadband_monitor.rules.thrown import Thrown
 from deadband_monitor.rules.trend import History, LossTrend
 from deadband_monitor.state.series import Floats
 
@@ -59,6 +60,9 @@ class Past:
         self._stage_begins = False
         self.loss_was_high = False
         """The loss stayed above 1.5 times its start and a constant answer's for five of eight."""
+        self.thrown = Thrown()
+        self._constant = math.nan
+        """The newest known loss of a constant answer."""
         self.models: dict[str, ModelPast] = {}
         self.flow = Flow()
         self.standing: dict[tuple[str, str], tuple[str, int, int]] = {}
@@ -111,8 +115,10 @@ class Past:
         since = -1 if self._stage_begins else 0  # those before belong to the stage before
         self._stage_begins = False
         self.loss.add(seen.losses[since:], seen.loss_steps[since:])
+        self._watch_thrown(seen, since)
         if self._labels_widened(seen):
             self.loss.begin_anew()
+            self.thrown.begin_anew()
         self._watch_loss(seen)
         layers = self.newest = seen.layers
         finite = np.isfinite(layers)
@@ -168,6 +174,21 @@ class Past:
     def samples_at(self, step: int) -> int:
         """How many samples had been taken by `step`, as far back as is remembered."""
         return self.samples - sum(taken > step for taken in self._sample_steps)
+
+    def _watch_thrown(self, seen: Observation, since: int) -> None:
+        assert self.layout is not None
+        if self.layout.several_models or not len(seen.models):
+            return
+        if since:
+            self.thrown.begin_anew()
+        learner = self.layout.model_learns.index(True) if any(self.layout.model_learns) else 0
+        row = seen.models[learner]
+        if math.isfinite(float(row[MODEL_COLUMN["further_loss"]])):
+            return  # a constant answer's loss is not known of what is added
+        constant = float(row[MODEL_COLUMN["loss_constant"]])
+        if math.isfinite(constant):
+            self._constant = constant
+        self.thrown.add(seen.losses[since:], seen.loss_steps[since:], self._constant)
 
     def _watch_loss(self, seen: Observation) -> None:
         assert self.layout is not None

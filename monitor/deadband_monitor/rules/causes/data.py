@@ -163,7 +163,8 @@ def _jumped(case: Case) -> Iterator[Suspect]:
         return
     rate = model.rates.at(since - 1)
     raised = not 0.5 * rate <= model.rates.at(since + case.past.sample_interval) <= RAISED * rate
-    lost = loss.fresh > usual and loss.best < 0.7 * loss.first
+    anew = case.past.thrown.since is not None  # by now it may have been learnt again
+    lost = (anew or loss.fresh > usual) and loss.best < 0.7 * loss.first
     thrown = model.large_update_step is not None and model.large_update_step <= since
     if not lost or raised or thrown:
         return
