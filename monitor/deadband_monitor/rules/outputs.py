@@ -7,6 +7,7 @@ from statistics import median
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
+from deadband_monitor.rules.creep import STEPS_SURE, creeps
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
@@ -204,6 +205,8 @@ class ConstantPredictor(ModelRule):
         level = _even_level(past, model)
         suspect = (says_nothing and useless) or skill < 0.05 or level < NONE
         learning = not suspect or past.learning(model.name)
+        creeping = creeps(past, model, seen.step)
+        learning = learning and not creeping
         empty = says_nothing and useless and not learning
         if (skill < 0.05 or level < NONE) and not learning:
             count, since_stalled = self._stalled.get(model.name, (0, seen.step))
@@ -223,11 +226,11 @@ class ConstantPredictor(ModelRule):
             and seen.step - since_stalled >= self.FAR_APART_STEPS
             and mean_skill(past, model)[0] < 0.05
         )
+        # What the means of hundreds of losses say need not last over many samples besides.
+        sure = creeping and seen.step - model.born >= STEPS_SURE
         stalled = (
-            many
-            and seen.step - since_stalled >= span
-            and not steady_skill(seen.step, model) >= 0.05
-        )
+            sure or (many and seen.step - since_stalled >= span)
+        ) and not steady_skill(seen.step, model) >= 0.05
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
         if past.layout.several_models and not _ruined(past, model):

@@ -1,0 +1,52 @@
+"""Does a run whose loss still sinks a little get anywhere? Part of `constant-predictor`.
+
+Over hundreds of steps a loss that sinks by a hundredth is told from noise, and yet no progress: at
+that pace the answers will not be worth anything in several times the steps so far.
+"""
+
+from __future__ import annotations
+
+import math
+
+from deadband_monitor.rules.past import ModelPast, Past
+
+STEPS = 120
+"""A network needs some time to come down to a constant answer's loss."""
+STEPS_SURE = 200
+"""Steps from which the means of the losses are proof enough by themselves."""
+SPAN = 240
+"""Losses whose older half is held against the newer one: their means scatter by 0.01 to 0.02."""
+NOTHING = 0.05
+FAR = 3
+"""Times the steps so far that it would go on at this pace."""
+WORTH = 0.2
+"""Skill that it does not come to by then: healthy runs that are slow have a tenth of it by then and
+double it every hundred steps."""
+DUST = 0.01
+
+
+def creeps(past: Past, model: ModelPast, step: int) -> bool:
+    """Whether the answers stand at, or below, what a constant one is worth, for all it sinks."""
+    assert past.layout is not None
+    constant = model.value("loss_constant")
+    plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
+    if step - model.born < STEPS or not (constant > 0 and plain):
+        return False
+    older, newer = (1 - mean / constant for mean in past.loss.means(min(SPAN, step // 2)))
+    if not newer < NOTHING:
+        return False
+    if newer > -NOTHING:
+        # To come down to a constant answer's loss is no knowledge.
+        older = max(older, 0.0)
+    if 2 * max(older, DUST) < newer:
+        return False
+    span = min(SPAN, step // 2) / 2
+    pace = max(0.0, newer - older) / span
+    if not newer + FAR * step * pace < WORTH:
+        return False
+    window = max(100, step // 3)
+    known = (model.information, 0.01), (model.sigma_share, 0.1), (model.variance, 0.01)
+    return not any(values.rising(window, goal) is True for values, goal in known)
+
+
+__all__ = ["STEPS_SURE", "creeps"]
