@@ -23,6 +23,9 @@ WORTH = 0.2
 """Skill that it does not come to by then: healthy runs that are slow have a tenth of it by then and
 double it every hundred steps."""
 DUST = 0.01
+TELLS = 0.15
+"""Share of the labels' entropy from which the answers are right, if too sure of themselves: a new
+head on frozen layers, trained too fast, had 0.75 at a skill of 0."""
 
 
 def creeps(past: Past, model: ModelPast, step: int) -> bool:
@@ -30,7 +33,8 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
     assert past.layout is not None
     constant = model.value("loss_constant")
     plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
-    if step - model.born < STEPS or not (constant > 0 and plain):
+    tells = model.value("information") > TELLS
+    if step - model.born < STEPS or tells or not (constant > 0 and plain):
         return False
     older, newer = (1 - mean / constant for mean in past.loss.means(min(SPAN, step // 2)))
     if not newer < NOTHING:

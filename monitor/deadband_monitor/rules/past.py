@@ -61,8 +61,6 @@ class Past:
         self.loss_was_high = False
         """The loss stayed above 1.5 times its start and a constant answer's for five of eight."""
         self.thrown = Thrown()
-        self._constant = math.nan
-        """The newest known loss of a constant answer."""
         self.models: dict[str, ModelPast] = {}
         self.flow = Flow()
         self.standing: dict[tuple[str, str], tuple[str, int, int]] = {}
@@ -186,9 +184,10 @@ class Past:
         if math.isfinite(float(row[MODEL_COLUMN["further_loss"]])):
             return  # a constant answer's loss is not known of what is added
         constant = float(row[MODEL_COLUMN["loss_constant"]])
-        if math.isfinite(constant):
-            self._constant = constant
-        self.thrown.add(seen.losses[since:], seen.loss_steps[since:], self._constant)
+        if not math.isfinite(constant):
+            self.thrown.pause()  # the loss of another task, perhaps: not comparable
+            return
+        self.thrown.add(seen.losses[since:], seen.loss_steps[since:], constant)
 
     def _watch_loss(self, seen: Observation) -> None:
         assert self.layout is not None

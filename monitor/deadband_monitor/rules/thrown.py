@@ -52,9 +52,14 @@ class Thrown:
         """As many steps have passed as had led to the level before, and it is reached again."""
         return self.since is not None and step > 2 * self.since and loss <= self.level
 
+    def pause(self) -> None:
+        """What the next losses are held against is not known."""
+        self._losses, self._steps = [], []
+
     def begin_anew(self) -> None:
         """Another question is asked by design."""
-        self._losses, self._steps, self.since = [], [], None
+        self.pause()
+        self.since = None
 
     def _look(self, constant: float) -> None:
         after = self._losses[BEFORE:]
