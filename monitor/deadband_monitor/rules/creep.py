@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.trend import History
 
 STEPS = 120
 """A network needs some time to come down to a constant answer's loss."""
@@ -17,6 +18,8 @@ STEPS_SURE = 200
 SPAN = 240
 """Losses whose older half is held against the newer one: their means scatter by 0.01 to 0.02."""
 NOTHING = 0.05
+DEEP = -0.5
+"""Skill below which a run comes down by decades, not by steps of one size."""
 FAR = 3
 """Times the steps so far that it would go on at this pace."""
 WORTH = 0.2
@@ -37,11 +40,8 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
     if step - model.born < STEPS or tells or not (constant > 0 and plain):
         return False
     older, newer = (1 - mean / constant for mean in past.loss.means(min(SPAN, step // 2)))
-    if not newer < NOTHING:
-        return False
-    if newer > -NOTHING:
-        # To come down to a constant answer's loss is no knowledge.
-        older = max(older, 0.0)
+    if not DEEP < newer < NOTHING or older < newer - NOTHING:
+        return False  # far targets: it is on its way down to a constant answer's loss
     if 2 * max(older, DUST) < newer:
         return False
     span = min(SPAN, step // 2) / 2
@@ -50,7 +50,13 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
         return False
     window = max(100, step // 3)
     known = (model.information, 0.01), (model.sigma_share, 0.1), (model.variance, 0.01)
-    return not any(values.rising(window, goal) is True for values, goal in known)
+    return not any(_rises(values, window, goal, step) for values, goal in known)
+
+
+def _rises(values: History, window: int, goal: float, step: int) -> bool:
+    """By all of the run where the samples of the window are too few to tell."""
+    rising = values.rising(window, goal)
+    return bool(values.rising(step, goal) if rising is None else rising)
 
 
 __all__ = ["STEPS_SURE", "creeps"]

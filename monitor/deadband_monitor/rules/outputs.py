@@ -230,9 +230,9 @@ class ConstantPredictor(ModelRule):
         )
         # What the means of hundreds of losses say need not last over many samples besides.
         sure = creeping and seen.step - model.born >= STEPS_SURE
-        stalled = (
-            sure or (many and seen.step - since_stalled >= span)
-        ) and not steady_skill(seen.step, model) >= 0.05
+        stalled = (sure or (many and seen.step - since_stalled >= span)) and not steady_skill(
+            seen.step, model
+        ) >= 0.05
         since = past.standing.get((self.kind, model.name))
         severity = "warning"
         if past.layout.several_models and not _ruined(past, model):
