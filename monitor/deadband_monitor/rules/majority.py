@@ -29,14 +29,6 @@ matter of classes that overlap: with 80 to 20 the best answer to noisy rows may 
 LATELY, LATELY_STEPS = 3, 80
 """Samples in a row without a word of any other class, and the steps they span, where it is the
 losses that tell how little is known of those."""
-LITTLE = 0.2
-"""Skill by the mean of the losses below which the rare rows are not learnt: they make up nearly all
-of a constant answer's loss, so who tells half of them has half of it."""
-MANY = 40.0
-"""Rows of the other classes that were in these losses: the mean scatters by a sixth."""
-EARLY_STEPS = 200
-"""One chirp in thirty, which is learnt well by step 300, had a skill of 0.1 at 150 and none
-named: rows of 2 % and more take as long."""
 LACKING = 0.02
 """Share of the batches that are of one class by chance."""
 ROWS = 32

@@ -10,9 +10,10 @@ from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.creep import STEPS_SURE, creeps
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
-from deadband_monitor.rules.majority import EARLY_STEPS, FOUND, LITTLE, MANY, NAMED, POOR
+from deadband_monitor.rules.majority import FOUND, NAMED, POOR
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few, steady_skill
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.rare import rarely_met, soon_told, unlearnt
 from deadband_monitor.rules.trend import MIN_POINTS
 from deadband_monitor.rules.unrelated import chance, unrelated
 
@@ -180,7 +181,7 @@ class ConstantPredictor(ModelRule):
         if model.objective.clash is Clash.BROADCAST:
             return _blind(seen, model)
         if model.value("batch_label_entropy") < 0.35:
-            if self._rarely_met(past, model):
+            if rarely_met(past, model):
                 return self._majority(seen, past, model)
             return None  # batches of one label: neither information nor skill means anything
         information, sigma = model.value("information"), model.value("sigma_share")
@@ -311,44 +312,16 @@ class ConstantPredictor(ModelRule):
             return self._uneven[model.name]  # named once in a while they are not learnt yet
         if seen.step >= self.POOR_STEPS and recall < POOR and model.majority.rules:
             return past.first_step
-        if self._unlearnt(seen, past, model):
+        if unlearnt(seen, past, model):
             return past.first_step
         since = model.majority.only_since
         if since is None or self.KNOWN - skill < rise * seen.step / 2:
             return None  # at this pace they are known before long
-        if seen.step - since < self.MAJORITY_STEPS or _soon_told(seen, model):
+        if seen.step - since < self.MAJORITY_STEPS or soon_told(seen, model):
             return None
         if skill >= self.KNOWN:
             return since
         return since if skill < (self.UNNAMED if model.majority.never else self.LEARNT) else None
-
-    def _rarely_met(self, past: Past, model: ModelPast) -> bool:
-        """A batch of one label is no sign of sorted rows where the other classes are rare."""
-        assert past.layout is not None
-        rows = math.prod(past.layout.models[past.layout.index_of[model.name]].loss_target or (64,))
-        return model.majority.rules and model.majority.may_lack_others(min(64, rows))
-
-    def _unlearnt(self, seen: Observation, past: Past, model: ModelPast) -> bool:
-        """The losses hold many rare rows and say that none is known, and no answer names any.
-
-        Every loss is known, where samples are few and the rare rows in them fewer.
-        """
-        assert past.layout is not None
-        if past.layout.several_models or seen.step - model.born < EARLY_STEPS:
-            return False
-        majority, target = model.majority, past.layout.models[past.layout.index_of[model.name]]
-        losses = min(200, max(40, past.step // 2))
-        many = majority.others(losses * math.prod(target.loss_target or (0,))) >= MANY
-        constant = model.value("loss_constant")
-        if not (many and majority.rules and constant > 0):
-            return False
-        older, newer = (1 - mean / constant for mean in past.loss.means(losses))
-        if newer + 2 * (newer - older) > self.KNOWN:
-            return False  # in half as many steps again they are known
-        skill = (older + newer) / 2
-        told = model.value("rare_recall") >= NAMED or _soon_told(seen, model)
-        plain = math.isnan(model.latest("further_loss"))
-        return plain and skill < LITTLE and not told and majority.lately_silent
 
     def _never(self, seen: Observation, model: ModelPast, rise: float) -> bool:
         """Probable rows are never probable enough to be named, and it stays at that."""
@@ -374,25 +347,6 @@ class ConstantPredictor(ModelRule):
             return self.ESCALATE_STEPS
         ruined = model.peak_update > 1.0
         return self.ESCALATE_STEPS if ruined else self.ESCALATE_ALONE_STEPS
-
-
-TOLD = 0.3
-"""Information from which rows of a rare class are told, and named before long."""
-
-
-def _soon_told(seen: Observation, model: ModelPast) -> bool:
-    """The answers say more of the labels by a steady factor, and half as many steps again will do.
-
-    One row in thirty: 0.02, 0.04, 0.09 after 120, 160, 200 steps, and all found at 390.
-    """
-    window = max(100, seen.step // 2)
-    older, newer = model.information.halves(window)
-    if len(older) < MIN_POINTS // 2 or len(newer) < MIN_POINTS // 2:
-        return False
-    before, now = median(older), median(newer)
-    if not 0 < 1.5 * before < now < TOLD:
-        return False
-    return math.log(TOLD / now) / math.log(now / before) * window / 2 < seen.step / 2
 
 
 EVEN_LOSSES = 128

@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 from statistics import median
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deadband_monitor.state.series import Floats
 
 BEFORE, AFTER = 32, 16
@@ -35,7 +38,7 @@ class Thrown:
         self.level = math.nan
         """What the loss had been before it."""
 
-    def add(self, losses: Floats, steps: Floats, constant: float) -> None:
+    def add(self, losses: Floats, steps: NDArray[np.int64], constant: float) -> None:
         """Take the losses since the last sample with their steps, and a constant answer's."""
         if len(losses) != len(steps):
             return
