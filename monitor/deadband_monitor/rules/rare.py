@@ -49,8 +49,8 @@ def unlearnt(seen: Observation, past: Past, model: ModelPast) -> bool:
     if not (many and majority.rules and constant > 0):
         return False
     older, newer = (1 - mean / constant for mean in past.loss.means(losses))
-    if newer + 2 * (newer - older) > KNOWN:
-        return False  # in half as many steps again they are known
+    if newer + 3 * (newer - older) > KNOWN:
+        return False  # in three quarters as many steps again they are known
     skill = (older + newer) / 2
     told = model.value("rare_recall") >= NAMED or soon_told(seen, model)
     plain = math.isnan(model.latest("further_loss"))

@@ -1,0 +1,134 @@
+"""Runs that get nowhere, or have to begin anew, and those that only look so."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from rules_scene import Scene, SceneSample
+
+from deadband_monitor.rules.thrown import Thrown
+
+CONSTANT = 2.3
+AT = 200
+"""The step from which the rows are others."""
+
+
+def relearns(sample: SceneSample) -> None:
+    """What was known at step 200 is worth nothing, and is learnt again within fifty steps."""
+    if sample.step < AT:
+        return
+    skill = 0.9 * (1 - math.exp(-(sample.step - AT) / 20)) - 0.2 * math.exp(-(sample.step - AT) / 5)
+    sample.loss = CONSTANT * (1 - skill)
+    sample.model(loss=sample.loss, skill=skill, information=max(0.02, skill))
+
+
+def test_what_was_thrown_back_stands_as_a_warning_while_it_is_learnt_anew() -> None:
+    scene = Scene().run(300, relearns)
+    flag = scene.standing["loss-divergence"]
+    assert flag.severity == "warning"
+    assert flag.onset_step == AT
+    assert scene.causes[0] == "bad-data"
+
+
+def test_a_run_that_made_up_for_it_is_well_again() -> None:
+    def in_full(sample: SceneSample) -> None:
+        relearns(sample)
+        if sample.step > AT + 150:
+            sample.loss = 0.02
+
+    scene = Scene().run(2 * AT + 20, in_full)
+    assert "loss-divergence" not in scene.standing
+
+
+def test_a_short_spell_of_foul_batches_is_nothing_that_lasts() -> None:
+    def spell(sample: SceneSample) -> None:
+        if AT <= sample.step < AT + 6:
+            sample.loss = 3.0
+
+    assert "loss-divergence" not in Scene().run(300, spell).standing
+
+
+def losses(after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    series = np.concatenate([np.full(60, 0.3), after]).astype(np.float32)
+    return series, np.arange(1, len(series) + 1, dtype=np.int64)
+
+
+def test_the_step_is_found_however_many_losses_come_at_once() -> None:
+    thrown = Thrown()
+    thrown.add(*losses(np.geomspace(3.0, 0.9, 40)), CONSTANT)
+    assert thrown.since == 61
+    assert thrown.level == pytest.approx(0.3)
+
+
+def test_a_loss_that_climbs_over_many_steps_was_not_thrown() -> None:
+    thrown = Thrown()
+    thrown.add(*losses(np.geomspace(0.4, 3.0, 60)), CONSTANT)
+    assert thrown.since is None
+
+
+def test_losses_of_another_task_are_held_against_nothing() -> None:
+    thrown = Thrown()
+    series, steps = losses(np.full(40, 3.0))
+    thrown.add(series[:60], steps[:60], CONSTANT)
+    thrown.pause()
+    thrown.add(series[60:], steps[60:], CONSTANT)
+    assert thrown.since is None
+
+
+def sinks(pace: float, information: float = 0.02) -> Scene:
+    """The loss sinks steadily by `pace` of a constant answer's a step."""
+
+    def bend(sample: SceneSample) -> None:
+        skill = pace * sample.step
+        sample.loss = CONSTANT * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, information=information)
+
+    return Scene().run(300, bend)
+
+
+def test_a_loss_that_sinks_by_hundredths_is_no_progress() -> None:
+    assert sinks(5e-5).standing["constant-predictor"].severity == "warning"
+
+
+def test_a_slow_run_that_will_be_somewhere_in_good_time_is_let_be() -> None:
+    assert "constant-predictor" not in sinks(3e-4).standing
+
+
+def test_answers_that_are_right_and_too_sure_are_no_constant() -> None:
+    assert "constant-predictor" not in sinks(5e-5, information=0.7).standing
+
+
+def rare(share: float, skill: float, every: int = 50) -> Scene:
+    """Batches of 64, most of them of one class alone, at a sample every fiftieth step."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 0.04 * (1 - skill)
+        sample.model(
+            majority_share=share,
+            majority_predicted=1.0,
+            label_entropy=0.04,
+            loss_constant=0.04,
+            batch_label_entropy=0.0,
+            loss=sample.loss,
+            skill=skill,
+            information=0.1,
+            top_share=1.0,
+        )
+
+    scene = Scene()
+    seen = msgspec.structs.replace(scene.table.models[0], loss_target=(64,))
+    scene.table = msgspec.structs.replace(scene.table, models=(seen,))
+    return scene.run(400, bend, every)
+
+
+def test_rare_rows_that_no_sample_held_are_told_by_the_losses_between() -> None:
+    scene = rare(0.993, 0.05)
+    assert scene.standing["constant-predictor"].evidence["majority_share"] == pytest.approx(0.993)
+    assert scene.causes[0] == "class-imbalance"
+
+
+def test_rare_rows_that_the_losses_know_are_no_matter() -> None:
+    assert not rare(0.993, 0.7).standing
