@@ -235,12 +235,13 @@ class ConstantPredictor(ModelRule):
             seen.step, model
         ) >= 0.05
         since = past.standing.get((self.kind, model.name))
+        ruined = empty and not past.learning(model.name)  # what creeps may yet get somewhere
         severity = "warning"
         if past.layout.several_models and not _ruined(past, model):
             severity = "info"  # a discriminator at its equilibrium knows nothing either
         elif since and (
             since[0] == "critical"
-            or (empty and seen.step - since[2] >= self._patience(past, model))
+            or (ruined and seen.step - since[2] >= self._patience(past, model))
         ):
             severity = "critical"
         evidence = {
