@@ -235,7 +235,7 @@ class ConstantPredictor(ModelRule):
             seen.step, model
         ) >= 0.05
         since = past.standing.get((self.kind, model.name))
-        ruined = empty and not past.learning(model.name)  # what creeps may yet get somewhere
+        ruined = empty and not creeping  # what creeps may yet get somewhere
         severity = "warning"
         if past.layout.several_models and not _ruined(past, model):
             severity = "info"  # a discriminator at its equilibrium knows nothing either
