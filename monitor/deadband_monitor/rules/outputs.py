@@ -172,6 +172,8 @@ class ConstantPredictor(ModelRule):
         self._empty_since: dict[str, int] = {}
         self._uneven: dict[str, int] = {}
         """Models that name one class only, and since when."""
+        self._crept: set[str] = set()
+        """Models that were called though their loss still sank a little."""
         self._random: set[str] = set()
         """Models whose labels were found to be random."""
 
@@ -235,7 +237,11 @@ class ConstantPredictor(ModelRule):
             seen.step, model
         ) >= 0.05
         since = past.standing.get((self.kind, model.name))
-        ruined = empty and not creeping  # what creeps may yet get somewhere
+        if since is None and creeping and past.learning(model.name):
+            self._crept.add(model.name)
+        elif since is None and not creeping:
+            self._crept.discard(model.name)
+        ruined = empty and model.name not in self._crept  # what creeps may yet get somewhere
         severity = "warning"
         if past.layout.several_models and not _ruined(past, model):
             severity = "info"  # a discriminator at its equilibrium knows nothing either
