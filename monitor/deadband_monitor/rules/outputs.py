@@ -172,8 +172,8 @@ class ConstantPredictor(ModelRule):
         self._empty_since: dict[str, int] = {}
         self._uneven: dict[str, int] = {}
         """Models that name one class only, and since when."""
-        self._crept: set[str] = set()
-        """Models that were called though their loss still sank a little."""
+        self._crept: dict[str, int] = {}
+        """When the loss of a model that is not called yet sank last."""
         self._random: set[str] = set()
         """Models whose labels were found to be random."""
 
@@ -237,11 +237,11 @@ class ConstantPredictor(ModelRule):
             seen.step, model
         ) >= 0.05
         since = past.standing.get((self.kind, model.name))
-        if since is None and creeping and past.learning(model.name):
-            self._crept.add(model.name)
-        elif since is None and not creeping:
-            self._crept.discard(model.name)
-        ruined = empty and model.name not in self._crept  # what creeps may yet get somewhere
+        if since is None and past.learning(model.name):
+            self._crept[model.name] = seen.step
+        # What sank a little until it was called may yet get somewhere.
+        crept = since is not None and since[2] - self._crept.get(model.name, -STILL) < STILL
+        ruined = empty and not crept
         severity = "warning"
         if past.layout.several_models and not _ruined(past, model):
             severity = "info"  # a discriminator at its equilibrium knows nothing either
@@ -356,6 +356,8 @@ class ConstantPredictor(ModelRule):
         return self.ESCALATE_STEPS if ruined else self.ESCALATE_ALONE_STEPS
 
 
+STILL = 50
+"""Steps without any trend after which a loss stands still."""
 SOON = 0.75
 """So many times the steps so far is soon: one chirp in thirty had 0.17 of skill after 200 steps and
 0.9 after 250."""
