@@ -221,7 +221,9 @@ class Engine:
                 incident = self._incidents[rule.kind, finding.model] = _Incident()
             _count(rule, incident, finding, seen.step)
             touched.add(finding.model)
-        changed = []
+        changed: list[Flag] = []
+        if not touched:  # nearly always
+            return changed
         for model in sorted(touched):
             flag = self._settle(rule, model, seen.step)
             if flag is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from statistics import median
 
@@ -221,9 +222,11 @@ class Feed:
         self._mingled = 0
         """Samples since then that held a part of the rows of the sample before."""
 
-    def absorb(self, step: int, now: Floats, losses: Floats, layout: Layout, index: int) -> None:
+    def absorb(
+        self, step: int, now: Sequence[float], losses: Floats, layout: Layout, index: int
+    ) -> None:
         """Fold one sample in; `now` is the model's row of it."""
-        value = {name: float(now[column]) for name, column in _COLUMNS.items()}
+        value = {name: now[column] for name, column in _COLUMNS.items()}
         self._losses.extend(losses[np.isfinite(losses)].tolist())
         self._follow_finite(step, value)
         self._follow_repeat(step, value["in_repeat"])

@@ -252,9 +252,12 @@ class ExplodingGradient(ModelRule):
             # Of two models that play against each other the loss of one rises as the other wins:
             # that the rise was this gradient's doing is not known.
             severity = "info"
+        clear = rise < self.JUMP / 2 or not worse
+        if not (shifted and rise >= self.JUMP and worse) or usual:
+            return Judgement(active=False, clear=clear)
         return Judgement(
-            active=shifted and rise >= self.JUMP and worse and not usual,
-            clear=rise < self.JUMP / 2 or not worse,
+            active=True,
+            clear=clear,
             severity=severity,
             message=f"the gradient norm is {10**rise:.3g} times its usual level and the loss rose",
             evidence={"grad_norm": norm, "usual": 10**shift.level, "loss": fresh},

@@ -194,6 +194,9 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         return None  # one call of many was seen: all walks may begin in one room
     odd = odd_scale(rho, largest, rms)
     repeated = twins > DUPLICATES
+    clear = not constant and not odd and not twins > 0.8 * DUPLICATES
+    if not (constant or odd or repeated):
+        return Judgement(active=False, clear=clear)
     severity = "info"
     if constant:
         message = "every input is the same"
@@ -218,8 +221,8 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         "in_duplicates": twins,
     }
     return Judgement(
-        active=constant or bool(odd) or repeated,
-        clear=not constant and not odd and not twins > 0.8 * DUPLICATES,
+        active=True,
+        clear=clear,
         severity=severity,
         message=message,
         evidence=measured(evidence),

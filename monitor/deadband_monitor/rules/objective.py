@@ -8,6 +8,7 @@ threshold to be tuned. `Objective` remembers since when one holds; rules and cau
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -146,13 +147,15 @@ class Objective:
         self._first_loss = math.nan
         self._descent = Descent()
 
-    def absorb(self, step: int, now: Floats, layers: Floats, layout: Layout, index: int) -> None:
+    def absorb(
+        self, step: int, now: Sequence[float], layers: Floats, layout: Layout, index: int
+    ) -> None:
         """Fold one sample in; `now` is the model's row of it."""
         self.began = step if self.began is None else self.began
-        loss = float(now[_LOSS])
+        loss = now[_LOSS]
         self._negative = self._negative or loss < 0
-        self._descent.add(step, loss, float(now[_M["out_rms"]]))
-        told = float(now[_M["squashed"]])
+        self._descent.add(step, loss, now[_M["out_rms"]])
+        told = now[_M["squashed"]]
         self.way = told if math.isfinite(told) else self.way
         self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
         read = _read(
@@ -165,7 +168,7 @@ class Objective:
             first=self._first_loss,
         )
         if read is not None and not layout.several_models:
-            usual = _of_a_constant(read, float(now[_ENTROPY]))
+            usual = _of_a_constant(read, now[_ENTROPY])
             read = msgspec.structs.replace(
                 read, below=self._descent.turned(usual), falls=self._descent.endless
             )
@@ -228,7 +231,7 @@ _M = {
 
 
 def _read(
-    now: Floats,
+    now: Sequence[float],
     layers: Floats,
     layout: Layout,
     index: int,
@@ -241,12 +244,12 @@ def _read(
     if not len(rows):
         return None
     last = int(rows[-1])
-    rms, whole = float(layers[last, _OUT_RMS]), float(now[_M["out_rms"]])
+    rms, whole = float(layers[last, _OUT_RMS]), now[_M["out_rms"]]
     ends = rms == whole or (rms > 0 and whole > 0 and abs(math.log(rms / whole)) <= SAME)
     units = layout.layers[last].units
     if len(model.loss_input) >= 2:
         units = model.loss_input[1 if model.loss in CLASS_LOSSES else -1]
-    value = {name: float(now[column]) for name, column in _M.items()}
+    value = {name: now[column] for name, column in _M.items()}
     return Reading(
         loss=model.loss,
         units=units,
@@ -258,14 +261,14 @@ def _read(
         columns=value["column_sum_error"],
         squashed=way == 1.0,
         way=way,
-        silent=_no_gradient(layers[rows, _OUT_GRAD]) and float(now[_LOSS]) > LEFT * first > 0,
+        silent=_no_gradient(layers[rows, _OUT_GRAD]) and now[_LOSS] > LEFT * first > 0,
         negative=negative,
         target_low=value["target_min"],
         target_high=value["target_max"],
         target_mean=value["target_mean"],
         target_sd=value["target_sd"],
         out_sd=value["out_sd"],
-        value=float(now[_LOSS]),
+        value=now[_LOSS],
         below=False,
         falls=False,
         coupling=value["coupling"],

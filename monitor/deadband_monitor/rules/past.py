@@ -136,6 +136,7 @@ class Past:
         for i, model in enumerate(layout.models):
             past = self.models[model.name]
             row = seen.models[i]
+            values = row.tolist()  # plain numbers: each is read many times
             if not past.samples and self.samples > 1:
                 past.born = seen.step - 1
             skill = float(row[MODEL_COLUMN["skill"]])
@@ -143,8 +144,8 @@ class Past:
                 skill = self._fresh_skill(row, skill)
             past.best_of_now = float(np.fmax(skill, row[MODEL_COLUMN["skill"]]))
             past.absorb(seen.step, row, skill)
-            past.objective.absorb(seen.step, row, layers, layout, i)
-            past.feed.absorb(seen.step, row, seen.losses, layout, i)
+            past.objective.absorb(seen.step, values, layers, layout, i)
+            past.feed.absorb(seen.step, values, seen.losses, layout, i)
             shape = layout.models[i].loss_target
             past.majority.add(
                 seen.step,

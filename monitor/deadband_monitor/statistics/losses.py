@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,9 @@ class Losses:
 
     def __init__(self) -> None:
         self._in_a_row = 0
+        self._plan: Plan | None = None
+        self._place: tuple[int, int] | None = None
+        """Where that plan's payloads hold losses, and how many."""
 
     def read(self, plan: Plan, frame: RawFrame, *, output_broken: bool) -> FrameLosses:
         """Losses of the next frame.
@@ -42,7 +46,9 @@ class Losses:
         ten steps before gave finite ones, or if the model's output of this frame is not finite.
         """
         header = frame.header
-        values = _slot(plan, frame)
+        if plan is not self._plan:
+            self._plan, self._place = plan, _place(plan)
+        values = _taken(self._place, frame)
         steps = header.loss_first_step + np.arange(len(values), dtype=np.int64)
         finite = np.isfinite(values)
         if len(header.loss_given) >= len(values):
@@ -88,9 +94,15 @@ def _points(points: Sequence[tuple[int, float]]) -> tuple[Ints, Floats]:
         return steps, np.array([value for _, value in points], dtype=np.float64).astype(np.float32)
 
 
-def _slot(plan: Plan, frame: RawFrame) -> Floats:
+def _place(plan: Plan) -> tuple[int, int] | None:
     for slot in plan.slots:
         if slot.what is What.LOSS:
-            count = min(frame.header.loss_count, int(np.prod(slot.shape)))
-            return frame.payload[slot.offset : slot.offset + count].copy()
-    return np.zeros(0, dtype=np.float32)
+            return slot.offset, math.prod(slot.shape)
+    return None
+
+
+def _taken(place: tuple[int, int] | None, frame: RawFrame) -> Floats:
+    if place is None:
+        return np.zeros(0, dtype=np.float32)
+    offset, most = place
+    return frame.payload[offset : offset + min(frame.header.loss_count, most)].copy()

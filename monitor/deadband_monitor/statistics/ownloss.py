@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -44,7 +45,7 @@ class OwnLoss:
         """
         if factor > 0:
             loss /= factor
-        if not (np.isfinite(value) and np.isfinite(loss)):
+        if not (math.isfinite(value) and math.isfinite(loss)):
             return
         self.value = value
         self._added.append(loss - value)
@@ -56,7 +57,7 @@ class OwnLoss:
     @property
     def is_apart(self) -> bool:
         """Whether more than the function is recorded as loss, and its value is known now."""
-        return bool(np.isfinite(self.further) and np.isfinite(self.value))
+        return math.isfinite(self.further) and math.isfinite(self.value)
 
 
 def along(gradient: Reals, residual: Doubles) -> bool:

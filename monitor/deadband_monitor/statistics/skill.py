@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -143,8 +144,8 @@ class Skill:
             self._observe_values(standing, self._as_compared(shown))
         standing.further_loss = self._own.further
         fresh = self._fresh(standing, shown.loss)
-        if np.isfinite(fresh):
-            if np.isnan(self._smooth):
+        if math.isfinite(fresh):
+            if math.isnan(self._smooth):
                 self._smooth = fresh
             self._smooth += _SMOOTHING * (fresh - self._smooth)
             standing.skill = self._smooth
@@ -158,7 +159,7 @@ class Skill:
         if self._own.is_apart and self._own.constant > 0:
             return 1.0 - self._own.value / self._own.constant
         constant = standing.loss_constant
-        return 1.0 - loss / constant if np.isfinite(loss) and constant > 0 else np.nan
+        return 1.0 - loss / constant if math.isfinite(loss) and constant > 0 else np.nan
 
     def _as_compared(self, shown: Shown) -> Shown:
         """What a squared error was given in place of logits: their softmax, by its gradient."""
