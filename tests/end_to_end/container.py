@@ -7,6 +7,7 @@ home folder, network and process numbers are its own. What is in it is reached w
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -98,7 +99,7 @@ class Container:
             user: as whom; that of the training by default.
         """
         home = HOME if user is None else "/root"
-        packages = os.pathsep.join(part for part in sys.path if part)
+        packages = os.pathsep.join(_imported_from())
         environ = (f"HOME={home}", "PATH=/usr/bin:/bin", f"PYTHONPATH={packages}")
         return [*self._nsenter(str(self.user if user is None else user)), "env", "-i", *environ]
 
@@ -142,7 +143,7 @@ class Container:
         return 0
 
     def _furnish(self, folder: Path) -> None:
-        needed = [sys.base_prefix, sys.prefix, *(part for part in sys.path if part)]
+        needed = [sys.base_prefix, sys.prefix, *_imported_from()]
         there = [Path(path).absolute() for path in needed if Path(path).is_dir()]
         ours = sorted({str(path) for path in [*there, *(path.resolve() for path in there)]})
         script = ["sh", "-c", FURNISH, "furnish", str(folder), str(self.user), SHARED_MEMORY]
@@ -165,6 +166,13 @@ class Container:
 
 
 _SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
+
+
+def _imported_from() -> list[str]:
+    """Folders that hold what we import; an editable install puts ours not into `sys.path`."""
+    ours = [importlib.util.find_spec(name) for name in ("deadband", "deadband_monitor")]
+    folders = [str(Path(spec.origin).parents[1]) for spec in ours if spec and spec.origin]
+    return [*folders, *(part for part in sys.path if part)]
 
 
 def _tops(paths: Sequence[str]) -> list[str]:
