@@ -66,7 +66,7 @@ class Terminal:
             ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.environ["TERM"] = term
             os.environ.pop("COLORTERM", None)
-            os.execvp(command[0], command)
+            os.execvp(command[0], list(command))
 
     def read(self, seconds: float, until: bytes = b"") -> bytes:
         """Everything written in the next seconds, or until some of it is there.
