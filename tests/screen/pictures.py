@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual.pilot import Pilot
+
 from deadband.wire import Event, Sample, Status
 from deadband_monitor.hub.registry import RunEntry
 from deadband_monitor.source.fake import FakeSource
@@ -139,3 +141,19 @@ def shown(app: DeadbandApp) -> str:
 def run_screen(app: DeadbandApp) -> RunScreen:
     assert isinstance(app.screen, RunScreen)
     return app.screen
+
+
+async def after(key: str, app: DeadbandApp, pilot: Pilot[int]) -> str:
+    """What is on the screen when a key was pressed and its picture has come."""
+    await pilot.press(key)
+    for _ in range(2):  # what the picture lacks is asked for when it is painted
+        app.repaint()
+    await pilot.pause()
+    return shown(app)
+
+
+def assert_same(one: str, other: str, key: str) -> None:
+    """But for dots of a curve and last digits on the verge between two."""
+    assert len(other) == len(one), f"after {key}"
+    unlike = [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    assert len(unlike) <= 3, f"after {key}: {[one[at - 9 : at + 9] for at in unlike]}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import DARK, LARGE, SMALL, shown
+from pictures import DARK, LARGE, SMALL, after, assert_same, shown
 
 from deadband.wire import AskView, What
 from deadband_monitor.hub.history import Chronicle
@@ -41,24 +41,10 @@ def path(tmp_path: Path) -> Path:
 async def screens(source: ReplaySource, size: tuple[int, int], keys: list[str]) -> list[str]:
     """What is on the screen after each key."""
     app = DeadbandApp(source, ink=DARK, clock=lambda: source.last_heard, threaded=False)
-    pictures = []
     with closing(source):
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
-            for key in keys:
-                await pilot.press(key)
-                for _ in range(2):  # what the picture lacks is asked for when it is painted
-                    app.repaint()
-                await pilot.pause()
-                pictures.append(shown(app))
-    return pictures
-
-
-def assert_same(one: str, other: str, key: str) -> None:
-    """But for dots of a curve and last digits on the verge between two."""
-    assert len(other) == len(one), f"after {key}"
-    unlike = [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
-    assert len(unlike) <= 3, f"after {key}: {[one[at - 9 : at + 9] for at in unlike]}"
+            return [await after(key, app, pilot) for key in keys]
 
 
 KEYS = {

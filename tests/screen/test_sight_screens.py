@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from pictures import DARK, LARGE, SMALL, shown
+from pictures import DARK, LARGE, SMALL, after, assert_same
 
 from deadband.wire import AskView, Event, Sight
 from deadband_monitor.hub.history import Chronicle
@@ -96,21 +96,10 @@ async def screens(
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         for key in keys:
-            await pilot.press(key)
-            for _ in range(2):  # what the picture lacks is asked for when it is painted
-                app.repaint()
-            await pilot.pause()
-            pictures.append(shown(app))
+            pictures.append(await after(key, app, pilot))
             source.play(more)
             app.feed.pump()
     return pictures
-
-
-def assert_same(one: str, other: str, key: str) -> None:
-    """But for dots of a curve and last digits on the verge between two."""
-    assert len(other) == len(one), f"after {key}"
-    unlike = [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
-    assert len(unlike) <= 3, f"after {key}: {[one[at - 9 : at + 9] for at in unlike]}"
 
 
 KEYS = {

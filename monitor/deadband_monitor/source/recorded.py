@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_METRICS
 from deadband_monitor.source.courses import Course, Courses, Key
-from deadband_monitor.state.pictures import Envelope, OwnPictures, Values, network_mean, weights
+from deadband_monitor.state.pictures import Envelope, OwnPictures
 from deadband_monitor.state.run_state import RunState
 from deadband_monitor.state.series import Series
 from deadband_monitor.state.tally import Tally
@@ -43,46 +42,26 @@ class Stretch:
         return self.axis.first + self.start * self.axis.per_column
 
 
-class RecordedPictures:
-    """The `Pictures` of a recording at one of its events: these metrics and this layer."""
+class RecordedPictures(OwnPictures):
+    """The `Pictures` of a recording at one of its events: these metrics and this layer.
+
+    Only the history of layers is not at hand in the state.
+    """
 
     def __init__(
         self, courses: Courses, state: RunState, stretch: Stretch, keys: Sequence[Key]
     ) -> None:
-        self.axis = stretch.axis
-        self._state = state
-        self._own = OwnPictures(since=stretch.first if stretch.start else None)
-        self._own.update(state, stretch.axis)
-        self._cut = cut_all(courses, state, stretch, list(dict.fromkeys(keys)))
+        super().__init__(since=stretch.first if stretch.start else None)
+        self.update(state, stretch.axis)
+        self._found = cut_all(courses, state, stretch, list(dict.fromkeys(keys)))
 
     def layers(self, metric: int) -> Envelope:
         """A metric of every layer."""
-        return self._cut["metric", metric]
-
-    def layer(self, row: int, metric: int) -> Envelope:
-        """A metric of one layer."""
-        course = self.row(row)
-        return Envelope(course.low[:, metric], course.mean[:, metric], course.high[:, metric])
+        return self._found["metric", metric]
 
     def row(self, row: int) -> Envelope:
         """All metrics of one layer."""
-        return self._cut["row", row]
-
-    def measured(self, row: int) -> NDArray[np.bool_]:
-        """Of each metric whether the layer has it anywhere on the axis."""
-        found: NDArray[np.bool_] = np.logical_or.reduce(np.isfinite(self.row(row).mean), axis=0)
-        return found
-
-    def network(self, metric: int, stands_in: int) -> Values:
-        """The mean of a metric over the network."""
-        mean = self.layers(metric).mean
-        if stands_in != metric:
-            mean = np.where(np.isnan(mean), self.layers(stands_in).mean, mean)
-        return network_mean(LAYER_METRICS[metric], mean, weights(self._state.layers))
-
-    def model(self, metric: int) -> Envelope:
-        """A metric of the first model."""
-        return self._own.model(metric)
+        return self._found["row", row]
 
 
 class EveryPicture(RecordedPictures):
@@ -103,9 +82,9 @@ class EveryPicture(RecordedPictures):
         return self._one(("row", row), [("row", row)])
 
     def _one(self, key: Key, together: list[Key]) -> Envelope:
-        if key not in self._cut:
-            self._cut = cut_all(self._courses, self._state, self._stretch, together)
-        return self._cut[key]
+        if key not in self._found:
+            self._found = cut_all(self._courses, self._state, self._stretch, together)
+        return self._found[key]
 
 
 def cut_all(
