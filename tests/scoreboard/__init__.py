@@ -6,13 +6,15 @@ costs most of the skill and the remedy wins it back; the others are listed and l
 ones do what naive rules take for failures. Half of all scenarios, by a hash of their names, are set
 apart: they are run for a final figure only. Beside the halves lies an exam, the files `exam_*`,
 written by somebody who had not read the rules and on networks, data and optimisers of their own,
-and two more of the same kind, each judged once when it was written: `fresh_*` and `sealed_*`.
+and three more of the same kind, each judged once when it was written: `fresh_*`, `sealed_*` and
+`blind_*`.
 
     make scoreboard                                   (the half to tune on)
     make scoreboard ARGS="--half held"                (the final figure)
     make scoreboard ARGS="--half exam"                (the exam)
     make scoreboard ARGS="--half fresh"               (the second one)
     make scoreboard ARGS="--half sealed"              (the third one)
+    make scoreboard ARGS="--half blind"               (the last one)
     cd tests && python -m scoreboard dying --all-lines
     cd tests && python -m scoreboard --cache ../build/runs --json ../build/board.json
     make scoreboard PEERS=1                           (other tools beside us on some of the runs)

@@ -31,7 +31,8 @@ SHARES = {
     "exam": ("exam",),
     "fresh": ("fresh",),
     "sealed": ("sealed",),
-    "all": ("tune", "held", "exam", "fresh", "sealed"),
+    "blind": ("blind",),
+    "all": ("tune", "held", "exam", "fresh", "sealed", "blind"),
 }
 
 

@@ -47,6 +47,9 @@ SEALED_HEALTHY = (
     "likeness",
 )
 
+BLIND_FAILING: tuple[str, ...] = ()
+BLIND_HEALTHY: tuple[str, ...] = ()
+
 
 def failing() -> list[Scenario]:
     """Runs with a fault put in."""
@@ -56,6 +59,7 @@ def failing() -> list[Scenario]:
             *(f"exam_failing_{family}" for family in EXAM_FAILING),
             *(f"fresh_failing_{family}" for family in FRESH_FAILING),
             *(f"sealed_failing_{family}" for family in SEALED_FAILING),
+            *(f"blind_failing_{family}" for family in BLIND_FAILING),
         ]
     )
 
@@ -68,6 +72,7 @@ def healthy() -> list[Scenario]:
             *(f"exam_healthy_{family}" for family in EXAM_HEALTHY),
             *(f"fresh_healthy_{family}" for family in FRESH_HEALTHY),
             *(f"sealed_healthy_{family}" for family in SEALED_HEALTHY),
+            *(f"blind_healthy_{family}" for family in BLIND_HEALTHY),
         ]
     )
 

@@ -98,7 +98,7 @@ class Scenario:
     """Module that it stands in."""
     apart: str = ""
     """Share that it belongs to if to neither half: `exam` and `fresh` were written by somebody who
-    had not seen the rules, `sealed` by somebody else again, and judged a single time."""
+    had not seen the rules, `sealed` and `blind` by others again, and judged a single time."""
 
     @property
     def fails(self) -> bool:
@@ -112,7 +112,7 @@ class Scenario:
 
     @property
     def share(self) -> str:
-        """`tune`, `held`, `exam`, `fresh` or `sealed`."""
+        """`tune`, `held`, `exam`, `fresh`, `sealed` or `blind`."""
         if self.apart:
             return self.apart
         return "held" if zlib.crc32((self.twin_of or self.name).encode()) % 2 else "tune"
