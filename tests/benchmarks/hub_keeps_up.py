@@ -36,7 +36,7 @@ from deadband.settings import Settings
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.judgement import Judgement
-from deadband_monitor.hub.server import GATHER_S, WATCHED_GATHER_S
+from deadband_monitor.hub.rhythm import GATHER_S, WATCHED_GATHER_S
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.rules.engine import Engine
 from deadband_monitor.statistics.statistician import Statistician

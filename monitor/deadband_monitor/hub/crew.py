@@ -77,6 +77,11 @@ class Crew:
         """Whether anything is to be measured."""
         return bool(self.fed) or any(client.inbox.waiting for client in self.mapped)
 
+    @property
+    def filled(self) -> float:
+        """Share of the fullest arena that nobody has copied yet."""
+        return max((client.inbox.filled for client in self.mapped), default=0.0)
+
     def gather(self) -> None:
         """Copy what has come out of the arenas."""
         for client in self.mapped:

@@ -85,6 +85,11 @@ class Arena:
         return max(int(self._head[0]) - self._taken, 0)
 
     @property
+    def filled(self) -> float:
+        """Share of the ring that has not been copied."""
+        return self._in_ring / int(self.length)
+
+    @property
     def is_crowded(self) -> bool:
         """Whether a batch is full; the ring fills from now on."""
         return 0 < len(self._copies) == len(self._gathered) or 4 * self._in_ring >= self.length
@@ -162,6 +167,11 @@ class Inbox:
     def has_arena(self) -> bool:
         """Whether its frames lie in shared memory."""
         return self._arena is not None
+
+    @property
+    def filled(self) -> float:
+        """Share of its arena that nobody has copied yet."""
+        return self._arena.filled if self._arena is not None else 0.0
 
     @property
     def is_crowded(self) -> bool:

@@ -40,21 +40,12 @@ from deadband_monitor.hub.gate import LOCAL, Intake
 from deadband_monitor.hub.history import Chronicle
 from deadband_monitor.hub.lifetime import Lifetime
 from deadband_monitor.hub.panel import Panel
+from deadband_monitor.hub.rhythm import BUSY_S, Rhythm
 from deadband_monitor.hub.viewers import Viewers
 from deadband_monitor.hub.wording import loosely, standings, wrong_version
 from deadband_monitor.record.writer import Recorder
 from deadband_monitor.statistics.values import RawFrame
 
-BUSY_POLL_MS = 20
-"""While frames come: 50 Hz, well inside what an arena of a few frames holds at 20 samples/s."""
-IDLE_POLL_MS = 100
-GATHER_S = 0.25
-"""While nobody looks on, frames of so long are measured together: five of them for the price of
-two. Of large ones fewer make a batch, and it is measured as soon as it is whole."""
-WATCHED_GATHER_S = 0.1
-"""The same while somebody does: no eye sees figures change more often than ten times a second."""
-STAYS_BUSY_S = 2.0
-"""How long after the last frame the hub goes on polling at the busy rate."""
 STATUS_INTERVAL_S = 1.0
 NOTE_INTERVAL_S = 0.2
 """From one look at each of many ranks to the next."""
@@ -83,11 +74,9 @@ class Hub:
         for socket in (*self._intake.sockets, *self._doors.sockets):
             self._poller.register(socket, zmq.POLLIN)
         self._lifetime = Lifetime(self._poller, started_by)
-        self._last_frame = self._lifetime.born
+        self._rhythm = Rhythm(self._lifetime.born)
         self._viewers = Viewers(self._doors, run, self._lifetime.born)
         self._watched = False
-        self._gathers_since: float | None = None
-        """Since when frames wait to be measured together."""
         self._next_status = 0.0
         self._next_look = 0.0
         self._next_note = 0.0
@@ -103,8 +92,6 @@ class Hub:
             self._note_audience(time.monotonic())
             moved = self._due(time.monotonic()) and self._take_frames()
             now = time.monotonic()
-            if moved:
-                self._last_frame = now
             if self._lifetime.ended_at is None:
                 self._note_state(now)
             copies = self.chronicle.go_on()
@@ -129,14 +116,13 @@ class Hub:
 
     def _poll(self, *, at_once: bool) -> None:
         now = time.monotonic()
-        busy = now - self._last_frame < STAYS_BUSY_S and self._lifetime.ended_at is None
-        wait = 0 if at_once else BUSY_POLL_MS if busy else IDLE_POLL_MS
-        if self.crew.is_large and wait:
+        wait_s = 0.0 if at_once else self._rhythm.wait_s(now, watched=self._watched)
+        if self.crew.is_large and wait_s:
             # One turn for all that comes in a while, rather than one for each message.
-            time.sleep(BUSY_POLL_MS / 1000)
-            wait = 0
+            time.sleep(BUSY_S)
+            wait_s = 0.0
         with suppress(InterruptedError):
-            for source, _ in self._poller.poll(wait):
+            for source, _ in self._poller.poll(round(1000 * wait_s)):
                 if isinstance(source, int):
                     self._lifetime.note_end_of_process(source)
 
@@ -208,6 +194,7 @@ class Hub:
         kept = msgspec.structs.replace(plan, layers=(), slots=()) if far else plan
         problem = client.inbox.adopt(kept)
         self.crew.note_arena(client)
+        self._rhythm.expect(time.monotonic())
         if problem:
             _log.error("%s", problem)
             self.panel.error = problem
@@ -226,20 +213,15 @@ class Hub:
 
     def _due(self, now: float) -> bool:
         """Whether frames wait that are to be measured now."""
-        if not self.crew.frames_wait:
-            self._gathers_since = None
-            return False
-        if self._gathers_since is None:
-            self._gathers_since = now
+        filled = self.crew.filled
         self.crew.gather()
-        watched = self._viewers.watching(now)
-        due = (
-            now - self._gathers_since >= (WATCHED_GATHER_S if watched else GATHER_S)
-            or self.crew.is_crowded
+        return self._rhythm.look(
+            now,
+            filled=filled,
+            waiting=self.crew.frames_wait,
+            crowded=self.crew.is_crowded,
+            watched=self._watched,
         )
-        if due:
-            self._gathers_since = None
-        return due
 
     def _take_frames(self) -> bool:
         moved = False
@@ -373,4 +355,6 @@ class Hub:
         return self._lifetime.ended_at is None and self.crew.goes_on(time.monotonic())
 
     def _tell_client(self, identity: bytes, message: ToClient) -> None:
+        if isinstance(message, CaptureWish):
+            self._rhythm.expect(time.monotonic())
         self._intake.send(identity, message)
