@@ -59,7 +59,7 @@ PARTS = {
     "exam": ("data", "faults", "kinds", "loops", "nets"),
     "fresh": ("data", "failing_kinds", "loops", "nets"),
     "sealed": ("data", "failing_kinds", "loops", "nets", "seqs"),
-    "blind": ("data", "loops", "nets"),
+    "blind": ("data", "healthy_parts", "loops", "nets"),
 }
 """Files of a share that several of its families are made of."""
 
