@@ -47,7 +47,11 @@ SEALED_HEALTHY = (
     "likeness",
 )
 
-BLIND_FAILING: tuple[str, ...] = ("rate",)
+BLIND_FAILING = (
+    "rate",
+    "start",
+    "depth",
+)
 
 BLIND_HEALTHY = (
     "pictures",
