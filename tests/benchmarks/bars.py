@@ -1,8 +1,10 @@
 """What watching costs, beside what it may cost: each figure is taken within one process.
 
 Two processes of the same bare loop differ by 2-4 % (where memory happens to lie), more than most
-of these figures. So one process trains in short turns, watched and bare by turns; what is shown is
-the median of the ratios of neighbours, by processor time of the training thread.
+of these figures, and a step of one process drifts by as much within seconds. So one process trains
+in short turns, watched and bare by turns; what is shown is the median of the ratios of neighbours,
+by processor time of the training thread. A turn of the governed loop holds one sample and the steps
+that are left out for it, half of them before and half behind.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import numpy as np
 SECONDS = {"mlp": 60.0, "deep": 90.0, "cnn": 110.0, "gpt": 130.0}
 """Of one workload: seven minutes in all."""
 MANY_LAYERS = 10_000
-_SHARES = {"default": 0.45, "unsampled": 0.15, "every": 0.40}
-_TURN_S = {"default": 1.0, "unsampled": 0.1, "every": 0.1}
-"""A governed loop samples ten times a second: a turn of it must hold whole periods."""
+_SHARES = {"default": 0.40, "whole": 0.15, "unsampled": 0.10, "every": 0.35}
+_TURN_S = 0.1
 _LEAST_STEPS = 3
-_MOST_STEPS = {"default": 1 << 30, "unsampled": 100, "every": 40}
+_MOST_STEPS = {"unsampled": 100, "every": 40}
 """Of a turn. The hub takes its frames while the bare turn runs, so that none is dropped."""
+_LEAST_GAP = 4
+"""Steps between two samples that have a middle."""
 _FAR = 1 << 60
 
 
@@ -39,7 +42,7 @@ class Figures:
     default_by_samples: float = 0.0
     """The same from what a sampled step and the two behind it take longer; 0: all are sampled."""
     default_all: float = 0.0
-    """All processes."""
+    """All processes: the same, times what they took in a stretch by what its thread took."""
     p99_ms: float = 0.0
     rate: float = 0.0
     unsampled: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -111,35 +114,51 @@ class Trainer:
         ):
             self._looker.stepped(self._load.step())
 
-    def turn(self, kind: str, *, watched: bool) -> Turn:
-        """Train for a while. Between a watched turn and a bare one no sample is under way."""
+    def steps(self, goes_on: Callable[[Turn], bool], *, watched: bool) -> Turn:
+        """Train while `goes_on`. Between a watched turn and a bare one no sample is under way."""
         step, watch = self._load.step, self.watch
         recorder = watch._recorder
-        thread: list[float] = []
-        wall: list[float] = []
-        sampled: list[bool] = []
+        turn = Turn([], [], [], 0.0, 0.0, 0.0)
         process_s, hub_s = time.process_time(), self._looker.helper_cpu_s
         began = time.perf_counter()
-        while len(thread) < _LEAST_STEPS or (
-            len(thread) < _MOST_STEPS[kind] and time.perf_counter() - began < _TURN_S[kind]
-        ):
+        watch._last = began  # the bare turn before was no step of its
+        while len(turn.thread) < _LEAST_STEPS or goes_on(turn):
             taken = recorder.samples
             start, thread_start = time.perf_counter(), time.thread_time()
             loss = step()
             if watched:
                 watch.step(loss=loss)
             thread_s, wall_s = time.thread_time() - thread_start, time.perf_counter() - start
-            thread.append(thread_s)
-            wall.append(wall_s)
-            sampled.append(recorder.samples != taken)
-        return Turn(
-            thread,
-            wall,
-            sampled,
-            time.process_time() - process_s,
-            self._looker.helper_cpu_s - hub_s,
-            time.perf_counter() - began,
+            turn.thread.append(thread_s)
+            turn.wall.append(wall_s)
+            turn.sampled.append(recorder.samples != taken)
+            turn.wall_s = time.perf_counter() - began
+        turn.process_s = time.process_time() - process_s
+        turn.hub_s = self._looker.helper_cpu_s - hub_s
+        return turn
+
+    def turn(self, kind: str, *, watched: bool) -> Turn:
+        """A turn of the length of its kind."""
+        most = _MOST_STEPS[kind]
+        return self.steps(
+            lambda turn: turn.wall_s < _TURN_S and len(turn.thread) < most, watched=watched
         )
+
+    def period(self) -> Turn:
+        """One sample of the governed loop in the middle of the steps that are left out for it."""
+
+        recorder, cadence = self.watch._recorder, self.watch._cadence
+        before = recorder.samples
+
+        def goes_on(_: Turn) -> bool:
+            middle = cadence.next_step - cadence.interval // 2
+            return recorder.samples == before or self.watch.steps < middle
+
+        return self.steps(goes_on, watched=True)
+
+    def bare(self, steps: int) -> Turn:
+        """So many steps that the watch hears nothing of."""
+        return self.steps(lambda turn: len(turn.thread) < steps, watched=False)
 
     def settle(self) -> None:
         """End the sample that is under way."""
@@ -176,7 +195,23 @@ def measure(name: str, seconds: float) -> Figures:
             found.append((watched, trainer.turn(kind, watched=False)))
         return found
 
-    default = pairs("default", lambda: trainer.pace(None))
+    trainer.pace(None)
+    settled_s = time.perf_counter() + min(5.0, 0.1 * seconds)
+    trainer.steps(lambda _: time.perf_counter() < settled_s, watched=True)
+    until = time.perf_counter() + seconds * _SHARES["whole"]
+    whole = trainer.steps(lambda _: time.perf_counter() < until, watched=True)
+    trainer.period()  # from the middle on
+    default: list[tuple[Turn, Turn]] = []
+    until = time.perf_counter() + seconds * _SHARES["default"]
+    while time.perf_counter() < until or len(default) < 3:
+        one = trainer.period()
+        if trainer.watch._cadence.interval < _LEAST_GAP:
+            trainer.pace(_FAR)
+            trainer.settle()
+        two = trainer.bare(len(one.thread))
+        default.append((one, two))
+        if trainer.watch._cadence.interval < _LEAST_GAP:
+            trainer.pace(None)
     unsampled = pairs("unsampled", lambda: trainer.pace(_FAR))
     every = pairs("every", lambda: trainer.pace(1))
     bare = [each for _, each in default]
@@ -187,18 +222,9 @@ def measure(name: str, seconds: float) -> Figures:
         step_ms=1e3 * alone_s,
         default=_quartiles(default),
         default_by_samples=_by_samples(watched),
-        default_all=float(
-            np.median(
-                [
-                    (one.process_s + one.hub_s)
-                    / len(one.thread)
-                    / (two.process_s / len(two.thread))
-                    for one, two in default
-                ]
-            )
-        ),
+        default_all=_quartiles(default)[1] * (whole.process_s + whole.hub_s) / (sum(whole.thread)),
         p99_ms=1e3 * (_p99(watched) - _p99(bare)),
-        rate=sum(sum(each.sampled) for each in watched) / sum(each.wall_s for each in watched),
+        rate=sum(whole.sampled) / whole.wall_s,
         unsampled=_quartiles(unsampled),
         every=_quartiles(every),
         every_taken=float(np.mean([np.mean(one.sampled) for one, _ in every])),
