@@ -111,7 +111,7 @@ def serve(layers: int) -> int:
     while True:
         hub._poll(at_once=False)
         now = time.monotonic()
-        hub._last_frame = now
+        hub._rhythm.expect(now)
         hub._viewers.take(hub.chronicle, hub._demands, now)
         if sent < (now - began) * RATE:
             hub.chronicle.add(msgspec.structs.replace(next(ready), time=time.time()))
