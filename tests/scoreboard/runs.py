@@ -51,6 +51,8 @@ BLIND_FAILING = (
     "rate",
     "start",
     "depth",
+    "inputs",
+    "rows",
 )
 
 BLIND_HEALTHY = (
