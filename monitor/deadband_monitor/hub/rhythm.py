@@ -11,7 +11,7 @@ BUSY_S = 0.02
 """From one look to the next where frames may come at any pace: at a start, or after a wish."""
 IDLE_S = 0.1
 """The same where none have come for a while: messages and viewers are heard at once anyway."""
-GATHER_S = 0.25
+GATHER_S = 0.5
 """While nobody looks on, frames of so long are measured together: five of them for the price of
 two. Of large ones fewer make a batch, and it is measured as soon as it is whole."""
 WATCHED_GATHER_S = 0.1

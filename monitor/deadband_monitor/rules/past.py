@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -261,24 +262,28 @@ class Past:
 
     def _learning(self, past: ModelPast) -> bool:
         window = max(100, self.step // 3)
-        verdicts = [
-            self._rising(past.information, window, 0.01),
-            self._rising(past.sigma_share, window, 0.1),
-            self._rising(past.variance, window, 0.01),
-            past.skill.climbing(window, CLIMB),
-            self.loss.falling,
-        ]
-        if all(verdict is None for verdict in verdicts):
-            return True
         # A loss that sinks from above to that of a constant answer, while the answers say less and
         # less of the labels, unlearns its own noise (dropout of 0.9: 2.9 -> 2.3, information 0.19
-        # -> 0.008).
-        fades = past.information.fading(window) or past.sigma_share.fading(window)
-        # Behind a very strong dropout it begins several times as high, and sinks for longer.
+        # -> 0.008). Behind a very strong dropout it begins several times as high, and sinks longer.
         lowest = -math.inf if self._dropout(past.name) >= STRONG_DROPOUT else -0.1
-        if lowest < past.best_of_now < 0.02 and fades:
+        if lowest < past.best_of_now < 0.02 and (
+            past.information.fading(window) or past.sigma_share.fading(window)
+        ):
             return False
-        return any(verdict is True for verdict in verdicts)
+        told = False
+        for verdict in self._signs_of_learning(past, window):
+            if verdict:
+                return True
+            told = told or verdict is False
+        return not told
+
+    def _signs_of_learning(self, past: ModelPast, window: int) -> Iterator[bool | None]:
+        """Whether each of them tells of it, the cheap ones first; None: it cannot tell."""
+        yield self.loss.falling
+        yield past.skill.climbing(window, CLIMB)
+        yield self._rising(past.information, window, 0.01)
+        yield self._rising(past.sigma_share, window, 0.1)
+        yield self._rising(past.variance, window, 0.01)
 
     def _rising(self, values: History, window: int, goal: float) -> bool | None:
         """As `History.rising`; behind a gap in the samples by all of the run."""

@@ -125,11 +125,18 @@ def _shift(older: list[float], newer: list[float]) -> float:
     The standard error of a median is about 1.25 sd / sqrt(n); two of them keep a flat, noisy
     series from counting as a trend more than about one time in forty.
     """
-    error = 1.25 * math.hypot(
-        float(np.array(older).std()) / math.sqrt(len(older)),
-        float(np.array(newer).std()) / math.sqrt(len(newer)),
-    )
-    return median(newer) - median(older) - 2 * error
+    return median(newer) - median(older) - 2 * _error_of_shift(older, newer)
+
+
+def _error_of_shift(older: list[float], newer: list[float]) -> float:
+    squared = _variance(older) / len(older) + _variance(newer) / len(newer)
+    return 1.25 * math.sqrt(squared)
+
+
+def _variance(values: list[float]) -> float:
+    # Of a few dozen plain numbers: an array of them would cost as much as its own variance.
+    mean = fmean(values)
+    return sum([(value - mean) * (value - mean) for value in values]) / len(values)
 
 
 class LossTrend:
@@ -286,15 +293,11 @@ class LossTrend:
     def _read_trend(self) -> bool | None:
         if len(self._recent) < 40:
             return None
-        values = np.array(self._recent)
-        half = len(values) // 2
-        before = median(self._recent[:half])
-        drop = before - median(self._recent[half:])
-        error = 1.25 * math.hypot(
-            values[:half].std() / math.sqrt(half),
-            values[half:].std() / math.sqrt(len(values) - half),
-        )
-        return drop > 2 * error and drop > 0.005 * abs(before)
+        half = len(self._recent) // 2
+        older, newer = self._recent[:half], self._recent[half:]
+        before = median(older)
+        drop = before - median(newer)
+        return drop > 2 * _error_of_shift(older, newer) and drop > 0.005 * abs(before)
 
 
 class LevelShift:
