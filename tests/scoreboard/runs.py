@@ -53,6 +53,9 @@ BLIND_FAILING = (
     "depth",
     "inputs",
     "rows",
+    "objective",
+    "wiring",
+    "fit",
 )
 
 BLIND_HEALTHY = (
