@@ -136,7 +136,7 @@ class Arena:
     @property
     def waiting(self) -> int:
         """Frames that the hub has not taken yet."""
-        return self._written - int(self._tail[0])
+        return self._written - self._tail.item()
 
     @property
     def keeps_up(self) -> bool:

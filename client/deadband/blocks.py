@@ -8,6 +8,7 @@ a numpy array of it, for one, would forbid its owner to resize it.
 from __future__ import annotations
 
 import ctypes
+import functools
 
 from deadband.regions import Region
 
@@ -30,6 +31,7 @@ def is_block(region: Region, source: tuple[int, ...]) -> bool:
     )
 
 
+@functools.lru_cache(4096)
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of a contiguous tensor, in elements."""
     strides = [1]

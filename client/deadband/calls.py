@@ -23,7 +23,7 @@ from deadband.gradients import await_gradient
 from deadband.norms import copy_input
 from deadband.recorder import Entry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
-from deadband.roots import Applied, Probe, Root
+from deadband.roots import Applied, Probe, Root, Usual
 from deadband.shards import is_sum, local_of
 from deadband.tensors import in_transform, is_solid, numbers, outside, unwrapped
 from deadband.wire import What
@@ -82,25 +82,21 @@ class LayerCapture:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
-    def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
-        root = probe.root
-        usual = probe.usual
-        if (
-            usual is not None
-            and root.usual
-            and not probe.calls
-            and type(output) is Tensor
-            and output.dtype is probe.dtype
-            and root.last_function is None
-            and output.requires_grad
-        ):
-            probe.calls = 1
+    def called_as_usual(self, root: Root, usual: Usual, output: Tensor) -> None:
+        """A layer's forward hook fired, and all is as it was in the last sample."""
+        start = perf_counter()
+        try:
             root.beyond = False
             root.previous, cell, gradient = usual
             if not cell.filled:
                 cell.take(output)
                 await_gradient(output, partial(self._gradient_came, gradient, self.generation))
-            return
+        except Exception as error:
+            self.failed(error)
+        self.spent_s += perf_counter() - start
+
+    def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
+        root = probe.root
         tensor = output if type(output) is Tensor else layers.first_tensor(output)
         if not root.inside and not root.rootless:
             self._recomputed(probe, tensor)
@@ -320,6 +316,16 @@ class LayerCapture:
     # --- Cells and descriptions ------------------------------------------------------------------
 
     def _model_cell(self, root: Root, what: What, tensor: Tensor) -> None:
+        known = root.entry.cells.get(what)
+        if (
+            known is not None
+            and type(tensor) is Tensor
+            and tensor.dtype is known.plain
+            and not root.transformed
+        ):
+            if not known.filled:
+                known.take(tensor)
+            return
         if root.transformed and in_transform():
             with outside():
                 self._model_cell(root, what, unwrapped(tensor))

@@ -86,7 +86,7 @@ class ModelCapture(UpdateCapture):
             module, partial(self._compiled_begins, root), partial(self._forward_done, root)
         )
         root.eager_samples = self._eager_samples
-        root.called = self.layer_called
+        root.called, root.called_as_usual = self.layer_called, partial(self.called_as_usual, root)
         found = list(layers.find_layers(root.plain))
         followed = layers.spread(found)
         root.left_out = len(found) - len(followed)
@@ -126,12 +126,11 @@ class ModelCapture(UpdateCapture):
                 self._look_for_compiled(root)
         self.await_forward()
 
-    def disarm(self) -> None:
+    def finish(self) -> None:
         """The step is over; nothing of ours is left in any model."""
         self.armed = False
-        self.losses.disarm()
-        self._gate.take()
-        self.eager.leave()
+        if self._eager_samples:
+            self.eager.leave()
         for root in self.roots:
             self._leave(root)
             self._note_hidden(root)
@@ -144,9 +143,17 @@ class ModelCapture(UpdateCapture):
                     root.calls = root.forwards
                     self.recorder.changed = True
 
+    def rest(self) -> None:
+        """The next step is not sampled: nothing waits for its forward or its loss."""
+        self.losses.rest()
+        self._gate.take()
+        for root in self.roots:
+            self._leave(root)
+
     def close(self) -> None:
         """Listen no more."""
-        self.disarm()
+        self.finish()
+        self.rest()
         self.losses.close()
         compiling.ignore(self.compile_begins)
 
@@ -156,6 +163,7 @@ class ModelCapture(UpdateCapture):
             self._gate.put()
             return
         for root in self.roots:
+            root.touched = True
             if root.opaque and root.plain is root.module:
                 root.call.put()
             else:
@@ -245,6 +253,7 @@ class ModelCapture(UpdateCapture):
         root.seen, root.rootless, root.inside = True, False, True
         root.transformed = in_transform()
         root.usual = not root.transformed
+        root.touched = True
         tensor = layers.first_tensor(args)
         root.rows = tensor.shape[0] if tensor is not None and _has_rows(tensor) else 0
         self._stack.append(root)
@@ -266,6 +275,7 @@ class ModelCapture(UpdateCapture):
 
     def _put(self, root: Root) -> None:
         root.previous, root.beyond = None, False
+        root.touched = True
         root.function_calls.clear()
         if root.structure.changed:
             self._look_anew(root)
@@ -332,6 +342,9 @@ class ModelCapture(UpdateCapture):
 
     def _leave(self, root: Root, *, raised: bool = False) -> None:
         """Take everything out of the model; the mode is left in any case."""
+        if not root.touched:
+            return
+        root.touched = raised
         if root.mode is not None:
             mode, root.mode = root.mode, None
             mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
@@ -361,7 +374,7 @@ class ModelCapture(UpdateCapture):
                 start = perf_counter()
                 root.forwards += 1
                 if not root.seen:
-                    root.seen, root.inside = True, True
+                    root.seen = root.inside = root.touched = True
                     if root.plain is not module:
                         root.exit.put()
                     tensor = layers.first_tensor(args)

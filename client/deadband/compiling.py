@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from itertools import repeat
-from operator import is_not
 from typing import Any
 
 import torch
@@ -29,11 +27,12 @@ def in_play() -> bool:
     global _seen
     if not _seen:
         # Compiled before anybody listened: dynamo keeps the backends that were asked for. None is
-        # asked for by whoever wants not to be compiled, as torch's own optimisers do.
+        # asked for by whoever wants not to be compiled, as torch's own optimisers do. Each is kept
+        # once.
         frames = sys.modules.get("torch._dynamo.eval_frame")
         backends = getattr(frames, "cached_backends", None)
         if backends:
-            _seen = any(map(is_not, backends.values(), repeat(None)))
+            _seen = len(backends) > 1 or next(iter(backends.values())) is not None
     return _seen
 
 

@@ -8,10 +8,10 @@ The arguments are passed on as they came, and the result is handed back itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from types import CodeType, FunctionType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
@@ -39,8 +39,7 @@ KINDS = {
 compare embeddings with each other (triplets, CTC's alignments) have no target a row."""
 
 
-@dataclass(frozen=True, slots=True)
-class LossCall:
+class LossCall(NamedTuple):
     """One call of a loss function."""
 
     name: str
@@ -125,7 +124,7 @@ class _Heard:
         name: of a function of `torch.nn.functional`.
     """
 
-    __slots__ = ("_function", "_names", "_ours", "_theirs", "name", "twin")
+    __slots__ = ("_function", "_names", "_ours", "_reduction", "_theirs", "name", "twin")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -137,6 +136,7 @@ class _Heard:
         self.twin.__kwdefaults__ = function.__kwdefaults__
         self.twin.__annotations__ = function.__annotations__
         self._names = self._theirs.co_varnames[: self._theirs.co_argcount]
+        self._reduction = [*self._names, "reduction"].index("reduction")
 
     def put(self) -> None:
         """From now on the function tells of its calls."""
@@ -171,9 +171,17 @@ class _Heard:
         """What a listener hears; None where it is nothing to copy from."""
         given = self._given(args, kwargs, 0)
         target = self._given(args, kwargs, 1)
-        if not (_is_plain(given) and _is_plain(target) and _is_plain(result)):
+        if (
+            type(given) not in _PLAIN
+            or type(target) not in _PLAIN
+            or type(result) not in _PLAIN
+            or _is_tracing()
+            or _is_wrapped(given)
+            or _is_wrapped(target)
+            or _is_wrapped(result)
+        ):
             return None
-        place = self._names.index("reduction")
+        place = self._reduction
         reduction = args[place] if place < len(args) else kwargs.get("reduction", "mean")
         return LossCall(self.name, given, target, reduction, result)
 
@@ -181,13 +189,11 @@ class _Heard:
         return args[place] if place < len(args) else kwargs.get(self._names[place])
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether it is a tensor with numbers: not a subclass that a tracer or `vmap` goes about in."""
-    return (
-        type(value) in (Tensor, torch.nn.Parameter)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(value)
-        and not torch._C._is_tracing()
-    )
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+"""Tensors with numbers: not a subclass that a tracer goes about in, ..."""
+_is_tracing: Callable[[], bool] = torch._C._is_tracing
+_is_wrapped: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+"""... nor what `vmap` and its kin do."""
 
 
 _heard: list[_Heard] = []

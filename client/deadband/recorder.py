@@ -187,10 +187,11 @@ class Recorder:
             loss_given=given(losses),
             skipped=skipped,
             cost_s=cost_s,
+            scalars={} if self.fleet is not None else _by_name(points),
         )
         self.samples += 1
         if self.fleet is None:
-            self._store(header, losses, points)
+            self._store(header, losses)
             return True
         from deadband.device import on_host
 
@@ -199,7 +200,7 @@ class Recorder:
             (name, at, value)
             for (name, at, _), value in zip(points, landing[len(losses) :], strict=True)
         ]
-        self.fleet.launch(partial(self._store, header, landing[: len(losses)], points))
+        self.fleet.launch(partial(self._landed, header, landing[: len(losses)], points))
         self.fleet.clock.step()
         return True
 
@@ -221,19 +222,20 @@ class Recorder:
         if self.fleet is not None:
             self.fleet.land(wait=wait)
 
-    def _store(
+    def _landed(
         self, header: wire.FrameHeader, losses: list[Any], points: list[tuple[str, int, Any]]
     ) -> None:
+        """What was on its way from devices is there."""
+        self._store(msgspec.structs.replace(header, scalars=_by_name(points)), losses)
+
+    def _store(self, header: wire.FrameHeader, losses: list[Any]) -> None:
         """Everything is there: the frame goes to the hub."""
         payload = self._staging
         if payload is None:
             assert self.arena is not None
             payload = self.arena.payload(self.arena.place)
         payload[: len(losses)] = figures(losses)
-        scalars: dict[str, list[tuple[int, float]]] = {}
-        for name, step, value in points:
-            scalars.setdefault(name, []).append((step, figure(value)))
-        packed = _packed(msgspec.structs.replace(header, scalars=scalars))
+        packed = _packed(header)
         if self.arena is not None:
             self.arena.write(packed, self._staging)
         else:
@@ -391,6 +393,13 @@ def _halved(limits: Limits) -> Limits | None:
     if limits.features > 1:
         return replace(limits, features=limits.features // 2, channels=max(1, limits.channels // 2))
     return None
+
+
+def _by_name(points: list[tuple[str, int, Any]]) -> dict[str, list[tuple[int, float]]]:
+    scalars: dict[str, list[tuple[int, float]]] = {}
+    for name, step, value in points:
+        scalars.setdefault(name, []).append((step, figure(value)))
+    return scalars
 
 
 def _packed(header: wire.FrameHeader) -> bytes:

@@ -25,12 +25,19 @@ from deadband.weights import LeftGradients, WeightTap
 from deadband.wire import Model
 
 
+Usual = tuple[Entry, Cell, Cell]
+"""What the first call of a layer fills, where that gives one plain tensor."""
+_is_compiling = torch.compiler.is_compiling
+_is_dynamo_compiling = getattr(torch.compiler, "is_dynamo_compiling", _is_compiling)
+
+
 class Probe:
     """The hook of one layer module."""
 
     __slots__ = (
         "attends",
         "called",
+        "called_as_usual",
         "calls",
         "dtype",
         "entries",
@@ -44,13 +51,14 @@ class Probe:
 
     def __init__(self, called: Called, root: Root, path: str, module: nn.Module) -> None:
         self.called = called
+        self.called_as_usual = root.called_as_usual
         self.root = root
         self.path = path
         self.module = module
         self.calls = 0
         self.entries: list[Entry] = []
-        self.usual: tuple[Entry, Cell, Cell] | None = None
-        """What its first call fills, where that gives one plain tensor of type `dtype`."""
+        self.usual: Usual | None = None
+        """Of tensors of type `dtype`."""
         self.dtype: torch.dtype | None = None
         self.is_norm = is_batch_norm(module)
         self.attends = isinstance(module, nn.MultiheadAttention)
@@ -58,9 +66,23 @@ class Probe:
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         """The layer was called."""
-        if torch.compiler.is_compiling():
+        if _is_dynamo_compiling():
             return  # whatever traces this takes nothing of ours into its graph
-        self.called(self, args, output)
+        root = self.root
+        if (
+            root.usual
+            and self.usual is not None
+            and not self.calls
+            and type(output) is Tensor
+            and output.dtype is self.dtype
+            and root.last_function is None
+            and root.mode is None
+            and output.requires_grad
+        ):
+            self.calls = 1
+            self.called_as_usual(self.usual, output)
+        elif not _is_compiling():  # other tracers than dynamo give no plain tensors
+            self.called(self, args, output)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NOTHING
@@ -86,6 +108,18 @@ class Shown:
         self.tensor = weakref.ref(tensor)
         self.shape = tuple(tensor.shape)
         self.contiguous = tensor.is_contiguous()
+
+
+@dataclass(frozen=True, slots=True)
+class UsualLoss:
+    """A call of a loss function with a root's very output, and what was copied of its target."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of the output."""
+    dtype: torch.dtype
+    """Of the target."""
+    cell: Cell
 
 
 _LOG_LOSSES = frozenset({"cross_entropy", "nll"})
@@ -120,6 +154,8 @@ class Root:
         """Stands for both where the model is compiled in place."""
         self.members = {id(each) for each in self.plain.modules()}
         self.inside = False
+        self.touched = False
+        """Whether anything of ours may be in the model now."""
         self.usual = False
         """Whether its forward runs, and nothing stands between its layers and us."""
         self.seen = False
@@ -156,6 +192,7 @@ class Root:
         self.blocks: list[Probe] = []
         """Compiled parts that hold more than one layer."""
         self.called: Called
+        self.called_as_usual: Callable[[Usual, Tensor], None]
         self.parts: dict[int, str] = {}
         """Ids of the outermost compiled parts, and their paths."""
         self.hidden = False
@@ -186,6 +223,7 @@ class Root:
         self.matched = 0
         """The same of this step."""
         self.shown: Shown | None = None
+        self.usual_loss: UsualLoss | None = None
         self.pending: list[LossCall] = []
         """Losses that were computed inside this forward."""
         self.output_layout: Layout | None = None
@@ -279,7 +317,7 @@ class Root:
 
     def await_recompute(self) -> None:
         """The forward is over; layers that ran without gradients may run again in the backward."""
-        self._probes_in = True
+        self._probes_in = self.touched = True
         for probe in self.blind:
             probe.hook.put()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from enum import IntEnum
 from time import perf_counter
 from typing import Any, Protocol
@@ -21,7 +20,7 @@ from deadband.cells import make_cell
 from deadband.losscalls import LossCall
 from deadband.recorder import Recorder
 from deadband.regions import OUTPUT, Layout
-from deadband.roots import Root
+from deadband.roots import Root, UsualLoss
 from deadband.wire import What
 
 _EITHER_WAY = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
@@ -77,14 +76,18 @@ class LossListener:
         self._books = books
         self._step = step
         self._reveal = reveal
+        self._wanted = False
         losscalls.listen(self)
 
     def arm(self) -> None:
         """The step that begins now is sampled."""
-        losscalls.want(self, sampled=True)
+        if not self._wanted:
+            self._wanted = True
+            losscalls.want(self, sampled=True)
 
-    def disarm(self) -> None:
-        """The sampled step is over."""
+    def rest(self) -> None:
+        """The next step is not sampled."""
+        self._wanted = False
         losscalls.want(self, sampled=False)
 
     def close(self) -> None:
@@ -112,12 +115,14 @@ class LossListener:
             self._place(root, call, self._match(root, call))
 
     def _trained(self, call: LossCall) -> None:
+        if len(self._roots) == 1 and self._is_usual(self._roots[0], call):
+            return
         if len(self._roots) == 1 and not self._roots[0].seen and compiling.in_play():
             root = self._roots[0]
             if root.plain.training and compiling.is_made_by_compiled(call.input):
                 self._reveal(root, call.input)
         if call.target.requires_grad and not call.input.requires_grad and call.name in _EITHER_WAY:
-            call = replace(call, input=call.target, target=call.input)
+            call = call._replace(input=call.target, target=call.input)
         if call.target.requires_grad and len(self._roots) == 1 and self._roots[0].rootless:
             self._learns(self._roots[0])  # called by its parts: whose output it is cannot be told
         matches = [(self._match(root, call), root) for root in self._roots]
@@ -127,6 +132,28 @@ class LossListener:
         for root in self._roots:
             if root.inside and len(root.pending) < _MOST_PENDING:
                 root.pending.append(call)
+
+    @staticmethod
+    def _is_usual(root: Root, call: LossCall) -> bool:
+        """Whether it is the call of the last sample again: then its target has been copied."""
+        usual, shown, target = root.usual_loss, root.shown, call.target
+        if (
+            usual is None
+            or shown is None
+            or root.matched
+            or root.inside
+            or call.name != usual.name
+            or shown.tensor() is not call.input
+            or shown.shape != usual.shape
+            or target.shape != usual.cell.source
+            or target.dtype is not usual.dtype
+            or target.requires_grad
+            or root.entry.cells.get(What.TARGET) is not usual.cell
+        ):
+            return False
+        root.matched = Match.OUTPUT
+        usual.cell.take(target)
+        return True
 
     def _match(self, root: Root, call: LossCall) -> Match:
         shown = root.shown
@@ -213,6 +240,9 @@ class LossListener:
         elif cell.layout is not layout:
             return
         cell.take(target)
+        root.usual_loss = None
+        if match is Match.OUTPUT and target.shape == call.target.shape:
+            root.usual_loss = UsualLoss(call.name, shown.shape, target.dtype, cell)
 
     # --- Evaluation ------------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ class TorchSide:
     ) -> None:
         self.counting = counting
         self.armed = False
+        self.listening = False
+        """Whether anything waits in torch for a sampled step."""
         self.ran_eagerly = False
         """Whether the last sampled step ran uncompiled for our sake."""
         self._end_step = end_step
@@ -97,20 +99,21 @@ class TorchSide:
         """The step that begins now is sampled."""
         self.armed = True
         self._left_out = False
-        self.optimisers.listen()
-        if self._given:
-            self._backward.open()
+        if not self.listening:
+            self.listening = True
+            self.optimisers.listen()
+            if self._given:
+                self._backward.open()
         self.capture.arm()
 
-    def disarm(self) -> bool:
-        """The sampled step is over; True where a GradScaler left its update out."""
+    def finish(self) -> bool:
+        """The sampled step is over; True where a GradScaler left its update out.
+
+        What waits in torch stays there: the next step may be sampled, too, or else `rest` follows.
+        """
         self.armed = False
         self.ran_eagerly = self.capture.eager.is_on
-        self.capture.disarm()
-        if self._given:
-            self._backward.close()
-        if self.counting is Counting.BY_HAND:
-            self.optimisers.pause()
+        self.capture.finish()
         left_out, self._left_out = self._left_out, False
         if not self._stepped:
             self.capture.without_update(left_out=left_out)
@@ -122,6 +125,15 @@ class TorchSide:
         elif self._scaler.scale is not None:
             self.capture.unscale(self._scaler.scale)
         return left_out
+
+    def rest(self) -> None:
+        """The next step is not sampled: nothing of ours is in its way."""
+        self.listening = False
+        self.capture.rest()
+        if self._given:
+            self._backward.close()
+        if self.counting is Counting.BY_HAND:
+            self.optimisers.pause()
 
     def _look_after_idle_ones(self) -> None:
         """Others step, one does not for many samples: its weights are shown all the same."""
@@ -218,5 +230,9 @@ class TorchSide:
             self.capture.failed(error)
 
     def _learn(self, loss: Any) -> None:
-        if any(not root.loss for root in self.capture.roots) and (kind := loss_kind(loss)):
-            self.capture.heard_loss(kind)
+        for root in self.capture.roots:
+            if not root.loss:
+                kind = loss_kind(loss)
+                if kind:
+                    self.capture.heard_loss(kind)
+                return

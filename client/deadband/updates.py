@@ -57,10 +57,16 @@ class UpdateCapture(LayerCapture):
         super().__init__(recorder, holds)
         self.roots: list[Root] = []
         self._choices: dict[int, _Choice] = {}
+        self._moved: tuple[int, Optimizer, WeightSet] | None = None
+        """What steps now, in which sampled step, and the weights that it moves."""
 
     def optimisers_changed(self) -> None:
         """More are known: which weights none of them holds is to be found out anew."""
+        self._forget_choices()
+
+    def _forget_choices(self) -> None:
         self._choices.clear()
+        self._moved = None
 
     def backward_begins(self) -> None:
         """A loss is about to be back-propagated."""
@@ -88,7 +94,9 @@ class UpdateCapture(LayerCapture):
             for root in self.roots:
                 if root.left.found:
                     root.left.check(self._taps_of(root)[:MOST_LEFT])
-            self._weights_of(optimizer).copy_before(gradients=gradients)
+            weights = self._weights_of(optimizer)
+            self._moved = self.generation, optimizer, weights
+            weights.copy_before(gradients=gradients)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -97,7 +105,11 @@ class UpdateCapture(LayerCapture):
         """It has stepped; `gradients` where a closure made them within the step."""
         start = perf_counter()
         try:
-            self._weights_of(optimizer).copy_after(gradients=gradients)
+            moved = self._moved
+            if moved is not None and moved[0] == self.generation and moved[1] is optimizer:
+                moved[2].copy_after(gradients=gradients)
+            else:
+                self._weights_of(optimizer).copy_after(gradients=gradients)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -223,7 +235,7 @@ class UpdateCapture(LayerCapture):
                 self.recorder.drop(tap.entry)
         root.taps = None
         root.outgrown.clear()
-        self._choices.clear()
+        self._forget_choices()
         self.recorder.changed = True
 
     def _make_taps(self, root: Root) -> list[WeightTap]:

@@ -235,6 +235,8 @@ class Watch(Verdicts, Block):
             self._hear()
         if step + 1 >= self._cadence.next_step:
             self._arm()
+        if not self._armed and self._torch is not None and self._torch.listening:
+            self._rest()
         if opinions.fresh or opinions.grave:
             if may_raise:
                 opinions.react()
@@ -272,6 +274,14 @@ class Watch(Verdicts, Block):
             self._failed(error)
         self._arm_cost_s = perf_counter() - start
 
+    def _rest(self) -> None:
+        """The next step is not sampled: nothing of ours may be in its way."""
+        assert self._torch is not None
+        try:
+            self._torch.rest()
+        except Exception as error:
+            self._failed(error)
+
     def _sample(self, now: float) -> None:
         """Write the frame of the step that ends now."""
         self._armed = False
@@ -279,7 +289,7 @@ class Watch(Verdicts, Block):
         try:
             left_out = False
             if torch is not None:
-                left_out = torch.disarm()
+                left_out = torch.finish()
                 hooks_cost_s = torch.capture.cost_s
                 self._ledger.note(self._step, torch.optimisers.learning_rates())
                 self._note_evaluations(torch)
