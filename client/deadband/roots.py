@@ -24,7 +24,6 @@ from deadband.structure import Structure
 from deadband.weights import LeftGradients, WeightTap
 from deadband.wire import Model
 
-
 Usual = tuple[Entry, Cell, Cell]
 """What the first call of a layer fills, where that gives one plain tensor."""
 _is_compiling = torch.compiler.is_compiling
