@@ -62,6 +62,9 @@ BLIND_HEALTHY = (
     "pictures",
     "words",
     "series",
+    "games",
+    "generators",
+    "codes",
 )
 
 
