@@ -233,7 +233,7 @@ def arcface() -> Training:
 @healthy("same or another, by twins", 400)
 def twins() -> Training:
     """Contrastive loss of two pictures at a time through one network called twice."""
-    (x, y), asked = digits()
+    (x, y), _ = digits()
     net, g = eye(16), dice(82)
 
     def loss() -> Tensor:

@@ -65,6 +65,9 @@ BLIND_HEALTHY = (
     "games",
     "generators",
     "codes",
+    "tables",
+    "laws",
+    "transfer",
 )
 
 
