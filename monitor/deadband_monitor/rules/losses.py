@@ -141,9 +141,12 @@ class LossDivergence(ModelRule):
                 },
                 onset_step=past.first_step,
             )
+        clear = fresh < 1.1 * (constant if sure else level)
+        if not above:
+            return Judgement(active=False, clear=clear)
         return Judgement(
-            active=above,
-            clear=fresh < 1.1 * (constant if sure else level),
+            active=True,
+            clear=clear,
             severity=severity,
             message=f"the loss stands at {fresh:.3g}, {fresh / level:.2g} times its start",
             evidence={"loss": fresh, "loss_constant": constant if constant == constant else first},
@@ -186,12 +189,15 @@ class LossDivergence(ModelRule):
         level = float(np.fmin(model.value("loss_constant"), loss.first))
         limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
         lost = loss.above(limit, 14, 16)
+        clear = not shifted and loss.fresh < limit
+        if not (lost or shifted):
+            return Judgement(active=False, clear=clear)
         severity = "info"
         if lost:
             severity = "critical" if loss.above(ruin, 36, 40) else "warning"
         return Judgement(
-            active=lost or shifted,
-            clear=not shifted and loss.fresh < limit,
+            active=True,
+            clear=clear,
             severity=severity,
             message=f"the loss jumped to {loss.fresh:.3g} after {loss.best:.3g}",
             evidence={"loss": loss.fresh, "best": loss.best},

@@ -253,9 +253,12 @@ class Past:
         return int(flow.piled_since[kept].min())
 
     def learning(self, model: str) -> bool:
-        """Whether information, skill or loss still improve, or it is too early to tell."""
+        """Whether information, skill or loss still improve, or it is too early to tell.
+
+        Asked anew once in a hundredth of the run, the distance of the points that it is read from.
+        """
         past = self.models[model]
-        if past.judged_at == self.step:
+        if past.judged_at and self.step - past.judged_at < max(1, self.step // 100):
             return past.learns
         past.judged_at, past.learns = self.step, self._learning(past)
         return past.learns
