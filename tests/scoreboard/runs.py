@@ -71,6 +71,9 @@ BLIND_HEALTHY = (
     "tables",
     "laws",
     "transfer",
+    "pace",
+    "late",
+    "odd",
 )
 
 
