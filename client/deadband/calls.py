@@ -86,17 +86,24 @@ class LayerCapture:
         """A layer's forward hook fired, and all is as it was in the last sample."""
         start = perf_counter()
         try:
-            root.beyond = False
-            root.previous, cell, gradient = usual
-            if not cell.filled:
-                cell.take(output)
-                await_gradient(output, partial(self._gradient_came, gradient, self.generation))
+            self._gave_as_usual(root, usual, output)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
+    def _gave_as_usual(self, root: Root, usual: Usual, output: Tensor) -> None:
+        root.beyond = False
+        root.previous, cell, gradient = usual
+        if not cell.filled:
+            cell.take(output)
+            await_gradient(output, partial(self._gradient_came, gradient, self.generation))
+
     def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
         root = probe.root
+        if root.mode is not None and probe.usual is not None and probe.is_usual(output):
+            probe.calls = 1
+            self._gave_as_usual(root, probe.usual, output)
+            return
         tensor = output if type(output) is Tensor else layers.first_tensor(output)
         if not root.inside and not root.rootless:
             self._recomputed(probe, tensor)
@@ -300,18 +307,17 @@ class LayerCapture:
             return
         start = perf_counter()
         try:
-            if type(gradient) is not Tensor:
-                if is_sum(gradient):
-                    return
-                gradient = local_of(gradient)
-            if cell.filled:
-                cell.add(gradient)
-            else:
+            if type(gradient) is Tensor and not cell.filled:
                 cell.take(gradient)
+            elif not is_sum(gradient):
+                gradient = local_of(gradient)
+                if cell.filled:
+                    cell.add(gradient)
+                else:
+                    cell.take(gradient)
         except Exception as error:
             self.failed(error)
-        finally:
-            self.spent_s += perf_counter() - start
+        self.spent_s += perf_counter() - start
 
     # --- Cells and descriptions ------------------------------------------------------------------
 

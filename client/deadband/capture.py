@@ -159,7 +159,7 @@ class ModelCapture(UpdateCapture):
 
     def await_forward(self) -> None:
         """Tell of the next training forward too, though this step has seen its own."""
-        if not compiling.in_play():
+        if not compiling.known():
             self._gate.put()
             return
         for root in self.roots:
@@ -188,7 +188,7 @@ class ModelCapture(UpdateCapture):
 
     def _note_hidden(self, root: Root) -> None:
         """A step that moved the weights and called nothing that we know: compiled code did it."""
-        if not compiling.in_play() or (root.seen and not root.revealed):
+        if not compiling.known() or (root.seen and not root.revealed):
             hidden = False
         elif any(tap.gradient is not None and tap.gradient.filled for tap in root.taps or ()):
             hidden = True
@@ -305,7 +305,7 @@ class ModelCapture(UpdateCapture):
             self._leave(root, raised=output is None)
             if root.blind and output is not None and not root.transformed:
                 root.await_recompute()
-            if root.counted < _COUNTED and not compiling.in_play():
+            if root.counted < _COUNTED and not compiling.known():
                 self._gate.put()
             cell = root.entry.cells.get(What.INPUT)
             if cell is None or not cell.filled:

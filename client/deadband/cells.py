@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband.blocks import contiguous, is_block, move
+from deadband.loan import LOAN
 from deadband.regions import Layout, Limits, Region, region_of
 from deadband.wire import What
 
@@ -137,7 +138,7 @@ class Cell:
             import torch
 
             self.plain = torch.float32
-        self.settle(np.zeros(region.shape, np.float32))
+        self.settle(LOAN.array(region.shape))
 
     def settle(self, array: NDArray[np.float32]) -> None:
         """Copy into `array` from now on; by way of the device's own memory where tensors are."""
@@ -224,16 +225,15 @@ class Cell:
         elif self.misfits:
             self.misfits = 0
         frame = self.frame
-        address = self.address if frame is None else frame.address + self.place
         if (
-            self.block
-            and address
+            (block := self.block)
+            and (address := self.address if frame is None else frame.address + self.place)
             and tensor.dtype is self.plain
             and tensor.is_contiguous()
             and not tensor.is_neg()
             and (source := tensor.data_ptr())
         ):
-            move(address, source, self.block)
+            move(address, source, block)
         elif self.on_device:
             from deadband.device import RUNTIME
 
@@ -263,9 +263,8 @@ class Cell:
         region = region_of(self.source, self.layout, limits)
         if region is None or region.shape == self.region.shape:
             return
-        kept = np.ascontiguousarray(
-            self.held()[tuple(slice(size) for size in region.shape)], np.float32
-        )
+        kept = LOAN.array(region.shape)
+        kept[...] = self.held()[tuple(slice(size) for size in region.shape)]
         self.region, self.limits = region, limits
         Cell.cuts += 1
         before = self.dest
@@ -281,7 +280,7 @@ class Cell:
         self.region, self.limits = region, self.wanted
         self.filled, self.recut = False, True
         Cell.cuts += 1
-        self.settle(np.zeros(region.shape, np.float32))
+        self.settle(LOAN.array(region.shape))
 
     def _part(self, tensor: Any) -> Any:
         """The slice of a tensor, as a view.
@@ -333,7 +332,7 @@ class Cell:
             return False
         self.source, self.region, self.misfits, self.recut = shape, region, 0, True
         Cell.cuts += 1
-        self.settle(np.zeros(region.shape, np.float32))
+        self.settle(LOAN.array(region.shape))
         return True
 
 

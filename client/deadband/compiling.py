@@ -36,6 +36,11 @@ def in_play() -> bool:
     return _seen
 
 
+def known() -> bool:
+    """The same as at the last look."""
+    return _seen
+
+
 def listen(compiled: Callable[[], None]) -> None:
     """Call `compiled` whenever something is about to be compiled."""
     global _original, _wrapper

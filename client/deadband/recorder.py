@@ -23,6 +23,7 @@ from deadband import wire
 from deadband.arena import MOST_PAYLOAD_BYTES, SHORTEST, Arena, shared_folder
 from deadband.cells import Cell
 from deadband.ledger import Ledger, figure, figures, given
+from deadband.loan import LOAN
 from deadband.places import Places, base_of
 from deadband.regions import Layout, Limits
 from deadband.sender import Link
@@ -121,6 +122,10 @@ class Recorder:
         if entry.order == math.inf:
             self._executed += 1
             entry.order = self._executed
+            if LOAN.lent_bytes > MOST_PAYLOAD_BYTES and self.plan is None:
+                # All of it would not fit a frame: what is known is cut to size at once, so that a
+                # large model's first sample takes no more memory than any other's.
+                LOAN.lent_bytes = _squeeze(list(self.cells()), self.most_bytes)
 
     def cells(self) -> Iterable[Cell]:
         """All cells."""
@@ -349,6 +354,7 @@ class Recorder:
                 cell.made, cell.address = cell.place_at(payload, base, slot.offset)
                 cell.frame = None
             cell.recut = False
+        LOAN.lent_bytes = 0
         self.fleet = None
         if any(cell.on_device for cell in self._flat):
             from deadband.device import Fleet
@@ -363,16 +369,20 @@ _CELL_BYTES = 2500
 WEIGHTS = frozenset({What.WEIGHT, What.WEIGHT_BEFORE, What.WEIGHT_GRAD, What.GRAD_LEFT})
 
 
-def _squeeze(cells: list[Cell], most_bytes: int) -> None:
-    """Halve rows, then features, until a frame fits the shortest ring, or `most_bytes`."""
+def _squeeze(cells: list[Cell], most_bytes: int) -> int:
+    """Halve rows, then features, until a frame fits the shortest ring, or `most_bytes`.
+
+    Returns:
+        Bytes of all cells.
+    """
     limits = None
     # What the cells themselves take counts, too: all of it together is bounded.
     most = MOST_PAYLOAD_BYTES - 4 * wire.LOSS_CAPACITY - len(cells) * _CELL_BYTES // SHORTEST
     most = min(max(most, MOST_PAYLOAD_BYTES // 8), most_bytes)
-    while sum(cell.region.size for cell in cells) * 4 > most:
+    while (size := 4 * sum(cell.region.size for cell in cells)) > most:
         limits = _halved(limits or max((cell.limits for cell in cells), key=lambda each: each.rows))
         if limits is None:
-            return
+            break
         for cell in cells:
             if cell.what not in WEIGHTS:
                 cell.shrink(
@@ -385,6 +395,7 @@ def _squeeze(cells: list[Cell], most_bytes: int) -> None:
                 )
             elif limits.features < cell.limits.features:
                 cell.shrink(replace(cell.limits, rows=limits.features, features=limits.features))
+    return size
 
 
 def _halved(limits: Limits) -> Limits | None:

@@ -67,21 +67,25 @@ class Probe:
         """The layer was called."""
         if _is_dynamo_compiling():
             return  # whatever traces this takes nothing of ours into its graph
+        usual = self.usual
+        # A mode of ours would see how the tensor is asked for its type.
+        if usual is not None and self.root.mode is None and self.is_usual(output):
+            self.calls = 1
+            self.called_as_usual(usual, output)
+        elif not _is_compiling():  # other tracers than dynamo give no plain tensors
+            self.called(self, args, output)
+
+    def is_usual(self, output: Any) -> bool:
+        """Whether the layer was called as in the last sample, for the first time in this one."""
         root = self.root
-        if (
+        return (
             root.usual
-            and self.usual is not None
             and not self.calls
             and type(output) is Tensor
             and output.dtype is self.dtype
             and root.last_function is None
-            and root.mode is None
             and output.requires_grad
-        ):
-            self.calls = 1
-            self.called_as_usual(self.usual, output)
-        elif not _is_compiling():  # other tracers than dynamo give no plain tensors
-            self.called(self, args, output)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NOTHING
