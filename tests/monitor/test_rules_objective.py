@@ -12,8 +12,7 @@ import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause, Layer
-from deadband_monitor.rules.clashes import Clash, floor
-from deadband_monitor.rules.objective import crosses, stretched
+from deadband_monitor.rules.clashes import Clash, crosses, floor, stretched
 
 Bend = Callable[[SceneSample], None]
 

@@ -88,3 +88,23 @@ def floor(clash: Clash, classes: int, rate: float) -> float:
     if clash is Clash.RELU_LOGITS and 0 <= rate <= 1:
         return (1 - rate) * math.log(2)
     return math.nan
+
+
+def crosses(prediction: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether the two shapes, spread against each other, hold more elements than either."""
+    if not prediction or not target or prediction == target:
+        return False
+    wide = max(len(prediction), len(target))
+    a = (1,) * (wide - len(prediction)) + tuple(prediction)
+    b = (1,) * (wide - len(target)) + tuple(target)
+    spread = math.prod(max(x, y) for x, y in zip(a, b, strict=True))
+    return spread > max(math.prod(a), math.prod(b))
+
+
+def stretched(prediction: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether several units a row are compared with the row's single target."""
+    return (
+        len(prediction) == len(target) >= 2
+        and prediction[:-1] == target[:-1]
+        and target[-1] == 1 < prediction[-1]
+    )

@@ -221,6 +221,8 @@ class Feed:
         """Greatest common divisor of the steps between samples since the rows were last new."""
         self._mingled = 0
         """Samples since then that held a part of the rows of the sample before."""
+        self._together = (0, 0)
+        """The step before the first of them, and how many they are."""
 
     def absorb(
         self, step: int, now: Sequence[float], losses: Floats, layout: Layout, index: int
@@ -274,6 +276,15 @@ class Feed:
         return self._stride == 1 or self._mingled >= LASTING or self._smooth
 
     @property
+    def steps_a_sample(self) -> float:
+        """Steps that showed the rows of the samples, for each of these; 1 where not known.
+
+        What the first ten steps and every later sample hold in common, those between held too.
+        """
+        before, samples = self._together
+        return (self._last_step - before) / samples if self._stride == 1 and samples else 1.0
+
+    @property
     def _truly_repeated(self) -> bool:
         """Not merely an unshuffled loader whose round fits the cadence of the samples."""
         return self._gaps == 1 or self._smooth
@@ -287,7 +298,9 @@ class Feed:
     def _follow_stride(self, step: int, share: float) -> None:
         if share < NEW_BATCH or not self._last_step:
             self._stride = self._mingled = 0
+            self._together = step - 1, 1
             return
+        self._together = self._together[0], self._together[1] + 1
         self._stride = math.gcd(self._stride, step - self._last_step)
         self._mingled += share < SAME_BATCH
 

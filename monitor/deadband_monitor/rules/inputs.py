@@ -11,6 +11,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.feed import CONSTANT, Change, Feed
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
+from deadband_monitor.rules.mean_skill import mean_skill
 from deadband_monitor.rules.past import ModelPast, Past
 
 OFFSET = 0.02
@@ -30,10 +31,17 @@ Electronic Computers 14:326, 1965), so that what is learnt says nothing of other
 and worked examples have fewer features."""
 ROUNDS = 20.0
 """Times that each of them was shown, on average, before they are called all that there is."""
+TWICE = 0.5
+"""Share of different rows among those that were sampled, from which each was met twice, on average:
+what has not been met by then is one row in seven."""
 BEHIND = 0.2
 """Skill below what the nearest neighbours tell: twins with scaled inputs are within 0.05 of it
 after 300 steps, those that learn half through a flat first layer 0.3 to 0.6 below."""
 BEHIND_STEPS = 250
+UNHEARD_STEPS = 200
+NOTHING, HEARD = 0.05, 0.01
+"""Skill by the mean of the losses, and share of the labels that the answers tell, below which
+nothing is learnt. Behind a batch norm tiny inputs are learnt at once."""
 FLAT = 0.85
 """Share of the first layer's outputs on a flat end of its activation."""
 FAR_OUT = 10.0
@@ -109,7 +117,8 @@ def few_rows(model: ModelPast) -> bool:
     features = rows / per_feature
     # Of examples worked by hand there are as many as features, or more.
     enough = features >= LEAST_FEATURES or (features >= 4 and per_feature <= 0.5)
-    return enough and rows > 1 and ROUNDS * rows <= rows / share
+    shown = rows / share * model.feed.steps_a_sample
+    return enough and rows > 1 and share <= TWICE and ROUNDS * rows <= shown
 
 
 def _few(past: Past, model: ModelPast) -> Judgement:
@@ -211,6 +220,7 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         message = f"{twins:.0%} of the rows of a batch repeat another row"
     hurts = past.output_gone(model.name) or _harm(past, model.name)
     hurts = hurts or (odd in {"large", "offset"} and _drowned(past, model))
+    hurts = hurts or (odd == "tiny" and _unheard(past, model))
     if (odd or repeated) and not constant and hurts:
         severity = "warning"
     evidence = {
@@ -226,6 +236,20 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         severity=severity,
         message=message,
         evidence=measured(evidence),
+    )
+
+
+def _unheard(past: Past, model: ModelPast) -> bool:
+    """Nothing is learnt of inputs that are drowned by the biases.
+
+    There is a reason, and no need to wait for a trend in what grows from dust.
+    """
+    steps = past.step - model.born
+    return (
+        steps >= UNHEARD_STEPS
+        and not model.lr_rising
+        and mean_skill(past, model)[0] < NOTHING
+        and not max(model.value("information"), model.value("sigma_share")) >= HEARD
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.bottomless import Descent
-from deadband_monitor.rules.clashes import Clash
+from deadband_monitor.rules.clashes import Clash, crosses, stretched
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.state.series import Floats
 
@@ -380,8 +380,13 @@ def _values_clash(read: Reading, always_positive: int) -> Clash | None:
     # it does not where it makes up less than half of the squared error.
     if read.loss == "mse" and read.coupling >= COUPLED and 2 * read.out_sd**2 < read.value:
         return Clash.COUPLED
-    if read.units == 1 and read.numbered >= NUMBERED:
-        return Clash.CLASS_NUMBERS
+    numbers = read.units == 1 and read.numbered >= NUMBERED
+    # What the output cannot reach is sure; what the targets mean is read from their neighbours.
+    return _beyond_reach(read, always_positive) or (Clash.CLASS_NUMBERS if numbers else None)
+
+
+def _beyond_reach(read: Reading, always_positive: int) -> Clash | None:
+    """Targets that the last activation cannot give."""
     below, above = read.target_low, read.target_high
     mean, sd = read.target_mean, read.target_sd
     if not sd > 0:
@@ -400,23 +405,3 @@ def _values_clash(read: Reading, always_positive: int) -> Clash | None:
         above > 1 + BEYOND * sd and mean + sd > 1
     )
     return Clash.TANH_TARGETS if far and read.last in {"tanh", "hardtanh"} else None
-
-
-def crosses(prediction: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Whether the two shapes, spread against each other, hold more elements than either."""
-    if not prediction or not target or prediction == target:
-        return False
-    wide = max(len(prediction), len(target))
-    a = (1,) * (wide - len(prediction)) + tuple(prediction)
-    b = (1,) * (wide - len(target)) + tuple(target)
-    spread = math.prod(max(x, y) for x, y in zip(a, b, strict=True))
-    return spread > max(math.prod(a), math.prod(b))
-
-
-def stretched(prediction: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Whether several units a row are compared with the row's single target."""
-    return (
-        len(prediction) == len(target) >= 2
-        and prediction[:-1] == target[:-1]
-        and target[-1] == 1 < prediction[-1]
-    )

@@ -13,7 +13,14 @@ from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few, steady_skill
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.rare import rarely_met, soon_told, unlearnt
+from deadband_monitor.rules.rare import (
+    never_given,
+    patience,
+    rarely_met,
+    soon_told,
+    stays_silent,
+    unlearnt,
+)
 from deadband_monitor.rules.trend import MIN_POINTS
 from deadband_monitor.rules.unrelated import chance, unrelated
 
@@ -170,6 +177,8 @@ class ConstantPredictor(ModelRule):
         self._stalled: dict[str, tuple[int, int]] = {}
         """Samples in a row without skill, and the step of the first."""
         self._empty_since: dict[str, int] = {}
+        self._silent: dict[str, int] = {}
+        """Models of many yes/no answers that never give the rare one, and since when."""
         self._uneven: dict[str, int] = {}
         """Models that name one class only, and since when."""
         self._crept: dict[str, int] = {}
@@ -202,6 +211,10 @@ class ConstantPredictor(ModelRule):
             # The little there is to learn may be learnt: it counts where it lasts.
             clear = steady_skill(seen.step, model) >= 0.05
         clear = clear or skill > 0.2
+        if not never_given(past, model):
+            self._silent.pop(model.name, None)
+        elif model.name not in self._silent:
+            self._silent[model.name] = seen.step
         if seen.step - model.born < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
@@ -259,7 +272,7 @@ class ConstantPredictor(ModelRule):
         stalled = stalled or _crawls(seen, model, skill)
         if not (lasting or stalled):
             special = self._unrelated(past, model) or self._majority(seen, past, model)
-            special = special or ruled_by_few(past, model)
+            special = special or ruled_by_few(past, model) or self._no_yes(seen, past, model)
             if special is not None:
                 return special
         return Judgement(
@@ -309,6 +322,21 @@ class ConstantPredictor(ModelRule):
             onset_step=self._uneven[model.name],
         )
 
+    def _no_yes(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """Of many yes/no answers a row the rare one is never given."""
+        since = self._silent.get(model.name)
+        if since is None or not stays_silent(seen, past, model, since):
+            return None
+        rate = model.value("target_mean")
+        return Judgement(
+            active=True,
+            clear=False,
+            message=f"no answer is ever {'yes' if rate < 0.5 else 'no'}, which "
+            f"{min(rate, 1 - rate):.2%} of them should be",
+            evidence=measured({"target_mean": rate, "skill": mean_skill(past, model)[0]}),
+            onset_step=past.first_step,
+        )
+
     def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
         recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
         if not model.majority.uneven or (
@@ -324,7 +352,7 @@ class ConstantPredictor(ModelRule):
         since = model.majority.only_since
         if since is None or self.KNOWN - skill < rise * seen.step * SOON:
             return None  # at this pace they are known before long
-        if seen.step - since < self.MAJORITY_STEPS or soon_told(seen, model):
+        if seen.step - since < patience(model) or soon_told(seen, model):
             return None
         if skill >= self.KNOWN:
             return since

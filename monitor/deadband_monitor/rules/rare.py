@@ -9,7 +9,7 @@ import math
 from statistics import median
 
 from deadband_monitor.rules.base import Observation
-from deadband_monitor.rules.majority import NAMED
+from deadband_monitor.rules.majority import NAMED, RULING
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
 
@@ -18,9 +18,15 @@ LITTLE = 0.2
 of a constant answer's loss, so who tells half of them has half of it."""
 MANY = 40.0
 """Rows of the other classes that were in these losses: the mean scatters by a sixth."""
-EARLY_STEPS = 200
+PATIENCE_STEPS = 200
 """One chirp in thirty, which is learnt well by step 300, had a skill of 0.1 at 150 and none
 named: rows of 2 % and more take as long."""
+APART, APART_STEPS = 0.9, 300
+"""Agreement of neighbours from which rare rows lie among their like, and are learnt in time: those
+chirps have 0.98 ..."""
+OVERLAP, OVERLAP_STEPS = 0.7, 120
+"""... and below which they lie among the others. Eleven such runs with 2 to 5 % of rare rows that
+did learn them (tables, pixels, tags, words; five optimisers) had begun to by then."""
 KNOWN = 0.6
 """Skill from which the probabilities tell the rare rows."""
 TOLD = 0.3
@@ -34,13 +40,21 @@ def rarely_met(past: Past, model: ModelPast) -> bool:
     return model.majority.rules and model.majority.may_lack_others(min(64, rows))
 
 
+def patience(model: ModelPast) -> int:
+    """Steps for which rare rows may go unnamed: by then those that can be told would be."""
+    agreement = model.latest("neighbour_agreement")
+    if agreement >= APART:
+        return APART_STEPS
+    return OVERLAP_STEPS if agreement < OVERLAP else PATIENCE_STEPS
+
+
 def unlearnt(seen: Observation, past: Past, model: ModelPast) -> bool:
     """The losses hold many rare rows and say that none is known, and no answer names any.
 
     Every loss is known, where samples are few and the rare rows in them fewer.
     """
     assert past.layout is not None
-    if past.layout.several_models or seen.step - model.born < EARLY_STEPS:
+    if past.layout.several_models or seen.step - model.born < patience(model):
         return False
     majority, target = model.majority, past.layout.models[past.layout.index_of[model.name]]
     losses = min(200, max(40, past.step // 2))
@@ -55,6 +69,35 @@ def unlearnt(seen: Observation, past: Past, model: ModelPast) -> bool:
     told = model.value("rare_recall") >= NAMED or soon_told(seen, model)
     plain = math.isnan(model.latest("further_loss"))
     return plain and skill < LITTLE and not told and majority.lately_silent
+
+
+def never_given(past: Past, model: ModelPast) -> bool:
+    """Many yes/no answers a row (pixels, tags), hardly one of them yes: none is said to be so."""
+    assert past.layout is not None
+    loss = past.layout.models[past.layout.index_of[model.name]].loss
+    if not loss.startswith("bce") or math.isfinite(model.value("majority_share")):
+        return False
+    rate, half = model.value("target_mean"), 0.5 if loss == "bce" else 0.0
+    never = model.value("out_max") < half if rate < 0.5 else model.value("out_min") > half
+    return never and 0 < min(rate, 1 - rate) <= 1 - RULING
+
+
+def stays_silent(seen: Observation, past: Past, model: ModelPast, since: int) -> bool:
+    """The losses say that nothing is known of the answers that are never given, nor will be soon.
+
+    To come down to what the frequencies alone are worth is no knowledge.
+    """
+    assert past.layout is not None
+    constant = model.value("loss_constant")
+    # Of many pixels only some are copied: a sample's own loss can stray from that of all once.
+    plain = math.isnan(model.value("further_loss")) and not past.layout.several_models
+    if seen.step - since < patience(model) or not (constant > 0 and plain):
+        return False
+    losses = min(200, max(40, past.step // 2))
+    older, newer = (max(0.0, 1 - mean / constant) for mean in past.loss.means(losses))
+    if newer + 3 * (newer - older) > KNOWN or soon_told(seen, model):
+        return False
+    return (older + newer) / 2 < LITTLE
 
 
 def soon_told(seen: Observation, model: ModelPast) -> bool:
@@ -72,4 +115,4 @@ def soon_told(seen: Observation, model: ModelPast) -> bool:
     return math.log(TOLD / now) / math.log(now / before) * window / 2 < seen.step / 2
 
 
-__all__ = ["rarely_met", "soon_told", "unlearnt"]
+__all__ = ["never_given", "patience", "rarely_met", "soon_told", "stays_silent", "unlearnt"]

@@ -29,12 +29,20 @@ EVEN = 0.8
 FIRST_ROUND = 0.9
 """Share of different rows among the last 2000, above which nothing was shown twice: what is learnt
 of new rows is learnt for good."""
+FEWEST_MET = 10.0
+"""Rows met before from which their number tells, give or take a third."""
 STEPS = 150
 
 
 def chance(model: ModelPast) -> float:
     """Agreement below which neighbours agree by chance."""
     return CHANCE_OF_VALUES if math.isfinite(model.value("sigma_share")) else CHANCE
+
+
+def scatter(model: ModelPast) -> float:
+    """Standard error of the agreement: that of a correlation of as many pairs as rows were met."""
+    met = model.value("in_rows") / model.value("in_distinct")
+    return 1 / math.sqrt(met) if met > 1 else 0.0
 
 
 def unrelated(past: Past, model: ModelPast) -> bool:
@@ -47,4 +55,23 @@ def unrelated(past: Past, model: ModelPast) -> bool:
     _, recent = model.skill.halves(max(100, past.step // 3))
     if not recent or median(recent) >= LITTLE or past.skill(model.name) >= 2 * LITTLE:
         return False
-    return model.value("in_distinct") < FIRST_ROUND or not past.learning(model.name)
+    return shown_again(past, model) or not past.learning(model.name)
+
+
+def shown_again(past: Past, model: ModelPast) -> bool:
+    """Whether the rows came a second time by now, if not in the samples then in between.
+
+    Of rows drawn by chance, n hold n^2 / (2 N) that were met before where there are N in all (the
+    birthday problem): with that number known, so is how often all were shown in the steps so far.
+    """
+    assert past.layout is not None
+    share, rows = model.value("in_distinct"), model.value("in_rows")
+    if share < FIRST_ROUND:
+        return True
+    target = past.layout.models[past.layout.index_of[model.name]].loss_target
+    if not (share < 1 and target):
+        return False
+    sampled = rows / share
+    met = sampled - rows
+    steps = past.step - model.born
+    return met >= FEWEST_MET and steps * target[0] > sampled**2 / (2 * met)

@@ -20,7 +20,7 @@ from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.objective import VALUE_LOSSES
 from deadband_monitor.rules.outputs import EXACT
 from deadband_monitor.rules.representation import ALIVE
-from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance
+from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance, scatter
 
 FEW_NEIGHBOURS = 0.15
 """Agreement of nearest neighbours, beyond chance, from which labels are plainly not random."""
@@ -302,7 +302,7 @@ def _noise(case: Case) -> Iterator[Suspect]:
     if skill >= 2 * LITTLE and not heart and case.flag("constant-predictor") is None:
         return
     healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
-    belief = 0.8 if agreement < chance(model) else 0.4
+    belief = 0.8 if agreement < chance(model) + scatter(model) else 0.4
     if recurrent(case) is not None:
         # Series that are alike as a whole need not agree in what counts, one value early on: the
         # nearest of 1500 noisy ones of 40 values had the label by chance, whatever the rule.

@@ -35,6 +35,16 @@ def few(case: Case) -> Iterator[Suspect]:
             advice="look at the loader: next(iter(loader)) taken once, a subset left from a test, "
             "a sampler over a few indices; as a test that the model can fit a batch it is fine",
         )
+        if not by_heart:
+            yield Suspect(
+                word="overfitting",
+                belief=0.5,
+                onset=case.start,
+                explains=frozenset({"input-anomaly"}),
+                evidence=[f"{rows:.0f} rows are learnt by heart, if they are all that there are"],
+                advice="more data or augmentation, and a look at rows that are not trained on: "
+                "model.eval(), torch.no_grad(), the same loss",
+            )
     elif twins > MANY_TWINS and case.facts.input_kind != "constant":
         yield Suspect(
             word="low-data-diversity",

@@ -1,0 +1,156 @@
+"""Rare answers, few rows and faint inputs: told in short runs, and where samples are far apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Layer
+
+Bend = Callable[[SceneSample], None]
+
+
+def scene(
+    loss: str = "cross_entropy",
+    prediction: tuple[int, ...] = (64, 2),
+    target: tuple[int, ...] = (64,),
+    last: str = "",
+) -> Scene:
+    made = Scene()
+    layers = made.table.layers
+    if last:
+        end = Layer(name="out", model="model", kind=last.title(), activation=last, units=1)
+        layers = (*layers, end)
+    model = msgspec.structs.replace(
+        made.table.models[0], loss=loss, loss_input=prediction, loss_target=target
+    )
+    made.table = msgspec.structs.replace(made.table, layers=layers, models=(model,))
+    return made
+
+
+def majority(agreement: float) -> Bend:
+    """Nothing but the majority is named, at the loss of a constant answer."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 0.2 * (0.97 + 0.1 * math.sin(5 * sample.step))
+        sample.model(
+            majority_share=0.95, majority_predicted=1.0, label_entropy=0.2, loss_constant=0.2,
+            top_share=1.0, information=0.03, neighbour_agreement=agreement, loss=sample.loss,
+            skill=0.03,
+        )  # fmt: skip
+
+    return bend
+
+
+@pytest.mark.parametrize(("agreement", "called"), [(0.3, True), (0.98, False)])
+def test_rare_rows_among_the_others_are_called_in_a_short_run(
+    agreement: float, called: bool
+) -> None:
+    made = scene().run(180, majority(agreement))
+    assert ("class-imbalance" in made.causes) is called
+
+
+def test_rare_rows_that_lie_apart_are_given_more_time_and_no_more() -> None:
+    assert "class-imbalance" in scene().run(330, majority(0.98)).causes
+
+
+def pixels(step: int) -> float:
+    """The loss comes down to that of the frequencies, and stays."""
+    return 0.075 * (1.02 + 6 * math.exp(-step / 15))
+
+
+@pytest.mark.parametrize(("highest", "called"), [(-2.5, True), (0.5, False)])
+def test_a_yes_in_seventy_that_is_never_given_is_called_while_the_loss_still_sinks(
+    highest: float, called: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.loss = pixels(sample.step) - 1e-5 * sample.step
+        sample.model(
+            loss=sample.loss, loss_constant=0.075, skill=1 - sample.loss / 0.075,
+            information=0.03, target_mean=0.015, majority_share=np.nan, out_max=highest,
+            out_min=-6.0, label_entropy=np.nan, neighbour_agreement=0.06,
+        )  # fmt: skip
+
+    made = scene("bce_logits", (8, 1, 16, 16), (8, 1, 16, 16)).run(200, bend)
+    assert ("class-imbalance" in made.causes) is called
+    if called:
+        assert "no answer is ever yes" in made.standing["constant-predictor"].message
+
+
+@pytest.mark.parametrize("repeat", [1.0, 0.6])
+def test_eight_rows_for_ever_are_told_by_the_steps_between_the_samples_too(repeat: float) -> None:
+    taken = [0]
+
+    def bend(sample: SceneSample) -> None:
+        taken[0] += 1
+        sample.model(
+            in_rows=8, in_distinct=1 / taken[0], in_per_feature=8 / 64, in_repeat=repeat,
+            in_constant=0.1, majority_share=0.2, neighbour_agreement=np.nan,
+        )  # fmt: skip
+
+    made = scene(target=(8,)).run(200, bend, every=50)
+    assert made.standing["input-anomaly"].severity == "warning"
+    assert made.causes == ["low-data-diversity", "overfitting"]
+
+
+def test_rows_that_a_sample_has_not_met_twice_are_not_all_that_there_are() -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.model(
+            in_rows=40, in_distinct=0.7, in_per_feature=0.5, in_repeat=0.1, in_constant=0.1,
+            majority_share=0.2, neighbour_agreement=np.nan,
+        )  # fmt: skip
+
+    assert scene(target=(8,)).run(300, bend, every=50).standing == {}
+
+
+@pytest.mark.parametrize(("skill", "said"), [(0.0, "warning"), (0.6, "info")])
+def test_tiny_inputs_are_called_where_nothing_is_learnt_of_them(skill: float, said: str) -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(
+            in_rms=2e-5, in_max=1e-4, loss=sample.loss, skill=skill,
+            # Dust that doubles all the time looks like a slow start.
+            information=max(0.8 * skill, 1e-11 * 2 ** (sample.step / 50)),
+        )  # fmt: skip
+
+    made = scene(prediction=(64, 10)).run(260, bend, every=50)
+    assert made.standing["input-anomaly"].severity == said
+    assert made.causes[:1] == (["unnormalised-inputs"] if skill == 0 else [])
+
+
+def unrelated(distinct: float, rows: float) -> Bend:
+    """Labels by the dice; what the answers say grows out of dust."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 2.3
+        sample.model(
+            loss=2.3, skill=0.0, information=1e-6 * 2 ** (sample.step / 60), in_repeat=0.0,
+            in_distinct=distinct, in_rows=rows, neighbour_agreement=0.01, majority_share=0.12,
+            out_variance=1e-3 * 2 ** (sample.step / 60), in_constant=0.1,
+        )  # fmt: skip
+
+    return bend
+
+
+def test_rows_met_again_after_fifty_steps_were_shown_many_times_between() -> None:
+    # Of 400 sampled rows 38 were met before: 2100 rows, of which 300 steps of 64 show 9 rounds.
+    made = scene(prediction=(64, 10)).run(300, unrelated(0.905, 362), every=50)
+    assert made.causes[:1] == ["label-noise"]
+
+
+def test_an_output_that_cannot_reach_its_targets_comes_before_what_these_mean() -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.model(
+            label_entropy=np.nan, batch_label_entropy=np.nan, information=np.nan,
+            top_share=np.nan, class_numbers=1.1, target_min=0, target_max=9, target_mean=4.5,
+            target_sd=2.9, out_min=0.2, out_max=0.99, sigma_share=0.05,
+        )  # fmt: skip
+        sample.layer("out", out_variance=0.4, out_rms=1, nonfinite=0, out_grad_rms=0.01)
+
+    made = scene("l1", (32, 1), (32, 1), last="sigmoid").run(60, bend)
+    assert made.causes[0] == "output-activation-mismatch"
