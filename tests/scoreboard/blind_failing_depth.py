@@ -148,7 +148,7 @@ broken(
     "blind vit of seven blocks without ways round",
     (ATTENTION, VANISHING),
     lambda skips: study(
-        ViT(3, 16, 5, depth=7, skips=skips), signs(), using("AdamW", 1e-3), batch=24
+        ViT(3, 16, 5, depth=7, skips=skips), signs(), using("AdamW", 1e-3), batch=16
     ),
     False,
     True,

@@ -217,7 +217,7 @@ broken(
 )
 broken(
     "blind stars with a typing error in every thirtieth",
-    NOISE,
+    (NOISE, "bad-data"),
     lambda wrong: typed(wrong),
     True,
     False,
@@ -225,7 +225,7 @@ broken(
 )
 broken(
     "blind loads with a sensor that sticks now and then",
-    NOISE,
+    (NOISE, "bad-data"),
     lambda wrong: stuck(wrong),
     True,
     False,

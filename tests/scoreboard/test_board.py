@@ -113,10 +113,20 @@ def test_the_sealed_exam_has_eighty_runs_of_each_kind_and_every_cause_twice() ->
             assert scenario.mended().share == "sealed"
 
 
+def test_the_blind_exam_has_every_cause_three_times() -> None:
+    blind = [scenario for scenario in runs.failing() if scenario.share == "blind"]
+    groups = Counter(scenario.causes[0] for scenario in blind)
+    assert len(groups) == 29
+    assert min(groups.values()) >= 3
+    for scenario in blind:
+        assert scenario.family.startswith("blind_")
+        assert scenario.mended().share == "blind"
+
+
 def test_a_run_is_in_the_share_that_its_file_is_named_after() -> None:
     for scenario in runs.everything():
         named = scenario.family.partition("_")[0]
-        if named in {"exam", "fresh", "sealed"} or scenario.apart:
+        if named in {"exam", "fresh", "sealed", "blind"} or scenario.apart:
             assert scenario.apart == named
 
 
