@@ -62,6 +62,10 @@ class LayerCapture:
             cell = self._cell_of(entry.cells, What.ACTIVATION_GRAD, tensor, LAYER, entry.layout)
             self._hook_gradient(tensor, cell)
 
+    def _await_backward(self, root: Root, tensor: Tensor) -> None:
+        """A model that is called by its parts: any of their gradients tells that it begins."""
+        raise NotImplementedError
+
     def failed(self, error: Exception) -> None:
         """Count a fault of ours."""
         self.faults += 1
@@ -112,6 +116,8 @@ class LayerCapture:
         root.beyond = call >= MOST_CALLS
         if tensor is None or root.beyond or (call and root.rootless):
             return
+        if root.rootless and tensor.requires_grad:
+            self._await_backward(root, tensor)
         inner = self._own_function(root, tensor) if root.last_function is not None else ""
         entry = probe.entries[call] if call < len(probe.entries) else self._new_call(probe, call)
         if inner and not layers.activation_of(probe.module):

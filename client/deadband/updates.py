@@ -79,10 +79,10 @@ class UpdateCapture(LayerCapture):
             self.failed(error)
         self.spent_s += perf_counter() - start
 
-    def _model_backward(self, root: Root) -> None:
+    def _model_backward(self, root: Root, *, reached: bool = False) -> None:
         start = perf_counter()
         try:
-            root.left.copy(self._taps_of(root)[:MOST_LEFT])
+            root.left.copy(self._taps_of(root)[:MOST_LEFT], reached=reached)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
@@ -178,6 +178,27 @@ class UpdateCapture(LayerCapture):
                     root.left.look_again(self._taps_of(root)[:MOST_LEFT])
             if cell is not None:
                 passed_on(cell, generation, gradient)
+
+        await_gradient(tensor, came)
+
+    def _await_backward(self, root: Root, tensor: Tensor) -> None:
+        """Of a model that is called by its parts no output is known.
+
+        The first of its layers' gradients to come is that of the last layer; none of the weights
+        has been given its own by then.
+        """
+        if len(self._choices) > 1:
+            return  # two optimisers, two losses: one's backward leaves gradients at the other's
+        generation, times = self.generation, 0
+
+        def came(_gradient: Tensor) -> None:
+            nonlocal times
+            times += 1
+            if generation == self.generation and self.armed:
+                if not root.left.taken:
+                    self._model_backward(root, reached=True)
+                elif times > 1:
+                    root.left.retract(self._taps_of(root)[:MOST_LEFT])
 
         await_gradient(tensor, came)
 

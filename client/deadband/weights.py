@@ -289,8 +289,11 @@ class LeftGradients:
         gradients = [tap.table[tap.weight].grad for tap in taps]
         self._noted = [None if each is None else _state(each) for each in gradients]
 
-    def copy(self, taps: list[WeightTap]) -> None:
-        """The gradient of the model's output is here."""
+    def copy(self, taps: list[WeightTap], *, reached: bool = False) -> None:
+        """The gradient of the model's output is here.
+
+        Of a model that is called by its parts only those weights count that this backward reaches.
+        """
         # `autograd.grad` asks for other derivatives than those of the weights.
         self.taken = self._known or any(_is_reached(tap.table[tap.weight]) for tap in taps)
         self._in_passing = not self.taken
@@ -303,6 +306,8 @@ class LeftGradients:
         for place, tap in enumerate(taps):
             gradient = tap.table[tap.weight].grad
             if gradient is None or gradient.layout is not torch.strided:
+                continue
+            if reached and not _is_reached(tap.table[tap.weight]):
                 continue
             state = _state(gradient)
             if not self._known or (place < len(self._noted) and self._noted[place] == state):

@@ -74,6 +74,64 @@ def test_cleared_gradients_leave_nothing_or_zeros(frames_of: FramesOf) -> None:
         watch.close()
 
 
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_model_that_is_called_by_its_parts_shows_what_was_left(
+    clears: bool, frames_of: FramesOf
+) -> None:
+    tables = nn.ModuleList(nn.Embedding(9, 4) for _ in range(2))
+    model = nn.ModuleDict({"tables": tables, "net": nn.Linear(8, 1)})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    head = linear_of(model["net"]).weight
+    left = []
+    for _ in range(4):
+        if clears:
+            optimizer.zero_grad()
+        left.append(None if head.grad is None else head.grad.clone())
+        ids = torch.randint(0, 9, (16, 2))
+        vectors = torch.cat([table(ids[:, k]) for k, table in enumerate(tables)], 1)
+        loss = model["net"](vectors).square().mean()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    frames = frames_of(watch)
+    if clears:
+        assert frames.of(What.GRAD_LEFT, "net") is None
+        return
+    assert frames.steps == [2, 3, 4]
+    for frame in range(3):
+        expected = left[frame + 1]
+        assert expected is not None
+        np.testing.assert_array_equal(frames.of(What.GRAD_LEFT, "net", frame), expected)
+    watch.close()
+
+
+def test_a_critic_that_is_called_by_its_parts_is_not_blamed_for_its_rival(
+    frames_of: FramesOf,
+) -> None:
+    pair = nn.ModuleDict({"maker": nn.Linear(4, 6), "critic": nn.Linear(6, 1)})
+    maker, critic = (
+        torch.optim.SGD(pair[part].parameters(), lr=0.1) for part in ("maker", "critic")
+    )
+    watch = deadband.watch(pair, [maker, critic], every=1)
+    for _ in range(4):
+        maker.zero_grad()
+        made = pair["maker"](torch.randn(8, 4))
+        (-pair["critic"](made).mean()).backward()
+        maker.step()
+        critic.zero_grad()
+        seen = pair["critic"](torch.cat([made.detach(), torch.randn(8, 6)]))
+        loss = seen[:8].mean() - seen[8:].mean()
+        loss.backward()
+        critic.step()
+        watch.step(loss=loss)
+    frames = frames_of(watch)
+    for part in ("maker", "critic"):
+        left = frames.of(What.GRAD_LEFT, part)
+        assert left is None or not np.nan_to_num(left).any()
+    watch.close()
+
+
 def test_with_accumulation_only_the_first_backward_of_a_step_counts(frames_of: FramesOf) -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
