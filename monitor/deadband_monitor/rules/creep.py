@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.past import STRONG_DROPOUT, ModelPast, Past
 from deadband_monitor.rules.trend import History
 
 STEPS = 120
@@ -40,6 +40,12 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
     if step - model.born < STEPS or tells or not (constant > 0 and plain):
         return False
     older, newer = (1 - mean / constant for mean in past.loss.means(min(SPAN, step // 2)))
+    if step >= STEPS_SURE and newer < NOTHING and past.dropout(model.name) >= STRONG_DROPOUT:
+        # Its noise makes the loss several times a constant answer's; what sinks is the noise, by
+        # saying less, unless the answers come to tell more of the labels.
+        return not any(
+            values.rising(step, goal) for values, goal in _told(model)[:2] if len(values)
+        )
     if not DEEP < newer < NOTHING or older < newer - NOTHING:
         return False  # far targets: it is on its way down to a constant answer's loss
     if 2 * max(older, DUST) < newer:
@@ -49,8 +55,11 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
     if not newer + FAR * step * pace < WORTH:
         return False
     window = max(100, step // 3)
-    known = (model.information, 0.01), (model.sigma_share, 0.1), (model.variance, 0.01)
-    return not any(_rises(values, window, goal, step) for values, goal in known)
+    return not any(_rises(values, window, goal, step) for values, goal in _told(model))
+
+
+def _told(model: ModelPast) -> tuple[tuple[History, float], ...]:
+    return (model.information, 0.01), (model.sigma_share, 0.1), (model.variance, 0.01)
 
 
 def _rises(values: History, window: int, goal: float, step: int) -> bool:

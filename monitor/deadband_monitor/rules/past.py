@@ -268,7 +268,7 @@ class Past:
         # A loss that sinks from above to that of a constant answer, while the answers say less and
         # less of the labels, unlearns its own noise (dropout of 0.9: 2.9 -> 2.3, information 0.19
         # -> 0.008). Behind a very strong dropout it begins several times as high, and sinks longer.
-        lowest = -math.inf if self._dropout(past.name) >= STRONG_DROPOUT else -0.1
+        lowest = -math.inf if self.dropout(past.name) >= STRONG_DROPOUT else -0.1
         if lowest < past.best_of_now < 0.02 and (
             past.information.fading(window) or past.sigma_share.fading(window)
         ):
@@ -293,7 +293,8 @@ class Past:
         verdict = values.rising(window, goal)
         return values.rising(self.step, goal) if verdict is None else verdict
 
-    def _dropout(self, model: str) -> float:
+    def dropout(self, model: str) -> float:
+        """Largest share of units that the model drops in training."""
         assert self.layout is not None
         return self.layout.models[self.layout.index_of[model]].dropout
 
