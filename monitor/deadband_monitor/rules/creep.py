@@ -18,6 +18,11 @@ STEPS_SURE = 200
 SPAN = 240
 """Losses whose older half is held against the newer one: their means scatter by 0.01 to 0.02."""
 NOTHING = 0.05
+HARDLY = 0.1
+"""The same after an update that was larger than the weights themselves: what little is left to it
+was the answer of a network that is gone. Half of what a bigram tells of brackets is 0.07."""
+REPLACED = 1.0
+"""Relative update from which a step leaves little of what there was."""
 DEEP = -0.5
 """Skill below which a run comes down by decades, not by steps of one size."""
 FAR = 3
@@ -31,6 +36,11 @@ TELLS = 0.15
 head on frozen layers, trained too fast, had 0.75 at a skill of 0."""
 
 
+def worthless(model: ModelPast) -> float:
+    """Skill below which a model is not worth more than a constant answer."""
+    return HARDLY if model.peak_update > REPLACED else NOTHING
+
+
 def creeps(past: Past, model: ModelPast, step: int) -> bool:
     """Whether the answers stand at, or below, what a constant one is worth, for all it sinks."""
     assert past.layout is not None
@@ -40,13 +50,14 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
     if step - model.born < STEPS or tells or not (constant > 0 and plain):
         return False
     older, newer = (1 - mean / constant for mean in past.loss.means(min(SPAN, step // 2)))
-    if step >= STEPS_SURE and newer < NOTHING and past.dropout(model.name) >= STRONG_DROPOUT:
+    nothing = worthless(model)
+    if step >= STEPS_SURE and newer < nothing and past.dropout(model.name) >= STRONG_DROPOUT:
         # Its noise makes the loss several times a constant answer's; what sinks is the noise, by
         # saying less, unless the answers come to tell more of the labels.
         return not any(
             values.rising(step, goal) for values, goal in _told(model)[:2] if len(values)
         )
-    if not DEEP < newer < NOTHING or older < newer - NOTHING:
+    if not DEEP < newer < nothing or older < newer - NOTHING:
         return False  # far targets: it is on its way down to a constant answer's loss
     if 2 * max(older, DUST) < newer:
         return False
@@ -68,4 +79,4 @@ def _rises(values: History, window: int, goal: float, step: int) -> bool:
     return bool(values.rising(step, goal) if rising is None else rising)
 
 
-__all__ = ["STEPS_SURE", "creeps"]
+__all__ = ["REPLACED", "STEPS_SURE", "creeps", "worthless"]

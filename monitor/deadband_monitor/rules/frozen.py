@@ -31,6 +31,8 @@ TINY_STEPS = 40
 SLOW_STEPS = 200
 """After so many steps below `SMALL_UPDATE` a weight has moved by 2 % at the most: told from the run
 at 1e-4 by its loss, which does not fall."""
+NOT_RUN_SAMPLES = 3
+"""Samples in a row that show no call of a model."""
 RUN_OUT_STEPS = 100
 """So long, and for more than half of the run, has a schedule ended the training in its midst; one
 that runs over all steps spends a tenth of them at the most below a hundredth of its rate."""
@@ -66,11 +68,11 @@ class Blockage:
 
 
 def runs(past: Past, model: str) -> bool:
-    """Whether the model was run at the newest sample, as far as is known."""
-    layout = past.layout
-    assert layout is not None
-    ran = past.newest[layout.rows_of[layout.index_of[model]], LAYER_COLUMN["out_rms"]]
-    return bool(np.isfinite(ran).any()) or math.isfinite(past.models[model].value("out_rms"))
+    """Whether the model was run lately, as far as is known.
+
+    Of the few rows that a pass over the data ends with nothing is measured.
+    """
+    return past.models[model].idle_samples < NOT_RUN_SAMPLES
 
 
 def blockage(past: Past, model: str) -> Blockage | None:

@@ -88,6 +88,8 @@ class ModelPast:
         what the optimiser does is to shrink them."""
         self.norms: deque[float] = deque(maxlen=20)
         """The last gradient norms."""
+        self.idle_samples = 0
+        """Samples in a row in which no call of it was seen."""
         self.judged_at = 0
         self.learns = True
         """Whether it was still improving at the sample of `judged_at`."""

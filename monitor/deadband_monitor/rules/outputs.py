@@ -7,7 +7,7 @@ from statistics import median
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
-from deadband_monitor.rules.creep import STEPS_SURE, creeps
+from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, creeps, worthless
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
@@ -206,10 +206,11 @@ class ConstantPredictor(ModelRule):
         # What hardly varies cannot explain anything: skill above zero is then noise of the loss.
         flat = information < 1e-4 or sigma < 0.01
         useless = math.isnan(skill) or skill < (0.2 if flat else 0.02)
+        nothing = worthless(model)
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
         if clear and skill < 0.1:
             # The little there is to learn may be learnt: it counts where it lasts.
-            clear = steady_skill(seen.step, model) >= 0.05
+            clear = steady_skill(seen.step, model) >= nothing
         clear = clear or skill > 0.2
         if not never_given(past, model):
             self._silent.pop(model.name, None)
@@ -221,12 +222,12 @@ class ConstantPredictor(ModelRule):
         # Single losses scatter: a lucky batch is no skill where the mean of many says there is
         # none.
         level = _even_level(past, model)
-        suspect = (says_nothing and useless) or skill < 0.05 or level < NONE
+        suspect = (says_nothing and useless) or skill < nothing or level < NONE
         learning = not suspect or past.learning(model.name)
         creeping = creeps(past, model, seen.step)
         learning = learning and not creeping
         empty = says_nothing and useless and not learning
-        if (skill < 0.05 or level < NONE) and not learning:
+        if (skill < nothing or level < NONE) and not learning:
             count, since_stalled = self._stalled.get(model.name, (0, seen.step))
             self._stalled[model.name] = (count + 1, since_stalled)
         else:
@@ -242,13 +243,13 @@ class ConstantPredictor(ModelRule):
         many = count > 10 - self.samples_to_open or (
             count >= self.FAR_APART
             and seen.step - since_stalled >= self.FAR_APART_STEPS
-            and mean_skill(past, model)[0] < 0.05
+            and mean_skill(past, model)[0] < nothing
         )
         # What the means of hundreds of losses say need not last over many samples besides.
         sure = creeping and seen.step - model.born >= STEPS_SURE
         stalled = (sure or (many and seen.step - since_stalled >= span)) and not steady_skill(
             seen.step, model
-        ) >= 0.05
+        ) >= nothing
         since = past.standing.get((self.kind, model.name))
         if since is None and past.learning(model.name):
             self._crept[model.name] = seen.step
@@ -380,7 +381,7 @@ class ConstantPredictor(ModelRule):
         others = (kind for kind, owner in past.standing if owner == model.name)
         if any(past.stands(kind, model.name) for kind in others if kind != self.kind):
             return self.ESCALATE_STEPS
-        ruined = model.peak_update > 1.0
+        ruined = model.peak_update > REPLACED
         return self.ESCALATE_STEPS if ruined else self.ESCALATE_ALONE_STEPS
 
 

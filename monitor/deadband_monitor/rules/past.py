@@ -38,6 +38,7 @@ WIDER, WIDER_NATS = 1.3, 0.3
 same labels gives: their batches come to 1.05 at most, and to 0.2 nats with one row of 20 rare."""
 
 _UPDATE = LAYER_COLUMN["update_ratio"]
+_OUT = LAYER_COLUMN["out_rms"]
 _PULL = LAYER_COLUMN["pull_to_zero"]
 
 
@@ -145,6 +146,9 @@ class Past:
                 skill = self._fresh_skill(row, skill)
             past.best_of_now = float(np.fmax(skill, row[MODEL_COLUMN["skill"]]))
             past.absorb(seen.step, row, skill)
+            ran = math.isfinite(past.value("out_rms"))
+            ran = ran or bool(np.isfinite(layers[layout.rows_of[i], _OUT]).any())
+            past.idle_samples = 0 if ran else past.idle_samples + 1
             past.objective.absorb(seen.step, values, layers, layout, i)
             past.feed.absorb(seen.step, values, seen.losses, layout, i)
             shape = layout.models[i].loss_target

@@ -170,6 +170,7 @@ class LossPlateau(ModelRule):
             is_linear(past.layout, model.name)
             or bottleneck(past.layout, model.name)
             or left_as_drawn(past, model.name)
+            or past.layout.models[past.layout.index_of[model.name]].unregistered
         )
         patience = PATIENCE_STEPS // 2 if cramped else PATIENCE_STEPS
         if seen.step < 2 * patience:

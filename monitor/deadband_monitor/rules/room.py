@@ -94,12 +94,14 @@ def spectators(past: Past, layout: Layout, model: str) -> tuple[str, ...]:
 
 AS_DRAWN = 0.04
 """Relative difference of a weight's spread from what an initialiser gives: 256 draws leave 0.03."""
+DRAWN_BY_CHANCE = 1.35
+"""Three standard errors of the spread of that many even draws, sqrt(0.2 / n)."""
 
 
 def left_as_drawn(past: Past, model: str) -> tuple[str, ...]:
     """Layers that are not trained though nothing was learnt in them before either.
 
-    Empty unless they hold more than half of the weights. A backbone that was trained elsewhere has
+    Empty unless they hold half of the weights or are half of the layers: an encoder, say. A backbone that was trained elsewhere has
     another spread than any initialiser gives.
     """
     layout = past.layout
@@ -115,7 +117,7 @@ def left_as_drawn(past: Past, model: str) -> tuple[str, ...]:
     )
     resting = ~layout.learns[rows] & drawn
     weights = np.array([layout.layers[row].parameters for row in rows], dtype=np.float64)
-    if not weights[resting].sum() > weights.sum() / 2:
+    if 2 * weights[resting].sum() < weights.sum() and 2 * resting.sum() < len(rows):
         return ()
     return tuple(layout.layers[row].name for row in rows[resting])
 
@@ -128,7 +130,8 @@ def _is_drawn(layer: Layer, spread: float) -> bool:
         usual.append(math.sqrt(6.0 * inputs / (inputs + 3 * units)))
     if kind.startswith(("lstm", "gru", "rnn")):
         usual.append(math.sqrt(inputs / units))
-    return any(abs(spread - each) <= AS_DRAWN * each for each in usual)
+    within = max(AS_DRAWN, DRAWN_BY_CHANCE / math.sqrt(max(1, inputs * units)))
+    return any(abs(spread - each) <= within * each for each in usual)
 
 
 @lru_cache(maxsize=16)

@@ -208,7 +208,7 @@ def _never_trained(case: Case) -> Iterator[Suspect]:
         explains=STILL,
         evidence=[
             f"{listed} are not trained and spread as an initialiser leaves them: they hold "
-            "more than half of the weights and nothing was ever learnt in them"
+            "half of the network, and nothing was ever learnt in them"
         ],
         advice="for p in model.parameters(): p.requires_grad_(True), and build the optimiser after "
         f"that; or load trained weights into {listed}",

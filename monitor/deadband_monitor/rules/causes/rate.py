@@ -109,7 +109,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             word="learning-rate-too-low",
             belief=0.6,
             onset=case.start,
-            phase=2,
+            # What stops units makes steps small; where none is stopped, the rate was there first.
+            phase=2 if case.facts.seen else 0,
             explains=STUCK,
             evidence=[
                 f"after {case.past.step} steps the hidden weights lie {_unmoved(case):.1%} of "
@@ -138,14 +139,17 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _unmoved(case: Case) -> float:
     """The furthest that any hidden weight is from its start; infinite where that says nothing.
 
-    Where neighbours do not tell the answer, there may be nothing to move for.
+    Where neighbours do not tell the answer, there may be nothing to move for; where they cannot be
+    asked, a loss that still sinks towards a constant answer's says that there is.
     """
     layout, name = case.layout, case.model.name
     rows = layout.rows(name)
     rows = rows[(layout.matrix & layout.learns & ~layout.head)[rows]]
     drift = case.past.newest[rows, LAYER_COLUMN["weight_drift"]]
     drift = drift[np.isfinite(drift)]
-    tells = case.model.latest("neighbour_agreement") >= NEIGHBOURS_KNOW
+    agreement = case.model.latest("neighbour_agreement")
+    on_its_way = case.past.skill(name) < 0 and case.past.loss.falling is True
+    tells = agreement >= NEIGHBOURS_KNOW or (math.isnan(agreement) and on_its_way)
     return float(drift.max()) if len(drift) and tells else math.inf
 
 
