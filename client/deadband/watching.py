@@ -24,6 +24,7 @@ from deadband.sender import Link, NoLink, Sender
 from deadband.settings import EAGER_SAMPLES, Settings
 from deadband.startle import Startle
 from deadband.steering import Steering
+from deadband.unsaid import Unsaid
 from deadband.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ class Watch(Verdicts, Block):
         super().__init__(settings.stop_on)
         self.run = run
         """Run id: what `deadband attach` and `deadband replay` take."""
-        self.name = name
-        self.pid = os.getpid()
+        self.name, self.pid = name, os.getpid()
         self._live = settings.enabled
         self._late = steps_before is not None
         self._step = steps_before or 0
@@ -82,6 +82,7 @@ class Watch(Verdicts, Block):
         )
         self._cadence = self._steering.cadence
         self._observations = Observations(self._recorder, loss=loss, follow=self._follow)
+        self._unsaid = Unsaid(lambda: self._torch.optimisers.known if self._torch else ())
         self._began = self._last = perf_counter()
         if self._live:
             self._open(models, optimizers, settings, by_optimiser, loss)
@@ -184,8 +185,8 @@ class Watch(Verdicts, Block):
         """Whether one of these modules is watched here."""
         if not self._live or self._torch is None:
             return False
-        plain = [getattr(each, "_orig_mod", each) for each in models]
-        return any(root.plain is each for root in self._torch.capture.roots for each in plain)
+        plain = {id(getattr(each, "_orig_mod", each)) for each in models}
+        return any(id(root.plain) in plain for root in self._torch.capture.roots)
 
     # --- What a zero-code run calls --------------------------------------------------------------
 
@@ -364,8 +365,7 @@ class Watch(Verdicts, Block):
         if self._torch is not None:
             self._torch.capture.follow_gradient(entry, tensor)
 
-    def _deliver(self, message: wire.ToClient) -> None:
-        """The hub says something; called in the sender's thread."""
+    def _deliver(self, message: wire.ToClient) -> None:  # called in the sender's thread
         self._opinions.inbox.append(message)
         self._due = 0
 
@@ -389,8 +389,7 @@ class Watch(Verdicts, Block):
         self._detach()
 
     def _failed(self, error: Exception) -> None:
-        self._faults += 1
-        self._fault = one_line(error)
+        self._faults, self._fault = self._faults + 1, one_line(error)
 
     def _overhead(self) -> float:
         return self._cadence.spent_s / max(perf_counter() - self._began, 1e-9)
@@ -407,4 +406,5 @@ class Watch(Verdicts, Block):
             faults=self._faults + (capture.faults if capture is not None else 0),
             fault=self._fault or (capture.fault if capture is not None else ""),
             pace=self._cadence.pace,
+            unsaid=self._unsaid.look(self._step),
         )

@@ -389,6 +389,8 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):
     """Type and text of the last one."""
     pace: Pace | None = None
     """What the budget governor does now, and why."""
+    unsaid: str = ""
+    """One line where weights are updated and no step is told of; empty as it should be."""
 
 
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag="bye"):

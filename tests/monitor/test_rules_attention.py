@@ -127,6 +127,11 @@ def test_running_figures_that_never_arrive_are_flagged_with_the_momentum() -> No
     assert "momentum=0.1" in cause.advice
 
 
+def test_they_are_flagged_in_a_short_run_that_is_looked_at_every_fiftieth_step() -> None:
+    scene = _normed(1e-4).run(300, lambda s: _norm(s, ratio=0.1, shift=0.4), every=50)
+    assert scene.causes[0] == "batchnorm-misuse"
+
+
 def test_two_values_normalised_together_are_flagged_at_once() -> None:
     scene = _normed(0.1)
     scene.run(20, lambda s: _norm(s, ratio=math.nan, shift=math.nan, values=2))

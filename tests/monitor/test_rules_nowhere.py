@@ -132,3 +132,18 @@ def test_rare_rows_that_no_sample_held_are_told_by_the_losses_between() -> None:
 
 def test_rare_rows_that_the_losses_know_are_no_matter() -> None:
     assert not rare(0.993, 0.7).standing
+
+
+def test_little_skill_after_an_update_that_replaced_the_weights_is_none() -> None:
+    def left(sample: SceneSample, first: float) -> None:
+        sample.loss = CONSTANT * 0.93
+        sample.model(loss=sample.loss, skill=0.07, information=0.06)
+        if sample.step == 1:
+            sample.layer("fc1", update_ratio=first)
+        sample.layer("fc1", weight_growth=1 + first)
+
+    ruined = Scene().run(260, lambda sample: left(sample, 4.0))
+    hard = Scene().run(260, lambda sample: left(sample, 0.05))
+    assert ruined.standing["constant-predictor"].severity == "warning"
+    assert ruined.causes[0] == "learning-rate-too-high"
+    assert "constant-predictor" not in hard.standing

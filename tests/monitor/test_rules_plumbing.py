@@ -294,6 +294,48 @@ def test_a_model_that_took_the_place_of_the_optimisers_own_is_called() -> None:
     assert "frozen-weights" not in pair.standing
 
 
+def test_a_batch_of_too_few_rows_to_measure_is_no_model_that_was_not_run() -> None:
+    def few(sample: SceneSample) -> None:
+        arrives(sample)
+        still(sample, *MATRICES)
+        if sample.step % 29 == 0:
+            sample.model(out_rms=np.nan)
+            sample.layers[:, LAYER_COLUMN["out_rms"]] = np.nan
+
+    scene = Scene().run(29, few)
+    assert "is not run" not in scene.standing["frozen-weights"].message
+    assert not any("is not run" in line for line in top(scene).evidence)
+
+
+def test_half_of_the_layers_left_as_drawn_are_named_however_many_weights_they_hold() -> None:
+    changed = {"optimised": False, "parameters": 1024}
+
+    def behind(sample: SceneSample) -> None:
+        still(sample, "fc1", "fc2", weight_spread=1.0)
+        skill = 0.15 + 1e-4 * sample.step
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, neighbour_agreement=0.9, information=skill)
+
+    names = ("fc1", "act1", "fc2", "act2", "fc3", "act3", "fc4")
+    scene = with_layers(Scene(names), fc1=dict(changed), fc2=dict(changed)).run(300, behind)
+    assert "loss-plateau" in scene.standing
+    assert top(scene).cause == "detached-graph"
+
+
+def test_modules_in_a_plain_list_halve_the_patience_with_a_loss_that_stands() -> None:
+    def stands(sample: SceneSample) -> None:
+        sample.loss = 2.1
+        sample.model(loss=2.1, skill=0.09, neighbour_agreement=0.98, information=0.1)
+
+    scene = Scene()
+    model = msgspec.structs.replace(scene.table.models[0], unregistered=("blocks",))
+    scene.table = msgspec.structs.replace(scene.table, models=(model,))
+    scene.run(300, stands)
+    assert "loss-plateau" in scene.standing
+    assert top(scene).cause == "detached-graph"
+    assert "loss-plateau" not in Scene().run(300, stands).standing
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("spread", [1.0, 1.4])
 def test_a_front_that_was_never_trained_is_named_where_little_is_learnt(

@@ -75,3 +75,25 @@ def test_answers_that_say_less_and_less_are_not_learning() -> None:
         sample.model(loss=sample.loss, skill=skill, information=0.2 * 0.99**sample.step)
 
     assert "constant-predictor" in Scene().run(400, unlearning).standing
+
+
+def test_behind_a_strong_dropout_noise_that_sinks_is_no_progress_however_seldom_it_is_seen() -> (
+    None
+):
+    def sinking(sample: SceneSample, grows: float) -> None:
+        sample.loss = 2.35 + 3.0 * 0.99**sample.step
+        told = 0.1 + grows * sample.step
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=told)
+
+    def strong() -> Scene:
+        scene = Scene()
+        models = tuple(msgspec.structs.replace(m, dropout=0.95) for m in scene.table.models)
+        scene.table = msgspec.structs.replace(scene.table, models=models)
+        return scene
+
+    for every in (1, 10, 50):
+        scene = strong().run(320, lambda sample: sinking(sample, 0.0), every=every)
+        assert "constant-predictor" in scene.standing
+        assert scene.causes[0] == "over-regularisation"
+        learns = strong().run(320, lambda sample: sinking(sample, 2e-3), every=every)
+        assert "constant-predictor" not in learns.standing

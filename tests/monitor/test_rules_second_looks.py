@@ -240,3 +240,32 @@ def test_ids_that_teach_a_sound_network_nothing_leave_the_labels_as_a_last_word(
     cause = scene_of(build, model=model).run(200, nothing).engine.causes()[0]
     assert cause.cause == "label-noise"
     assert cause.confidence < 0.5
+
+
+def test_steps_too_small_to_reach_a_constant_answer_are_named_without_neighbours() -> None:
+    def crawls(sample: SceneSample, drift: float) -> None:
+        sample.loss = 2.3 * (1.4 - 2e-4 * sample.step)
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=0.005)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=2e-4, weight_drift=drift, weight_growth=1)
+
+    slow = Scene().run(340, lambda sample: crawls(sample, 0.01))
+    far = Scene().run(340, lambda sample: crawls(sample, 0.3))
+    assert slow.causes[0] == "learning-rate-too-low"
+    assert "learning-rate-too-low" not in far.causes
+
+
+def test_twins_since_birth_that_hold_a_network_back_are_a_warning_for_all_it_has_learnt() -> None:
+    def twins(sample: SceneSample, told: float, born: float) -> None:
+        sample.loss = 2.3 * 0.4
+        sample.model(loss=sample.loss, skill=0.6, neighbour_agreement=told, information=0.6)
+        share = 1.0 if sample.step > 1 else born
+        sample.layer("fc1", duplicate_units=share, duplicate_grads=0.95, weight_drift=0.1)
+
+    held_back = Scene().run(120, lambda sample: twins(sample, 0.95, 1.0))
+    as_good = Scene().run(120, lambda sample: twins(sample, 0.7, 1.0))
+    aligned = Scene().run(120, lambda sample: twins(sample, 0.95, 0.0))
+    assert held_back.standing["duplicate-units"].severity == "warning"
+    assert held_back.causes == ["constant-initialisation"]
+    assert as_good.standing["duplicate-units"].severity == "info"
+    assert aligned.standing["duplicate-units"].severity == "info"

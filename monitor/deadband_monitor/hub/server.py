@@ -323,7 +323,10 @@ class Hub:
             dropped=client.dropped,
             overhead=said.overhead if said else 0.0,
             interval=client.beat.interval if client.beat else 1,
-            error=error or self.chronicle.recorder.error or self.panel.error,
+            error=error
+            or self.chronicle.recorder.error
+            or self.panel.error
+            or (client.beat.unsaid if client.beat and client.bye is None else ""),
             pace=client.beat.pace if client.beat else None,
             ranks=self.crew.standings(now, self.panel.comparison.loss),
         )

@@ -59,9 +59,10 @@ class BatchNormMismatch(LayerRule):
         apart = (ratio < LOW) | (ratio > HIGH) | (shift > SHIFT)
         few = values <= FEWEST_VALUES
         # Rates that ruin the weights move what goes in faster than any running figure can follow.
-        apart &= step - past.first_step >= self._ready
+        # How long they have been apart counts from the start: samples may lie far from each other.
         self._apart_since = np.where(apart, np.fmin(self._apart_since, step), np.nan)
-        lasting = step - self._apart_since >= self.LASTING_STEPS
+        apart &= step - past.first_step >= self._ready
+        lasting = apart & (step - self._apart_since >= self.LASTING_STEPS)
         inside = ~(ratio < 1.3 * LOW) & ~(ratio > HIGH / 1.3) & ~(shift > SHIFT / 1.3)
         return LayerView(
             active=known & layout.learns & (few | lasting),

@@ -101,8 +101,8 @@ DRAWN_BY_CHANCE = 1.35
 def left_as_drawn(past: Past, model: str) -> tuple[str, ...]:
     """Layers that are not trained though nothing was learnt in them before either.
 
-    Empty unless they hold half of the weights or are half of the layers: an encoder, say. A backbone that was trained elsewhere has
-    another spread than any initialiser gives.
+    Empty unless they hold half of the weights or are half of the layers: an encoder, say. A
+    backbone that was trained elsewhere has another spread than any initialiser gives.
     """
     layout = past.layout
     assert layout is not None

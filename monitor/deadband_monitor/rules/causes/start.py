@@ -163,18 +163,19 @@ def _exploding(case: Case) -> Iterator[Suspect]:
     matrices = rows[layout.matrix[rows]]
     sizes = case.past.first[matrices, LAYER_COLUMN["out_rms"]]
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    # Weights that are each too wide for their fan-in are a scale; a product of fair ones is depth.
-    wide = len(case.facts.spreads) > 0 and np.median(case.facts.spreads) > LARGE_WEIGHTS
-    if len(sizes) < DEEP or wide:
+    if len(sizes) < DEEP:
         return
     grown = float(sizes[-2:].max() / sizes[0])
     if not grown > GROWS:
         return
     each = grown ** (1 / (len(sizes) - 1))
     typical = float(np.median(case.facts.spreads)) if case.facts.spreads else math.nan
+    # Weights that are each too wide for their fan-in are rather a scale than a product of fair
+    # ones: their own suspect has the table's odds, and depth is what to think of next.
+    wide = len(case.facts.spreads) > 0 and np.median(case.facts.spreads) > LARGE_WEIGHTS
     yield Suspect(
         word="depth-exploding",
-        belief=0.95,
+        belief=0.93 if wide else 0.95,
         onset=case.start,
         explains=BLOW_UP,
         evidence=[
