@@ -147,15 +147,3 @@ def test_little_skill_after_an_update_that_replaced_the_weights_is_none() -> Non
     assert ruined.standing["constant-predictor"].severity == "warning"
     assert ruined.causes[0] == "learning-rate-too-high"
     assert "constant-predictor" not in hard.standing
-
-
-def test_a_few_lucky_losses_do_not_clear_what_the_mean_of_all_says() -> None:
-    def lucky(sample: SceneSample) -> None:
-        late = sample.step > 300 and sample.step % 100 < 50
-        sample.loss = (0.75 if late else 1.3) * CONSTANT
-        skill = 1 - sample.loss / CONSTANT
-        sample.model(loss=sample.loss, skill=skill, information=np.nan, sigma_share=0.3)
-
-    scene = Scene().run(500, lucky, every=10)
-    assert "constant-predictor" in scene.standing
-    assert [flag.kind for flag in scene.changes if flag.resolved_step is not None] == []

@@ -226,8 +226,6 @@ class ConstantPredictor(ModelRule):
         learning = not suspect or past.learning(model.name)
         creeping = creeps(past, model, seen.step)
         learning = learning and not creeping
-        # Eight losses of a squared error are often small by luck; the mean of all says otherwise.
-        clear = clear and (learning or not level < NONE)
         empty = says_nothing and useless and not learning
         if (skill < nothing or level < NONE) and not learning:
             count, since_stalled = self._stalled.get(model.name, (0, seen.step))
