@@ -91,7 +91,8 @@ class ModelCapture(UpdateCapture):
         followed = layers.spread(found)
         root.left_out = len(found) - len(followed)
         root.probes = [Probe(self.layer_called, root, path, layer) for path, layer in followed]
-        root.look_for_compiled()
+        if root.compiled or compiling.in_play():
+            root.look_for_compiled()
         self.recorder.models.append(root.entry)
         self.roots.append(root)
         self._by_id[id(module)] = root

@@ -15,7 +15,7 @@ from deadband.cells import Cell
 from deadband.compiling import CompiledCall, compiled_parts, is_compiled
 from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
-from deadband.hooks import NOTHING, HookEntry, leaf_entry
+from deadband.hooks import NOTHING, HookEntry, leaf_entry, new_key
 from deadband.losscalls import KINDS, LossCall
 from deadband.norms import is_batch_norm
 from deadband.recorder import Entry, ModelEntry
@@ -61,7 +61,7 @@ class Probe:
         self.dtype: torch.dtype | None = None
         self.is_norm = is_batch_norm(module)
         self.attends = isinstance(module, nn.MultiheadAttention)
-        self.hook = leaf_entry(module, self)
+        self.hook = leaf_entry(module, self, root.key)
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         """The layer was called."""
@@ -138,6 +138,8 @@ class Root:
         self.plain = getattr(module, "_orig_mod", module)
         """The module itself where the root is `torch.compile`'s wrapper."""
         self.compiled = is_compiled(module)
+        self.key = new_key()
+        """Of the hooks in its layers: each has one."""
         self.probes: list[Probe] = []
         self._probes_in = False
         self._norms: list[Probe] | None = None
@@ -251,17 +253,17 @@ class Root:
             eager: nothing runs compiled in this step.
         """
         self.compiled = self.compiled or is_compiled(self.module)
-        parts = {id(each): path for path, each in self._parts()}
+        found = self._parts()
+        parts = {id(each): path for path, each in found}
         if parts != self.parts:
             self.parts = parts
             self.changed = True
         self.opaque = self.compiled and not eager
-        self.outsides = [] if eager else [self._outside(*each) for each in self._parts()]
+        self.outsides = [] if eager else [self._outside(*each) for each in found]
         self.insides = set()
         if not eager:
-            for each in self.plain.modules():
-                if id(each) in parts:
-                    self.insides |= {id(inner) for inner in each.modules()}
+            for _, part in found:
+                self.insides |= {id(inner) for inner in part.modules()}
 
     def _parts(self) -> list[tuple[str, nn.Module]]:
         return [] if self.compiled else list(compiled_parts(self.plain))
@@ -281,7 +283,11 @@ class Root:
             if output is not None:
                 probe(module, args, output)
 
-        hook = CompiledCall(part, None, called) if inner is part else leaf_entry(part, probe)
+        hook = (
+            CompiledCall(part, None, called)
+            if inner is part
+            else leaf_entry(part, probe, new_key())
+        )
         self._outside_of[id(part)] = hook
         return hook
 
