@@ -127,7 +127,7 @@ class Scene:
                     layers=sample.layers,
                     models=sample.models,
                     loss_steps=lost,
-                    losses=np.full(len(lost), sample.loss, np.float32),
+                    losses=np.array([sample.lost(int(k)) for k in lost], np.float32),
                 )
             )
             last = step
@@ -148,6 +148,8 @@ class SceneSample:
         self._scene = scene
         self.step = step
         self.layers, self.models, self.loss = scene.healthy(step)
+        self.lost: Callable[[int], float] = lambda step: self.loss
+        """The loss of each step since the last sample."""
 
     def layer(self, name: str, **values: float) -> None:
         for row, layer in enumerate(self._scene.table.layers):

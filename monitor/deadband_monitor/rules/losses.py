@@ -25,12 +25,24 @@ def is_below_zero(past: Past, model: ModelPast) -> bool:
     """A loss that is never negative is so, and nothing else was ever added to it.
 
     What is added may be negative: the logarithm of a learnt spread (Kendall et al.,
-    arXiv:1705.07115), an entropy that is rewarded.
+    arXiv:1705.07115), an entropy that is rewarded. It must have been added where the function
+    cannot be negative itself: of logits and whole classes, or answers that are shares of a yes.
     """
     assert past.layout is not None
-    kind = past.layout.models[past.layout.index_of[model.name]].loss
+    if not past.loss.fresh < 0:
+        return False
+    told = past.layout.models[past.layout.index_of[model.name]]
     alone = math.isnan(model.latest("further_loss"))
-    return kind in NEVER_NEGATIVE and past.loss.fresh < 0 and alone
+    return told.loss in NEVER_NEGATIVE and alone and not _in_range(told, model)
+
+
+def _in_range(told: Model, model: ModelPast) -> bool:
+    """Whether what the loss function was given cannot make it negative."""
+    if told.loss == "cross_entropy":
+        return 0 < len(told.loss_target) < len(told.loss_input)
+    if told.loss in {"bce", "bce_logits"}:
+        return model.value("target_min") >= 0 and model.value("target_max") <= 1
+    return False
 
 
 class LossDivergence(ModelRule):

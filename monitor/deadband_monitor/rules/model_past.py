@@ -57,6 +57,10 @@ class ModelPast:
         self.skill = History()
         self.rates = History()
         """The learning rate."""
+        self.evaluations: deque[float] = deque(maxlen=5)
+        """The losses of the last evaluation passes."""
+        self.fewest_distinct = math.nan
+        """Lowest share of different rows among the last 2000 input rows."""
         self.best_of_now = math.nan
         """The better of the fresh and the smoothed skill."""
         self.best_skill = -math.inf
@@ -139,6 +143,11 @@ class ModelPast:
         self.information.add(step, information)
         self.sigma_share.add(step, sigma)
         self.skill.add(step, fresh_skill)
+        if math.isfinite(self.value("eval_loss")):
+            self.evaluations.append(self.value("eval_loss"))
+        distinct = self.value("in_distinct")
+        if distinct < self.fewest_distinct or math.isnan(self.fewest_distinct):
+            self.fewest_distinct = distinct
         rho = self.value("out_variance")
         if rho > 1e-5:
             self.variance.add(step, rho)

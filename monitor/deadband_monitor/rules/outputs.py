@@ -12,6 +12,7 @@ from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few, steady_skill
+from deadband_monitor.rules.modest import modest
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.rare import (
     never_given,
@@ -270,7 +271,7 @@ class ConstantPredictor(ModelRule):
             "skill": skill,
             "top_share": model.value("top_share"),
         }
-        stalled = stalled or _crawls(seen, model, skill)
+        stalled = (stalled and not modest(past, model)) or _crawls(seen, model, skill)
         if not (lasting or stalled):
             special = self._unrelated(past, model) or self._majority(seen, past, model)
             special = special or ruled_by_few(past, model) or self._no_yes(seen, past, model)
@@ -355,6 +356,8 @@ class ConstantPredictor(ModelRule):
             return None  # at this pace they are known before long
         if seen.step - since < patience(model) or soon_told(seen, model):
             return None
+        if not model.majority.rules and modest(past, model):
+            return None  # of rows that are hard to tell each may well be likelier of the majority
         if skill >= self.KNOWN:
             return since
         return since if skill < (self.UNNAMED if model.majority.never else self.LEARNT) else None

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
+from deadband_monitor.rules.anew import Anew
 from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.model_past import LARGE_UPDATE, SMALL_UPDATE, ModelPast
@@ -63,6 +64,7 @@ class Past:
         self.loss_was_high = False
         """The loss stayed above 1.5 times its start and a constant answer's for five of eight."""
         self.thrown = Thrown()
+        self.anew = Anew()
         self.models: dict[str, ModelPast] = {}
         self.flow = Flow()
         self.standing: dict[tuple[str, str], tuple[str, int, int]] = {}
@@ -114,6 +116,10 @@ class Past:
         self._sample_steps.append(seen.step)
         since = -1 if self._stage_begins else 0  # those before belong to the stage before
         self._stage_begins = False
+        drawn = None if layout.several_models else self.anew.begins_at(seen, self.newest, layout)
+        if drawn is not None:
+            self._begin_anew(int(seen.loss_steps[drawn]))
+            since = drawn
         self.loss.add(seen.losses[since:], seen.loss_steps[since:])
         self._watch_thrown(seen, since)
         if self._labels_widened(seen):
@@ -139,7 +145,7 @@ class Past:
             past = self.models[model.name]
             row = seen.models[i]
             values = row.tolist()  # plain numbers: each is read many times
-            if not past.samples and self.samples > 1:
+            if not (past.samples or past.born) and self.samples > 1:
                 past.born = seen.step - 1
             skill = float(row[MODEL_COLUMN["skill"]])
             if not layout.several_models:
@@ -165,6 +171,15 @@ class Past:
             past.absorb_pull(layers[trained, _PULL])
             outside = past.value("nonfinite") > 0 or losses_broken
             past.broken.absorb(seen.step, layers, layout.rows_of[i], trained, outside=outside)
+
+    def _begin_anew(self, step: int) -> None:
+        """The weights were drawn again: what the run had come to is no measure of what follows."""
+        self.loss, self.loss_was_high = LossTrend(), False
+        self.thrown.begin_anew()
+        for name, old in self.models.items():
+            self.models[name] = new = ModelPast(name)
+            new.born = step - 1
+            new.objective, new.feed = old.objective, old.feed
 
     @property
     def sample_interval(self) -> int:
@@ -209,10 +224,15 @@ class Past:
         assert self.layout is not None
         if self.layout.several_models or not len(seen.models):
             return False
+        model = self.models[self.layout.models[0].name]
         known, batch = (
             float(seen.models[0, MODEL_COLUMN[name]])
             for name in ("label_entropy", "batch_label_entropy")
         )
+        # At a sample every fifty steps the first batch of them is a tenth of what is known by then.
+        before = model.latest("label_entropy")
+        if model.samples > EARLY_STEPS and 0 < before < known:
+            batch, known = batch * known / before, before
         return batch > WIDER and (batch - 1) * known > WIDER_NATS
 
     def _fresh_skill(self, row: Floats, smoothed: float) -> float:

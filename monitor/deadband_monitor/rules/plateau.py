@@ -74,8 +74,8 @@ class LossPlateau(ModelRule):
 
     def __init__(self) -> None:
         super().__init__()
-        self._gains: dict[str, History] = {}
-        """Minus the loss."""
+        self._gains: dict[tuple[str, int], History] = {}
+        """Minus the loss, from the first step of the weights that are trained."""
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -86,7 +86,7 @@ class LossPlateau(ModelRule):
             return self._bound(past, model)
         if layout.several_models or math.isnan(past.loss.fresh):
             return None
-        gains = self._gains.setdefault(model.name, History())
+        gains = self._gains.setdefault((model.name, model.born), History())
         gains.add(seen.step, -past.loss.fresh)
         return self._stuck(seen, past, model, gains)
 
@@ -173,15 +173,16 @@ class LossPlateau(ModelRule):
             or past.layout.models[past.layout.index_of[model.name]].unregistered
         )
         patience = PATIENCE_STEPS // 2 if cramped else PATIENCE_STEPS
-        if seen.step < 2 * patience:
+        age = seen.step - model.born
+        if age < 2 * patience:
             return False
-        window = max(2 * patience, seen.step)
+        window = max(2 * patience, age)
         older, newer = gains.halves(window)
         if len(older) < 3 or len(newer) < 3:
             return False
         before, now = (
             median(part) if len(part) >= 3 else math.inf
-            for part in model.skill.halves(max(100, seen.step // 2))
+            for part in model.skill.halves(max(100, age // 2))
         )
         if 2 * max(before, DUST) < now < math.inf:
             return False  # it gathers speed: steady progress gains 1.4-fold over that stretch
@@ -193,14 +194,14 @@ class LossPlateau(ModelRule):
         gained = max(median(newer), nothing) - max(median(older), nothing)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
         narrow = bottleneck(past.layout, model.name)  # what creeps through one is not at a pace
-        if narrow is None and _keeps_pace(gains, nothing, wanted, seen.step):
+        if narrow is None and _keeps_pace(gains, nothing, wanted, age):
             return False
-        if cramped and window >= seen.step:
+        if cramped and window >= age:
             # With so little room the pace falls from the start: as much again for each doubling or
             # so of the steps (one unit, ten digits: 0.37, 0.45, 0.52 after 370, 700, 1150).
             if wanted > gained * math.log(1 + FAR) / math.log(3):
                 return True
-        elif wanted > gained * 2 / window * FAR * seen.step:
+        elif wanted > gained * 2 / window * FAR * age:
             return True
         stands = gains.climbing(window) is False and past.loss.falling is not True
         return stands and not past.learning(model.name)

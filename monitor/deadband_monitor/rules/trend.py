@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,6 +245,11 @@ class LossTrend:
         """Mean of the last `count` losses; NaN before there are as many."""
         return fmean(self._recent[-count:]) if len(self._recent) >= count else math.nan
 
+    def error(self, count: int) -> float:
+        """Standard error of that mean."""
+        last = self._recent[-count:]
+        return stdev(last) / math.sqrt(count) if len(last) >= count > 1 else math.nan
+
     def means(self, count: int) -> tuple[float, float]:
         """Means of the older and the newer half of the last `count` losses, at most two hundred.
 
@@ -297,7 +302,12 @@ class LossTrend:
         older, newer = self._recent[:half], self._recent[half:]
         before = median(older)
         drop = before - median(newer)
-        return drop > 2 * _error_of_shift(older, newer) and drop > 0.005 * abs(before)
+        if drop > 2 * _error_of_shift(older, newer) and drop > 0.005 * abs(before):
+            return True
+        if not (drop > before / 2 and min(self._recent) > 0):
+            return False
+        # A fall by decades is its own scatter; against its noise it is seen in the logarithm.
+        return _shift([math.log(v) for v in newer], [math.log(v) for v in older]) > 0
 
 
 class LevelShift:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
+from deadband_monitor.rules.modest import modest
 from deadband_monitor.rules.past import ModelPast, Past
 
 CHANCE = 0.05
@@ -54,6 +55,8 @@ def unrelated(past: Past, model: ModelPast) -> bool:
         return False
     _, recent = model.skill.halves(max(100, past.step // 3))
     if not recent or median(recent) >= LITTLE or past.skill(model.name) >= 2 * LITTLE:
+        return False
+    if modest(past, model):
         return False
     return shown_again(past, model) or not past.learning(model.name)
 

@@ -1,0 +1,51 @@
+"""Has the model learnt the little there is to learn? Part of `constant-predictor`.
+
+Who clicks, who defaults, what tomorrow's price is: the best answer there is explains 3 to 10 % of
+it. What tells such a run from one that learns nothing, or learns random labels by heart, are rows
+that it was not trained on: those of evaluation passes, or a data set too large to meet again soon.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, stdev
+
+from deadband_monitor.rules.mean_skill import HEAVY_TAILS
+from deadband_monitor.rules.past import ModelPast, Past
+
+FEW_NEIGHBOURS = 0.15
+"""Agreement of nearest neighbours beyond chance from which there is more to learn than a little."""
+NEW_ROWS = 0.88
+"""Share of different rows among the last 2000, at its lowest: in passes over n rows it comes down
+to 1 - 500 / n, so these are 4200 and more, of which random labels are learnt by heart in hundreds
+of passes and not in five."""
+LOSSES = 100
+CLASSES, VALUES = 0.015, 0.03
+"""Skill that counts. The entropy of 2000 labels is known to a hundredth; the variance of as many
+targets scatters by 3 %, and the skill with it."""
+PASSES = 3
+ERRORS = 2.0
+"""Standard errors that it must lie above."""
+
+
+def modest(past: Past, model: ModelPast) -> bool:
+    """Whether rows not learnt by heart are answered better than by a constant, if not by much."""
+    assert past.layout is not None
+    constant, agreement = model.value("loss_constant"), model.value("neighbour_agreement")
+    plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
+    if not (constant > 0 and agreement < FEW_NEIGHBOURS and plain):
+        return False
+    if model.value("target_kurtosis") > HEAVY_TAILS:
+        return False
+    least = VALUES if math.isfinite(model.value("sigma_share")) else CLASSES
+    passes = list(model.evaluations)
+    if len(passes) >= PASSES:
+        skill = 1 - fmean(passes) / constant
+        return skill - ERRORS * stdev(passes) / math.sqrt(len(passes)) / constant > least
+    if not model.fewest_distinct >= NEW_ROWS:
+        return False
+    mean, error = past.loss.mean(LOSSES), past.loss.error(LOSSES)
+    return 1 - (mean + ERRORS * error) / constant > least
+
+
+__all__ = ["modest"]
