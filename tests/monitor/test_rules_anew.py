@@ -129,7 +129,7 @@ def test_shares_of_a_yes_out_of_range_are_still_told_by_a_negative_loss() -> Non
     def beyond(low: float) -> Scene:
         def bend(sample: SceneSample) -> None:
             sample.loss = -0.5
-            sample.model(loss=-0.5, skill=math.nan, target_min=low, target_max=1.0)
+            sample.model(loss=-0.5, skill=math.nan, target_min=low, target_max=1.0, information=0.9)
 
         scene = Scene()
         model = msgspec.structs.replace(scene.table.models[0], loss="bce_logits")

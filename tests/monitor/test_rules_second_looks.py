@@ -40,7 +40,7 @@ def test_minus_a_cross_entropy_is_a_turned_sign_from_its_first_steps() -> None:
 
 def test_a_small_share_that_is_subtracted_is_no_turned_sign() -> None:
     def learns(sample: SceneSample) -> None:
-        goes(sample, 2.3 * float(np.exp(-sample.step / 30)) - 0.2)
+        goes(sample, 2.3 * float(np.exp(-sample.step / 30)) - 0.2, information=0.3)
 
     scene = of_loss("cross_entropy").run(120, learns)
     cause = scene.engine.causes()[0]

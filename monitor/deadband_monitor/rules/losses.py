@@ -16,6 +16,8 @@ from deadband_monitor.rules.trend import LevelShift
 
 NEVER_NEGATIVE = frozenset({"cross_entropy", "nll", "bce", "bce_logits"})
 """Losses that are minus the logarithm of a probability."""
+RIGHT = 0.5
+"""Share of the labels' entropy that the answers tell where what is added did not spoil them."""
 WIDER, AGAINST = 1.5, -0.3
 """Spread of the output over that of the targets, and correlation of the loss's gradient with it,
 that no error of the right sign has together; the spread of the targets is that of a window."""
@@ -25,19 +27,21 @@ def is_below_zero(past: Past, model: ModelPast) -> bool:
     """A loss that is never negative is so, and nothing else was ever added to it.
 
     What is added may be negative: the logarithm of a learnt spread (Kendall et al.,
-    arXiv:1705.07115), an entropy that is rewarded. It must have been added where the function
-    cannot be negative itself: of logits and whole classes, or answers that are shares of a yes.
+    arXiv:1705.07115), an entropy that is rewarded.
     """
     assert past.layout is not None
-    if not past.loss.fresh < 0:
-        return False
-    told = past.layout.models[past.layout.index_of[model.name]]
+    kind = past.layout.models[past.layout.index_of[model.name]].loss
     alone = math.isnan(model.latest("further_loss"))
-    return told.loss in NEVER_NEGATIVE and alone and not _in_range(told, model)
+    return kind in NEVER_NEGATIVE and past.loss.fresh < 0 and alone
 
 
-def _in_range(told: Model, model: ModelPast) -> bool:
-    """Whether what the loss function was given cannot make it negative."""
+def _by_what_is_added(told: Model, model: ModelPast) -> bool:
+    """Whether the answers are right, and the loss function's own value cannot be negative.
+
+    Then something was added to it that may fall below zero, and it does no harm.
+    """
+    if not model.value("information") > RIGHT:
+        return False
     if told.loss == "cross_entropy":
         return 0 < len(told.loss_target) < len(told.loss_input)
     if told.loss in {"bce", "bce_logits"}:
@@ -81,6 +85,8 @@ class LossDivergence(ModelRule):
         if model.objective.clash in BOTTOMLESS and past.loss.fresh < 0:
             return self._bottomless(past, model)
         if is_below_zero(past, model):
+            if _by_what_is_added(layout.models[index], model):
+                return Judgement(active=False, clear=True)
             return self._negative(past)
         driven = _driven_away(seen, model, layout.models[index])
         if driven is not None:
