@@ -13,8 +13,9 @@ from statistics import fmean, stdev
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.past import ModelPast, Past
 
-FEW_NEIGHBOURS = 0.15
-"""Agreement of nearest neighbours beyond chance from which there is more to learn than a little."""
+FEW_NEIGHBOURS, FEW_OF_FEW = 0.15, 0.3
+"""Agreement of nearest neighbours beyond chance from which there is more to learn than a little,
+and the same where one class holds most labels: it hangs on few rows then, and scatters by 0.1."""
 NEW_ROWS = 0.88
 """Share of different rows among the last 2000, at its lowest: in passes over n rows it comes down
 to 1 - 500 / n, so these are 4200 and more, of which random labels are learnt by heart in hundreds
@@ -33,7 +34,8 @@ def modest(past: Past, model: ModelPast) -> bool:
     assert past.layout is not None
     constant, agreement = model.value("loss_constant"), model.value("neighbour_agreement")
     plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
-    if not (constant > 0 and agreement < FEW_NEIGHBOURS and plain):
+    few = FEW_OF_FEW if model.majority.uneven else FEW_NEIGHBOURS
+    if not (constant > 0 and agreement < few and plain):
         return False
     if model.value("target_kurtosis") > HEAVY_TAILS:
         return False
