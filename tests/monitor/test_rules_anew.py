@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable
 
 import msgspec
-import numpy as np
 import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.past import Past
-from deadband_monitor.rules.trend import LossTrend
 
 Bend = Callable[[SceneSample], None]
 FOLD = 200
@@ -138,20 +136,6 @@ def test_shares_of_a_yes_out_of_range_are_still_told_by_a_negative_loss() -> Non
 
     assert "loss-divergence" in beyond(-1.0).standing
     assert "loss-divergence" not in beyond(0.0).standing
-
-
-def test_a_fall_by_decades_is_a_fall_though_it_scatters_as_wide() -> None:
-    trend = LossTrend()
-    for step in range(1, 110):
-        trend.add(np.array([10_000 * math.exp(-step / 12) + 100], np.float32), [step])
-    assert trend.falling
-
-
-def test_a_level_that_swings_by_decades_does_not_fall() -> None:
-    trend = LossTrend()
-    for step in range(1, 201):
-        trend.add(np.array([10 ** math.sin(1.7 * step)], np.float32), [step])
-    assert trend.falling is False
 
 
 def test_classes_that_join_are_seen_in_the_first_batch_of_a_sparse_cadence() -> None:

@@ -302,12 +302,7 @@ class LossTrend:
         older, newer = self._recent[:half], self._recent[half:]
         before = median(older)
         drop = before - median(newer)
-        if drop > 2 * _error_of_shift(older, newer) and drop > 0.005 * abs(before):
-            return True
-        if not (drop > before / 2 and min(self._recent) > 0):
-            return False
-        # A fall by decades is its own scatter; against its noise it is seen in the logarithm.
-        return _shift([math.log(v) for v in newer], [math.log(v) for v in older]) > 0
+        return drop > 2 * _error_of_shift(older, newer) and drop > 0.005 * abs(before)
 
 
 class LevelShift:
