@@ -154,3 +154,20 @@ def test_an_output_that_cannot_reach_its_targets_comes_before_what_these_mean() 
 
     made = scene("l1", (32, 1), (32, 1), last="sigmoid").run(60, bend)
     assert made.causes[0] == "output-activation-mismatch"
+
+
+def test_sinking_to_the_loss_of_the_frequencies_is_no_knowledge_of_rare_rows() -> None:
+    def bend(sample: SceneSample) -> None:
+        majority(0.2)(sample)
+        sample.loss = 0.2 * (1 + 8 * math.exp(-sample.step / 60))
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 0.2)
+
+    assert scene().run(200, bend, every=50).causes[:1] == ["class-imbalance"]
+
+
+def test_of_few_rows_the_neighbours_may_disagree_by_chance() -> None:
+    def bend(sample: SceneSample) -> None:
+        unrelated(0.5, 130)(sample)
+        sample.model(neighbour_agreement=-0.14)
+
+    assert scene(prediction=(64, 10)).run(300, bend, every=10).causes[:1] == ["label-noise"]

@@ -64,7 +64,8 @@ def unlearnt(seen: Observation, past: Past, model: ModelPast) -> bool:
     constant = model.value("loss_constant")
     if not (many and majority.rules and constant > 0):
         return False
-    older, newer = (1 - mean / constant for mean in past.loss.means(losses))
+    # To come down to what the frequencies alone are worth is no knowledge.
+    older, newer = (max(0.0, 1 - mean / constant) for mean in past.loss.means(losses))
     if newer + 3 * (newer - older) > KNOWN:
         return False  # in three quarters as many steps again they are known
     skill = (older + newer) / 2
@@ -85,10 +86,7 @@ def never_given(past: Past, model: ModelPast) -> bool:
 
 
 def stays_silent(seen: Observation, past: Past, model: ModelPast, since: int) -> bool:
-    """The losses say that nothing is known of the answers that are never given, nor will be soon.
-
-    To come down to what the frequencies alone are worth is no knowledge.
-    """
+    """The losses say that nothing is known of the answers never given, nor will be soon."""
     assert past.layout is not None
     constant = model.value("loss_constant")
     # Of many pixels only some are copied: a sample's own loss can stray from that of all once.

@@ -49,7 +49,8 @@ def scatter(model: ModelPast) -> float:
 def unrelated(past: Past, model: ModelPast) -> bool:
     """Whether the labels look random, and what little skill there is learnt by heart."""
     agreement = model.value("neighbour_agreement")
-    if not CONTRARY < agreement < chance(model) or past.step < STEPS:
+    contrary = CONTRARY - 2 * scatter(model)
+    if not contrary < agreement < chance(model) or past.step < STEPS:
         return False
     if model.value("majority_share") > EVEN:
         return False
