@@ -62,6 +62,6 @@ class Unsaid:
         for optimizer in self._optimizers():
             for group in optimizer.param_groups:
                 for weight in group["params"]:
-                    if weight.requires_grad:
+                    if weight.requires_grad and not weight.is_inference():  # no count is kept there
                         return weight  # type: ignore[no-any-return]
         return None

@@ -63,3 +63,11 @@ def test_many_updates_a_step_and_a_long_evaluation_are_as_they_should_be() -> No
             loop.model(torch.randn(6, 4))
     assert loop.line == ""
     loop.watch.close()
+
+
+def test_weights_that_torch_keeps_no_count_of_are_passed_over() -> None:
+    with torch.inference_mode():
+        model = nn.Linear(2, 2)
+    watch = deadband.watch(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert watch._beat().unsaid == ""
+    watch.close()
