@@ -17,6 +17,7 @@ from deadband_monitor.errors import SourceError, UnknownRun
 from deadband_monitor.hub import registry
 from deadband_monitor.hub.detach import NICENESS
 from deadband_monitor.record.reader import Recording
+from deadband_monitor.source.base import Source
 from deadband_monitor.source.live import LiveSource
 from deadband_monitor.source.open import open_source
 from deadband_monitor.source.replay import ReplaySource
@@ -350,6 +351,22 @@ def test_a_viewer_carries_on_where_it_was_after_a_lost_link(
     follow(viewer, has_samples(10))
     assert viewer.link == "live"
     assert [reading.step for reading in viewer.state.recent] == list(range(1, 11))
+
+
+def test_steps_that_are_left_unsaid_are_told_until_they_are_said_again(
+    training: ScriptedTraining, viewers: Viewers
+) -> None:
+    training.start()
+    viewer = viewers()
+    training.do("frames 3")
+
+    def told(error: str) -> Callable[[Source], bool]:
+        return lambda source: source.state.status is not None and source.state.status.error == error
+
+    training.do("beat unsaid-since-step-3")
+    follow(viewer, told("unsaid-since-step-3"))
+    training.do("beat")
+    follow(viewer, told(""))
 
 
 @pytest.mark.slow

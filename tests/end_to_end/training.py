@@ -134,7 +134,7 @@ class Training:
             self.send(wire.Frame(header=header, payload=payload))
         return f"sent {self.step}"
 
-    def beat(self) -> str:
+    def beat(self, unsaid: str = "") -> str:
         self.send(
             wire.Beat(
                 time=time.time(),
@@ -143,6 +143,7 @@ class Training:
                 dropped=0,
                 interval=1,
                 overhead=0.005,
+                unsaid=unsaid,
             )
         )
         return "sent"
@@ -212,7 +213,7 @@ def obey(training: Training, word: str, value: str = "") -> str:
         "inline-plan": lambda: training.plan(shared=False),
         "frames": lambda: training.frames(int(value)),
         "inline": lambda: training.inline(int(value)),
-        "beat": training.beat,
+        "beat": lambda: training.beat(value),
         "heard": training.heard,
         "bye": lambda: training.bye(value),
     }
