@@ -11,9 +11,11 @@ BUSY_S = 0.02
 """From one look to the next where frames may come at any pace: at a start, or after a wish."""
 IDLE_S = 0.1
 """The same where none have come for a while: messages and viewers are heard at once anyway."""
-GATHER_S = 0.5
-"""While nobody looks on, frames of so long are measured together: five of them for the price of
-two. Of large ones fewer make a batch, and it is measured as soon as it is whole."""
+LOOK_S = 0.25
+"""The most from one look to the next while frames come, and nobody looks on."""
+GATHER_S = 1.0
+"""While nobody looks on, frames of so long are measured together: ten of them for the price of
+four. Of large ones fewer make a batch, and it is measured as soon as it is whole."""
 WATCHED_GATHER_S = 0.1
 """The same while somebody does: no eye sees figures change more often than ten times a second."""
 STAYS_BUSY_S = 2.0
@@ -51,7 +53,7 @@ class Rhythm:
             return BUSY_S
         if now - self._last_frame > STAYS_BUSY_S:
             return IDLE_S
-        most = WATCHED_GATHER_S / 2 if watched else GATHER_S
+        most = WATCHED_GATHER_S / 2 if watched else LOOK_S
         if self._pace:
             most = min(most, SHARE / self._pace)
         if self._since is not None:
