@@ -6,6 +6,7 @@ import math
 
 import msgspec
 import numpy as np
+import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import OptimizerGroup
@@ -76,6 +77,29 @@ def test_a_likelihood_loss_below_zero_is_flagged_and_ruinous_below_minus_one() -
     assert scene.standing["loss-divergence"].onset_step == 1
     scene.run(20, lambda sample: below(-40.0, sample))
     assert scene.standing["loss-divergence"].severity == "critical"
+
+
+@pytest.mark.parametrize(("begins", "called"), [(-4.2, True), (0.3, False)])
+def test_a_divergence_is_below_zero_by_rounding_or_by_a_turned_sign(
+    begins: float, called: bool
+) -> None:
+    scene = Scene()
+    model = msgspec.structs.replace(scene.table.models[0], loss="kl_div")
+    scene.table = msgspec.structs.replace(scene.table, models=(model,))
+
+    def apart(sample: SceneSample) -> None:
+        sample.loss = begins - sample.step / 2 if called else begins * 0.5**sample.step - 1e-3
+        sample.model(
+            loss=sample.loss, information=math.nan, skill=math.nan, loss_constant=math.nan,
+            label_entropy=math.nan,
+        )  # fmt: skip
+
+    scene.run(40, apart)
+    assert ("loss-divergence" in scene.standing) is called
+    if called:
+        assert scene.standing["loss-divergence"].severity == "critical"
+        assert scene.causes[0] == "loss-mismatch"
+        assert "began at -4.7" in " ".join(scene.engine.causes()[0].evidence)
 
 
 def test_an_error_of_the_wrong_sign_is_told_by_its_gradient() -> None:

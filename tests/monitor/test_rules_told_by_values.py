@@ -94,3 +94,29 @@ def test_single_bad_batches_are_no_jump() -> None:
         loss = 3.0 if step % 20 < 3 and step > 100 else 0.5
         trend.add(np.array([loss], np.float32), [step])
     assert trend.jumped is None
+
+
+def codes_rounded(sample: SceneSample, shut: bool, skill: float) -> None:
+    """The decoder learns what it can of codes that stay as they were drawn."""
+    sample.loss = 2.3 * (1 - skill * min(1.0, sample.step / 60))
+    sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=0.4)
+    for name in ("fc1", "fc2"):
+        sample.layer(name, out_grad_rms=0.0, grad_rms=0.0, update_ratio=0.0)
+    sample.layer("act1", out_grad_rms=0.0)
+    if shut:
+        sample.layer("act2", out_grad_rms=0.0, zero_share=1.0, out_rms=0.0, out_variance=0.0)
+
+
+@pytest.mark.parametrize(
+    ("shut", "skill", "called"), [(False, 0.4, True), (True, 0.4, False), (False, 0.95, False)]
+)
+def test_layers_behind_a_step_without_slope_are_told_though_the_loss_falls(
+    shut: bool, skill: float, called: bool
+) -> None:
+    scene = Scene().run(60, lambda sample: codes_rounded(sample, shut, skill))
+    flag = scene.standing.get("vanishing-gradient")
+    assert (flag is not None and flag.severity == "warning") is called
+    if called:
+        assert scene.causes[0] == "detached-graph"
+        assert flag is not None
+        assert flag.raised_step < 20

@@ -20,7 +20,11 @@ from deadband_monitor.rules.judges import (
 )
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import EARLY_STEPS, ModelPast, Past, carried
+from deadband_monitor.rules.slopeless import gap, lives
 from deadband_monitor.rules.trend import LevelShift
+
+NEEDLESS = 0.8
+"""Skill from which a network has no need of what its cut-off layers might learn."""
 
 
 class VanishingGradient(LayerRule):
@@ -93,6 +97,9 @@ class VanishingGradient(LayerRule):
         gone = past.output_gone(model)
         if zero:
             stuck = skill < 0.3 and not past.learning(model)
+            if self._slopeless(model, past):
+                # Weights that were to be trained and never are: the rest makes do without them.
+                return "info" if skill > NEEDLESS else "warning"
             # A loss that falls all the same is brought down by weights outside of what was copied:
             # of a wide layer whose first 80 units are dead, the slice shows nothing else.
             falls = past.loss.fresh < 0.9 * past.loss.first and skill > 0.05
@@ -123,6 +130,11 @@ class VanishingGradient(LayerRule):
             )
 
         return words
+
+    @staticmethod
+    def _slopeless(model: str, past: Past) -> bool:
+        found = gap(past, model)
+        return found is not None and lives(past, found)
 
     def _solved(self, model: str, past: Past) -> bool:
         """Gradients vanish by right when there is nothing left to learn."""

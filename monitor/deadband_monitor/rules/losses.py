@@ -14,8 +14,15 @@ from deadband_monitor.rules.objective import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import LevelShift
 
-NEVER_NEGATIVE = frozenset({"cross_entropy", "nll", "bce", "bce_logits"})
-"""Losses that are minus the logarithm of a probability."""
+NEVER_NEGATIVE = {
+    **dict.fromkeys(
+        ("cross_entropy", "nll", "bce", "bce_logits"), "minus the logarithm of a probability"
+    ),
+    "kl_div": "the divergence of two distributions",
+}
+"""Losses that cannot be below zero, and what they are."""
+BY_ROUNDING = -0.01
+"""Nats that a divergence of two equal distributions may come to in half precision."""
 RIGHT = 0.5
 """Share of the labels' entropy that the answers tell where what is added did not spoil them."""
 WIDER, AGAINST = 1.5, -0.3
@@ -32,7 +39,8 @@ def is_below_zero(past: Past, model: ModelPast) -> bool:
     assert past.layout is not None
     kind = past.layout.models[past.layout.index_of[model.name]].loss
     alone = math.isnan(model.latest("further_loss"))
-    return kind in NEVER_NEGATIVE and past.loss.fresh < 0 and alone
+    least = BY_ROUNDING if kind == "kl_div" else 0.0
+    return kind in NEVER_NEGATIVE and past.loss.fresh < least and alone
 
 
 def _by_what_is_added(told: Model, model: ModelPast) -> bool:
@@ -87,7 +95,7 @@ class LossDivergence(ModelRule):
         if is_below_zero(past, model):
             if _by_what_is_added(layout.models[index], model):
                 return Judgement(active=False, clear=True)
-            return self._negative(past)
+            return self._negative(past, layout.models[index].loss)
         driven = _driven_away(seen, model, layout.models[index])
         if driven is not None:
             return driven
@@ -102,15 +110,14 @@ class LossDivergence(ModelRule):
             return back
         return start if start.active or not start.clear else back
 
-    def _negative(self, past: Past) -> Judgement:
+    def _negative(self, past: Past, loss: str) -> Judgement:
         fresh = past.loss.fresh
         # Given probabilities instead of their logarithms it stays above -1 and still trains.
         return Judgement(
             active=True,
             clear=False,
             severity="critical" if fresh < -1 else "warning",
-            message=f"the loss is {fresh:.3g}: minus the logarithm of a probability is never "
-            "negative",
+            message=f"the loss is {fresh:.3g}: {NEVER_NEGATIVE[loss]} is never negative",
             evidence={"loss": fresh},
             onset_step=past.loss.below_since(0.0),
         )

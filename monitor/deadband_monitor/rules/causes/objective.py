@@ -153,19 +153,28 @@ def _below_zero(case: Case) -> bool:
 
 
 def _subtracted(case: Case) -> Suspect:
-    """The loss function's value is positive; what was added to it is below zero and outgrew it."""
-    flag = case.flag("loss-divergence")
+    """The loss is below what its function can give: a minus, before all of it or a part of it."""
+    flag, loss = case.flag("loss-divergence"), case.past.loss
+    lines = [f"the loss is {loss.fresh:.3g}, and {case.build.loss} is never negative"]
+    advice = (
+        "print the parts of the loss one by one: a penalty or balance that enters with a "
+        "minus grows without end; give it a plus, or a bound (clamp) and a factor of 0.01"
+    )
+    if loss.first < 0:
+        lines.append(f"it began at {loss.first:.3g}: the sign of the whole may be turned")
+        advice = (
+            f"loss = {case.build.loss}(...) without a minus before it; for distributions, give "
+            "logarithms first and probabilities that sum to 1 second"
+        )
+    else:
+        lines.append("a term with a minus outweighs it")
     return Suspect(
         word="loss-mismatch",
-        belief=0.6,
+        belief=0.8 if loss.first < 0 else 0.6,
         onset=case.start if flag is None else flag.onset_step,
         explains=SLOW | RUNAWAY,
-        evidence=[
-            f"the loss is {case.past.loss.fresh:.3g}, and {case.build.loss} is never negative: a "
-            "term with a minus outweighs it"
-        ],
-        advice="print the parts of the loss one by one: a penalty or balance that enters with a "
-        "minus grows without end; give it a plus, or a bound (clamp) and a factor of 0.01",
+        evidence=lines,
+        advice=advice,
     )
 
 

@@ -11,8 +11,8 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, undone
 from deadband_monitor.rules.causes.regularisation import DROPPED
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
-from deadband_monitor.rules.inputs import RECURRENT
 from deadband_monitor.rules.room import left_as_drawn, spectators
+from deadband_monitor.rules.slopeless import gap
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
@@ -20,8 +20,6 @@ PILED = BLOW_UP | {"loss-plateau"}
 """What gradients that pile up lead to: steps that grow with each step."""
 CUT_OTHERWISE = frozenset({"dead", "saturated", "small_weights", "twins", "input_scale"})
 """Evidence of what else leaves no slope."""
-ENOUGH_SAMPLES = 5
-"""Samples in which no gradient at all came through."""
 ROUNDING = 1e-7
 """Relative size of a step below which float32 rounds it away."""
 
@@ -88,29 +86,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 
 def _cut_by_steps(case: Case) -> Iterator[Suspect]:
-    """A gradient reaches one layer and is exactly zero in all before it: no slope lies between.
-
-    Small slopes make it small, and a dead or saturated layer is seen as such.
-    """
-    layout, most = case.layout, case.past.highest
-    rows = layout.rows(case.model.name)
-    weighted = rows[(layout.matrix | layout.embedding)[rows]]
-    weighted = weighted[np.isfinite(most[weighted, _OUT_GRAD])]
-    if len(weighted) < 2 or case.facts.seen & CUT_OTHERWISE:
+    """A gradient reaches one layer and is exactly zero in all before it: no slope lies between."""
+    found = gap(case.past, case.model.name)
+    if found is None or case.facts.seen & CUT_OTHERWISE:
         return
-    reached = most[weighted, _OUT_GRAD] > 0
-    first = int(np.argmax(reached))
-    if first == 0 or not reached[first:].all():
-        return
-    before, after = weighted[first - 1], weighted[first]
-    alive = most[before, _OUT] > 0 and case.past.lowest[after, _RMS] > 0
-    # Of a recurrent layer only the last position may be asked for: its weights tell.
-    learnt = most[weighted[:first], _GRAD]
-    # Gates at their flat ends are not seen: what enters them may be far too large.
-    gated = layout.layers[before].kind.startswith(RECURRENT)
-    if gated or not alive or not bool((learnt == 0).all()) or case.past.samples < ENOUGH_SAMPLES:
-        return
-    name, behind = layout.layers[before].name, layout.layers[after].name
+    layers = case.layout.layers
+    name, behind = layers[found.before].name, layers[found.after].name
     yield Suspect(
         word="detached-graph",
         belief=0.93,
