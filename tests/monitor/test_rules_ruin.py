@@ -12,7 +12,7 @@ from rules_scene import Scene, SceneSample
 
 from deadband.wire import Layer
 from deadband_monitor.rules.base import Observation
-from deadband_monitor.rules.outputs import _crawls
+from deadband_monitor.rules.crawl import _by_skill
 from deadband_monitor.rules.past import ModelPast
 
 
@@ -319,7 +319,7 @@ def test_a_loss_that_left_for_good_is_not_on_its_way_to_a_constant_answers() -> 
     halves = SimpleNamespace(halves=lambda step: ([0.5] * 5, [-1e4] * 5))
     model = cast("ModelPast", SimpleNamespace(skill=halves))
     seen = cast("Observation", SimpleNamespace(step=400))
-    assert _crawls(seen, model, skill=-1e4)
+    assert _by_skill(seen, model)
 
 
 @pytest.mark.parametrize("late", [False, True])

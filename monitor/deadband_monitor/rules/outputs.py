@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from statistics import median
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
+from deadband_monitor.rules.crawl import crawls
 from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, creeps, worthless
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
@@ -271,7 +271,7 @@ class ConstantPredictor(ModelRule):
             "skill": skill,
             "top_share": model.value("top_share"),
         }
-        stalled = (stalled and not modest(past, model)) or _crawls(seen, model, skill)
+        stalled = (stalled and not modest(past, model)) or crawls(seen, past, model, skill)
         if not (lasting or stalled):
             special = self._unrelated(past, model) or self._majority(seen, past, model)
             special = special or ruled_by_few(past, model) or self._no_yes(seen, past, model)
@@ -447,58 +447,6 @@ RUIN = (
 def _ruined(past: Past, model: ModelPast) -> bool:
     """Whether one of several models is broken by itself, whichever loss is its own."""
     return any(past.stands(kind, model.name) for kind in RUIN)
-
-
-CRAWL_STEPS = 250
-"""A loss may begin far above a constant answer's, where the targets lie far from zero."""
-CRAWL = 3
-"""Times the steps so far that the way to a constant answer's loss still takes."""
-
-
-FAR = 10.0
-"""Losses above so many times a constant answer's fall by decades, not by steps of one size."""
-
-
-def _crawls(seen: Observation, model: ModelPast, skill: float) -> bool:
-    """Far worse than a constant answer, and getting there would take several times as long.
-
-    The way left is put too short: a quadratic loss falls the slower the nearer it comes.
-    """
-    if seen.step < CRAWL_STEPS:
-        return False
-    if not skill < -0.5:
-        return skill < 0.2 and _far_to_grow(seen, model)
-    older, newer = model.skill.halves(seen.step)
-    if len(older) < 3 or len(newer) < 3:
-        return False
-    if median(newer) < -FAR:
-        # So far away what remains is a share of what there was: it goes down by decades.
-        rate = (math.log(max(-median(older), 1.0)) - math.log(-median(newer))) / (seen.step / 2)
-        return math.log(-median(newer)) > CRAWL * seen.step * max(rate, 0.0)
-    pace = (median(newer) - median(older)) / (seen.step / 2)
-    return -median(newer) > CRAWL * seen.step * max(pace, 0.0)
-
-
-LARGE_TARGETS = 10.0
-"""Standard deviation of targets from which an output has to grow to them."""
-GROW = 2
-"""Times the steps so far that the growth still takes."""
-
-
-def _far_to_grow(seen: Observation, model: ModelPast) -> bool:
-    """The output is to spread over large targets, and at this pace it will not for long.
-
-    An adaptive optimiser moves it by as much a step whatever the targets' scale. The spread of good
-    answers is at least what neighbours' targets have in common; half of that would do.
-    """
-    wanted = model.value("neighbour_agreement") / 2
-    older, newer = model.sigma_share.halves(seen.step)
-    if not model.value("target_sd") > LARGE_TARGETS or len(older) < 3 or len(newer) < 3:
-        return False
-    now = median(newer)
-    pace = (now - median(older)) / (seen.step / 2)
-    # A fraction of the spread with no skill to show for it is a mean that wanders.
-    return wanted > 0.1 and now < wanted / 2 and wanted - now > GROW * seen.step * max(pace, 0.0)
 
 
 def _words(model: ModelPast, says_nothing: bool, skill: float) -> str:

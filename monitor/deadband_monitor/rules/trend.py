@@ -11,6 +11,7 @@ from statistics import fmean, median, stdev
 import numpy as np
 from numpy.typing import NDArray
 
+from deadband_monitor.rules.course import Course
 from deadband_monitor.state.series import Floats
 
 MIN_POINTS = 6
@@ -154,6 +155,7 @@ class LossTrend:
         self._steps: list[int] = []
         self._falling: bool | None = None
         self._judged = False
+        self.course = Course()
         self.first = math.nan
         """The first loss alone: a ruinous first step shows in the second."""
         self.fresh = math.nan
@@ -186,6 +188,7 @@ class LossTrend:
         at = np.asarray(steps, np.int64)[known].tolist() if len(steps) == len(losses) else []
         self._steps = (self._steps + (at or [0] * len(finite)))[-self.WINDOW :]
         self._recent = (self._recent + finite)[-self.WINDOW :]
+        self.course.add(finite)
         self.highest = max(self.highest, *finite)
         self.lowest = min(self.lowest, *finite)
         last = sorted(self._recent[-8:])
@@ -233,6 +236,7 @@ class LossTrend:
         """What is asked from here on is another question: the levels before say nothing of it."""
         self.best = self.usual_high = math.inf
         self.jumped = None
+        self.course = Course()
         self._recent, self._steps = self._recent[-1:], self._steps[-1:]
         self._judged = False
 

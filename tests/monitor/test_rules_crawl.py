@@ -1,0 +1,83 @@
+"""Losses far above a constant answer's: on their way down in good time, or no health at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from rules_scene import Scene, SceneSample
+
+from deadband_monitor.rules.course import Course
+
+Bend = Callable[[SceneSample], None]
+
+
+def falls(loss: Callable[[float], float], *, mean: float = 0.0) -> Bend:
+    """Targets of unit spread about `mean`, and a squared error that goes as given."""
+
+    def bend(sample: SceneSample) -> None:
+        def noisy(step: int) -> float:
+            return loss(step) * (1 + 0.2 * math.sin(2.3 * step))
+
+        sample.loss, sample.lost = noisy(sample.step), noisy
+        sample.model(
+            loss=sample.loss, loss_constant=1.0, skill=1 - loss(sample.step), target_sd=1.0,
+            target_mean=mean, information=math.nan, sigma_share=3.0, label_entropy=math.nan,
+            batch_label_entropy=math.nan, top_share=math.nan, neighbour_agreement=0.7,
+        )  # fmt: skip
+
+    return bend
+
+
+def called(bend: Bend, every: int, steps: int = 300) -> bool:
+    scene = Scene().run(steps, bend, every=every)
+    return "constant-predictor" in scene.standing
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+@pytest.mark.parametrize(
+    "loss",
+    [lambda k: 1 + 1e5 / k**2, lambda k: 8 + 1e4 / k**2, lambda k: 10 + 2e5 * 0.9**k],
+    ids=["by a power of the steps", "to a rest", "at once, and no further"],
+)
+def test_a_loss_far_above_a_constant_answers_is_called_at_any_cadence(
+    loss: Callable[[float], float], every: int
+) -> None:
+    scale = 100.0 if loss(1000) < 2 else 1.0
+    assert called(falls(lambda k: scale * loss(k)), every)
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+def test_a_loss_that_comes_down_steadily_is_given_the_time(every: int) -> None:
+    assert not called(falls(lambda k: 0.1 + 1e4 * 0.97**k), every)
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+def test_the_way_down_from_an_offset_of_the_targets_is_long_and_may_be(every: int) -> None:
+    settled: Bend = falls(lambda k: 0.2 + (11 - 2 * min(k, 10) / 10 - k / 60) ** 2, mean=20.0)
+    assert not called(settled, every)
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+def test_an_offset_that_is_hardly_come_nearer_to_is_called(every: int) -> None:
+    assert called(falls(lambda k: (100 - k / 60) ** 2, mean=100.0), every)
+
+
+def test_the_course_of_the_losses_is_the_same_however_they_come() -> None:
+    losses = [100 / (k + 1) for k in range(5000)]
+    at_once, one_by_one = Course(), Course()
+    at_once.add(losses)
+    for loss in losses:
+        one_by_one.add([loss])
+    assert at_once.quarters() == one_by_one.quarters()
+    quarters = at_once.quarters()
+    assert quarters is not None
+    assert quarters == pytest.approx([100 / k for k in (625, 1875, 3125, 4375)], rel=0.05)
+    assert Course().quarters() is None
+
+
+def test_a_wild_batch_leaves_the_course_as_it_is() -> None:
+    course = Course()
+    course.add([1e9 if k % 9 == 0 else 1.0 for k in range(400)])
+    assert course.quarters() == (1.0, 1.0, 1.0, 1.0)
