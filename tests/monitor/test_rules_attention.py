@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from rules_builds import layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
@@ -130,6 +131,18 @@ def test_running_figures_that_never_arrive_are_flagged_with_the_momentum() -> No
 def test_they_are_flagged_in_a_short_run_that_is_looked_at_every_fiftieth_step() -> None:
     scene = _normed(1e-4).run(300, lambda s: _norm(s, ratio=0.1, shift=0.4), every=50)
     assert scene.causes[0] == "batchnorm-misuse"
+
+
+@pytest.mark.parametrize(("evaluated", "flagged"), [(50.0, True), (0.3, False), (math.nan, False)])
+def test_evaluation_that_is_worse_than_a_constant_answer_needs_them_now(
+    evaluated: float, flagged: bool
+) -> None:
+    def late(sample: SceneSample) -> None:
+        _norm(sample, ratio=0.1, shift=0.4)
+        sample.model(eval_loss=evaluated)
+
+    scene = _normed(5e-4).run(180, late)
+    assert ("batchnorm-mismatch" in scene.standing) is flagged
 
 
 def test_two_values_normalised_together_are_flagged_at_once() -> None:

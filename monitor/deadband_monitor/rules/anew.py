@@ -35,6 +35,11 @@ MOVED, REWOUND = 0.1, 0.6
 """How far from the first weights they had come, and the share of it that is left after they were
 loaded again; where half of them were then set to zero (Frankle and Carbin, arXiv:1803.03635) 0.51
 was."""
+FELL, AS_THEN = 0.95, 0.15
+"""Share of how far they were that is left some dozens of steps after they were loaded again, and
+how nearly they are as far as they had been at that age: within 0.04."""
+AGES = 1.1
+"""Ages at which it is kept how far they were lie so many times apart."""
 BACK = 0.7
 """Share of the way from where the losses were to where the first draw began, from which they are
 back there; the next draws share nothing with the first weights either, so the losses tell."""
@@ -54,6 +59,9 @@ class Anew:
         self._last = -1
         """The last trained matrix: one number that tells most samples that nothing happened."""
         self._rows: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._aged: list[tuple[int, Floats]] = []
+        """How far all matrices were from the first weights, and at what age."""
+        self._began = 0
         self._losses: list[float] = []
         self._first: list[float] = []
         """The losses that a fresh draw begins with."""
@@ -64,6 +72,9 @@ class Anew:
             self._layout = layout
             self._rows = np.flatnonzero(layout.matrix & layout.learns)
             self._last = int(self._rows[-1]) if len(self._rows) else -1
+            self._aged, self._began = [], self._began or seen.step
+        if not self.drawn:
+            self._note_age(seen)
         losses = seen.losses.tolist()
         known, self._losses = self._losses, (self._losses + losses)[-LATELY:]
         if len(self._first) < NEXT:
@@ -79,10 +90,37 @@ class Anew:
         else:
             was = float(before[self._last, _DRIFT])
             changed = moved < REWOUND * was and self._rewound(seen.layers, before)
+            if not changed and moved < FELL * was:
+                return self._aged_anew(seen, before, known, losses)
         if not changed:
             return None
         place = self._back(known, losses)
         self.drawn = place is not None
+        return place
+
+    def _note_age(self, seen: Observation) -> None:
+        age = seen.step - self._began + 1
+        if not self._aged or age >= AGES * self._aged[-1][0]:
+            self._aged.append((age, seen.layers[self._rows, _DRIFT]))
+
+    def _aged_anew(
+        self, seen: Observation, before: Floats, known: list[float], losses: list[float]
+    ) -> int | None:
+        """The same some dozens of steps later: all are as far as they had been at that age."""
+        kept = self._losses
+        place = self._back(known, losses)
+        if place is None:
+            return None
+        age = seen.step - int(seen.loss_steps[place]) + 1
+        then_age, then = min(self._aged, key=lambda aged: abs(aged[0] - age))
+        now, was = seen.layers[self._rows, _DRIFT], before[self._rows, _DRIFT]
+        told = np.isfinite(now) & np.isfinite(was) & np.isfinite(then) & (was > MOVED)
+        alike = (np.abs(now - then) < AS_THEN * then) & (now < FELL * was)
+        near = max(age, then_age) <= AGES * min(age, then_age)
+        self.drawn = bool(near and np.count_nonzero(told) >= 2 and alike[told].all())
+        if not self.drawn:
+            self._losses = kept
+            return None
         return place
 
     def _rewound(self, layers: Floats, before: Floats) -> bool:

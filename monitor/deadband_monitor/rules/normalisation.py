@@ -40,12 +40,16 @@ class BatchNormMismatch(LayerRule):
     def __init__(self) -> None:
         super().__init__()
         self._ready: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._tiny: NDArray[np.bool_] = np.zeros(0, bool)
+        """Rows whose momentum is so small that their figures arrive late or never."""
         self._apart_since: NDArray[np.float32] = np.zeros(0, np.float32)
 
     def adopt(self, layout: Layout) -> None:
         """See `LayerRule`."""
         super().adopt(layout)
         self._ready = np.array([_ready_at(layer.options) for layer in layout.layers], np.float32)
+        momenta = [layer.options.get("momentum", 0.0) for layer in layout.layers]
+        self._tiny = np.array(momenta) < SMALLEST_MOMENTUM
         self._apart_since = np.full(len(layout.layers), np.nan, np.float32)
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
@@ -61,7 +65,7 @@ class BatchNormMismatch(LayerRule):
         # Rates that ruin the weights move what goes in faster than any running figure can follow.
         # How long they have been apart counts from the start: samples may lie far from each other.
         self._apart_since = np.where(apart, np.fmin(self._apart_since, step), np.nan)
-        apart &= step - past.first_step >= self._ready
+        apart &= step - past.first_step >= self._ready_now(past, layout)
         lasting = apart & (step - self._apart_since >= self.LASTING_STEPS)
         inside = ~(ratio < 1.3 * LOW) & ~(ratio > HIGH / 1.3) & ~(shift > SHIFT / 1.3)
         return LayerView(
@@ -69,6 +73,18 @@ class BatchNormMismatch(LayerRule):
             clear=(inside | ~(apart | lasting)) & ~few,
             known=known,
         )
+
+    def _ready_now(self, past: Past, layout: Layout) -> NDArray[np.float32]:
+        """Sooner where evaluation uses them by now, and answers worse than a constant for it."""
+        ready = self._ready
+        if not np.count_nonzero(self._tiny):
+            return ready  # a usual momentum tells by itself when they will have arrived
+        for model, rows in zip(layout.models, layout.rows_of, strict=True):
+            known = past.models[model.name]
+            if known.latest("eval_loss") > known.latest("loss_constant"):
+                ready = ready.copy()
+                ready[rows[self._tiny[rows]]] = self.grace_steps
+        return ready
 
     def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
