@@ -203,6 +203,9 @@ class Feed:
         self._repeat = Spell()
         self._gaps = 0
         """Greatest common divisor of the steps between the samples of a repeated batch."""
+        self._learnt = False
+        """The loss was seen to fall on that batch as it does only on one; learnt by heart, it
+        swings about its floor."""
         self._losses: deque[float] = deque(maxlen=21)
         self._varied = 0
         self._constant = Spell()
@@ -231,7 +234,8 @@ class Feed:
         value = {name: now[column] for name, column in _COLUMNS.items()}
         self._losses.extend(losses[np.isfinite(losses)].tolist())
         self._follow_finite(step, value)
-        self._follow_repeat(step, value["in_repeat"])
+        if math.isfinite(value["in_rms"]) or not value["nonfinite"] > 0:
+            self._follow_repeat(step, value["in_repeat"])  # rows of NaN are alike for no loader
         self._follow_constant(step, value)
         self._follow_labels(step, value, layout, index)
         shape = layout.models[index].loss_target
@@ -287,7 +291,7 @@ class Feed:
     @property
     def _truly_repeated(self) -> bool:
         """Not merely an unshuffled loader whose round fits the cadence of the samples."""
-        return self._gaps == 1 or self._smooth
+        return self._gaps == 1 or self._learnt
 
     @property
     def _smooth(self) -> bool:
@@ -324,6 +328,7 @@ class Feed:
         gap = step - self._last_step
         self._gaps = math.gcd(self._gaps, gap) if self._repeat.samples else gap
         self._repeat.follow(repeated, self._last_step)
+        self._learnt = repeated and (self._learnt or self._smooth)
 
     def _follow_constant(self, step: int, value: dict[str, float]) -> None:
         rho = value["in_variance"]

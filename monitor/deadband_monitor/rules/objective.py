@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.bottomless import Descent
@@ -243,7 +244,7 @@ def _read(
     model, rows = layout.models[index], layout.rows_of[index]
     if not len(rows):
         return None
-    last = int(rows[-1])
+    last = makes_output(layout, rows)
     rms, whole = float(layers[last, _OUT_RMS]), now[_M["out_rms"]]
     ends = rms == whole or (rms > 0 and whole > 0 and abs(math.log(rms / whole)) <= SAME)
     units = layout.layers[last].units
@@ -276,6 +277,12 @@ def _read(
         prediction=model.loss_input,
         target=model.loss_target,
     )
+
+
+def makes_output(layout: Layout, rows: NDArray[np.int64]) -> int:
+    """Row of the layer that gives the model's output: parameters without a call stand behind it."""
+    called = [row for row in rows.tolist() if layout.layers[row].kind != "Parameter"]
+    return int((called or rows.tolist())[-1])
 
 
 def _no_gradient(gradients: Floats) -> bool:

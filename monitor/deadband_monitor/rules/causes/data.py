@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.inputs import fed_by_a_broken_one
 from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
 from deadband_monitor.rules.causes.rows import STARVED, few
 from deadband_monitor.rules.causes.start import recurrent
@@ -47,7 +48,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _bad(case: Case) -> Iterator[Suspect]:
     feed = case.model.feed
     everything = BLOW_UP | STARVED
-    if feed.broken_step is not None:
+    if feed.broken_step is not None and not fed_by_a_broken_one(case):
         yield Suspect(
             word="bad-data",
             tier=Tier.EXACT,
@@ -276,7 +277,7 @@ def _rare_yes(case: Case) -> Iterator[Suspect]:
 def _noise(case: Case) -> Iterator[Suspect]:
     model = case.model
     agreement, skill = model.value("neighbour_agreement"), case.past.skill(model.name)
-    kurtosis = model.value("target_kurtosis")
+    kurtosis = model.latest("target_kurtosis")  # a run that broke has none any more
     # Yes and no have no tails: there it is how rare one of the two is.
     if kurtosis > HEAVY_TAILS and not case.build.loss.startswith("bce"):
         typing = _typing_errors(case)

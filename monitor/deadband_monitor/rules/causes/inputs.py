@@ -58,3 +58,18 @@ def _lines(case: Case) -> list[str]:
     if math.isfinite(top) and top > 0.5:
         line += f", one feature holds {top:.0%} of the second moment"
     return [line]
+
+
+def fed_by_a_broken_one(case: Case) -> bool:
+    """Inputs that are not finite may be what another model put out, whose own inputs were sound.
+
+    A gradient alone that is not finite puts nothing out: it may come from what was fed here.
+    """
+    since = case.model.feed.broken_step
+    for other in case.past.models.values():
+        step = other.broken.step
+        if other is case.model or since is None or step is None or other.feed.broken_step:
+            continue
+        if step < since or (step == since and not other.broken.sound_outside):
+            return True
+    return False

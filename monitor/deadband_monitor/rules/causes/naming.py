@@ -64,6 +64,7 @@ others than it is."""
 NEARLY_SURE = 0.8
 """Share of the first from which nothing is named beside it for want of better alone."""
 
+HIGH_RATE = "learning-rate-too-high"
 CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})
 
 
@@ -154,7 +155,7 @@ def _second(first: _Weighed, others: list[_Weighed]) -> list[_Weighed]:
 
 def _without_consequences(suspects: list[Suspect]) -> list[Suspect]:
     """By definition: units that die or saturate after a ruinous update did not do so by nature."""
-    ruin = next((s for s in suspects if s.word == "learning-rate-too-high"), None)
+    ruin = next((s for s in suspects if s.word == HIGH_RATE), None)
     if ruin is None:
         return suspects
     return [s for s in suspects if s.root or (s.onset, s.phase) < (ruin.onset, ruin.phase)]
@@ -167,8 +168,9 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
     # What came before every root was not made by one.
     first = min(first, min((s.onset, s.phase) for s in suspects))
     seen = case.facts.seen
-    early = {s.word for s in suspects if (s.onset, s.phase) == first}
-    if "large_update" in seen and "learning-rate-too-high" not in early:
+    early = [s for s in suspects if (s.onset, s.phase) == first]
+    large = any("update-too-large" in s.explains for s in early)
+    if "large_update" in seen and large and all(s.word != HIGH_RATE for s in early):
         # What large updates do they do whoever made them: it does not speak against the earlier
         # fault that can make them large.
         seen = seen - CONSEQUENCES

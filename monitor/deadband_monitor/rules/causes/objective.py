@@ -20,7 +20,7 @@ from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
 from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
-from deadband_monitor.rules.objective import OF_SOFTMAX, VALUE_LOSSES
+from deadband_monitor.rules.objective import OF_SOFTMAX, VALUE_LOSSES, makes_output
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
@@ -183,7 +183,7 @@ def _shut_output(case: Case) -> Iterator[Suspect]:
     flag, rows = case.flag("dead-units"), case.layout.rows(case.model.name)
     if flag is None or not len(rows) or case.model.large_update_step is not None:
         return
-    last = case.layout.layers[rows[-1]]
+    last = case.layout.layers[makes_output(case.layout, rows)]
     within = case.model.latest("target_min") >= 0
     born = flag.onset_step <= case.start
     if last.name != flag.layer or last.activation not in {"relu", "relu6"} or within or born:
@@ -216,7 +216,7 @@ def _softmax_into_bce(case: Case) -> bool:
 
 def _last_layer(case: Case) -> str:
     rows = case.layout.rows(case.model.name)
-    return case.layout.layers[rows[-1]].name if len(rows) else ""
+    return case.layout.layers[makes_output(case.layout, rows)].name if len(rows) else ""
 
 
 def _evidence(case: Case, clash: Clash) -> list[str]:
