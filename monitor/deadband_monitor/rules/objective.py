@@ -51,6 +51,9 @@ NUMBERED = 0.5
 gave 0.00 to 0.02, 4 to 10 classes numbered as they come 0.6 to 1.4 (two of twenty less)."""
 OFF_ONE = 0.2
 """How far the targets of a row sum off 1 on average; one-hot and smoothed ones meet it exactly."""
+HELD = 2.0
+"""Times the loss that the furthest target must be able to cost, where nothing but its range tells
+of the output: few targets are the furthest. Standardised ones under a ReLU reach ten times it."""
 LONG = 20
 """Where only the range of the values tells: outputs of a fresh network can all be positive for a
 few steps."""
@@ -178,12 +181,12 @@ class Objective:
         self.classes = read.units
         bent = read.way in {1.0, ACROSS} or read.silent
         self.behind = bent and not read.unit_range
-        if self.always_positive >= LONG and read.low < 0:
+        if self._stays_above(step) and read.low < 0:
             self.crossed_step = step
         # Zeros alone have no sign: a product of two tables that began at zero gives nothing else.
         if self.always_positive >= 0 and math.isfinite(read.low) and read.low != read.high:
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
-        found = _clash(read, self.always_positive)
+        found = _clash(read, self._stays_above(step))
         disproved = self.clash is Clash.RELU_TARGETS and read.low < 0
         if found is None and self.clash is not None and self._doubts < DOUBTS and not disproved:
             # A program does not change in mid-run; slices of an output that hardly varies may.
@@ -203,11 +206,17 @@ class Objective:
         enough = self.samples >= _NEEDED.get(found, SAMPLES) or lasted
         self.clash = found if enough else None
 
+    def _stays_above(self, step: int) -> bool:
+        """The output has not been below zero for so long that it may be unable to."""
+        steps = 0 if self.began is None else step - self.began
+        lasted = self.always_positive > SAMPLES and steps >= LONG_STEPS
+        return lasted or self.always_positive >= LONG
+
 
 _FROM_THE_START = frozenset({Clash.CLASS_NUMBERS, Clash.REVERSED, Clash.UNBOUNDED})
 """What takes time to tell and was so from the start."""
 
-_POSITIVE = frozenset({"relu", "relu6", "softplus"})
+POSITIVE = frozenset({"relu", "relu6", "softplus"})
 _LOSS, _ENTROPY = MODEL_COLUMN["loss"], MODEL_COLUMN["label_entropy"]
 _OUT_RMS, _OUT_GRAD = LAYER_COLUMN["out_rms"], LAYER_COLUMN["out_grad_rms"]
 _M = {
@@ -299,8 +308,8 @@ def _of_a_constant(read: Reading, entropy: float) -> float:
     return math.nan
 
 
-def _clash(read: Reading, always_positive: int) -> Clash | None:
-    found = _known_clash(read, always_positive)
+def _clash(read: Reading, stays_above: bool) -> Clash | None:
+    found = _known_clash(read, stays_above)
     if found is None and read.below:
         return Clash.REVERSED
     if found is None and read.falls and not read.loss:
@@ -310,11 +319,11 @@ def _clash(read: Reading, always_positive: int) -> Clash | None:
     return Clash.SILENT if found is None and flat else found
 
 
-def _known_clash(read: Reading, always_positive: int) -> Clash | None:
+def _known_clash(read: Reading, stays_above: bool) -> Clash | None:
     if not read.loss:
         return None
     if read.loss in VALUE_LOSSES:
-        return _values_clash(read, always_positive)
+        return _values_clash(read, stays_above)
     if read.loss in MARGIN_LOSSES:
         binary = read.target_low == 0 and read.target_high == 1
         return Clash.MARGIN_TARGETS if binary else None
@@ -378,7 +387,7 @@ def _shares_a_whole(read: Reading) -> bool:
     return abs(read.target_mean * read.units - 1) > OFF_ONE
 
 
-def _values_clash(read: Reading, always_positive: int) -> Clash | None:
+def _values_clash(read: Reading, stays_above: bool) -> Clash | None:
     if crosses(read.prediction, read.target):
         return Clash.BROADCAST
     if stretched(read.prediction, read.target):
@@ -389,10 +398,10 @@ def _values_clash(read: Reading, always_positive: int) -> Clash | None:
         return Clash.COUPLED
     numbers = read.units == 1 and read.numbered >= NUMBERED
     # What the output cannot reach is sure; what the targets mean is read from their neighbours.
-    return _beyond_reach(read, always_positive) or (Clash.CLASS_NUMBERS if numbers else None)
+    return _beyond_reach(read, stays_above) or (Clash.CLASS_NUMBERS if numbers else None)
 
 
-def _beyond_reach(read: Reading, always_positive: int) -> Clash | None:
+def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     """Targets that the last activation cannot give."""
     below, above = read.target_low, read.target_high
     mean, sd = read.target_mean, read.target_sd
@@ -402,7 +411,11 @@ def _beyond_reach(read: Reading, always_positive: int) -> Clash | None:
     # the targets must reach beyond the bound as well.
     under = below < -BEYOND * sd and mean - sd < 0
     over = above > 1 + BEYOND * sd and mean + sd > 1
-    if under and (read.last in _POSITIVE or (always_positive >= LONG and read.low == 0)):
+    # Never below zero may be what it happens to give so far. What lies out of reach costs no more
+    # than the square of the furthest target: a loss that stands above has another reason.
+    furthest = below**2 if read.loss == "mse" else -below
+    held = stays_above and read.low == 0 and furthest >= HELD * read.value
+    if under and (read.last in POSITIVE or held):
         return Clash.RELU_TARGETS
     if (under or over) and read.unit_range and read.last in {"sigmoid", "hardsigmoid"}:
         return Clash.SIGMOID_TARGETS

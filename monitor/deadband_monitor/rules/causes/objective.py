@@ -20,7 +20,7 @@ from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
 from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
-from deadband_monitor.rules.objective import OF_SOFTMAX, VALUE_LOSSES, makes_output
+from deadband_monitor.rules.objective import OF_SOFTMAX, POSITIVE, VALUE_LOSSES, makes_output
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
@@ -72,11 +72,11 @@ def suspects(case: Case) -> Iterator[Suspect]:
     """Loss mismatch, output activation mismatch, unscaled targets."""
     clash = case.model.objective.clash
     if clash is not None:
-        exact = clash not in _BELIEF
+        exact = clash not in _BELIEF and not _by_range(case, clash)
         yield Suspect(
             word="output-activation-mismatch" if clash in BOUNDED else "loss-mismatch",
             tier=Tier.EXACT if exact else Tier.PATTERN,
-            belief=0.99 if exact else _BELIEF[clash],
+            belief=0.99 if exact else _BELIEF.get(clash, 0.85),
             onset=case.model.objective.since,
             phase=0,
             explains=_EXPLAINS[clash],
@@ -115,6 +115,14 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "or cross_entropy with class ids",
         )
     yield from _scale(case)
+
+
+def _by_range(case: Case, clash: Clash) -> bool:
+    """No activation that is known holds the output above zero: it never went below, that is all."""
+    rows = case.layout.rows(case.model.name)
+    if clash is not Clash.RELU_TARGETS or not len(rows):
+        return False
+    return case.layout.layers[makes_output(case.layout, rows)].activation not in POSITIVE
 
 
 def _scale(case: Case) -> Iterator[Suspect]:

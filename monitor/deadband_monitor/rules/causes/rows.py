@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.inputs import ANY_LABELS, few_rows
+from deadband_monitor.rules.objective import CLASS_LOSSES
 
 FEW_ROWS = 0.1
 """Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
@@ -73,7 +74,8 @@ def _stuck(case: Case) -> float:
     """Belief that the loader gives a part of the data only, where few rows are learnt by heart.
 
     Nobody draws a batch of more rows than the data have; and the same ones at every step, as many
-    as a power of two, are rather a batch than a data set, whose size is any number.
+    as a power of two, are rather a batch than a data set, whose size is any number. Nor does anyone
+    collect data of which most classes have a single row.
     """
     if not case.model.value("in_per_feature") < ANY_LABELS:
         return UNDECIDED  # a small table, which has no more rows than that
@@ -81,4 +83,7 @@ def _stuck(case: Case) -> float:
     if 2 * rows <= batch and case.model.value("in_duplicates") > MANY_TWINS:
         return 0.93
     whole = rows == batch and case.model.value("in_repeat") == 1
-    return 0.85 if whole and rows & (rows - 1) == 0 else UNDECIDED
+    shape = case.build.loss_input
+    classes = shape[1] if case.build.loss in CLASS_LOSSES and len(shape) > 1 else 0
+    a_batch = rows & (rows - 1) == 0 or rows < 2 * classes
+    return 0.85 if whole and a_batch else UNDECIDED
