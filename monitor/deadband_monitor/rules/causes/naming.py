@@ -169,11 +169,12 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
     first = min(first, min((s.onset, s.phase) for s in suspects))
     seen = case.facts.seen
     early = [s for s in suspects if (s.onset, s.phase) == first]
-    large = any("update-too-large" in s.explains for s in early)
-    if "large_update" in seen and large and all(s.word != HIGH_RATE for s in early):
+    apart = seen - CONSEQUENCES
+    likely = any(_own_odds(s, apart, _unseen(case, apart)) >= 1 for s in early)
+    if "large_update" in seen and likely and all(s.word != HIGH_RATE for s in early):
         # What large updates do they do whoever made them: it does not speak against the earlier
-        # fault that can make them large.
-        seen = seen - CONSEQUENCES
+        # fault that can make them large, where that is likelier than not.
+        seen = apart
     weighed = {}
     unseen = _unseen(case, seen)
     for suspect in suspects:
@@ -181,12 +182,7 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
             weight = 0.05  # dead or saturated after something else: a consequence
         else:
             weight = 1.0 if (suspect.onset, suspect.phase) == first else 0.25
-        own = (
-            odds(suspect.row, seen, unseen)
-            if suspect.row
-            else suspect.belief / (1 - suspect.belief)
-        )
-        weighed[id(suspect)] = weight * own
+        weighed[id(suspect)] = weight * _own_odds(suspect, seen, unseen)
     exact = max((s for s in suspects if s.tier is Tier.EXACT), key=_belief, default=None)
     if exact is None:
         total = 1 + sum(weighed.values())
@@ -196,6 +192,12 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
     left = 1 - exact.belief
     shares = {key: left * value / total for key, value in weighed.items()}
     return shares | {id(exact): exact.belief}, weighed
+
+
+def _own_odds(suspect: Suspect, seen: frozenset[str], unseen: frozenset[str]) -> float:
+    if suspect.row:
+        return odds(suspect.row, seen, unseen)
+    return suspect.belief / (1 - suspect.belief)
 
 
 def _unseen(case: Case, seen: frozenset[str]) -> frozenset[str]:
