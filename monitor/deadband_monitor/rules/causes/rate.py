@@ -177,8 +177,7 @@ def undone(case: Case) -> tuple[float, float] | None:
 
 
 def _killed(case: Case) -> Iterator[Suspect]:
-    """Units that served and then died or stuck, or an output that lost what it knew, at a rate
-    that had been raised.
+    """Units that served and then died or stuck, or answers that were lost, at a raised rate.
 
     No single step need be large: at a rate that climbs, the net bounces ever wider until its units
     are thrown off. Units that are dead by their start never learnt anything.
@@ -202,7 +201,7 @@ def _killed(case: Case) -> Iterator[Suspect]:
         explains=BLOW_UP,
         evidence=[
             f"the skill was {skill:.2g} at step {step}, at a learning rate of {then:.2g}; at step "
-            f"{stuck.onset_step}, when {stuck.layer or 'the output'} stopped, the rate was {now:.2g}"
+            f"{stuck.onset_step}, when {stuck.layer or 'the output'} stopped, it was {now:.2g}"
         ],
         advice=f"lr {now:.2g} -> {rounded(then)}, that of step {step}, at the most: check the "
         f"schedule; reload a checkpoint from before step {stuck.onset_step}",
