@@ -277,7 +277,9 @@ def _rare_yes(case: Case) -> Iterator[Suspect]:
 def _noise(case: Case) -> Iterator[Suspect]:
     model = case.model
     agreement, skill = model.value("neighbour_agreement"), case.past.skill(model.name)
-    kurtosis = model.latest("target_kurtosis")  # a run that broke has none any more
+    # A run that broke tells of no targets any more; what far ones break, they break in large steps.
+    broke = model.broken.step is not None and model.large_update_step is not None
+    kurtosis = model.latest("target_kurtosis") if broke else model.value("target_kurtosis")
     # Yes and no have no tails: there it is how rare one of the two is.
     if kurtosis > HEAVY_TAILS and not case.build.loss.startswith("bce"):
         typing = _typing_errors(case)
