@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from rules_builds import label_free, linear, scene_of
 from rules_scene import Scene, SceneSample
 
@@ -84,6 +85,26 @@ def test_a_third_of_the_distance_is_what_healthy_runs_dip_to() -> None:
 
 def test_features_that_draw_together_under_another_loss_are_no_views() -> None:
     assert not _draws_together(end=0.02, loss="huber").causes
+
+
+@pytest.mark.parametrize(("nearer", "learns", "called"), [(1, True, True), (0.1, True, False),
+                                                          (1, False, False)])  # fmt: skip
+def test_views_whose_error_falls_no_faster_than_their_spread_only_shrink(
+    nearer: float, learns: bool, called: bool
+) -> None:
+    scene = scene_of(ENCODER, model={"calls": 2, "loss": "mse", "target_learns": learns})
+
+    def shrinks(sample: SceneSample) -> None:
+        _ssl(sample, directions=12, apart=0.5, rank=14)
+        size = max(0.1, math.exp(-sample.step / 30))
+        sample.layer("pred", out_rms=size, out_variance=0.5)
+        sample.loss = 0.06 * size**2 * nearer ** min(1.0, sample.step / 60)
+        sample.model(loss=sample.loss)
+
+    scene.run(200, shrinks)
+    assert ("representation-collapse" in scene.standing) is called
+    if called:
+        assert scene.causes[0] == "missing-stop-gradient"
 
 
 def test_a_discriminator_is_called_for_real_and_made_samples_not_for_views() -> None:

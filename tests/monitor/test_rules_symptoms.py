@@ -376,3 +376,22 @@ def test_a_rate_raised_between_two_samples_is_still_the_cause() -> None:
     scene = Scene().run(200, every=50).run(200, dead, every=50)
     assert scene.causes[0] == "learning-rate-too-high"
     assert "-> 0.1, as it was until step" in scene.engine.causes()[0].advice
+
+
+@pytest.mark.parametrize(("step_size", "flat", "called"), [(34.0, 0.98, True), (0.1, 0.98, False),
+                                                           (34.0, 0.6, False)])  # fmt: skip
+def test_what_one_step_drove_to_flat_ends_is_told_though_the_rest_learns(
+    step_size: float, flat: float, called: bool
+) -> None:
+    def driven(sample: SceneSample) -> None:
+        sample.loss = 1.3
+        sample.model(loss=1.3, skill=0.4, information=0.4)
+        first = sample.step == 1
+        sample.layer("fc1", update_ratio=step_size if first else 0.01)
+        sample.layer("act1", saturation=0.0 if first else flat, saturated_units=0.1)
+
+    scene = Scene().run(120, driven)
+    assert ("saturation" in scene.standing) is called
+    if called:
+        assert scene.standing["saturation"].severity == "warning"
+        assert scene.causes[0] == "learning-rate-too-high"

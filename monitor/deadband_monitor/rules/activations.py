@@ -12,6 +12,7 @@ from deadband_monitor.rules.base import Observation, Words
 from deadband_monitor.rules.judges import LayerRule, LayerView, column, columns, per_model
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past
+from deadband_monitor.rules.weights import UpdateTooLarge
 from deadband_monitor.state.series import Floats
 
 
@@ -29,6 +30,9 @@ class Saturation(LayerRule):
     """Share of saturated elements; three tanh layers drawn 40 times too wide begin at 0.93."""
     IDLE_STEPS = 50
     IDLE_SKILL = 0.2
+    BEFORE = 0.5
+    """Share of flat elements at the first sample, below which one step drove them there that
+    changed the weights by more than themselves: no network that learns well was seen to stay."""
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
@@ -45,11 +49,21 @@ class Saturation(LayerRule):
         for index, model in enumerate(layout.models):
             if seen.step >= self.IDLE_STEPS and past.skill(model.name) < self.IDLE_SKILL:
                 idle[layout.rows_of[index]] = True
+        idle |= self._driven(past, layout) & (seen.step >= self.IDLE_STEPS)
         return LayerView(
             active=known & judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT))),
             clear=~judged | ((stuck < 0.5) & ~(idle & (flat >= 0.7))),
             known=known,
         )
+
+    def _driven(self, past: Past, layout: Layout) -> Mask:
+        """Rows after a weight that one step overwrote, which had not been flat before."""
+        update, flat = LAYER_COLUMN["update_ratio"], LAYER_COLUMN["saturation"]
+        overwritten = layout.matrix & (past.highest[:, update] > UpdateTooLarge.PLAIN)
+        after = np.zeros(len(overwritten), bool)
+        after[1:] = overwritten[:-1] & (layout.model_of[1:] == layout.model_of[:-1])
+        driven: Mask = after & (past.first[:, flat] < self.BEFORE)
+        return driven
 
     def severities(
         self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout

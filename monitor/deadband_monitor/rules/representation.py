@@ -61,6 +61,10 @@ SHRUNK = 0.2
 which a squared error between two views falls because all inputs have the same embedding. Over
 digits, wine, cancer and series seven such runs ended at 0.02 to 0.1 of the spread and 0.01 to 0.1
 of the distance; with a slow copy, or terms for variance, the spread grew 2 to 13 times."""
+NO_NEARER = 0.5
+"""Squared error between two views that are both learnt, over the variance of the outputs, against
+what it began with: above it the views are hardly nearer to each other than rows are, and the loss
+fell because all outputs shrank. Of views drawn together without a stop it rose from 0.5 to 1.1."""
 FALLEN = 0.2
 """Share of its start below which the loss of such a run has fallen: it is what is minimised."""
 PARTED = 1.5
@@ -164,9 +168,12 @@ class OneDirection(ModelRule):
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
         # Outputs that lie further apart than at first are told apart, in however few directions.
         line = now < share * start and apart < PARTED * apart_first
-        cosine = layout.models[layout.index_of[model.name]].loss == "cosine"
+        told = layout.models[layout.index_of[model.name]]
+        cosine = told.loss == "cosine"
         near = cosine and _nearest(seen, past, rows) < NEAR
-        left = _left(seen, past, rows)
+        left, spread = _left(seen, past, rows)
+        if told.target_learns and past.loss.fresh > NO_NEARER * spread**2 * past.loss.first:
+            left = spread
         shrunk = left < SHRUNK and past.loss.fresh < FALLEN * past.loss.first
         low = point or line or near or shrunk
         if not low and not left < 2 * SHRUNK:
@@ -247,18 +254,18 @@ def _makes_samples(layout: Layout, model: ModelPast) -> bool:
     return any(judges_others(layout, i) for i in others)
 
 
-def _left(seen: Observation, past: Past, rows: NDArray[np.int64]) -> float:
-    """What is left of the distances between the last outputs, in place and in direction.
+def _left(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[float, float]:
+    """What is left of the distances between the last outputs: in place and direction, and in place.
 
     Not the scale alone, which weight decay takes back, nor the direction alone, which an offset
     hides.
     """
     known = rows[np.isfinite(column(seen, "cosine")[rows])]
     if not len(known):
-        return math.nan
+        return math.nan, math.nan
     now, first = seen.layers[known[-1]], past.first[known[-1]]
     spread = math.sqrt(now[_RHO]) * now[_RMS] / (math.sqrt(first[_RHO]) * first[_RMS])
-    return float(max(spread, (1 - now[_COSINE]) / (1 - first[_COSINE])))
+    return float(max(spread, (1 - now[_COSINE]) / (1 - first[_COSINE]))), float(spread)
 
 
 def _nearest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> float:
