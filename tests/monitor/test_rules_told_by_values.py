@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rules_scene import Scene, SceneSample
 
-from deadband.wire import Model
+from deadband.wire import Layer, Model
 from deadband_monitor.rules.trend import LossTrend
 
 
@@ -120,3 +120,38 @@ def test_layers_behind_a_step_without_slope_are_told_though_the_loss_falls(
         assert scene.causes[0] == "detached-graph"
         assert flag is not None
         assert flag.raised_step < 20
+
+
+def word_by_word(reached: float, varies: float) -> Scene:
+    """A cell in a loop, of whose earlier words the gradient is `reached`."""
+    scene = Scene()
+    words = Layer(name="words", model="model", kind="Embedding", fan_in=12, units=12, parameters=9)
+    cell = Layer(name="cell", model="model", kind="GRUCell", fan_in=12, units=72, parameters=9)
+    again = msgspec.structs.replace(cell, name="cell@cell", parameters=0)
+    layers = (words, cell, again, scene.table.layers[-1])
+    scene.table = msgspec.structs.replace(scene.table, layers=layers)
+
+    def told(sample: SceneSample) -> None:
+        sample.loss = 1.5
+        sample.model(loss=1.5, skill=0.3, information=0.3)
+        sample.layer("words", out_grad_rms=reached, out_variance=varies, grad_rms=1e-3,
+                     update_ratio=0.01)  # fmt: skip
+        sample.layer("cell", out_grad_rms=np.nan, grad_rms=1e-3, update_ratio=0.01)
+        sample.layer("cell@cell", out_grad_rms=np.nan)
+
+    return scene.run(40, told)
+
+
+def test_a_state_that_is_cut_from_its_past_is_told_by_the_words_before_the_last() -> None:
+    scene = word_by_word(0.0, 0.8)
+    assert scene.standing["vanishing-gradient"].layer == "cell"
+    assert scene.causes[0] == "detached-graph"
+
+
+@pytest.mark.parametrize(("reached", "varies"), [(1e-30, 0.8), (0.0, 0.0)])
+def test_a_state_that_forgets_fast_or_is_masked_over_padding_is_not_cut(
+    reached: float, varies: float
+) -> None:
+    scene = word_by_word(reached, varies)
+    assert "vanishing-gradient" not in scene.standing
+    assert "detached-graph" not in scene.causes

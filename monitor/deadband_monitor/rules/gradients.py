@@ -20,7 +20,7 @@ from deadband_monitor.rules.judges import (
 )
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import EARLY_STEPS, ModelPast, Past, carried
-from deadband_monitor.rules.slopeless import gap, lives
+from deadband_monitor.rules.slopeless import cells, forgetful, gap, lives
 from deadband_monitor.rules.trend import LevelShift
 
 NEEDLESS = 0.8
@@ -45,6 +45,10 @@ class VanishingGradient(LayerRule):
         self._zero_since: NDArray[np.float32] = np.zeros(0, np.float32)
         self._faint_since: NDArray[np.float32] = np.zeros(0, np.float32)
         self._all_zero: dict[str, bool] = {}
+        self._cells: list[list[tuple[int, int]]] = []
+        """By model, see `slopeless.cells`."""
+        self._forgetful: set[int] = set()
+        """Rows of cells that hand no gradient back along the sequence."""
 
     def adopt(self, layout: Layout) -> None:
         """See `LayerRule`."""
@@ -52,6 +56,7 @@ class VanishingGradient(LayerRule):
         carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
         self._zero_since = carried(self._zero_since, carry, np.nan)
         self._faint_since = carried(self._faint_since, carry, np.nan)
+        self._cells = [cells(layout, index) for index in range(len(layout.models))]
         super().adopt(layout)
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
@@ -60,7 +65,13 @@ class VanishingGradient(LayerRule):
         judged = layout.trained & np.isfinite(grads)
         zero = np.zeros(len(grads), bool)
         faint = np.zeros(len(grads), bool)
+        cut = np.zeros(len(grads), bool)
+        self._forgetful = set()
         for index, model in enumerate(layout.models):
+            cell = forgetful(past, self._cells[index]) if seen.step >= self.grace_steps else None
+            if cell is not None:
+                self._forgetful.add(cell)
+                cut[cell] = True
             rows = layout.rows_of[index]
             rows = rows[judged[rows]]
             if not len(rows) or self._solved(model.name, past):
@@ -76,7 +87,7 @@ class VanishingGradient(LayerRule):
         self._zero_since = np.where(zero, np.fmin(self._zero_since, step), np.nan)
         self._faint_since = np.where(faint, np.fmin(self._faint_since, step), np.nan)
         active = (step - self._zero_since >= 10) | (step - self._faint_since >= 20)
-        return LayerView(active=active, clear=~zero & ~faint, known=judged)
+        return LayerView(active=active | cut, clear=~zero & ~faint & ~cut, known=judged | cut)
 
     def severities(
         self, rows: Sequence[int], seen: Observation, past: Past, layout: Layout
@@ -86,6 +97,10 @@ class VanishingGradient(LayerRule):
         known: dict[tuple[str, bool], str] = {}
         found = []
         for row, zero in zip(rows, none, strict=True):
+            if row in self._forgetful:
+                needless = past.skill(layout.keys[row][0]) > NEEDLESS
+                found.append("info" if needless else "warning")
+                continue
             key = (layout.keys[row][0], zero)
             if key not in known:
                 known[key] = self._severity(*key, seen, past)
@@ -115,11 +130,14 @@ class VanishingGradient(LayerRule):
     def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
         all_zero = {model for model, zero in self._all_zero.items() if zero}
+        forgetting = frozenset(self._forgetful)
         grads, updates = columns(seen, "grad_rms", "update_ratio")
 
         def words(row: int) -> Words:
             grad, update = float(grads[row]), float(updates[row])
             message = f"the gradient fades with depth: updates here are {update:.1e} of the weights"
+            if row in forgetting:
+                message = "no gradient goes back along the sequence: only its end is learnt from"
             if grad == 0.0:
                 message = "no gradient reaches this layer"
                 if layout.keys[row][0] in all_zero:

@@ -1,7 +1,7 @@
 """Where the gradient ends though everything lives: a step without a slope lies between two layers.
 
 Rounding, a sign, a comparison have slope zero everywhere. Small slopes make a gradient small; dead
-and saturated layers are seen as such.
+and saturated layers are seen as such. A recurrent state may be cut from what came before as well.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.inputs import RECURRENT
+from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import Past
 
 ENOUGH_SAMPLES = 5
@@ -68,3 +69,40 @@ def lives(past: Past, found: Gap) -> bool:
     between: NDArray[np.float32] = past.newest[found.before : found.after]
     shut = bool((between[:, _SHUT] >= MOSTLY).any())
     return not shut and bool((between[:, _RHO] > VARIES).all())
+
+
+def cells(layout: Layout, index: int) -> list[tuple[int, int]]:
+    """Rows of recurrent cells that run along a sequence, each after the row of what feeds it."""
+    rows = layout.rows_of[index].tolist()
+    kept = [row for row in rows if _is_cell(layout.layers[row].kind)]
+    names = [layout.layers[row].name for row in kept]
+    again = {name.split("@", 1)[0] for name in names if "@" in name}
+    at = {row: place for place, row in enumerate(rows)}
+    return [
+        (rows[at[row] - 1], row)
+        for row, name in zip(kept, names, strict=True)
+        if name in again and at[row]
+    ]
+
+
+def forgetful(past: Past, fed: list[tuple[int, int]]) -> int | None:
+    """Row of a recurrent cell that hands no gradient back along its sequence.
+
+    What feeds it is trained, so some position does get a gradient, but not one of those copied,
+    which are spread over the sequence: only the last step is linked to the loss. Of 700 runs none
+    that let the gradient through looked like it, however fast the past was forgotten.
+
+    fed: see `cells`.
+    """
+    most = past.highest
+    if past.samples < ENOUGH_SAMPLES:
+        return None
+    for row, cell in fed:
+        unreached = most[row, _OUT_GRAD] == 0 and most[row, _GRAD] > 0 and most[cell, _GRAD] > 0
+        if unreached and past.newest[row, _RHO] > VARIES:  # what is padded alike may be masked
+            return cell
+    return None
+
+
+def _is_cell(kind: str) -> bool:
+    return kind.startswith(RECURRENT) and kind.endswith("Cell")

@@ -12,7 +12,7 @@ from deadband_monitor.rules.causes.rate import BLOW_UP, undone
 from deadband_monitor.rules.causes.regularisation import DROPPED
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
 from deadband_monitor.rules.room import left_as_drawn, spectators
-from deadband_monitor.rules.slopeless import gap
+from deadband_monitor.rules.slopeless import cells, forgetful, gap
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
@@ -70,6 +70,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "optimizer.zero_grad(); loss.backward(); optimizer.step()",
         )
     yield from _cut_by_steps(case)
+    yield from _cut_in_time(case)
     since = case.past.piling_since(case.model.name)
     if since is not None:
         yield Suspect(
@@ -104,6 +105,28 @@ def _cut_by_steps(case: Case) -> Iterator[Suspect]:
         advice=f"look between {name} and {behind} for round(), sign(), a comparison, a cast to "
         "whole numbers: pass the gradient by, y = x + (x.round() - x).detach(), or train without "
         "rounding",
+        layer=name,
+    )
+
+
+def _cut_in_time(case: Case) -> Iterator[Suspect]:
+    """A state is handed on along a sequence, and its gradient is not."""
+    row = forgetful(case.past, cells(case.layout, case.layout.index_of[case.model.name]))
+    if row is None:
+        return
+    name = case.layout.layers[row].name
+    yield Suspect(
+        word="detached-graph",
+        belief=0.9,
+        onset=case.start,
+        explains=STILL,
+        evidence=[
+            f"what {name} is given earlier in the sequence gets a gradient of exactly zero at "
+            "every step: the state is cut from its past"
+        ],
+        advice=f"look for .detach(), .data or no_grad() on the state between two calls of {name}; "
+        "to cut long sequences, detach once every 50 to 200 positions, and take a loss from each "
+        "piece",
         layer=name,
     )
 
