@@ -163,25 +163,23 @@ def _below_zero(case: Case) -> bool:
 def _subtracted(case: Case) -> Suspect:
     """The loss is below what its function can give: a minus, before all of it or a part of it."""
     flag, loss = case.flag("loss-divergence"), case.past.loss
-    lines = [f"the loss is {loss.fresh:.3g}, and {case.build.loss} is never negative"]
+    why = "a term with a minus outweighs it"
     advice = (
         "print the parts of the loss one by one: a penalty or balance that enters with a "
         "minus grows without end; give it a plus, or a bound (clamp) and a factor of 0.01"
     )
     if loss.first < 0:
-        lines.append(f"it began at {loss.first:.3g}: the sign of the whole may be turned")
+        why = f"it began at {loss.first:.3g}, so the sign of the whole may be turned"
         advice = (
             f"loss = {case.build.loss}(...) without a minus before it; for distributions, give "
             "logarithms first and probabilities that sum to 1 second"
         )
-    else:
-        lines.append("a term with a minus outweighs it")
     return Suspect(
         word="loss-mismatch",
         belief=0.8 if loss.first < 0 else 0.6,
         onset=case.start if flag is None else flag.onset_step,
         explains=SLOW | RUNAWAY,
-        evidence=lines,
+        evidence=[f"the loss is {loss.fresh:.3g}, and {case.build.loss} is never negative: {why}"],
         advice=advice,
     )
 
