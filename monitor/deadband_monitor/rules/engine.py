@@ -18,6 +18,7 @@ from deadband_monitor.rules.activations import DeadUnits, Saturation
 from deadband_monitor.rules.attention import AttentionCollapse
 from deadband_monitor.rules.base import Finding, Observation, Rule
 from deadband_monitor.rules.causes.naming import name_causes
+from deadband_monitor.rules.constant import ConstantPredictor
 from deadband_monitor.rules.coverage import cover
 from deadband_monitor.rules.frozen import FrozenWeights
 from deadband_monitor.rules.generalisation import Overfitting
@@ -28,7 +29,7 @@ from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.losses import LossDivergence
 from deadband_monitor.rules.normalisation import BatchNormMismatch
 from deadband_monitor.rules.numerics import NonFinite
-from deadband_monitor.rules.outputs import ConstantPredictor, OutputCollapse
+from deadband_monitor.rules.outputs import OutputCollapse
 from deadband_monitor.rules.past import Past
 from deadband_monitor.rules.plateau import LossPlateau
 from deadband_monitor.rules.representation import RepresentationCollapse
