@@ -205,12 +205,13 @@ def measure(name: str, seconds: float) -> Figures:
     until = time.perf_counter() + seconds * _SHARES["default"]
     while time.perf_counter() < until or len(default) < 3:
         one = trainer.period()
-        if trainer.watch._cadence.interval < _LEAST_GAP:
+        near = trainer.watch._cadence.interval < _LEAST_GAP
+        if near:
             trainer.pace(_FAR)
             trainer.settle()
         two = trainer.bare(len(one.thread))
         default.append((one, two))
-        if trainer.watch._cadence.interval < _LEAST_GAP:
+        if near:
             trainer.pace(None)
     unsampled = pairs("unsampled", lambda: trainer.pace(_FAR))
     every = pairs("every", lambda: trainer.pace(1))
