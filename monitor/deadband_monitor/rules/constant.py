@@ -291,10 +291,8 @@ squared error) scatter by 0.2."""
 
 def _even_level(past: Past, model: ModelPast) -> float:
     """Skill by the mean of the last 128 losses; NaN before there are as many."""
-    assert past.layout is not None
     constant, level = model.value("loss_constant"), past.loss.mean(EVEN_LOSSES)
-    plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
-    return 1 - level / constant if constant > 0 and plain else math.nan
+    return 1 - level / constant if constant > 0 and past.loss_is_all_of(model) else math.nan
 
 
 def _random_labels(past: Past, model: ModelPast) -> Judgement:

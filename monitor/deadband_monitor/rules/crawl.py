@@ -50,10 +50,8 @@ def crawls(seen: Observation, past: Past, model: ModelPast, skill: float) -> boo
 
 def _levels(past: Past, model: ModelPast) -> Quarters | None:
     """The losses in the quarters of the run, in those of a constant answer."""
-    assert past.layout is not None
-    plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
     constant, quarters = model.latest("loss_constant"), past.loss.course.quarters()
-    if quarters is None or not (plain and constant > 0):
+    if quarters is None or not (past.loss_is_all_of(model) and constant > 0):
         return None
     first, second, third, last = quarters
     return first / constant, second / constant, third / constant, last / constant

@@ -6,10 +6,7 @@ that pace the answers will not be worth anything in several times the steps so f
 
 from __future__ import annotations
 
-import math
-
 from deadband_monitor.rules.past import STRONG_DROPOUT, ModelPast, Past
-from deadband_monitor.rules.trend import History
 
 STEPS = 120
 """A network needs some time to come down to a constant answer's loss."""
@@ -43,9 +40,8 @@ def worthless(model: ModelPast) -> float:
 
 def creeps(past: Past, model: ModelPast, step: int) -> bool:
     """Whether the answers stand at, or below, what a constant one is worth, for all it sinks."""
-    assert past.layout is not None
     constant = model.value("loss_constant")
-    plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
+    plain = past.loss_is_all_of(model)
     tells = model.value("information") > TELLS
     if step - model.born < STEPS or tells or not (constant > 0 and plain):
         return False
@@ -54,9 +50,7 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
     if step >= STEPS_SURE and newer < nothing and past.dropout(model.name) >= STRONG_DROPOUT:
         # Its noise makes the loss several times a constant answer's; what sinks is the noise, by
         # saying less, unless the answers come to tell more of the labels.
-        return not any(
-            values.rising(step, goal) for values, goal in _told(model)[:2] if len(values)
-        )
+        return not any(values.rising(step, goal) for values, goal in model.tells[:2] if len(values))
     if not DEEP < newer < nothing or older < newer - NOTHING:
         return False  # far targets: it is on its way down to a constant answer's loss
     if 2 * max(older, DUST) < newer:
@@ -66,17 +60,7 @@ def creeps(past: Past, model: ModelPast, step: int) -> bool:
     if not newer + FAR * step * pace < WORTH:
         return False
     window = max(100, step // 3)
-    return not any(_rises(values, window, goal, step) for values, goal in _told(model))
-
-
-def _told(model: ModelPast) -> tuple[tuple[History, float], ...]:
-    return (model.information, 0.01), (model.sigma_share, 0.1), (model.variance, 0.01)
-
-
-def _rises(values: History, window: int, goal: float, step: int) -> bool:
-    """By all of the run where the samples of the window are too few to tell."""
-    rising = values.rising(window, goal)
-    return bool(values.rising(step, goal) if rising is None else rising)
+    return not any(values.rising_lately(window, step, goal) for values, goal in model.tells)
 
 
 __all__ = ["REPLACED", "STEPS_SURE", "creeps", "worthless"]

@@ -130,6 +130,11 @@ class ModelPast:
             return False
         return self._lrs[-1][0] <= WARM_UP_STEPS or not 4 * self.last_update < SMALL_UPDATE
 
+    @property
+    def tells(self) -> tuple[tuple[History, float], ...]:
+        """What grows as a model learns, each with the figure from which it says something."""
+        return (self.information, 0.01), (self.sigma_share, 0.1), (self.variance, 0.01)
+
     def absorb(self, step: int, row: Floats, fresh_skill: float) -> None:
         """Fold one sample in."""
         self.samples += 1

@@ -31,11 +31,9 @@ ERRORS = 2.0
 
 def modest(past: Past, model: ModelPast) -> bool:
     """Whether rows not learnt by heart are answered better than by a constant, if not by much."""
-    assert past.layout is not None
     constant, agreement = model.value("loss_constant"), model.value("neighbour_agreement")
-    plain = math.isnan(model.latest("further_loss")) and not past.layout.several_models
     few = FEW_OF_FEW if model.majority.uneven else FEW_NEIGHBOURS
-    if not (constant > 0 and agreement < few and plain):
+    if not (constant > 0 and agreement < few and past.loss_is_all_of(model)):
         return False
     if model.value("target_kurtosis") > HEAVY_TAILS:
         return False

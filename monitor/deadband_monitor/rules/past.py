@@ -20,7 +20,7 @@ from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.model_past import LARGE_UPDATE, SMALL_UPDATE, ModelPast
 from deadband_monitor.rules.thrown import Thrown
-from deadband_monitor.rules.trend import History, LossTrend
+from deadband_monitor.rules.trend import LossTrend
 from deadband_monitor.state.series import Floats
 
 if TYPE_CHECKING:
@@ -194,14 +194,21 @@ class Past:
         """How many samples had been taken by `step`, as far back as is remembered."""
         return self.samples - sum(taken > step for taken in self._sample_steps)
 
-    def _watch_thrown(self, seen: Observation, since: int) -> None:
+    def _learner(self, seen: Observation) -> Floats | None:
+        """The statistics of the one model that learns; None where several do."""
         assert self.layout is not None
         if self.layout.several_models or not len(seen.models):
+            return None
+        learner = self.layout.model_learns.index(True) if any(self.layout.model_learns) else 0
+        row: Floats = seen.models[learner]
+        return row
+
+    def _watch_thrown(self, seen: Observation, since: int) -> None:
+        row = self._learner(seen)
+        if row is None:
             return
         if since:
             self.thrown.begin_anew()
-        learner = self.layout.model_learns.index(True) if any(self.layout.model_learns) else 0
-        row = seen.models[learner]
         if math.isfinite(float(row[MODEL_COLUMN["further_loss"]])):
             return  # a constant answer's loss is not known of what is added
         constant = float(row[MODEL_COLUMN["loss_constant"]])
@@ -211,11 +218,10 @@ class Past:
         self.thrown.add(seen.losses[since:], seen.loss_steps[since:], constant)
 
     def _watch_loss(self, seen: Observation) -> None:
-        assert self.layout is not None
-        if self.layout.several_models or self.loss_was_high or not len(seen.models):
+        row = self._learner(seen)
+        if row is None or self.loss_was_high:
             return
-        learner = self.layout.model_learns.index(True) if any(self.layout.model_learns) else 0
-        constant = float(seen.models[learner, MODEL_COLUMN["loss_constant"]])
+        constant = float(row[MODEL_COLUMN["loss_constant"]])
         level = float(np.fmax(constant, self.loss.first))
         self.loss_was_high = level > 0 and self.loss.above(1.5 * level, 5, 8)
 
@@ -246,6 +252,14 @@ class Past:
         if math.isfinite(constant) and constant > 0 and math.isfinite(self.loss.fresh):
             return 1 - self.loss.fresh / constant
         return smoothed
+
+    def loss_is_all_of(self, model: ModelPast) -> bool:
+        """Whether the run's loss is this model's loss function and nothing besides.
+
+        Only then does a constant answer's loss say what it is worth.
+        """
+        assert self.layout is not None
+        return math.isnan(model.latest("further_loss")) and not self.layout.several_models
 
     def skill(self, model: str) -> float:
         """The better of the fresh and the smoothed skill; NaN where labels are unknown."""
@@ -308,14 +322,8 @@ class Past:
         """Whether each of them tells of it, the cheap ones first; None: it cannot tell."""
         yield self.loss.falling
         yield past.skill.climbing(window, CLIMB)
-        yield self._rising(past.information, window, 0.01)
-        yield self._rising(past.sigma_share, window, 0.1)
-        yield self._rising(past.variance, window, 0.01)
-
-    def _rising(self, values: History, window: int, goal: float) -> bool | None:
-        """As `History.rising`; behind a gap in the samples by all of the run."""
-        verdict = values.rising(window, goal)
-        return values.rising(self.step, goal) if verdict is None else verdict
+        for values, goal in past.tells:
+            yield values.rising_lately(window, self.step, goal)
 
     def dropout(self, model: str) -> float:
         """Largest share of units that the model drops in training."""

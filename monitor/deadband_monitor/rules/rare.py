@@ -59,19 +59,13 @@ def unlearnt(seen: Observation, past: Past, model: ModelPast) -> bool:
     if past.layout.several_models or seen.step - model.born < patience(model):
         return False
     majority, target = model.majority, past.layout.models[past.layout.index_of[model.name]]
-    losses = min(200, max(40, past.step // 2))
-    many = majority.others(losses * math.prod(target.loss_target or (0,))) >= MANY
+    many = majority.others(_losses(past) * math.prod(target.loss_target or (0,))) >= MANY
     constant = model.value("loss_constant")
     if not (many and majority.rules and constant > 0):
         return False
-    # To come down to what the frequencies alone are worth is no knowledge.
-    older, newer = (max(0.0, 1 - mean / constant) for mean in past.loss.means(losses))
-    if newer + 3 * (newer - older) > KNOWN:
-        return False  # in three quarters as many steps again they are known
-    skill = (older + newer) / 2
     told = model.value("rare_recall") >= NAMED or soon_told(seen, model)
-    plain = math.isnan(model.latest("further_loss"))
-    return plain and skill < LITTLE and not told and majority.lately_silent
+    silent = past.loss_is_all_of(model) and not told and majority.lately_silent
+    return silent and _known_little(past, constant)
 
 
 def never_given(past: Past, model: ModelPast) -> bool:
@@ -93,11 +87,21 @@ def stays_silent(seen: Observation, past: Past, model: ModelPast, since: int) ->
     plain = math.isnan(model.value("further_loss")) and not past.layout.several_models
     if seen.step - since < patience(model) or not (constant > 0 and plain):
         return False
-    losses = min(200, max(40, past.step // 2))
-    older, newer = (max(0.0, 1 - mean / constant) for mean in past.loss.means(losses))
-    if newer + 3 * (newer - older) > KNOWN or soon_told(seen, model):
-        return False
-    return (older + newer) / 2 < LITTLE
+    return not soon_told(seen, model) and _known_little(past, constant)
+
+
+def _losses(past: Past) -> int:
+    """So many of the last losses tell."""
+    return min(200, max(40, past.step // 2))
+
+
+def _known_little(past: Past, constant: float) -> bool:
+    """By these losses, and it will not be much in three quarters as many steps again.
+
+    To come down to what the frequencies alone are worth is no knowledge.
+    """
+    older, newer = (max(0.0, 1 - mean / constant) for mean in past.loss.means(_losses(past)))
+    return newer + 3 * (newer - older) <= KNOWN and (older + newer) / 2 < LITTLE
 
 
 def soon_told(seen: Observation, model: ModelPast) -> bool:

@@ -99,6 +99,11 @@ class History:
         halves_to_go = math.log(goal / now) / math.log(now / before)
         return halves_to_go * window_steps / 2 <= max(2000, 5 * self._steps[-1])
 
+    def rising_lately(self, window_steps: int, run_steps: int, goal: float) -> bool | None:
+        """As `rising`; behind a gap in the samples by all of the run."""
+        verdict = self.rising(window_steps, goal)
+        return self.rising(run_steps, goal) if verdict is None else verdict
+
     def _doubles(self) -> bool:
         """Each of the last three values is twice the one before: few, but no chance."""
         last = list(self._values)[-3:]
