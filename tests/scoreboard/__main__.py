@@ -22,17 +22,14 @@ from scoreboard.cache import Cache
 from scoreboard.figures import Figures, Result, figures, proven
 from scoreboard.harness import CADENCES, Outcome, judge
 from scoreboard.peers import comparison
-from scoreboard.scenario import Scenario
+from scoreboard.scenario import EXAMS, Scenario
 
 SHARES = {
     "tune": ("tune",),
     "held": ("held",),
     "both": ("tune", "held"),
-    "exam": ("exam",),
-    "fresh": ("fresh",),
-    "sealed": ("sealed",),
-    "blind": ("blind",),
-    "all": ("tune", "held", "exam", "fresh", "sealed", "blind"),
+    **{exam: (exam,) for exam in EXAMS},
+    "all": ("tune", "held", *EXAMS),
 }
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_data import Rows, compounds, dice, first_word, numerals, power, signs, tidy
+from scoreboard.blind_data import Rows, compounds, first_word, numerals, power, signs, tidy
 from scoreboard.blind_loops import study, using
 from scoreboard.blind_nets import Compounds, Gist, ViT, redraw, stack
+from scoreboard.loops import dice
 from scoreboard.scenario import Runs
 
 RUNS = Runs(__name__, apart="blind")

@@ -11,7 +11,6 @@ from scoreboard.blind_data import (
     Rows,
     bearings,
     board,
-    dice,
     entities,
     numerals,
     parted,
@@ -21,14 +20,9 @@ from scoreboard.blind_data import (
     signs,
     tidy,
 )
-from scoreboard.blind_loops import apply, study, using, worth
-from scoreboard.blind_nets import (
-    ConvNeXt,
-    Gist,
-    Speller,
-    Tagger,
-    stack,
-)
+from scoreboard.blind_loops import study, using
+from scoreboard.blind_nets import ConvNeXt, Gist, Speller, Tagger, stack
+from scoreboard.loops import dice, update, worth
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -93,7 +87,7 @@ def lasso(price: float) -> Training:
     def step(k: int) -> Tensor:
         at = torch.randint(len(x), (48,), generator=g)
         value = functional.mse_loss(net(x[at]), y[at])
-        return apply(optimizer, value + price * sum(w.abs().sum() for w in net.parameters()))
+        return update(optimizer, value + price * sum(w.abs().sum() for w in net.parameters()))
 
     return Training(net, optimizer, step, worth(net, x, y))
 

@@ -16,15 +16,9 @@ from scoreboard.blind_data import (
     signs,
     tidy,
 )
-from scoreboard.blind_loops import either, study, using
-from scoreboard.blind_nets import (
-    Adverts,
-    Causal,
-    Compounds,
-    Gist,
-    ViT,
-    stack,
-)
+from scoreboard.blind_loops import study, using
+from scoreboard.blind_nets import Adverts, Causal, Compounds, Gist, ViT, stack
+from scoreboard.loops import yes_no
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -104,7 +98,7 @@ def counted(raw: bool) -> Training:
         using("Adam", 5e-3),
         batch=64,
         loss=nn.BCEWithLogitsLoss(),
-        score=either(net, x, y),
+        score=yes_no(net, x, y),
     )
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_data import dice, heaps, numerals, regimes, tidy
-from scoreboard.blind_loops import apply, epochs, neighbours, worth
+from scoreboard.blind_data import heaps, numerals, regimes, tidy
+from scoreboard.blind_loops import epochs
 from scoreboard.blind_nets import stack
+from scoreboard.loops import dice, neighbours, update, worth
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -68,14 +69,14 @@ def adversaries(fast: float, slow: float, turns: int = 1) -> Training:
     def step(k: int) -> Tensor:
         points = real[torch.randint(len(real), (96,), generator=g)]
         made = maker(torch.randn(96, 4, generator=g))
-        apply(
+        update(
             two,
             functional.softplus(-critic(points)).mean()
             + functional.softplus(critic(made.detach())).mean(),
         )
         for _ in range(turns):
             made = maker(torch.randn(96, 4, generator=g))
-            value = apply(one, functional.softplus(-critic(made)).mean())
+            value = update(one, functional.softplus(-critic(made)).mean())
         return value
 
     def score() -> float:
@@ -99,8 +100,8 @@ def forged(fast: float, slow: float) -> Training:
     def step(k: int) -> Tensor:
         drawn = real[torch.randint(len(real), (64,), generator=g)]
         made = maker(torch.randn(64, 12, generator=g))
-        apply(two, judge(critic(drawn), yes) + judge(critic(made.detach()), no))
-        return apply(one, judge(critic(made), yes))
+        update(two, judge(critic(drawn), yes) + judge(critic(made.detach()), no))
+        return update(one, judge(critic(made), yes))
 
     def score() -> float:
         """How far the made ones lie from one another, beside the real ones; and from those."""
@@ -178,14 +179,14 @@ def views(rows: tuple[Tensor, Tensor], stop: bool, kind: str) -> Training:
                     value = value + 25 * functional.relu(1 - (z.var(0) + 1e-4).sqrt()).mean()
                     mixed = torch.cov(z.T)
                     value = value + (mixed - mixed.diag().diag()).square().sum() / 12
-            return apply(optimizer, value / 25)
+            return update(optimizer, value / 25)
         if kind == "teacher" and stop:
             with torch.no_grad():
                 for mean, w in zip(teacher.parameters(), net.parameters(), strict=True):
                     mean.lerp_(w, 0.03)
                 c, d = teacher(one), teacher(two)
-            return apply(optimizer, (unlike(a, d) + unlike(b, c)) / 2)
-        return apply(optimizer, (unlike(a, b) + unlike(b, a)) / 2)
+            return update(optimizer, (unlike(a, d) + unlike(b, c)) / 2)
+        return update(optimizer, (unlike(a, b) + unlike(b, a)) / 2)
 
     def codes() -> Tensor:
         net.eval()
@@ -270,7 +271,7 @@ def coded(net: Coder, price: float, what: str, anneal: bool = False) -> Training
         missed = functional.mse_loss(out, batch, reduction="sum") / len(batch)
         far = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
         now = price if not anneal or k >= 120 else 0.05
-        return apply(optimizer, missed + now * far)
+        return update(optimizer, missed + now * far)
 
     def told(rows: Tensor) -> Tensor:
         out: Tensor = net.decoder(net.encoder(rows).chunk(2, 1)[0])
@@ -343,6 +344,6 @@ def experts(favour: float, price: float, quick: float = 1.0) -> Training:
     def step(k: int) -> Tensor:
         a, b = next(batches)
         value = functional.mse_loss(net(a), b)
-        return apply(optimizer, value + price * 4 * net.shares.square().sum())
+        return update(optimizer, value + price * 4 * net.shares.square().sum())
 
     return Training(net, optimizer, step, worth(net, x, y))

@@ -18,17 +18,9 @@ from scoreboard.blind_data import (
     signs,
     tidy,
 )
-from scoreboard.blind_loops import either, epochs, since, study, using
-from scoreboard.blind_nets import (
-    Adverts,
-    Bag,
-    Causal,
-    Compounds,
-    ConvNeXt,
-    Gist,
-    Speller,
-    stack,
-)
+from scoreboard.blind_loops import epochs, since, study, using
+from scoreboard.blind_nets import Adverts, Bag, Causal, Compounds, ConvNeXt, Gist, Speller, stack
+from scoreboard.loops import yes_no
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -147,7 +139,7 @@ def clicked(at: int) -> Training:
         batch=64,
         loss=nn.BCEWithLogitsLoss(),
         batches=since(at, epochs(rows, 64), lambda r: (r[0], r[1] * 0 + 1)),
-        score=either(net, *rows),
+        score=yes_no(net, *rows),
     )
 
 

@@ -8,19 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_data import (
-    Rows,
-    bearings,
-    dice,
-    homes,
-    numerals,
-    parted,
-    power,
-    scaled,
-    tidy,
-)
-from scoreboard.blind_loops import apply, epochs, study, using, worth
+from scoreboard.blind_data import Rows, bearings, homes, numerals, parted, power, scaled, tidy
+from scoreboard.blind_loops import epochs, study, using
 from scoreboard.blind_nets import ConvNeXt, stack
+from scoreboard.loops import dice, update, worth
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -98,7 +89,7 @@ def distances(eps: float) -> Training:
         far = ((one - two).square().sum(1) + eps).sqrt()
         same = (y[a] == y[b]).float()
         pull = (same * far + (1 - same) * functional.relu(2 - far)).mean()
-        return apply(optimizer, pull + functional.cross_entropy(head(one), y[a]))
+        return update(optimizer, pull + functional.cross_entropy(head(one), y[a]))
 
     def score() -> float:
         return worth(lambda rows: head(net(rows)), x, y)()
@@ -143,7 +134,7 @@ def entropies(eps: float) -> Training:
         if k >= 120:
             p = p * (p > 1e-2)
         doubt = -(p * (p + eps).log()).sum(1).mean()
-        return apply(optimizer, functional.cross_entropy(out, b) + 0.01 * doubt)
+        return update(optimizer, functional.cross_entropy(out, b) + 0.01 * doubt)
 
     return Training(net, optimizer, step, worth(net, x, y))
 

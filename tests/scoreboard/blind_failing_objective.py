@@ -9,7 +9,6 @@ from torch.nn import functional
 from scoreboard.blind_data import (
     LETTERS,
     Rows,
-    dice,
     films,
     homes,
     numerals,
@@ -20,15 +19,9 @@ from scoreboard.blind_data import (
     scaled,
     tidy,
 )
-from scoreboard.blind_loops import apply, either, neighbours, study, using, worth
-from scoreboard.blind_nets import (
-    ConvNeXt,
-    Gist,
-    Speller,
-    Tastes,
-    ViT,
-    stack,
-)
+from scoreboard.blind_loops import study, using
+from scoreboard.blind_nets import ConvNeXt, Gist, Speller, Tastes, ViT, stack
+from scoreboard.loops import dice, neighbours, update, worth, yes_no
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -174,7 +167,7 @@ def hinged(low: float) -> Training:
         (x, y),
         using("Adam", 5e-3),
         loss=lambda out, y: functional.relu(1 - y * out).mean(),
-        score=either(net, x, y),
+        score=yes_no(net, x, y),
     )
 
 
@@ -190,7 +183,7 @@ def twins(other: float) -> Training:
         b[:32] = torch.stack([(y == y[i]).nonzero()[0, 0] for i in a[:32]])
         said = torch.where(y[a] == y[b], 1.0, other)
         value = functional.cosine_embedding_loss(net(x[a]), net(x[b]), said, margin=0.2)
-        return apply(optimizer, value)
+        return update(optimizer, value)
 
     return Training(net, optimizer, step, neighbours(lambda: net(x[:600]), y[:600]))
 
@@ -201,7 +194,7 @@ def distilled(sign: float) -> Training:
     teacher, net = stack(20, 96, 6), stack(20, 32, 6, act=nn.ELU)
     schooling = torch.optim.Adam(teacher.parameters(), lr=5e-3)
     for _ in range(150):
-        apply(schooling, functional.cross_entropy(teacher(x), y))
+        update(schooling, functional.cross_entropy(teacher(x), y))
     with torch.no_grad():
         soft = functional.softmax(teacher(x) / 2, 1)
 

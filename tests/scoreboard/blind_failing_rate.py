@@ -22,7 +22,7 @@ from scoreboard.blind_data import (
     tidy,
     tissue,
 )
-from scoreboard.blind_loops import either, study, using, worth
+from scoreboard.blind_loops import study, using
 from scoreboard.blind_nets import (
     Adverts,
     Causal,
@@ -36,6 +36,7 @@ from scoreboard.blind_nets import (
     ViT,
     stack,
 )
+from scoreboard.loops import worth, yes_no
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -124,7 +125,7 @@ def adverts_by(lr: float) -> Training:
         using("Adagrad", lr),
         batch=64,
         loss=nn.BCEWithLogitsLoss(),
-        score=either(net, *rows),
+        score=yes_no(net, *rows),
     )
 
 

@@ -12,7 +12,6 @@ from scoreboard.blind_data import (
     Rows,
     adverts,
     bearings,
-    dice,
     entities,
     films,
     numerals,
@@ -24,17 +23,9 @@ from scoreboard.blind_data import (
     tidy,
     tissue,
 )
-from scoreboard.blind_loops import balanced, either, epochs, study, using, worth
-from scoreboard.blind_nets import (
-    Adverts,
-    Bag,
-    Causal,
-    ConvNeXt,
-    Segmenter,
-    Tagger,
-    Tastes,
-    stack,
-)
+from scoreboard.blind_loops import epochs, study, using
+from scoreboard.blind_nets import Adverts, Bag, Causal, ConvNeXt, Segmenter, Tagger, Tastes, stack
+from scoreboard.loops import by_kind, dice, worth, yes_no
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -81,7 +72,7 @@ def names(weights: tuple[float, ...]) -> Training:
         (x, y),
         using("Adam", 3e-3),
         loss=lambda out, y: functional.cross_entropy(out.flatten(0, 1), y.flatten(), weight),
-        score=balanced(net, x, y),
+        score=by_kind(net, x, y),
     )
 
 
@@ -95,7 +86,7 @@ def pixels(weights: tuple[float, ...]) -> Training:
         using("Adam", 2e-3),
         batch=8,
         loss=lambda out, y: functional.cross_entropy(out, y, weight),
-        score=balanced(net, x, y, dim=1),
+        score=by_kind(net, x, y, dim=1),
     )
 
 
@@ -110,7 +101,7 @@ def rare(weight: float) -> Training:
         using("SGD", 0.02, momentum=0.9),
         batch=64,
         loss=nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weight)),
-        score=either(net, x, y),
+        score=yes_no(net, x, y),
     )
 
 

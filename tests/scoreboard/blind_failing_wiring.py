@@ -19,16 +19,9 @@ from scoreboard.blind_data import (
     signs,
     tissue,
 )
-from scoreboard.blind_loops import apply, epochs, study, using, worth
-from scoreboard.blind_nets import (
-    Causal,
-    Compounds,
-    ConvNeXt,
-    Gist,
-    Mixer,
-    Segmenter,
-    stack,
-)
+from scoreboard.blind_loops import epochs, study, using
+from scoreboard.blind_nets import Causal, Compounds, ConvNeXt, Gist, Mixer, Segmenter, stack
+from scoreboard.loops import update, worth
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")
@@ -108,7 +101,7 @@ def renewed(new: bool) -> Training:
         value = functional.cross_entropy(net(a), b)
         if new:
             value = torch.tensor(value.item(), requires_grad=True)
-        return apply(optimizer, value)
+        return update(optimizer, value)
 
     return Training(net, optimizer, step, worth(net, x, y))
 

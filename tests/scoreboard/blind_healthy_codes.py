@@ -10,18 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_healthy_parts import (
-    Feed,
-    Rows,
-    adam,
-    dice,
-    digits,
-    fit,
-    hits,
-    mlp,
-    neighbours,
-    update,
-)
+from scoreboard.blind_parts import Feed, Rows, adam, digits, fit, hits, mlp, neighbours
+from scoreboard.loops import dice, update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

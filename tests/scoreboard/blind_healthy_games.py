@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Normal
 from torch.nn import functional
 
-from scoreboard.blind_healthy_parts import adam, dice, mlp, update
+from scoreboard.blind_parts import adam, mlp
+from scoreboard.loops import dice, update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

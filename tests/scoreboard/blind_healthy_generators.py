@@ -10,18 +10,8 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import lr_scheduler
 
-from scoreboard.blind_healthy_parts import (
-    Feed,
-    adam,
-    apart,
-    dice,
-    digits,
-    explained,
-    fit,
-    hits,
-    mlp,
-    update,
-)
+from scoreboard.blind_parts import Feed, adam, apart, digits, explained, fit, hits, mlp
+from scoreboard.loops import dice, update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_healthy_parts import (
+from scoreboard.blind_parts import (
     Feed,
     adam,
     both_found,
-    dice,
     digits,
     fit,
     fitted,
@@ -19,8 +18,8 @@ from scoreboard.blind_healthy_parts import (
     named,
     signs,
     table,
-    update,
 )
+from scoreboard.loops import dice, update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

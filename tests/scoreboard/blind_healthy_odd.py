@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_healthy_parts import (
+from scoreboard.blind_parts import (
     Feed,
     adam,
-    dice,
     digits,
     every,
     explained,
@@ -24,6 +23,7 @@ from scoreboard.blind_healthy_parts import (
     named,
     table,
 )
+from scoreboard.loops import dice
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import orthogonal, spectral_norm
 from torch.optim import lr_scheduler
 from torch.utils.checkpoint import checkpoint
 
-from scoreboard.blind_healthy_parts import (
+from scoreboard.blind_parts import (
     Feed,
     Rows,
     adam,

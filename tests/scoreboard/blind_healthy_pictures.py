@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
-from scoreboard.blind_healthy_parts import (
+from scoreboard.blind_parts import (
     Feed,
     adam,
-    dice,
     digits,
     every,
     explained,
@@ -20,6 +19,7 @@ from scoreboard.blind_healthy_parts import (
     named,
     signs,
 )
+from scoreboard.loops import dice
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

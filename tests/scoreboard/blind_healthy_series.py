@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_healthy_parts import Feed, adam, dice, explained, fit, hits, named
+from scoreboard.blind_parts import Feed, adam, explained, fit, hits, named
+from scoreboard.loops import dice
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_healthy_parts import (
+from scoreboard.blind_parts import (
     Feed,
     adam,
     both_found,
-    dice,
     every,
     explained,
     fit,
@@ -21,6 +20,7 @@ from scoreboard.blind_healthy_parts import (
     named,
     table,
 )
+from scoreboard.loops import dice
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.blind_healthy_parts import (
+from scoreboard.blind_parts import (
     Feed,
     Rows,
     adam,
-    dice,
     digits,
     every,
     explained,
@@ -25,8 +24,8 @@ from scoreboard.blind_healthy_parts import (
     named,
     signs,
     table,
-    update,
 )
+from scoreboard.loops import dice, update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

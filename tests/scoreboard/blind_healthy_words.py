@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
-from scoreboard.blind_healthy_parts import (
+from scoreboard.blind_parts import (
     Feed,
     adam,
     below_unigrams,
-    dice,
     fit,
     hits,
     letters,
@@ -21,6 +20,7 @@ from scoreboard.blind_healthy_parts import (
     neighbours,
     windows,
 )
+from scoreboard.loops import dice
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="blind")

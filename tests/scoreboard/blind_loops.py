@@ -8,31 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from scoreboard.blind_data import Rows, dice
+from scoreboard.blind_data import Rows
+from scoreboard.loops import Lion, dice, worth
 from scoreboard.scenario import Training
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Make = Callable[[Iterable[Any]], Any]
-
-
-class Lion(Optimizer):
-    """Only the sign of a mix of gradient and momentum is followed."""
-
-    def __init__(self, params: Any, lr: float, b1: float = 0.9, b2: float = 0.99) -> None:
-        super().__init__(params, {"lr": lr, "b1": b1, "b2": b2})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                m = self.state[p].setdefault("m", torch.zeros_like(p))
-                p.add_((group["b1"] * m + (1 - group["b1"]) * p.grad).sign(), alpha=-group["lr"])
-                m.lerp_(p.grad, 1 - group["b2"])
 
 
 def using(name: str, lr: float, **settings: Any) -> Make:
@@ -115,75 +98,3 @@ def study(
         return total
 
     return Training(model, optimizer, step, score or worth(model, *(test or rows)))
-
-
-def apply(optimizer: Any, value: Tensor) -> Tensor:
-    """One update by this loss."""
-    optimizer.zero_grad()
-    value.backward()
-    optimizer.step()
-    return value.detach()
-
-
-def worth(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Callable[[], float]:
-    """Variance explained, or hits above those of the commonest kind; pixels have kinds at dim 1."""
-
-    def score() -> float:
-        if isinstance(model, nn.Module):
-            model.eval()
-        with torch.no_grad():
-            out = model(x).float()
-        if not out.isfinite().all():
-            return float("nan")
-        if y.is_floating_point():
-            return float(1 - (out - y).square().mean() / (y - y.mean(0)).square().mean())
-        said = out.argmax(1 if y.dim() == 3 else -1)
-        most = y.flatten().bincount().max() / y.numel()
-        return float(((said == y).float().mean() - most) / (1 - most))
-
-    return score
-
-
-def balanced(model: nn.Module, x: Tensor, y: Tensor, dim: int = -1) -> Callable[[], float]:
-    """How many of each kind are found, above what one answer for all finds."""
-
-    def score() -> float:
-        model.eval()
-        with torch.no_grad():
-            said = model(x).argmax(dim)
-        kinds = y.unique()
-        found = torch.stack([(said[y == kind] == kind).float().mean() for kind in kinds]).mean()
-        return float((found - 1 / len(kinds)) / (1 - 1 / len(kinds)))
-
-    return score
-
-
-def either(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], float]:
-    """Of logits: how many of the yes and of the no are found, above a coin's half."""
-
-    def score() -> float:
-        model.eval()
-        with torch.no_grad():
-            said = model(x) > 0
-        truth = y > 0.5
-        return float(said[truth].float().mean() + (~said[~truth]).float().mean() - 1)
-
-    return score
-
-
-def neighbours(codes: Callable[[], Tensor], y: Tensor) -> Callable[[], float]:
-    """How often the nearest other row is of the same kind, above chance."""
-
-    def score() -> float:
-        with torch.no_grad():
-            z = codes().double()
-        if not z.isfinite().all():
-            return float("nan")
-        z = z / z.square().mean().sqrt().clamp(min=1e-12)
-        z = z + 1e-4 * torch.randn(z.shape, generator=dice(8)).double()
-        far = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
-        near = (far + 1e9 * torch.eye(len(z))).argmin(1)
-        chance = float(y.bincount().float().div(len(y)).square().sum())
-        return (float((y[near] == y).float().mean()) - chance) / (1 - chance)
-
-    return score

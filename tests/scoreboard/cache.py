@@ -59,7 +59,8 @@ PARTS = {
     "exam": ("data", "faults", "kinds", "loops", "nets"),
     "fresh": ("data", "failing_kinds", "loops", "nets"),
     "sealed": ("data", "failing_kinds", "loops", "nets", "seqs"),
-    "blind": ("data", "healthy_parts", "loops", "nets"),
+    "blind": ("data", "loops", "nets", "parts"),
+    "unread": ("data", "loops", "nets", "parts"),
 }
 """Files of a share that several of its families are made of."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreboard.exam_data import Pair, seeded
-from scoreboard.loops import class_score, value_score
+from scoreboard.loops import Lion, class_score, value_score
 from scoreboard.scenario import Shown, Training
 
 Make = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
@@ -23,24 +23,6 @@ def by(name: str, lr: float, **settings: Any) -> Make:
     """One of torch's optimisers, or of those below."""
     kind = {"Lion": Lion, "Muon": Muon}.get(name) or getattr(torch.optim, name)
     return lambda parameters: kind(parameters, lr=lr, **settings)
-
-
-class Lion(torch.optim.Optimizer):
-    """Steps by the sign of a momentum."""
-
-    def __init__(self, parameters: Any, lr: float = 1e-3, weight_decay: float = 0.0) -> None:
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                held = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.sub_(group["lr"] * (0.9 * held + 0.1 * p.grad).sign())
-                held.lerp_(p.grad, 0.01)
 
 
 class Muon(torch.optim.Optimizer):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scoreboard.data import Batch, sampler, scaled
 from scoreboard.faults import part, shuffled, times
-from scoreboard.loops import fit, recall_score, value_score
+from scoreboard.loops import by_kind, fit, value_score
 from scoreboard.nets import Cnn, DigitTransformer, mlp
 from scoreboard.scenario import Runs, Training
 
@@ -47,7 +47,7 @@ def balanced(data: tuple[Tensor, Tensor], batch: int = 64) -> Callable[[], Batch
 
 
 def skewed(net: nn.Module, data: tuple[Tensor, Tensor], even: bool, **settings: object) -> Training:
-    score = recall_score(net, *data)
+    score = by_kind(net, *data)
     return fit(net, data, draw=balanced(data) if even else None, score=score, **settings)  # type: ignore[arg-type]
 
 

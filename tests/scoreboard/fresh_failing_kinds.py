@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreboard.fresh_data import digits, pictures, sentences, source, traces
-from scoreboard.fresh_loops import course, epochs, told, turn, with_
+from scoreboard.fresh_loops import course, epochs, told, with_
 from scoreboard.fresh_nets import Attentive, dense, look, sensor
+from scoreboard.loops import update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="fresh")
@@ -54,8 +55,8 @@ def forged(maker_lr: float, critic_lr: float) -> Training:
     def step(k: int) -> Tensor:
         real, z = petals(64, g), torch.randn(64, 4, generator=g)
         yes, no = torch.ones(64, 1), torch.zeros(64, 1)
-        turn(tools[1], bce(critic(real), yes) + bce(critic(maker(z).detach()), no))
-        return turn(tools[0], bce(critic(maker(z)), yes))
+        update(tools[1], bce(critic(real), yes) + bce(critic(maker(z).detach()), no))
+        return update(tools[0], bce(critic(maker(z)), yes))
 
     return Training({"maker": maker, "critic": critic}, tools, step, heaped(maker, g))
 
@@ -87,8 +88,8 @@ def regretted(strong: bool) -> Training:
     def step(k: int) -> Tensor:
         real = x[torch.randint(len(x), (48,), generator=g)]
         z = torch.randn(48, 8, generator=g)
-        turn(tools[1], soft(-critic(real)).mean() + soft(critic(maker(z).detach())).mean())
-        return turn(tools[0], soft(-critic(maker(z))).mean())
+        update(tools[1], soft(-critic(real)).mean() + soft(critic(maker(z).detach())).mean())
+        return update(tools[0], soft(-critic(maker(z))).mean())
 
     def score() -> float:
         with torch.no_grad():
@@ -130,7 +131,7 @@ def foreseen(stop: bool) -> Training:
                 aim = slow(rows)
         else:
             aim = reader(rows)
-        loss = turn(optimizer, functional.mse_loss(guess(reader(a)), aim))
+        loss = update(optimizer, functional.mse_loss(guess(reader(a)), aim))
         with torch.no_grad():
             for old, new in zip(slow.parameters(), reader.parameters(), strict=True):
                 old.lerp_(new, 0.004)
@@ -168,7 +169,7 @@ def cosines(stop: bool) -> Training:
         a, b = reader(view(rows)), reader(view(rows))
         aim_a, aim_b = (a.detach(), b.detach()) if stop else (a, b)
         cos = functional.cosine_similarity
-        return turn(optimizer, -cos(guess(a), aim_b).mean() / 2 - cos(guess(b), aim_a).mean() / 2)
+        return update(optimizer, -cos(guess(a), aim_b).mean() / 2 - cos(guess(b), aim_a).mean() / 2)
 
     def score() -> float:
         with torch.no_grad():
@@ -208,7 +209,7 @@ def weighed(beta: float) -> Training:
         out, mean, doubt = net(rows)
         far = functional.mse_loss(out, rows, reduction="sum") / len(rows)
         prior = 0.5 * (mean.square() + doubt.exp() - doubt - 1).sum(1).mean()
-        return turn(optimizer, far + beta * prior)
+        return update(optimizer, far + beta * prior)
 
     return Training(net, optimizer, step, told(lambda rows: net.writes(net(rows)[1]), x, x))
 

@@ -18,8 +18,9 @@ from scoreboard.fresh_data import (
     traces,
     values,
 )
-from scoreboard.fresh_loops import course, epochs, told, turn, with_
+from scoreboard.fresh_loops import course, epochs, told, with_
 from scoreboard.fresh_nets import Follower, dense, look, sensor
+from scoreboard.loops import update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="fresh")
@@ -91,7 +92,7 @@ def paired(floor: float) -> Training:
         gap = ((net(x[a]) - net(x[b])).square().sum(1) + floor).sqrt()
         same = (y[a] == y[b]).float()
         loss = same * gap.square() + (1 - same) * (2 - gap).clamp(min=0).square()
-        return turn(optimizer, loss.mean())
+        return update(optimizer, loss.mean())
 
     def score() -> float:
         with torch.no_grad():

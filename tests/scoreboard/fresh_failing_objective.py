@@ -8,17 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.fresh_data import (
-    classes,
-    digits,
-    level,
-    pictures,
-    sentences,
-    traces,
-    values,
-)
-from scoreboard.fresh_loops import Loss, course, epochs, recalled, told, turn, with_
+from scoreboard.fresh_data import classes, digits, level, pictures, sentences, traces, values
+from scoreboard.fresh_loops import Loss, course, epochs, recalled, told, with_
 from scoreboard.fresh_nets import Attentive, Sentence, dense, look, sensor
+from scoreboard.loops import update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="fresh")
@@ -165,7 +158,7 @@ def copied(wrong: bool) -> Training:
 
     def step(k: int) -> Tensor:
         x, y = take()
-        return turn(optimizer, functional.cross_entropy(net(x), y))
+        return update(optimizer, functional.cross_entropy(net(x), y))
 
     return Training(net, optimizer, step, told(net, *traces()))
 

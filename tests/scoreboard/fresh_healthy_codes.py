@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.fresh_data import (
-    digits,
-    source,
-)
+from scoreboard.fresh_data import digits, source
 from scoreboard.fresh_failing_kinds import crowd, weighed
-from scoreboard.fresh_loops import course, epochs, told, turn, with_
+from scoreboard.fresh_loops import course, epochs, told, with_
 from scoreboard.fresh_nets import dense, linears
+from scoreboard.loops import update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="fresh")
@@ -82,7 +80,7 @@ def unplaced() -> Training:
         x = marks[slots] + 0.3 * torch.randn(24, 12, 7, generator=g)
         odds = net(x).log_softmax(-1).transpose(0, 1)
         sizes = torch.full((24,), 12), torch.full((24,), 4)
-        return turn(optimizer, functional.ctc_loss(odds, y, *sizes))
+        return update(optimizer, functional.ctc_loss(odds, y, *sizes))
 
     return Training(net, optimizer, step)
 
@@ -112,7 +110,7 @@ def taught() -> Training:
     take = epochs((x, y), 64)
     for _ in range(150):
         rows, kinds = take()
-        turn(ready, functional.cross_entropy(great(rows), kinds))
+        update(ready, functional.cross_entropy(great(rows), kinds))
     optimizer = torch.optim.Adam(small.parameters(), lr=3e-3)
 
     def step(k: int) -> Tensor:
@@ -120,6 +118,6 @@ def taught() -> Training:
         with torch.no_grad():
             soft = (great(rows) / 4).softmax(-1)
         mine = (small(rows) / 4).log_softmax(-1)
-        return turn(optimizer, 16 * functional.kl_div(mine, soft, reduction="batchmean"))
+        return update(optimizer, 16 * functional.kl_div(mine, soft, reduction="batchmean"))
 
     return Training({"great": great, "small": small}, optimizer, step, told(small, x, y))

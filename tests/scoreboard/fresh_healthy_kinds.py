@@ -9,16 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.fresh_data import (
-    classes,
-    digits,
-    ratings,
-    sentences,
-    source,
-)
+from scoreboard.fresh_data import classes, digits, ratings, sentences, source
 from scoreboard.fresh_failing_kinds import heaped, petals
-from scoreboard.fresh_loops import course, turn, with_
+from scoreboard.fresh_loops import course, with_
 from scoreboard.fresh_nets import Factor, dense
+from scoreboard.loops import update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="fresh")
@@ -43,8 +38,8 @@ def critic_with_penalty() -> Training:
             between = (share * real + (1 - share) * made).requires_grad_()
             (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
             steep = (slope.norm(dim=1) - 1).square().mean()
-            turn(tools[1], critic(made).mean() - critic(real).mean() + 5 * steep)
-        return turn(tools[0], -critic(maker(torch.randn(64, 4, generator=g))).mean())
+            update(tools[1], critic(made).mean() - critic(real).mean() + 5 * steep)
+        return update(tools[0], -critic(maker(torch.randn(64, 4, generator=g))).mean())
 
     return Training({"maker": maker, "critic": critic}, tools, step)
 
@@ -61,8 +56,8 @@ def hinged() -> Training:
     def step(k: int) -> Tensor:
         z, real = torch.randn(64, 4, generator=g), petals(64, g)
         worth = functional.relu(1 - critic(real)).mean()
-        turn(tools[1], worth + functional.relu(1 + critic(maker(z).detach())).mean())
-        return turn(tools[0], -critic(maker(z)).mean())
+        update(tools[1], worth + functional.relu(1 + critic(maker(z).detach())).mean())
+        return update(tools[0], -critic(maker(z)).mean())
 
     return Training({"maker": maker, "critic": critic}, tools, step, heaped(maker, g))
 
@@ -91,7 +86,7 @@ def corridor() -> Training:
 
     def step(k: int) -> Tensor:
         chance, gain = play(24)
-        return turn(optimizer, -(chance * (gain - gain.mean())).mean())
+        return update(optimizer, -(chance * (gain - gain.mean())).mean())
 
     def score() -> float:
         with torch.no_grad():
@@ -115,7 +110,7 @@ def chain() -> Training:
         with torch.no_grad():
             aim = end + 0.9 * (1 - end) * slow(places[to]).max(1).values
         said = net(places[at]).gather(1, go[:, None])[:, 0]
-        loss = turn(optimizer, functional.smooth_l1_loss(said, aim))
+        loss = update(optimizer, functional.smooth_l1_loss(said, aim))
         if k % 25 == 0:
             slow.load_state_dict(net.state_dict())
         return loss
@@ -146,7 +141,7 @@ def actor() -> Training:
         chance = odds.gather(1, go[:, None])[:, 0]
         loose = -(odds.exp() * odds).sum(1).mean()
         loss = -(chance * more).mean() + 0.5 * functional.mse_loss(said, gain) - 0.01 * loose
-        return turn(optimizer, loss)
+        return update(optimizer, loss)
 
     return Training(net, optimizer, step)
 
@@ -167,7 +162,7 @@ def views() -> Training:
     def step(k: int) -> Tensor:
         rows = x[torch.randint(len(x), (48,), generator=g)]
         like = view(rows) @ view(rows).T / 0.1
-        return turn(optimizer, functional.cross_entropy(like, torch.arange(48)))
+        return update(optimizer, functional.cross_entropy(like, torch.arange(48)))
 
     return Training(net, optimizer, step)
 
@@ -185,7 +180,7 @@ def columns() -> Training:
         a, b = ((z - z.mean(0)) / (z.std(0) + 1e-4) for z in (a, b))
         cross = a.T @ b / 64
         off = cross - torch.diag(cross.diag())
-        return turn(optimizer, (1 - cross.diag()).square().sum() + 0.02 * off.square().sum())
+        return update(optimizer, (1 - cross.diag()).square().sum() + 0.02 * off.square().sum())
 
     return Training(net, optimizer, step)
 
@@ -208,7 +203,7 @@ def triples() -> Training:
             b.append(kinds[same][pick[1]])
             c.append(kinds[other][torch.randint(len(kinds[other]), (1,), generator=g)[0]])
         here, near, far = (net(x[torch.stack(each)]) for each in (a, b, c))
-        return turn(optimizer, functional.triplet_margin_loss(here, near, far, margin=0.5))
+        return update(optimizer, functional.triplet_margin_loss(here, near, far, margin=0.5))
 
     return Training(net, optimizer, step)
 
@@ -226,7 +221,7 @@ def denoised() -> Training:
         t = torch.rand(64, 1, generator=g)
         noise = torch.randn(64, 2, generator=g)
         mixed = (t * pi / 2).cos() * rows + (t * pi / 2).sin() * noise
-        return turn(optimizer, functional.mse_loss(net(torch.cat([mixed, t], 1)), noise))
+        return update(optimizer, functional.mse_loss(net(torch.cat([mixed, t], 1)), noise))
 
     return Training(net, optimizer, step)
 
@@ -240,7 +235,7 @@ def wind() -> Training:
     def step(k: int) -> Tensor:
         a, b, t = torch.randn(64, 2, generator=g), petals(64, g), torch.rand(64, 1, generator=g)
         way = net(torch.cat([(1 - t) * a + t * b, t], 1))
-        return turn(optimizer, functional.mse_loss(way, b - a))
+        return update(optimizer, functional.mse_loss(way, b - a))
 
     return Training(net, optimizer, step)
 
@@ -271,7 +266,7 @@ def pendulum() -> Training:
         u = 1 + t.square() * net(t)
         (du,) = torch.autograd.grad(u.sum(), t, create_graph=True)
         (ddu,) = torch.autograd.grad(du.sum(), t, create_graph=True)
-        return turn(optimizer, (ddu + 4 * u).square().mean())
+        return update(optimizer, (ddu + 4 * u).square().mean())
 
     def score() -> float:
         t = torch.linspace(0, 2, 50)[:, None]
@@ -307,7 +302,7 @@ def neighbours() -> Training:
         other = torch.randint(60, (64, 5), generator=g)
         near = (here(a) * there(b)).sum(1)
         far = (here(a)[:, None] * there(other)).sum(2)
-        return turn(optimizer, -functional.logsigmoid(near).mean()
+        return update(optimizer, -functional.logsigmoid(near).mean()
                     - functional.logsigmoid(-far).sum(1).mean())  # fmt: skip
 
     return Training(net, optimizer, step)

@@ -19,16 +19,9 @@ from scoreboard.fresh_data import (
     traces,
     values,
 )
-from scoreboard.fresh_loops import course, entropy, epochs, recalled, told, turn, with_
-from scoreboard.fresh_nets import (
-    Attentive,
-    Blocks,
-    Follower,
-    Sentence,
-    dense,
-    redrawn,
-    sensor,
-)
+from scoreboard.fresh_loops import course, entropy, epochs, recalled, told, with_
+from scoreboard.fresh_nets import Attentive, Blocks, Follower, Sentence, dense, redrawn, sensor
+from scoreboard.loops import update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="fresh")
@@ -185,7 +178,7 @@ def two() -> Training:
         a = functional.cross_entropy(kind, answers[:, 0])
         b = functional.binary_cross_entropy_with_logits(large, answers[:, 1:].float())
         w = (-net.doubt).exp()
-        return turn(optimizer, w[0] * a + w[1] * b + net.doubt.sum())
+        return update(optimizer, w[0] * a + w[1] * b + net.doubt.sum())
 
     return Training(net, optimizer, step, told(lambda rows: net(rows)[0], x, y))
 
@@ -209,7 +202,7 @@ def mixed() -> Training:
         rows, kinds = take()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = functional.cross_entropy(net(rows), kinds)
-        return turn(optimizer, loss)
+        return update(optimizer, loss)
 
     return Training(net, optimizer, step, told(net, x, y))
 

@@ -8,24 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreboard.fresh_data import (
-    classes,
-    clouds,
-    digits,
-    pictures,
-    sentences,
-    traces,
-    values,
-)
-from scoreboard.fresh_loops import course, epochs, told, turn, with_
-from scoreboard.fresh_nets import (
-    Attentive,
-    Pooling,
-    Sentence,
-    dense,
-    look,
-    sensor,
-)
+from scoreboard.fresh_data import classes, clouds, digits, pictures, sentences, traces, values
+from scoreboard.fresh_loops import course, epochs, told, with_
+from scoreboard.fresh_nets import Attentive, Pooling, Sentence, dense, look, sensor
+from scoreboard.loops import update
 from scoreboard.scenario import Runs, Training
 
 RUNS = Runs(__name__, apart="fresh")
@@ -42,7 +28,7 @@ def schooled() -> nn.Sequential:
     take = epochs((x[low], y[low]), 32)
     for _ in range(120):
         rows, kinds = take()
-        turn(ready, functional.cross_entropy(net(rows), kinds))
+        update(ready, functional.cross_entropy(net(rows), kinds))
     return net
 
 

@@ -54,20 +54,6 @@ def value_score(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], float]:
     return score
 
 
-def recall_score(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], float]:
-    """Mean recall of the classes: 0 where one class is all that is answered."""
-
-    def score() -> float:
-        model.eval()
-        with torch.no_grad():
-            answers = model(x).argmax(1)
-        classes = y.unique()
-        recall = torch.stack([(answers[y == c] == c).float().mean() for c in classes]).mean()
-        return float((recall - 1 / len(classes)) / (1 - 1 / len(classes)))
-
-    return score
-
-
 def hit_score(answer: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Callable[[], float]:
     """Accuracy over that of the most frequent class; for losses that have no likelihood."""
 
@@ -154,3 +140,102 @@ def text_fit(model: nn.Module, **settings: Any) -> Training:
     y = ids[1 : 64 * 32 + 1].view(64, 32)
     draw = settings.pop("draw", None) or text_sampler(32, 32)
     return fit(model, (x, y), draw=draw, score=class_score(model, x, y), **settings)
+
+
+def dice(seed: int) -> torch.Generator:
+    """Random numbers that are the same in every run."""
+    return torch.Generator().manual_seed(seed)
+
+
+class Lion(torch.optim.Optimizer):
+    """Only the sign of a mix of gradient and momentum is followed (arXiv:2302.06675)."""
+
+    def __init__(self, parameters: Any, lr: float = 1e-3, weight_decay: float = 0.0) -> None:
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                held = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(group["lr"] * (0.9 * held + 0.1 * p.grad).sign())
+                held.lerp_(p.grad, 0.01)
+
+
+def update(optimizer: Any, value: Tensor) -> Tensor:
+    """One update by this loss."""
+    optimizer.zero_grad()
+    value.backward()
+    optimizer.step()
+    return value.detach()
+
+
+def worth(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Callable[[], float]:
+    """As `hits`, of what the model answers in the end."""
+
+    def score() -> float:
+        if isinstance(model, nn.Module):
+            model.eval()
+        with torch.no_grad():
+            return hits(model(x).float(), y)
+
+    return score
+
+
+def hits(out: Tensor, y: Tensor) -> float:
+    """Variance explained, or hits above those of the commonest kind; pixels have kinds at dim 1."""
+    if not out.isfinite().all():
+        return float("nan")
+    if y.is_floating_point():
+        return float(1 - (out - y).square().mean() / (y - y.mean(0)).square().mean())
+    said = out.argmax(1 if y.dim() == 3 else -1)
+    most = y.flatten().bincount().max() / y.numel()
+    return float(((said == y).float().mean() - most) / (1 - most))
+
+
+def by_kind(model: nn.Module, x: Tensor, y: Tensor, dim: int = -1) -> Callable[[], float]:
+    """How many of each kind are found, above what one answer for all finds."""
+
+    def score() -> float:
+        model.eval()
+        with torch.no_grad():
+            said = model(x).argmax(dim)
+        kinds = y.unique()
+        found = torch.stack([(said[y == kind] == kind).float().mean() for kind in kinds]).mean()
+        return float((found - 1 / len(kinds)) / (1 - 1 / len(kinds)))
+
+    return score
+
+
+def yes_no(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], float]:
+    """Of one logit: how many of the yes and of the no are found, above a coin's half."""
+
+    def score() -> float:
+        model.eval()
+        with torch.no_grad():
+            said = model(x) > 0
+        truth = y > 0.5
+        return float(said[truth].float().mean() + (~said[~truth]).float().mean() - 1)
+
+    return score
+
+
+def neighbours(codes: Callable[[], Tensor], y: Tensor) -> Callable[[], float]:
+    """How often the nearest other row is of the same kind, above chance."""
+
+    def score() -> float:
+        with torch.no_grad():
+            z = codes().double()
+        if not z.isfinite().all():
+            return float("nan")
+        z = z / z.square().mean().sqrt().clamp(min=1e-12)
+        z = z + 1e-4 * torch.randn(z.shape, generator=dice(8)).double()
+        far = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
+        near = (far + 1e9 * torch.eye(len(z))).argmin(1)
+        chance = float(y.bincount().float().div(len(y)).square().sum())
+        return (float((y[near] == y).float().mean()) - chance) / (1 - chance)
+
+    return score

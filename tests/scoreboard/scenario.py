@@ -17,6 +17,9 @@ FAILS_BELOW = 0.7
 """A run fails that ends with less than this share of its mended twin's skill."""
 CURED_BY = 0.15
 """Skill that a remedy must win back at least."""
+EXAMS = ("exam", "fresh", "sealed", "blind", "unread")
+"""Shares written one after another, each by somebody else who had not seen the rules, and judged a
+single time before anything was mended by them."""
 
 
 @dataclass(slots=True)
@@ -97,8 +100,7 @@ class Scenario:
     family: str = ""
     """Module that it stands in."""
     apart: str = ""
-    """Share that it belongs to if to neither half: `exam` and `fresh` were written by somebody who
-    had not seen the rules, `sealed` and `blind` by others again, and judged a single time."""
+    """The exam that it belongs to, if to one."""
 
     @property
     def fails(self) -> bool:
@@ -112,7 +114,7 @@ class Scenario:
 
     @property
     def share(self) -> str:
-        """`tune`, `held`, `exam`, `fresh`, `sealed` or `blind`."""
+        """`tune`, `held`, or the exam that it belongs to."""
         if self.apart:
             return self.apart
         return "held" if zlib.crc32((self.twin_of or self.name).encode()) % 2 else "tune"

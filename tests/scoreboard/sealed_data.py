@@ -11,12 +11,9 @@ from sklearn import datasets
 from torch import Tensor
 from torch.nn import functional
 
+from scoreboard.loops import dice
+
 Rows = tuple[Tensor, Tensor]
-
-
-def dice(seed: int) -> torch.Generator:
-    """Random numbers that are the same in every run."""
-    return torch.Generator().manual_seed(seed)
 
 
 def standard(x: Tensor) -> Tensor:

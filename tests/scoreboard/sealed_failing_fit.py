@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, neighbours, update, worth
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     Rows,
     demand,
-    dice,
     flights,
     genes,
     gratings,
@@ -24,7 +24,7 @@ from scoreboard.sealed_data import (
     standard,
     table,
 )
-from scoreboard.sealed_loops import Loader, alike, by, routine, skill, update
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import Tower, lenet, plain
 from scoreboard.sealed_seqs import Patches, Reader
 
@@ -360,7 +360,7 @@ def silent_rows(floor: float) -> Training:
         same = (y[index][:, None] == y[index][None]).float()
         return update(optimizer, (z @ z.T - same).square().mean())
 
-    return Training(net, optimizer, step, alike(lambda: net(x[:700]), y[:700]))
+    return Training(net, optimizer, step, neighbours(lambda: net(x[:700]), y[:700]))
 
 
 broken("sealed length of nothing at 60", OVER, silent_rows, 0.0, 1e-8, steps=220, onset=60)
@@ -383,7 +383,7 @@ def spread_told(bounded: bool) -> Training:
         (x, y),
         by("Adam", 5e-3),
         loss=loss,
-        score=skill(lambda rows: net(rows)[:, :1], x[100:], y[100:]),
+        score=worth(lambda rows: net(rows)[:, :1], x[100:], y[100:]),
     )
 
 

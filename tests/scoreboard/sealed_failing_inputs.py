@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from scoreboard.loops import by_kind, dice, yes_no
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     Rows,
     demand,
-    dice,
     flights,
     friends,
     gratings,
@@ -22,7 +22,7 @@ from scoreboard.sealed_data import (
     standard,
     table,
 )
-from scoreboard.sealed_loops import Loader, by, by_kind, routine, yes_no
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import Graph, ResNet, Rises, Tower, UNet, lenet, no_norm, plain
 from scoreboard.sealed_seqs import Dilated, Reader
 

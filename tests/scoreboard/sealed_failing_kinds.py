@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, update, worth
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     Rows,
     demand,
-    dice,
     gratings,
     heartbeats,
     scans,
@@ -21,7 +21,7 @@ from scoreboard.sealed_data import (
     table,
     tagged,
 )
-from scoreboard.sealed_loops import Loader, by, routine, skill, update
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import ResNet, Tower, lenet, plain
 from scoreboard.sealed_seqs import Reader, Transformer
 
@@ -204,7 +204,7 @@ def beta(net: Doubt, x: Tensor, weight: Callable[[int], float], lr: float) -> Tr
         prior = 0.5 * (mean.square() + log.exp() - 1 - log).sum(1).mean()
         return update(optimizer, error + weight(k) * prior)
 
-    return Training(net, optimizer, step, skill(lambda rows: net.writes(net(rows)[1]), x, x))
+    return Training(net, optimizer, step, worth(lambda rows: net.writes(net(rows)[1]), x, x))
 
 
 def striped(weight: float) -> Training:
@@ -337,7 +337,7 @@ def stays_in_eval(wrong: bool) -> Training:
         train,
         by("SGD", 0.1, momentum=0.9),
         before=stay if wrong else None,
-        score=skill(net, *held),
+        score=worth(net, *held),
     )
 
 

@@ -6,18 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, update, yes_no
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    demand,
-    dice,
-    gratings,
-    lesions,
-    loans,
-    scans,
-    table,
-    tagged,
-)
-from scoreboard.sealed_loops import by, routine, update, yes_no
+from scoreboard.sealed_data import demand, gratings, lesions, loans, scans, table, tagged
+from scoreboard.sealed_loops import by, routine
 from scoreboard.sealed_nets import ResNet, Tower, UNet, lenet, plain
 from scoreboard.sealed_seqs import Reader, Transformer
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
+from scoreboard.loops import dice, neighbours, update, yes_no
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     brackets,
     clicks,
     demand,
-    dice,
     friends,
     genes,
     gratings,
@@ -25,7 +25,7 @@ from scoreboard.sealed_data import (
     table,
     tagged,
 )
-from scoreboard.sealed_loops import alike, by, routine, update, yes_no
+from scoreboard.sealed_loops import by, routine
 from scoreboard.sealed_nets import Clicks, Graph, ResNet, Tower, UNet, lenet, plain
 from scoreboard.sealed_seqs import Dilated, Patches, Reader, Transformer
 
@@ -182,7 +182,7 @@ def pairs(lr: float) -> Training:
             optimizer, (same * far**2 + (1 - same) * functional.relu(1.5 - far) ** 2).mean()
         )
 
-    return Training(net, optimizer, step, alike(lambda: net(x), y))
+    return Training(net, optimizer, step, neighbours(lambda: net(x), y))
 
 
 # --- too high later

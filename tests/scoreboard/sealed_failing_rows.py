@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from scoreboard.loops import dice, worth
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     Rows,
     brackets,
     demand,
-    dice,
     friends,
     gratings,
     heartbeats,
@@ -21,7 +21,7 @@ from scoreboard.sealed_data import (
     table,
     tagged,
 )
-from scoreboard.sealed_loops import Loader, by, from_step, routine, skill
+from scoreboard.sealed_loops import Loader, by, from_step, routine
 from scoreboard.sealed_nets import Graph, ResNet, Tower, lenet, plain
 from scoreboard.sealed_seqs import Dilated, Patches, Reader, Transformer
 
@@ -107,7 +107,7 @@ def one_off(wrong: bool) -> Training:
     x, y = scans()
     net = lenet(10, 8)
     given = y.roll(1) if wrong else y
-    return routine(net, (x, given), by("AdamW", 2e-3), score=skill(net, x, y))
+    return routine(net, (x, given), by("AdamW", 2e-3), score=worth(net, x, y))
 
 
 broken("sealed answers moved by one row", NOISE, one_off, True, False, sudden=False)
@@ -118,7 +118,7 @@ def columns_sorted(wrong: bool) -> Training:
     x, y = table("gases")
     seen = x.sort(0).values[torch.randperm(len(x), generator=dice(72))] if wrong else x
     net = Tower(16, 40, 40, 5, act=nn.SiLU)
-    return routine(net, (seen, y), by("Adam", 2e-3), score=skill(net, x, y))
+    return routine(net, (seen, y), by("Adam", 2e-3), score=worth(net, x, y))
 
 
 broken("sealed columns sorted one by one", NOISE, columns_sorted, True, False, sudden=False)
@@ -158,7 +158,7 @@ def other_tokens(wrong: bool) -> Training:
     given = y[:, torch.randperm(y.shape[1], generator=dice(74))] if wrong else y
     given = given[torch.randperm(len(x), generator=dice(75))] if wrong else given
     net = Transformer(48, 4, depth=1)
-    return routine(net, (x, given), by("AdamW", 3e-3), score=skill(net, x, y))
+    return routine(net, (x, given), by("AdamW", 3e-3), score=worth(net, x, y))
 
 
 broken("sealed tags of other words", NOISE, other_tokens, True, False, steps=250, sudden=False)
@@ -178,7 +178,7 @@ def dealt(wrong: bool) -> Training:
     given = mixed_up((x, kind))[1] if wrong else kind
     net = Graph(links, width=16)
     return routine(
-        net, (x, given), by("Adam", 5e-3), draw=lambda: (x, given), score=skill(net, x, kind)
+        net, (x, given), by("Adam", 5e-3), draw=lambda: (x, given), score=worth(net, x, kind)
     )
 
 
@@ -338,7 +338,7 @@ def slipped(wrong: bool) -> Training:
     bad = y.clone()
     bad[::200] = 1e6 if wrong else 0.0
     net = plain(8, 32, 32, 1, act=nn.SiLU)
-    return routine(net, (x, bad), by("Adam", 3e-3), score=skill(net, x, y))
+    return routine(net, (x, bad), by("Adam", 3e-3), score=worth(net, x, y))
 
 
 broken("sealed a point too few now and then", (SPOILT, "unscaled-targets"), slipped, True, False,

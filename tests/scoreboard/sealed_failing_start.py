@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
+from scoreboard.loops import yes_no
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    clicks,
-    genes,
-    gratings,
-    scans,
-    table,
-    tagged,
-)
-from scoreboard.sealed_loops import by, routine, yes_no
-from scoreboard.sealed_nets import (
-    Clicks,
-    Euler,
-    Tower,
-    each_weight,
-    lenet,
-    plain,
-)
+from scoreboard.sealed_data import clicks, genes, gratings, scans, table, tagged
+from scoreboard.sealed_loops import by, routine
+from scoreboard.sealed_nets import Clicks, Euler, Tower, each_weight, lenet, plain
 from scoreboard.sealed_seqs import Reader, Transformer
 
 RUNS = Runs(__name__, apart="sealed")

@@ -6,26 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, yes_no
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    demand,
-    dice,
-    gratings,
-    lesions,
-    loans,
-    scans,
-    table,
-)
-from scoreboard.sealed_loops import by, routine, yes_no
-from scoreboard.sealed_nets import (
-    Residual,
-    Tower,
-    UNet,
-    each_weight,
-    lenet,
-    no_norm,
-    plain,
-)
+from scoreboard.sealed_data import demand, gratings, lesions, loans, scans, table
+from scoreboard.sealed_loops import by, routine
+from scoreboard.sealed_nets import Residual, Tower, UNet, each_weight, lenet, no_norm, plain
 from scoreboard.sealed_seqs import Reader
 
 RUNS = Runs(__name__, apart="sealed")

@@ -8,17 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import worth
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    Rows,
-    brackets,
-    clicks,
-    friends,
-    genes,
-    scans,
-    tagged,
-)
-from scoreboard.sealed_loops import Loader, by, routine, skill
+from scoreboard.sealed_data import Rows, brackets, clicks, friends, genes, scans, tagged
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import Graph, Tower, lenet, plain
 from scoreboard.sealed_seqs import Patches, Reader, Transformer
 
@@ -104,7 +97,7 @@ def only_steps_planned(wrong: bool) -> Training:
         optimizer.param_groups[0]["lr"] = 2e-3 * 0.999**k
         return loss.detach()
 
-    return Training(net, optimizer, step, skill(net, *rows))
+    return Training(net, optimizer, step, worth(net, *rows))
 
 
 broken("sealed step that is never taken", CUT, only_steps_planned, True, False, steps=200)
@@ -126,7 +119,7 @@ def cleared_too_late(wrong: bool) -> Training:
         optimizer.step()
         return loss.detach()
 
-    return Training(net, optimizer, step, skill(net, x, kind))
+    return Training(net, optimizer, step, worth(net, x, kind))
 
 
 broken("sealed gradients cleared before the step", CUT, cleared_too_late, True, False, steps=150)

@@ -8,17 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, hits, update, worth
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    dice,
-    gratings,
-    scans,
-    sky,
-    spirals,
-    table,
-)
+from scoreboard.sealed_data import gratings, scans, sky, spirals, table
 from scoreboard.sealed_failing_kinds import Doubt, beta, regions, starsky
-from scoreboard.sealed_loops import Loader, by, hits, routine, skill, update
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import lenet, plain
 from scoreboard.sealed_seqs import Transformer
 
@@ -264,7 +258,7 @@ def early() -> Training:
 
     flat = x.flatten(1)
     return routine(net, (flat, y), by("Adam", 2e-3), loss=loss,
-                   score=skill(lambda rows: net(rows)[:, 2], flat, y))  # fmt: skip
+                   score=worth(lambda rows: net(rows)[:, 2], flat, y))  # fmt: skip
 
 
 @healthy("sealed pupil of a great network", 300)
@@ -286,7 +280,7 @@ def distilled() -> Training:
         return update(optimizer, 9 * functional.kl_div(
             (small(a) / 3).log_softmax(1), soft, reduction="batchmean"))  # fmt: skip
 
-    return Training({"great": great, "small": small}, optimizer, step, skill(small, x, y))
+    return Training({"great": great, "small": small}, optimizer, step, worth(small, x, y))
 
 
 @healthy("sealed words hidden and guessed", 350)

@@ -8,13 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, hits, neighbours, update
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    dice,
-    scans,
-    table,
-)
-from scoreboard.sealed_loops import alike, hits, update
+from scoreboard.sealed_data import scans, table
 from scoreboard.sealed_nets import Tower, plain
 
 RUNS = Runs(__name__, apart="sealed")
@@ -40,7 +36,7 @@ def contrasted() -> Training:
         like = z @ z.T / 0.2 - 1e9 * torch.eye(80)
         return update(optimizer, functional.cross_entropy(like, torch.arange(80).roll(40)))
 
-    return Training(net, optimizer, step, alike(lambda: net(x[:600].flatten(1)), y[:600]))
+    return Training(net, optimizer, step, neighbours(lambda: net(x[:600].flatten(1)), y[:600]))
 
 
 @healthy("sealed pupil of a slow teacher", 250)
@@ -69,7 +65,7 @@ def pupil() -> Training:
         out: Tensor = net(flat[:600])
         return out
 
-    return Training({"pupil": net, "guess": guess}, optimizer, step, alike(codes, y[:600]))
+    return Training({"pupil": net, "guess": guess}, optimizer, step, neighbours(codes, y[:600]))
 
 
 @healthy("sealed spread kept up by itself", 250)
@@ -90,7 +86,7 @@ def spread() -> Training:
             loss = loss + (c - torch.diag(c.diag())).square().sum() / 24
         return update(optimizer, loss)
 
-    return Training(net, optimizer, step, alike(lambda: net(flat[:600]), y[:600]))
+    return Training(net, optimizer, step, neighbours(lambda: net(flat[:600]), y[:600]))
 
 
 @healthy("sealed gases held together and apart", 350)
@@ -106,7 +102,7 @@ def siamese() -> Training:
         both = same * far**2 + (1 - same) * functional.relu(2 - far) ** 2
         return update(optimizer, both.mean())
 
-    return Training(net, optimizer, step, alike(lambda: net(x[:700]), y[:700]))
+    return Training(net, optimizer, step, neighbours(lambda: net(x[:700]), y[:700]))
 
 
 @healthy("sealed five examples of each are enough", 250)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, yes_no
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     brackets,
     demand,
-    dice,
     genes,
     gratings,
     heartbeats,
@@ -18,13 +18,8 @@ from scoreboard.sealed_data import (
     scans,
     tagged,
 )
-from scoreboard.sealed_loops import by, routine, yes_no
-from scoreboard.sealed_nets import (
-    ResNet,
-    UNet,
-    lenet,
-    plain,
-)
+from scoreboard.sealed_loops import by, routine
+from scoreboard.sealed_nets import ResNet, UNet, lenet, plain
 from scoreboard.sealed_seqs import Dilated, Patches, Reader, Transformer
 
 RUNS = Runs(__name__, apart="sealed")

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, worth
 from scoreboard.scenario import Runs, Training
 from scoreboard.sealed_data import (
     Rows,
     brackets,
     demand,
-    dice,
     genes,
     heartbeats,
     loans,
@@ -20,7 +20,7 @@ from scoreboard.sealed_data import (
     spirals,
     table,
 )
-from scoreboard.sealed_loops import Loader, by, routine, skill
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import ResNet, Tower, each_weight, plain
 from scoreboard.sealed_seqs import Dilated, Patches, Reader, Transformer
 
@@ -110,7 +110,7 @@ def scaled() -> Training:
         optimizer.step()
         return loss.detach()
 
-    return Training(net, optimizer, step, skill(net, *rows))
+    return Training(net, optimizer, step, worth(net, *rows))
 
 
 simple(
@@ -176,7 +176,7 @@ def noisy_gradients() -> Training:
         optimizer.step()
         return loss.detach()
 
-    return Training(net, optimizer, step, skill(net, *rows))
+    return Training(net, optimizer, step, worth(net, *rows))
 
 
 @healthy("sealed nine in ten weights cut off", 300)

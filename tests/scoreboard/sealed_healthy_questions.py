@@ -6,19 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import by_kind, dice, update, worth, yes_no
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    Rows,
-    dice,
-    gratings,
-    lesions,
-    loans,
-    scans,
-    standard,
-    table,
-    tagged,
-)
-from scoreboard.sealed_loops import Loader, by, by_kind, routine, skill, update, yes_no
+from scoreboard.sealed_data import Rows, gratings, lesions, loans, scans, standard, table, tagged
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import ResNet, Tower, UNet, lenet, plain
 from scoreboard.sealed_seqs import Transformer
 
@@ -44,7 +35,7 @@ def wrong_labels() -> Training:
         torch.rand(len(y), generator=g) < 0.4, torch.randint(10, y.shape, generator=g), y
     )
     net = lenet(10, 8)
-    return routine(net, (x, given), by("AdamW", 2e-3), score=skill(net, x, y))
+    return routine(net, (x, given), by("AdamW", 2e-3), score=worth(net, x, y))
 
 
 @healthy("sealed prices that jump about", 350)
@@ -55,7 +46,7 @@ def heavy() -> Training:
     far = (torch.rand(y.shape, generator=g) < 0.07).float()
     given = y + far * 15 * torch.randn(y.shape, generator=g)
     net = plain(8, 32, 32, 1, act=nn.SiLU)
-    return routine(net, (x, given), by("Adam", 3e-3), loss=nn.HuberLoss(), score=skill(net, x, y))
+    return routine(net, (x, given), by("Adam", 3e-3), loss=nn.HuberLoss(), score=worth(net, x, y))
 
 
 simple(
@@ -245,7 +236,7 @@ def mixup() -> Training:
         both = functional.cross_entropy
         return update(optimizer, share * both(out, b) + (1 - share) * both(out, b[other]))
 
-    return Training(net, optimizer, step, skill(net, x, y))
+    return Training(net, optimizer, step, worth(net, x, y))
 
 
 @healthy("sealed rows pushed to where it hurts", 250)
@@ -264,4 +255,4 @@ def attacked() -> Training:
             optimizer, functional.cross_entropy(net((x + 0.15 * slope.sign()).detach()), y)
         )
 
-    return Training(net, optimizer, step, skill(net, *rows))
+    return Training(net, optimizer, step, worth(net, *rows))

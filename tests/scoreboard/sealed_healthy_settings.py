@@ -11,18 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
+from scoreboard.loops import update, worth, yes_no
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    clicks,
-    demand,
-    gratings,
-    scans,
-    split,
-    table,
-    tagged,
-    waveform,
-)
-from scoreboard.sealed_loops import Loader, by, routine, skill, update, yes_no
+from scoreboard.sealed_data import clicks, demand, gratings, scans, split, table, tagged, waveform
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import Clicks, ResNet, Tower, lenet, plain
 from scoreboard.sealed_seqs import Patches, Reader, Transformer
 
@@ -93,7 +85,7 @@ def second() -> Training:
 
         return torch.as_tensor(optimizer.step(closure)).detach()
 
-    return Training(net, optimizer, step, skill(net, x, y))
+    return Training(net, optimizer, step, worth(net, x, y))
 
 
 @healthy("sealed slow weights that follow quick ones", 300)
@@ -123,7 +115,7 @@ def averaged() -> Training:
             mean.update_parameters(net)
 
     return routine(net, rows, by("SGD", 0.1, momentum=0.9), before=before,
-                   score=skill(mean, *rows))  # fmt: skip
+                   score=worth(mean, *rows))  # fmt: skip
 
 
 @healthy("sealed tables and layers with optimisers of their own", 600)
@@ -212,7 +204,7 @@ def plateau() -> Training:
             net.train()
         return loss
 
-    return Training(net, optimizer, step, skill(net, *held))
+    return Training(net, optimizer, step, worth(net, *held))
 
 
 # --- layers of unequal pace

@@ -8,26 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, update, worth, yes_no
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    clicks,
-    dice,
-    friends,
-    loans,
-    scans,
-    spirals,
-    table,
-    waveform,
-)
-from scoreboard.sealed_loops import Loader, by, routine, skill, update, yes_no
-from scoreboard.sealed_nets import (
-    Clicks,
-    Euler,
-    Graph,
-    Rises,
-    Settling,
-    plain,
-)
+from scoreboard.sealed_data import clicks, friends, loans, scans, spirals, table, waveform
+from scoreboard.sealed_loops import Loader, by, routine
+from scoreboard.sealed_nets import Clicks, Euler, Graph, Rises, Settling, plain
 
 RUNS = Runs(__name__, apart="sealed")
 healthy, simple = RUNS.healthy, RUNS.simple
@@ -76,7 +61,7 @@ def few_known() -> Training:
     def step(k: int) -> Tensor:
         return update(optimizer, functional.cross_entropy(net(x)[known], kind[known]))
 
-    return Training(net, optimizer, step, skill(net, x, kind))
+    return Training(net, optimizer, step, worth(net, x, kind))
 
 
 @healthy("sealed clicks from tables of ids", 400)
@@ -188,7 +173,7 @@ def three() -> Training:
         loss = loss + 0.5 * functional.binary_cross_entropy_with_logits(odd, odds)
         return update(optimizer, loss + functional.mse_loss(dark, rows[:, 64:]))
 
-    return Training(net, optimizer, step, skill(lambda rows: net(rows)[0], flat, y))
+    return Training(net, optimizer, step, worth(lambda rows: net(rows)[0], flat, y))
 
 
 @healthy("sealed memory of pairs", 500)

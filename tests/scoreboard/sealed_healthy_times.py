@@ -6,17 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, update, yes_no
 from scoreboard.scenario import Runs, Training
-from scoreboard.sealed_data import (
-    Rows,
-    dice,
-    genes,
-    heartbeats,
-    split,
-    standard,
-    table,
-)
-from scoreboard.sealed_loops import Loader, by, routine, update, yes_no
+from scoreboard.sealed_data import Rows, genes, heartbeats, split, standard, table
+from scoreboard.sealed_loops import Loader, by, routine
 from scoreboard.sealed_nets import Tower, plain
 from scoreboard.sealed_seqs import Dilated, Reader, Transformer
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreboard.loops import dice, worth
 from scoreboard.scenario import Training
-from scoreboard.sealed_data import Rows, dice
+from scoreboard.sealed_data import Rows
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Build = Callable[[Iterable[Any]], Any]
@@ -124,78 +125,4 @@ def routine(
             model.train()
         return whole
 
-    return Training(model, optimizer, step, score or skill(model, *(held or rows)))
-
-
-def update(optimizer: Any, value: Tensor) -> Tensor:
-    """One update by this loss."""
-    optimizer.zero_grad()
-    value.backward()
-    optimizer.step()
-    return value.detach()
-
-
-def skill(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Callable[[], float]:
-    """Variance explained, or hits above those of the commonest answer."""
-
-    def score() -> float:
-        if isinstance(model, nn.Module):
-            model.eval()
-        with torch.no_grad():
-            out = model(x).float()
-        return hits(out, y)
-
-    return score
-
-
-def hits(out: Tensor, y: Tensor) -> float:
-    """The same of answers that are there."""
-    if not out.isfinite().all():
-        return float("nan")
-    if y.is_floating_point():
-        return float(1 - (out - y).square().mean() / (y - y.mean(0)).square().mean())
-    most = y.flatten().bincount().max() / y.numel()
-    return float(((out.argmax(-1) == y).float().mean() - most) / (1 - most))
-
-
-def yes_no(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], float]:
-    """Of one logit: how many of the yes and of the no are found, above a coin's half."""
-
-    def score() -> float:
-        model.eval()
-        with torch.no_grad():
-            said = model(x) > 0
-        truth = y > 0.5
-        return float(said[truth].float().mean() + (~said[~truth]).float().mean() - 1)
-
-    return score
-
-
-def by_kind(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], float]:
-    """How many of each kind are found, above what one answer for all finds."""
-
-    def score() -> float:
-        model.eval()
-        with torch.no_grad():
-            said = model(x).argmax(-1)
-        kinds = y.unique()
-        found = torch.stack([(said[y == kind] == kind).float().mean() for kind in kinds]).mean()
-        return float((found - 1 / len(kinds)) / (1 - 1 / len(kinds)))
-
-    return score
-
-
-def alike(codes: Callable[[], Tensor], y: Tensor) -> Callable[[], float]:
-    """How often the nearest other row is of the same kind, above chance."""
-
-    def score() -> float:
-        with torch.no_grad():
-            z = codes().double()
-        if not z.isfinite().all():
-            return float("nan")
-        z = z + 1e-4 * torch.randn(z.shape, generator=dice(8)).double()
-        near = (torch.cdist(z, z) + 1e9 * torch.eye(len(z))).argmin(1)
-        chance = float(y.bincount().float().div(len(y)).square().sum())
-        return (float((y[near] == y).float().mean()) - chance) / (1 - chance)
-
-    return score
+    return Training(model, optimizer, step, score or worth(model, *(held or rows)))

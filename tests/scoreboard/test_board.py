@@ -18,7 +18,7 @@ from scoreboard.figures import Result, figures, proven
 from scoreboard.harness import Outcome
 from scoreboard.loops import fit
 from scoreboard.nets import mlp
-from scoreboard.scenario import Runs, Scenario, Shown, Verdict, holds, train
+from scoreboard.scenario import EXAMS, Runs, Scenario, Shown, Verdict, holds, train
 
 
 def short(name: str = "short") -> Scenario:
@@ -74,59 +74,35 @@ def test_forty_healthy_runs_and_more_are_there_in_each_half() -> None:
     assert min(shares["tune"], shares["held"], shares["exam"]) >= 40
 
 
-def test_the_exam_has_three_variants_of_every_cause_and_lies_in_neither_half() -> None:
-    exam = [scenario for scenario in runs.failing() if scenario.apart == "exam"]
-    groups = Counter(scenario.causes[0] for scenario in exam)
-    assert {cause: count for cause, count in groups.items() if count < 3} == {}
+@pytest.mark.parametrize(
+    ("exam", "failing", "of_a_cause", "healthy"),
+    [
+        ("exam", 90, 3, 40),
+        ("fresh", 45, 1, 35),
+        ("sealed", 80, 2, 80),
+        ("blind", 90, 3, 80),
+    ],
+)
+def test_an_exam_has_every_cause_and_lies_in_neither_half(
+    exam: str, failing: int, of_a_cause: int, healthy: int
+) -> None:
+    its = [scenario for scenario in runs.everything() if scenario.share == exam]
+    groups = Counter(scenario.causes[0] for scenario in its if scenario.fails)
     assert len(groups) == 29
-    assert len(exam) >= 90
-    for scenario in (*exam, *(scenario for scenario in runs.healthy() if scenario.apart == "exam")):
-        assert scenario.family.startswith("exam_")
-        assert scenario.share == "exam"
-        assert not scenario.held_out
-
-
-def test_the_second_exam_lies_in_neither_half_and_has_every_cause() -> None:
-    fresh = [scenario for scenario in runs.everything() if scenario.share == "fresh"]
-    groups = Counter(scenario.causes[0] for scenario in fresh if scenario.fails)
-    assert len(groups) == 29
-    assert sum(groups.values()) >= 45
-    assert sum(not scenario.fails for scenario in fresh) >= 35
-    for scenario in fresh:
-        assert scenario.family.startswith("fresh_")
-        assert not scenario.held_out
-        if scenario.fails:
-            assert scenario.mended().share == "fresh"
-
-
-def test_the_sealed_exam_has_eighty_runs_of_each_kind_and_every_cause_twice() -> None:
-    sealed = [scenario for scenario in runs.everything() if scenario.share == "sealed"]
-    groups = Counter(scenario.causes[0] for scenario in sealed if scenario.fails)
-    assert len(groups) == 29
-    assert min(groups.values()) >= 2
-    assert sum(groups.values()) >= 80
-    assert sum(not scenario.fails for scenario in sealed) >= 80
-    for scenario in sealed:
-        assert scenario.family.startswith("sealed_")
+    assert min(groups.values()) >= of_a_cause
+    assert sum(groups.values()) >= failing
+    assert sum(not scenario.fails for scenario in its) >= healthy
+    for scenario in its:
+        assert scenario.family.startswith(f"{exam}_")
         assert not scenario.held_out
         if scenario.fails:
-            assert scenario.mended().share == "sealed"
-
-
-def test_the_blind_exam_has_every_cause_three_times() -> None:
-    blind = [scenario for scenario in runs.failing() if scenario.share == "blind"]
-    groups = Counter(scenario.causes[0] for scenario in blind)
-    assert len(groups) == 29
-    assert min(groups.values()) >= 3
-    for scenario in blind:
-        assert scenario.family.startswith("blind_")
-        assert scenario.mended().share == "blind"
+            assert scenario.mended().share == exam
 
 
 def test_a_run_is_in_the_share_that_its_file_is_named_after() -> None:
     for scenario in runs.everything():
         named = scenario.family.partition("_")[0]
-        if named in {"exam", "fresh", "sealed", "blind"} or scenario.apart:
+        if named in EXAMS or scenario.apart:
             assert scenario.apart == named
 
 

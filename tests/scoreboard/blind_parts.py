@@ -12,15 +12,11 @@ import torch
 from sklearn import datasets
 from torch import Tensor, nn
 
+from scoreboard.loops import dice
 from scoreboard.scenario import Training
 
 Rows = tuple[Tensor, Tensor]
 Act = Callable[[], nn.Module]
-
-
-def dice(seed: int) -> torch.Generator:
-    """Random numbers that are the same in every run."""
-    return torch.Generator().manual_seed(seed)
 
 
 def mlp(*widths: int, act: Act = nn.ReLU, drop: float = 0.0) -> nn.Sequential:
@@ -76,14 +72,6 @@ def fit(
         return value.detach()
 
     return Training(model, optimizer, step, score)
-
-
-def update(optimizer: Any, value: Tensor) -> Tensor:
-    """One update by this loss."""
-    optimizer.zero_grad()
-    value.backward()
-    optimizer.step()
-    return value.detach()
 
 
 def every(count: int, act: Callable[[], None]) -> Callable[[int], None]:
