@@ -52,7 +52,8 @@ class Watch(Verdicts, Block):
         super().__init__(settings.stop_on)
         self.run = run
         """Run id: what `deadband attach` and `deadband replay` take."""
-        self.name, self.pid = name, os.getpid()
+        self.name = name
+        self.pid = os.getpid()
         self._live = settings.enabled
         self._late = steps_before is not None
         self._step = steps_before or 0
@@ -359,13 +360,15 @@ class Watch(Verdicts, Block):
             self._link = Sender(self.run, self._beat, self._deliver, nodes)
         endings.opened(self)
         self._arm()
-        self._link.post(greeting(self.run, self.name, settings))  # from now on a thread is busy
+        # Last of all: from here on the sender's thread competes for the interpreter.
+        self._link.post(greeting(self.run, self.name, settings))
 
     def _follow(self, entry: Entry, tensor: Any) -> None:
         if self._torch is not None:
             self._torch.capture.follow_gradient(entry, tensor)
 
-    def _deliver(self, message: wire.ToClient) -> None:  # called in the sender's thread
+    def _deliver(self, message: wire.ToClient) -> None:
+        """The hub has sent something; called in the sender's thread."""
         self._opinions.inbox.append(message)
         self._due = 0
 
@@ -389,7 +392,8 @@ class Watch(Verdicts, Block):
         self._detach()
 
     def _failed(self, error: Exception) -> None:
-        self._faults, self._fault = self._faults + 1, one_line(error)
+        self._faults += 1
+        self._fault = one_line(error)
 
     def _overhead(self) -> float:
         return self._cadence.spent_s / max(perf_counter() - self._began, 1e-9)

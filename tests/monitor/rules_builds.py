@@ -45,6 +45,24 @@ def scene_of(layers: list[Layer], **of_models: dict[str, object]) -> Scene:
     return scene
 
 
+def trained_by(
+    loss: str = "cross_entropy",
+    last: str = "",
+    prediction: tuple[int, ...] = (64, 10),
+    target: tuple[int, ...] = (64,),
+) -> Scene:
+    """The usual network with this loss, and an activation at its end where asked."""
+    made = Scene()
+    layers = made.table.layers
+    if last:
+        layers = (*layers, layer("out", last.title(), last, units=10))
+    model = msgspec.structs.replace(
+        made.table.models[0], loss=loss, loss_input=prediction, loss_target=target
+    )
+    made.table = msgspec.structs.replace(made.table, layers=layers, models=(model,))
+    return made
+
+
 def label_free(sample: object) -> None:
     """No labels, no class probabilities: what the output should be is not known."""
     nan = float("nan")

@@ -9,31 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from rules_builds import trained_by
 from rules_scene import Scene, SceneSample
 
-from deadband.wire import Cause, Layer
+from deadband.wire import Cause
 from deadband_monitor.rules.clashes import Clash, crosses, floor, stretched
 
 Bend = Callable[[SceneSample], None]
-
-
-def scene(
-    loss: str = "cross_entropy",
-    last: str = "",
-    prediction: tuple[int, ...] = (64, 10),
-    target: tuple[int, ...] = (64,),
-) -> Scene:
-    """The usual network with another loss, and an activation at its end where asked."""
-    made = Scene()
-    layers = made.table.layers
-    if last:
-        end = Layer(name="out", model="model", kind=last.title(), activation=last, units=10)
-        layers = (*layers, end)
-    model = msgspec.structs.replace(
-        made.table.models[0], loss=loss, loss_input=prediction, loss_target=target
-    )
-    made.table = msgspec.structs.replace(made.table, layers=layers, models=(model,))
-    return made
 
 
 def shows(**values: float) -> Bend:
@@ -66,25 +48,27 @@ PROBABILITIES = {"out_min": 0.0, "out_max": 0.9, "row_sum_error": 1e-7, "out_rms
 BINARY: dict[str, Any] = {"prediction": (64, 1), "target": (64, 1)}
 
 FLOORED = {
-    "softmax, cross entropy": (scene(last="softmax"), shows(**PROBABILITIES), 1.461),
+    "softmax, cross entropy": (trained_by(last="softmax"), shows(**PROBABILITIES), 1.461),
     "sigmoid, cross entropy": (
-        scene(last="sigmoid"), shows(out_min=0.1, out_max=0.9, row_sum_error=4.0), 1.461,
+        trained_by(last="sigmoid"), shows(out_min=0.1, out_max=0.9, row_sum_error=4.0), 1.461,
     ),
     "tanh, cross entropy": (
-        scene(last="tanh"), shows(out_min=-0.9, out_max=0.9, row_sum_error=2.0),
+        trained_by(last="tanh"), shows(out_min=-0.9, out_max=0.9, row_sum_error=2.0),
         math.log(1 + 9 * math.exp(-2)),
     ),
     "sigmoid, logits": (
-        scene("bce_logits", "sigmoid", **BINARY), shows(out_min=0.1, out_max=0.9, target_mean=0.5),
+        trained_by("bce_logits", "sigmoid", **BINARY),
+        shows(out_min=0.1, out_max=0.9, target_mean=0.5),
         0.503,
     ),
     "sigmoid, logits, nine in ten": (
-        scene("bce_logits", "sigmoid", **BINARY), shows(out_min=0.1, out_max=0.9, target_mean=0.9),
+        trained_by("bce_logits", "sigmoid", **BINARY),
+        shows(out_min=0.1, out_max=0.9, target_mean=0.9),
         0.351,
     ),
-    "softmax behind the model": (scene(), shows(squashed=1.0), 1.461),
+    "softmax behind the model": (trained_by(), shows(squashed=1.0), 1.461),
     "sigmoid behind the model": (
-        scene("bce_logits", **BINARY), shows(squashed=1.0, target_mean=0.5), 0.503,
+        trained_by("bce_logits", **BINARY), shows(squashed=1.0, target_mean=0.5), 0.503,
     ),
 }  # fmt: skip
 
@@ -113,13 +97,13 @@ def test_the_floors_are_those_of_plain_arithmetic() -> None:
 
 
 def test_a_relu_can_never_say_no() -> None:
-    made = scene("bce_logits", "relu", **BINARY).run(8, shows(out_min=0, out_max=3))
+    made = trained_by("bce_logits", "relu", **BINARY).run(8, shows(out_min=0, out_max=3))
     assert top(made).cause == "loss-mismatch"
     assert "remove the ReLU" in top(made).advice
 
 
 def test_probabilities_and_logits_under_nll_are_told_apart() -> None:
-    given = scene("nll", "softmax").run(8, shows(**PROBABILITIES))
+    given = trained_by("nll", "softmax").run(8, shows(**PROBABILITIES))
     assert "log_softmax(dim=1)" in top(given).advice
 
     def logits(sample: SceneSample) -> None:
@@ -127,7 +111,7 @@ def test_probabilities_and_logits_under_nll_are_told_apart() -> None:
         sample.loss = -0.5 * sample.step
         sample.model(loss=sample.loss)
 
-    raw = scene("nll").run(10, logits)
+    raw = trained_by("nll").run(10, logits)
     assert raw.standing["loss-divergence"].severity == "critical"
     assert top(raw).cause == "loss-mismatch"
 
@@ -141,7 +125,7 @@ def test_what_ruined_a_run_is_still_named_when_nothing_is_finite_any_more() -> N
             sample.model(out_min=np.nan, out_max=np.nan, out_rms=np.nan, nonfinite=1)
             sample.layer("fc3", nonfinite=1)
 
-    assert top(scene("nll").run(30, logits)).cause == "loss-mismatch"
+    assert top(trained_by("nll").run(30, logits)).cause == "loss-mismatch"
 
 
 @pytest.mark.parametrize("columns", [1e-6, np.nan])
@@ -149,7 +133,7 @@ def test_a_softmax_over_the_batch_is_seen_with_and_without_the_whole_batch(colum
     bend = shows(
         out_min=0.0, out_max=0.1, row_sum_error=0.9, column_sum_error=columns, out_rms=0.02
     )
-    made = scene(last="softmax").run(8, bend)
+    made = trained_by(last="softmax").run(8, bend)
     assert top(made).cause == "loss-mismatch"
     assert "dim=-1" in top(made).advice
 
@@ -165,7 +149,7 @@ def test_a_softmax_behind_the_model_that_leaves_no_gradient_is_called() -> None:
             sample.layer(name, out_grad_rms=0.0)
         sample.no_better_than_constant()
 
-    made = scene("bce", "identity", **BINARY)
+    made = trained_by("bce", "identity", **BINARY)
     table = made.table
     layers = (*table.layers[:-1], msgspec.structs.replace(table.layers[-1], units=1))
     made.table = msgspec.structs.replace(table, layers=layers)
@@ -174,7 +158,7 @@ def test_a_softmax_behind_the_model_that_leaves_no_gradient_is_called() -> None:
 
 
 def test_a_log_softmax_over_the_batch_behind_the_model_is_called() -> None:
-    made = scene().run(10, shows(squashed=2.0))
+    made = trained_by().run(10, shows(squashed=2.0))
     assert top(made).cause == "loss-mismatch"
     assert "not over the batch" in top(made).advice
 
@@ -188,7 +172,7 @@ def test_a_softmax_over_one_unit_and_a_single_logit_learn_nothing() -> None:
         for name in ("fc1", "fc2", "fc3"):
             sample.layer(name, grad_rms=0)
 
-    made = scene("bce", "softmax", **BINARY).run(30, constant)
+    made = trained_by("bce", "softmax", **BINARY).run(30, constant)
     assert {"output-collapse", "vanishing-gradient"} <= set(made.standing)
     assert "binary_cross_entropy_with_logits" in top(made).advice
 
@@ -200,14 +184,14 @@ def test_a_softmax_over_one_unit_and_a_single_logit_learn_nothing() -> None:
         for name in ("fc1", "fc2", "fc3"):
             sample.layer(name, grad_rms=0)
 
-    made = scene(prediction=(64, 1)).run(20, nothing)
+    made = trained_by(prediction=(64, 1)).run(20, nothing)
     assert made.standing["vanishing-gradient"].severity == "critical"
     assert top(made).cause == "loss-mismatch"
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "smooth_l1"])
 def test_shapes_that_cross_are_called_at_once(loss: str) -> None:
-    made = scene(loss, prediction=(64, 1), target=(64,)).run(10, regression(sigma_share=0.05))
+    made = trained_by(loss, prediction=(64, 1), target=(64,)).run(10, regression(sigma_share=0.05))
     assert "constant-predictor" in made.standing
     assert top(made).cause == "loss-mismatch"
     assert "prediction.squeeze(-1)" in top(made).advice
@@ -217,7 +201,7 @@ def test_shapes_that_cross_are_called_at_once(loss: str) -> None:
 
 
 def test_one_target_for_ten_units_is_called_at_once() -> None:
-    made = scene("mse", prediction=(64, 10), target=(64, 1))
+    made = trained_by("mse", prediction=(64, 10), target=(64, 1))
     made.run(5, regression(target_mean=np.nan, target_sd=np.nan, skill=np.nan))
     assert "loss-plateau" in made.standing
     assert top(made).cause == "loss-mismatch"
@@ -236,24 +220,24 @@ MISFITS: dict[str, tuple[str, dict[str, float], str]] = {
 @pytest.mark.parametrize("case", MISFITS)
 def test_a_loss_whose_least_value_is_not_wanted_is_called(case: str) -> None:
     loss, values, advice = MISFITS[case]
-    made = scene(loss, prediction=(64, 2), target=(64, 2)).run(10, regression(**values))
+    made = trained_by(loss, prediction=(64, 2), target=(64, 2)).run(10, regression(**values))
     assert "loss-plateau" in made.standing
     assert top(made).cause == "loss-mismatch"
     assert advice in top(made).advice
     fits = {"squashed": 0.0, "target_min": -1.0, "target_max": 1.0}
-    right = scene(loss, prediction=(64, 2), target=(64, 2)).run(60, regression(**fits))
+    right = trained_by(loss, prediction=(64, 2), target=(64, 2)).run(60, regression(**fits))
     assert right.standing == {}
 
 
 def test_a_softmax_over_labels_that_hold_together_is_called() -> None:
     shared = PROBABILITIES | {"target_mean": 0.3, "label_entropy": 0.6}
     shapes: dict[str, Any] = {"prediction": (64, 10), "target": (64, 10)}
-    made = scene("bce", "softmax", **shapes).run(10, shows(**shared))
+    made = trained_by("bce", "softmax", **shapes).run(10, shows(**shared))
     assert "loss-plateau" in made.standing
     assert top(made).cause == "loss-mismatch"
     assert "remove the softmax" in top(made).advice
     one_hot = shows(**shared | {"target_mean": 0.1})
-    assert "loss-plateau" not in scene("bce", "softmax", **shapes).run(60, one_hot).standing
+    assert "loss-plateau" not in trained_by("bce", "softmax", **shapes).run(60, one_hot).standing
 
 
 def test_a_loss_that_stands_without_any_gradient_does_not_depend_on_the_output() -> None:
@@ -265,9 +249,9 @@ def test_a_loss_that_stands_without_any_gradient_does_not_depend_on_the_output()
             for name in ("fc1", "act1", "fc2", "act2", "fc3", "out"):
                 sample.layer(name, out_grad_rms=0.0)
 
-    made = scene("", "identity").run(60, lambda sample: silent(sample, 0.5))
+    made = trained_by("", "identity").run(60, lambda sample: silent(sample, 0.5))
     assert made.engine.past.models["model"].objective.clash is Clash.SILENT
-    kept = scene("", "identity").run(60, lambda sample: silent(sample, 0.1))
+    kept = trained_by("", "identity").run(60, lambda sample: silent(sample, 0.1))
     assert kept.engine.past.models["model"].objective.clash is None
 
 
@@ -279,11 +263,11 @@ def test_class_numbers_under_a_squared_error_are_called() -> None:
         regression(skill=0.7, class_numbers=known, **values)(sample)
 
     one = BINARY
-    made = scene("mse", **one).run(120, lambda sample: told(sample, 1.1))
+    made = trained_by("mse", **one).run(120, lambda sample: told(sample, 1.1))
     assert made.standing["loss-plateau"].onset_step == 1
     assert top(made).cause == "loss-mismatch"
     assert "10 output units" in top(made).advice
-    ordered = scene("mse", **one).run(120, lambda sample: told(sample, 0.02))
+    ordered = trained_by("mse", **one).run(120, lambda sample: told(sample, 0.02))
     assert ordered.standing == {}
 
 
@@ -307,7 +291,7 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
         sample.loss = 1.0 + 0.05 * math.sin(7 * sample.step)
         sample.model(loss=sample.loss)
 
-    made = scene("mse", prediction=(), target=()).run(130, coupled)
+    made = trained_by("mse", prediction=(), target=()).run(130, coupled)
     assert "constant-predictor" in made.standing
     assert top(made).cause == "loss-mismatch"
 
@@ -315,7 +299,7 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
         coupled(sample)
         sample.loss = 1.0
 
-    seldom = scene("mse", prediction=(), target=()).run(350, stands, every=50)
+    seldom = trained_by("mse", prediction=(), target=()).run(350, stands, every=50)
     assert top(seldom).cause == "loss-mismatch"
 
     def one_target(sample: SceneSample) -> None:
@@ -323,7 +307,7 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
         sample.loss = math.exp(-sample.step / 20)
         sample.model(loss=sample.loss)
 
-    learnt = scene("mse", prediction=(), target=()).run(300, one_target)
+    learnt = trained_by("mse", prediction=(), target=()).run(300, one_target)
     assert "constant-predictor" not in learnt.standing
 
 
@@ -338,46 +322,46 @@ REACH: dict[str, dict[str, float]] = {
 @pytest.mark.parametrize("last", REACH)
 def test_targets_out_of_reach_are_called_within_ten_steps(last: str) -> None:
     spread = {"target_sd": 2.0, "target_min": -5.0, "target_max": 5.0}
-    made = scene("mse", last, (64, 1), (64, 1)).run(10, regression(**REACH[last], **spread))
+    made = trained_by("mse", last, (64, 1), (64, 1)).run(10, regression(**REACH[last], **spread))
     assert made.standing["loss-plateau"].severity == "warning"
     assert top(made).cause == "output-activation-mismatch"
     assert "-5..5" in top(made).advice
 
 
 HEALTHY = {
-    "cross entropy": (scene(), shows()),
-    "squashing not yet to be told": (scene(), shows(squashed=np.nan)),
+    "cross entropy": (trained_by(), shows()),
+    "squashing not yet to be told": (trained_by(), shows(squashed=np.nan)),
     "log-probabilities": (
-        scene("nll", "log_softmax"), shows(out_max=-0.01, out_min=-5),
+        trained_by("nll", "log_softmax"), shows(out_max=-0.01, out_min=-5),
     ),
     "log-probabilities into cross entropy": (
-        scene(last="log_softmax"), shows(out_max=-0.01, out_min=-5),
+        trained_by(last="log_softmax"), shows(out_max=-0.01, out_min=-5),
     ),
-    "sigmoid and bce": (scene("bce", "sigmoid", **BINARY), shows(out_min=0.1, out_max=0.9)),
+    "sigmoid and bce": (trained_by("bce", "sigmoid", **BINARY), shows(out_min=0.1, out_max=0.9)),
     "positive logits": (
-        scene("bce_logits", **BINARY), shows(out_min=0.2, out_max=0.8, target_mean=0.65),
+        trained_by("bce_logits", **BINARY), shows(out_min=0.2, out_max=0.8, target_mean=0.65),
     ),
-    "soft cap": (scene(last="tanh"), shows(out_min=-25, out_max=25, out_rms=9)),
+    "soft cap": (trained_by(last="tanh"), shows(out_min=-25, out_max=25, out_rms=9)),
     "relu, positive targets": (
-        scene("mse", "relu", (64, 1), (64, 1)),
+        trained_by("mse", "relu", (64, 1), (64, 1)),
         regression(out_min=0, target_min=0.1, target_mean=2.0),
     ),
     "relu, one odd target": (
-        scene("mse", "relu", (64, 1), (64, 1)),
+        trained_by("mse", "relu", (64, 1), (64, 1)),
         regression(out_min=0, target_min=-3, target_mean=4.0),
     ),
     "sigmoid, yes and no as numbers": (
-        scene("mse", "sigmoid", (64, 1), (64, 1)),
+        trained_by("mse", "sigmoid", (64, 1), (64, 1)),
         regression(out_min=0.1, out_max=0.9, target_min=0, target_max=1, target_mean=0.5,
                    target_sd=0.5),
     ),
     "brier score": (
-        scene("mse", "softmax", (64, 10), (64, 10)),
+        trained_by("mse", "softmax", (64, 10), (64, 10)),
         regression(**PROBABILITIES, target_min=0, target_max=1, target_mean=0.1, target_sd=0.3),
     ),
-    "one scalar target": (scene("mse", "", (64, 1), (1,)), regression()),
+    "one scalar target": (trained_by("mse", "", (64, 1), (1,)), regression()),
     "output that dwarfs the targets": (
-        scene("mse", "", (64, 1), (64, 1)), regression(coupling=1.0, out_sd=1.5),
+        trained_by("mse", "", (64, 1), (64, 1)), regression(coupling=1.0, out_sd=1.5),
     ),
 }  # fmt: skip
 
@@ -401,7 +385,7 @@ def blown_up(sample: SceneSample) -> None:
 
 
 def test_targets_far_from_zero_come_before_the_rate() -> None:
-    made = scene("mse", "", (64, 1), (64, 1)).run(20, blown_up)
+    made = trained_by("mse", "", (64, 1), (64, 1)).run(20, blown_up)
     assert top(made).cause == "unscaled-targets"
     assert "(y - 152) / 77" in top(made).advice
     assert "152" in top(made).evidence[0]
@@ -409,7 +393,7 @@ def test_targets_far_from_zero_come_before_the_rate() -> None:
 
 def test_targets_far_from_zero_that_are_learnt_are_silent() -> None:
     bend = regression(target_mean=152, target_sd=77, target_min=25, target_max=346)
-    assert scene("mse", "", (64, 1), (64, 1)).run(150, bend).engine.flags == []
+    assert trained_by("mse", "", (64, 1), (64, 1)).run(150, bend).engine.flags == []
 
 
 def stands(sample: SceneSample, skill: float, agreement: float) -> None:
@@ -419,7 +403,7 @@ def stands(sample: SceneSample, skill: float, agreement: float) -> None:
 
 
 def test_a_loss_that_rests_far_above_what_neighbours_know_is_a_plateau() -> None:
-    made = scene().run(600, lambda sample: stands(sample, 0.25, 0.95), every=5)
+    made = trained_by().run(600, lambda sample: stands(sample, 0.25, 0.95), every=5)
     assert made.standing["loss-plateau"].severity == "warning"
 
 
@@ -429,7 +413,7 @@ def test_a_loss_that_rests_far_above_what_neighbours_know_is_a_plateau() -> None
 def test_a_loss_that_rests_where_the_data_leave_it_is_silent(
     skill: float, agreement: float
 ) -> None:
-    made = scene().run(1000, lambda sample: stands(sample, skill, agreement), every=5)
+    made = trained_by().run(1000, lambda sample: stands(sample, skill, agreement), every=5)
     assert "loss-plateau" not in made.standing
 
 
@@ -439,7 +423,7 @@ def test_a_run_that_gathers_speed_far_below_its_neighbours_is_silent() -> None:
         sample.loss = 2.3 * (1 - skill)
         sample.model(loss=sample.loss, skill=skill, information=skill, neighbour_agreement=0.96)
 
-    made = scene().run(760, speeds_up)
+    made = trained_by().run(760, speeds_up)
     assert "loss-plateau" not in made.standing
 
 
@@ -447,5 +431,5 @@ def test_a_step_of_a_staircase_is_silent() -> None:
     def stairs(sample: SceneSample) -> None:
         stands(sample, min(0.95, 0.15 * (1 + sample.step // 180)), 0.97)
 
-    made = scene().run(1200, stairs, every=5)
+    made = trained_by().run(1200, stairs, every=5)
     assert "loss-plateau" not in {flag.kind for flag in made.engine.flags}

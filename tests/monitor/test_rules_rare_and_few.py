@@ -5,32 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import msgspec
 import numpy as np
 import pytest
-from rules_scene import Scene, SceneSample
-
-from deadband.wire import Layer
+from rules_builds import trained_by
+from rules_scene import SceneSample
 
 Bend = Callable[[SceneSample], None]
-
-
-def scene(
-    loss: str = "cross_entropy",
-    prediction: tuple[int, ...] = (64, 2),
-    target: tuple[int, ...] = (64,),
-    last: str = "",
-) -> Scene:
-    made = Scene()
-    layers = made.table.layers
-    if last:
-        end = Layer(name="out", model="model", kind=last.title(), activation=last, units=1)
-        layers = (*layers, end)
-    model = msgspec.structs.replace(
-        made.table.models[0], loss=loss, loss_input=prediction, loss_target=target
-    )
-    made.table = msgspec.structs.replace(made.table, layers=layers, models=(model,))
-    return made
 
 
 def majority(agreement: float) -> Bend:
@@ -51,12 +31,12 @@ def majority(agreement: float) -> Bend:
 def test_rare_rows_among_the_others_are_called_in_a_short_run(
     agreement: float, called: bool
 ) -> None:
-    made = scene().run(180, majority(agreement))
+    made = trained_by().run(180, majority(agreement))
     assert ("class-imbalance" in made.causes) is called
 
 
 def test_rare_rows_that_lie_apart_are_given_more_time_and_no_more() -> None:
-    assert "class-imbalance" in scene().run(330, majority(0.98)).causes
+    assert "class-imbalance" in trained_by().run(330, majority(0.98)).causes
 
 
 def pixels(step: int) -> float:
@@ -76,7 +56,7 @@ def test_a_yes_in_seventy_that_is_never_given_is_called_while_the_loss_still_sin
             out_min=-6.0, label_entropy=np.nan, neighbour_agreement=0.06,
         )  # fmt: skip
 
-    made = scene("bce_logits", (8, 1, 16, 16), (8, 1, 16, 16)).run(200, bend)
+    made = trained_by("bce_logits", "", (8, 1, 16, 16), (8, 1, 16, 16)).run(200, bend)
     assert ("class-imbalance" in made.causes) is called
     if called:
         assert "no answer is ever yes" in made.standing["constant-predictor"].message
@@ -93,7 +73,7 @@ def test_eight_rows_for_ever_are_told_by_the_steps_between_the_samples_too(repea
             in_constant=0.1, majority_share=0.2, neighbour_agreement=np.nan,
         )  # fmt: skip
 
-    made = scene(target=(8,)).run(200, bend, every=50)
+    made = trained_by(target=(8,)).run(200, bend, every=50)
     assert made.standing["input-anomaly"].severity == "warning"
     assert made.causes == ["low-data-diversity", "overfitting"]
 
@@ -105,7 +85,7 @@ def test_rows_that_a_sample_has_not_met_twice_are_not_all_that_there_are() -> No
             majority_share=0.2, neighbour_agreement=np.nan,
         )  # fmt: skip
 
-    assert scene(target=(8,)).run(300, bend, every=50).standing == {}
+    assert trained_by(target=(8,)).run(300, bend, every=50).standing == {}
 
 
 @pytest.mark.parametrize(("skill", "said"), [(0.0, "warning"), (0.6, "info")])
@@ -118,7 +98,7 @@ def test_tiny_inputs_are_called_where_nothing_is_learnt_of_them(skill: float, sa
             information=max(0.8 * skill, 1e-11 * 2 ** (sample.step / 50)),
         )  # fmt: skip
 
-    made = scene(prediction=(64, 10)).run(260, bend, every=50)
+    made = trained_by().run(260, bend, every=50)
     assert made.standing["input-anomaly"].severity == said
     assert made.causes[:1] == (["unnormalised-inputs"] if skill == 0 else [])
 
@@ -139,7 +119,7 @@ def unrelated(distinct: float, rows: float) -> Bend:
 
 def test_rows_met_again_after_fifty_steps_were_shown_many_times_between() -> None:
     # Of 400 sampled rows 38 were met before: 2100 rows, of which 300 steps of 64 show 9 rounds.
-    made = scene(prediction=(64, 10)).run(300, unrelated(0.905, 362), every=50)
+    made = trained_by().run(300, unrelated(0.905, 362), every=50)
     assert made.causes[:1] == ["label-noise"]
 
 
@@ -152,7 +132,7 @@ def test_an_output_that_cannot_reach_its_targets_comes_before_what_these_mean() 
         )  # fmt: skip
         sample.layer("out", out_variance=0.4, out_rms=1, nonfinite=0, out_grad_rms=0.01)
 
-    made = scene("l1", (32, 1), (32, 1), last="sigmoid").run(60, bend)
+    made = trained_by("l1", "sigmoid", (32, 1), (32, 1)).run(60, bend)
     assert made.causes[0] == "output-activation-mismatch"
 
 
@@ -162,7 +142,7 @@ def test_sinking_to_the_loss_of_the_frequencies_is_no_knowledge_of_rare_rows() -
         sample.loss = 0.2 * (1 + 8 * math.exp(-sample.step / 60))
         sample.model(loss=sample.loss, skill=1 - sample.loss / 0.2)
 
-    assert scene().run(200, bend, every=50).causes[:1] == ["class-imbalance"]
+    assert trained_by().run(200, bend, every=50).causes[:1] == ["class-imbalance"]
 
 
 def test_of_few_rows_the_neighbours_may_disagree_by_chance() -> None:
@@ -170,4 +150,4 @@ def test_of_few_rows_the_neighbours_may_disagree_by_chance() -> None:
         unrelated(0.5, 130)(sample)
         sample.model(neighbour_agreement=-0.14)
 
-    assert scene(prediction=(64, 10)).run(300, bend, every=10).causes[:1] == ["label-noise"]
+    assert trained_by().run(300, bend, every=10).causes[:1] == ["label-noise"]
