@@ -186,8 +186,14 @@ def test_a_latent_that_empties_late_is_a_warning_at_first() -> None:
 
 def test_a_latent_with_one_unit_in_use_is_healthy() -> None:
     scene = scene_of(VAE)
-    scene.run(300, lambda s: _vae(s, means=0.05, active=1 / 8))
+    scene.run(300, lambda s: _vae(s, means=0.25, active=1 / 8))
     assert "representation-collapse" not in scene.standing
+
+
+def test_a_unit_at_the_edge_of_counting_as_active_is_no_life() -> None:
+    scene = scene_of(VAE)
+    scene.run(300, lambda s: _vae(s, means=0.06, active=1 / 8 if s.step % 9 == 0 else 0))
+    assert scene.standing["representation-collapse"].layer == "mu"
 
 
 def test_a_latent_that_wakes_slowly_is_waited_for() -> None:

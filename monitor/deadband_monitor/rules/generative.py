@@ -37,6 +37,10 @@ APART = 0.5
 NATS = 0.01
 """Divergence of a latent from its prior, nats a unit: healthy latents hold 0.3 and more, the
 all-inactive ones of collapsed runs 1e-3 and less."""
+TOGETHER = 0.1
+"""The same of all units together, below which none need be told inactive: what a latent says of its
+input is no more than this, and to tell one of two inputs from the other takes ln 2. A unit at the
+edge of counting as active, one sample and not the next, is no life."""
 ONE = 0.3
 """Entropy of the choices over ln of the experts: 0.29 is 95 : 5 between two, 0.24 is 90 : 10 among
 four."""
@@ -177,7 +181,7 @@ class EmptyLatent(ModelRule):
     ) -> Judgement:
         layout = past.layout
         assert layout is not None
-        empty = active == 0 and nats < NATS
+        empty = nats < NATS and (active == 0 or nats * latent.units < TOGETHER)
         trend = self._trend.setdefault(model.name, History())
         trend.add(seen.step, nats)
         if not empty:
@@ -191,11 +195,11 @@ class EmptyLatent(ModelRule):
             and lasted >= self.LASTING_STEPS
             and seen.step >= self.grace_steps
             and not waking,
-            clear=active > 0 or nats > 2 * NATS,
+            clear=not empty and (active > 0 or nats > 2 * NATS),
             severity="critical" if lost else "warning",
             layer=layout.layers[latent.mean].name,
             message=(
-                f"none of the {latent.units} latent units depends on the input: about "
+                f"the {latent.units} latent units say nothing of the input: about "
                 f"{nats * latent.units:.1g} nats in all"
             ),
             evidence={"active_units": active, "nats_a_unit": nats, "latents": float(latent.units)},
