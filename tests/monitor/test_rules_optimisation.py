@@ -56,6 +56,17 @@ def test_a_solved_loss_may_rise_tenfold() -> None:
     assert all(flag.severity == "info" for flag in scene.engine.flags)
 
 
+def test_what_is_left_of_a_memorised_task_may_come_and_go() -> None:
+    def rests(level: float, sample: SceneSample) -> None:
+        sample.loss = level * (1 + 0.1 * math.sin(sample.step))
+        sample.model(loss=sample.loss, skill=1.0)
+
+    scene = Scene().run(100).run(400, lambda sample: rests(1e-8, sample))
+    assert scene.run(100, lambda sample: rests(1e-5, sample)).engine.flags == []
+    scene.run(100, lambda sample: rests(0.05, sample))
+    assert scene.standing["loss-divergence"].severity == "info"
+
+
 def test_batches_of_one_are_no_divergence() -> None:
     random = np.random.default_rng(0)
 

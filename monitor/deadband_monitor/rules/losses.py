@@ -74,6 +74,10 @@ class LossDivergence(ModelRule):
     """Share that makes it a failure, once it has lasted forty steps: warm restarts and catapults
     are back within twenty."""
 
+    NOTHING_LEFT = 1e-3
+    """Share of the start below which levels of a loss are all alike: what is left of a memorised
+    task comes and goes by orders of magnitude, down to float32's zero."""
+
     SURE = 5.0
     """Spread of the first outputs over the samples; usual initialisations give 0.1 to 1, weights
     drawn 40 times too wide 50."""
@@ -210,8 +214,8 @@ class LossDivergence(ModelRule):
     def _set_back(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:
         """The loss jumped from the level it had reached, and does not come back."""
         loss = past.loss
-        shifted = self._shift(seen, model)
         level = float(np.fmin(model.value("loss_constant"), loss.first))
+        shifted = self._shift(seen, model, self.NOTHING_LEFT * level)
         limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
         lost = loss.above(limit, 14, 16)
         clear = not shifted and loss.fresh < limit
@@ -229,12 +233,12 @@ class LossDivergence(ModelRule):
             onset_step=loss.above_since(max(loss.usual_high, 2 * loss.best)),
         )
 
-    def _shift(self, seen: Observation, model: ModelPast) -> bool:
-        """Whether the level of the loss has jumped two-fold: a note."""
+    def _shift(self, seen: Observation, model: ModelPast, least: float) -> bool:
+        """Whether the level of the loss has jumped two-fold from `least` or above: a note."""
         shift = self._shifts.setdefault(model.name, LevelShift())
         shifted = False
-        positive = seen.losses[seen.losses > 0]
-        for value in np.log10(positive[-20:]).tolist():
+        losses = seen.losses[np.isfinite(seen.losses)][-20:]
+        for value in np.log10(np.maximum(losses, least)).tolist():
             shifted = shift.add(value) and value > shift.level + math.log10(2)
         return shifted and math.isfinite(shift.level)
 
