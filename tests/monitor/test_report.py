@@ -169,6 +169,8 @@ def test_the_exit_status_follows_the_verdict(collapsed: RunState, healthy: RunSt
 def test_the_headline_names_flags_where_no_cause_is_known(collapsed: RunState) -> None:
     collapsed.causes = []
     assert headline(make_report(collapsed)) == "FAILING: output-collapse, dead-units"
+    collapsed.verdict = "healthy"  # as where nothing but notes stands
+    assert headline(make_report(collapsed)) == "HEALTHY; noted: output-collapse, dead-units"
 
 
 def test_a_state_that_knows_nothing_makes_no_report() -> None:

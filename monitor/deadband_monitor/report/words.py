@@ -46,6 +46,8 @@ def headline(report: Report) -> str:
     standing = [flag for flag in report.flags if flag.resolved_step is None]
     if standing:
         kinds = ", ".join(dict.fromkeys(flag.kind for flag in standing))
+        if report.verdict == "healthy":
+            return f"HEALTHY; noted: {kinds}"
         return f"{report.verdict.upper()}: {kinds}"
     if report.run.status in UNTIMELY:
         return f"{report.verdict.upper()}, but {UNTIMELY[report.run.status]}"
