@@ -97,7 +97,7 @@ broken(
     1e9,
     4.0,
     steps=350,
-    onset=100,
+    onset=80,
     sudden=False,
 )
 broken(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,8 @@ class Dilated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
-        for layer in self.layers:
-            back = functional.pad(h, (2 * layer.dilation[0], 0))
+        for k, layer in enumerate(self.layers):
+            back = functional.pad(h, (2 * 2**k, 0))
             told = self.drop(self.act(layer(back)))
             h = h + told if self.skip else told
         out: Tensor = self.head(torch.cat([h.mean(2), h.amax(2)], 1))
@@ -152,7 +153,7 @@ class Sorter(nn.Module):
 
     def __init__(self, act: str = "gru", width: int = 48) -> None:
         super().__init__()
-        kinds: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+        kinds: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
         self.table, self.head = nn.Embedding(11, 24), nn.Linear(width, 10)
         self.reads = kinds[act](24, width, batch_first=True)
         self.writes = kinds[act](24, width, batch_first=True)
