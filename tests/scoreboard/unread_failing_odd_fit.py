@@ -56,6 +56,7 @@ broken(
     1,
     48,
     steps=350,
+    sudden=False,
 )
 broken(
     "unread code of one number for digits",
@@ -64,6 +65,7 @@ broken(
     1,
     12,
     steps=300,
+    sudden=False,
 )
 
 
@@ -73,7 +75,15 @@ def product(act: Any) -> Training:
     return go(mlp(6, 64, 64, 1, act=act), cut(x, y), lr=3e-3)
 
 
-broken("unread products by layers without bends", SMALL, product, nn.Identity, nn.ReLU, steps=350)
+broken(
+    "unread products by layers without bends",
+    SMALL,
+    product,
+    nn.Identity,
+    nn.ReLU,
+    steps=350,
+    sudden=False,
+)
 broken(
     "unread stains with a decay of a third",
     HEAVY,
@@ -81,6 +91,7 @@ broken(
     0.3,
     0.0,
     steps=220,
+    sudden=False,
 )
 broken(
     "unread tones of which 97 in 100 are dropped",
@@ -89,6 +100,7 @@ broken(
     0.97,
     0.0,
     steps=250,
+    sudden=False,
 )
 broken(
     "unread orders with a decay for adamw of forty",
@@ -97,6 +109,7 @@ broken(
     40.0,
     0.01,
     steps=200,
+    sudden=False,
 )
 
 
@@ -141,7 +154,7 @@ def paced(pace: float) -> Training:
     return go(Wave(pace), cut(x, torch.sin(7 * x) + 0.5), lr=1e-2)
 
 
-broken("unread sine of another pace", STUCK, paced, 2.0, 6.7, steps=400)
+broken("unread sine of another pace", STUCK, paced, 2.0, 6.7, steps=400, sudden=False)
 
 
 def heaps(spread: float) -> Training:
@@ -166,7 +179,7 @@ def heaps(spread: float) -> Training:
     return go(Bells(), cut(x, kind), lr=2e-2)
 
 
-broken("unread four bells on one heap", STUCK, heaps, 0.0, 0.8, steps=350)
+broken("unread four bells on one heap", STUCK, heaps, 0.0, 0.8, steps=350, sudden=False)
 
 
 # --- by heart

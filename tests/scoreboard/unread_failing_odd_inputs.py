@@ -87,7 +87,15 @@ def asked(by: float, add: float = 0.0, name: str = "Adam", lr: float = 3e-3) -> 
     return go(mlp(12, 64, 64, 3), ((x, y * by + add), (x2, y2 * by + add)), name, lr)
 
 
-broken("unread three outputs in watts", TARGETS, lambda by: asked(by), 20000.0, 1.0, steps=300)
+broken(
+    "unread three outputs in watts",
+    TARGETS,
+    lambda by: asked(by),
+    20000.0,
+    1.0,
+    steps=300,
+    sudden=False,
+)
 broken(
     "unread three outputs around nine hundred",
     TARGETS,
@@ -95,6 +103,7 @@ broken(
     900.0,
     0.0,
     steps=350,
+    sudden=False,
 )
 broken(
     "unread three outputs in grams by descent",
@@ -121,7 +130,7 @@ def spots(weight: float) -> Training:
     )
 
 
-broken("unread spots of one pixel in sixty", SHARE, spots, 1.0, 40.0, steps=220)
+broken("unread spots of one pixel in sixty", SHARE, spots, 1.0, 40.0, steps=220, sudden=False)
 
 
 def rare_tags(weight: float) -> Training:
@@ -138,7 +147,9 @@ def rare_tags(weight: float) -> Training:
     )
 
 
-broken("unread tags that hold one time in forty", SHARE, rare_tags, 1.0, 40.0, steps=350)
+broken(
+    "unread tags that hold one time in forty", SHARE, rare_tags, 1.0, 40.0, steps=350, sudden=False
+)
 
 
 # --- rows
@@ -153,6 +164,7 @@ broken(
     True,
     False,
     steps=350,
+    sudden=False,
 )
 broken(
     "unread cloth erased by its augmentation",
@@ -177,7 +189,7 @@ def by_name(kinds: int) -> Training:
     return go(Apart(norm=False), (rows, test), lr=5e-3, batches=epochs(rows, 32, shuffle=False))
 
 
-broken("unread cloth sorted by its kind", FEW, by_name, 1, 0, steps=300)
+broken("unread cloth sorted by its kind", FEW, by_name, 1, 0, steps=300, sudden=False)
 
 
 # --- names
@@ -186,7 +198,15 @@ def renamed(wrong: bool) -> Training:
     return go(Dilated(), ((x, y[torch.randperm(len(y))] if wrong else y), test), lr=3e-3)
 
 
-broken("unread tones whose names came from another file", NAMES, renamed, True, False, steps=350)
+broken(
+    "unread tones whose names came from another file",
+    NAMES,
+    renamed,
+    True,
+    False,
+    steps=350,
+    sudden=False,
+)
 
 
 def typed(share: float) -> Training:
@@ -204,6 +224,7 @@ broken(
     13,
     0,
     steps=300,
+    sudden=False,
 )
 
 
@@ -233,6 +254,7 @@ broken(
     True,
     False,
     steps=150,
+    sudden=False,
 )
 
 

@@ -165,7 +165,15 @@ def coded(price: float, late: int = 0, rows: str = "digits") -> Training:
     return fit(both, adam(both, 3e-3), loss, score)
 
 
-broken("unread digits in a code at sixty times its price", POSTERIOR, coded, 60.0, 1.0, steps=300)
+broken(
+    "unread digits in a code at sixty times its price",
+    POSTERIOR,
+    coded,
+    60.0,
+    1.0,
+    steps=300,
+    sudden=False,
+)
 broken(
     "unread digits whose code is priced out from 150",
     POSTERIOR,
@@ -174,6 +182,7 @@ broken(
     1.0,
     steps=350,
     onset=150,
+    sudden=False,
 )
 
 
@@ -198,6 +207,7 @@ broken(
     (0.0, 12.0),
     (0.1, 0.0),
     steps=300,
+    sudden=False,
 )
 broken(
     "unread router paid to ask only one",

@@ -41,7 +41,15 @@ def rewarded(sign: float) -> Training:
     return fit(net, adam(net, 5e-3), loss, walked(lambda x: net(x).argmax(1)))
 
 
-broken("unread chances raised by what came to nothing", WRONG, rewarded, 1.0, -1.0, steps=250)
+broken(
+    "unread chances raised by what came to nothing",
+    WRONG,
+    rewarded,
+    1.0,
+    -1.0,
+    steps=250,
+    sudden=False,
+)
 broken(
     "unread stains with a softmax before cross-entropy",
     WRONG,
@@ -56,6 +64,7 @@ broken(
     True,
     False,
     steps=250,
+    sudden=False,
 )
 
 
@@ -75,7 +84,15 @@ def bought(twice: bool) -> Training:
     return go(net, data, "SGD", 0.3, loss=nn.BCEWithLogitsLoss(), score=judge)
 
 
-broken("unread rare sums with a sigmoid more than asked for", WRONG, bought, True, False, steps=350)
+broken(
+    "unread rare sums with a sigmoid more than asked for",
+    WRONG,
+    bought,
+    True,
+    False,
+    steps=350,
+    sudden=False,
+)
 broken(
     "unread how bright, a row beside a column",
     WRONG,
@@ -83,6 +100,7 @@ broken(
     True,
     False,
     steps=300,
+    sudden=False,
 )
 
 

@@ -107,6 +107,7 @@ broken(
     1e-6,
     0.1,
     steps=250,
+    sudden=False,
 )
 broken(
     "unread held vectors at a ten-millionth",
@@ -115,6 +116,7 @@ broken(
     1e-7,
     3e-3,
     steps=350,
+    sudden=False,
 )
 broken(
     "unread cosine over after twelve steps",
@@ -132,6 +134,7 @@ broken(
     400,
     steps=300,
     onset=12,
+    sudden=False,
 )
 broken(
     "unread adam whose epsilon is a thousand",
@@ -140,4 +143,5 @@ broken(
     1e3,
     1e-8,
     steps=250,
+    sudden=False,
 )

@@ -187,7 +187,7 @@ broken(
     steps=350,
 )
 broken(
-    "unread tones with kernels fifty times too large",
+    "unread tones with kernels sixty times too large",
     SCALE,
     lambda by: go(grown(Dilated(nn.Tanh), by, 0), tones(), lr=2e-3),
     60.0,
