@@ -112,7 +112,7 @@ def wide_gain(gain: float) -> Callable[[Tensor], Tensor]:
 
 
 broken(
-    "unread twelve layers at twice he's rule",
+    "unread twelve layers at far more than he's rule",
     (EXPLODING, SCALE),
     lambda gain: study(
         redraw(stack(7, *[48] * 12, 1), wide_gain(gain)), districts(), using("SGD", 5e-3)
@@ -132,15 +132,15 @@ broken(
     steps=200,
 )
 broken(
-    "unread relu recurrent layer that grows by a third a step",
-    EXPLODING,
+    "unread relu recurrent layer that grows by half a step",
+    (EXPLODING, SCALE),
     lambda gain: study(recurrent(gain), tones(), using("Adam", 3e-3)),
     1.6,
     1.0,
     steps=400,
 )
 broken(
-    "unread ten convolutions at three times he's rule",
+    "unread eleven convolutions at thrice he's rule",
     (EXPLODING, SCALE),
     lambda gain: study(
         redraw(towers(5, False), wide_gain(gain)), numerals(), using("Adam", 1e-3), batch=32

@@ -64,10 +64,10 @@ broken(
     steps=250,
 )
 broken("unread letters with a decay of a half in adam", REGULARISED, letters, 0.5, 0.0, steps=300)
-broken("unread districts under a hundredth of all weights", REGULARISED, sparse, 0.1, 1e-6)
+broken("unread districts under a tenth of all weights", REGULARISED, sparse, 0.1, 1e-6)
 broken("unread three dropouts of ninety-seven in a hundred", REGULARISED, dropped, 0.97, 0.2)
 broken(
-    "unread adamw with a decay of sixty",
+    "unread adamw with a decay of a hundred",
     REGULARISED,
     lambda decay: classic(
         ResNet(norm=False), numerals(), using("AdamW", 2e-3, weight_decay=decay), batch=64
@@ -114,7 +114,7 @@ broken(
     steps=400,
 )
 broken(
-    "unread tones by an lstm of one cell",
+    "unread tones by a gru of one cell",
     SMALL,
     lambda width: study(LastState(nn.GRU, 1, width, 4), tones(), using("Adam", 1e-2)),
     1,

@@ -35,7 +35,7 @@ def flat() -> Tensor:
 # --- games
 broken(
     "unread ring by a generator fifty times as fast as its judge",
-    MODES,
+    (MODES, "learning-rate-too-high"),
     lambda g: game(ring(512, 4), g, 2e-3, reach=0.3),
     0.1,
     2e-3,
@@ -44,7 +44,7 @@ broken(
 )
 broken(
     "unread moons against a judge that hardly learns",
-    MODES,
+    (MODES, "learning-rate-too-low"),
     lambda d: game(plane("moons")[0], 2e-3, d, reach=0.25),
     2e-5,
     2e-3,
@@ -53,9 +53,9 @@ broken(
 )
 broken(
     "unread five heaps by a generator that leaps",
-    MODES,
+    (MODES, "learning-rate-too-high"),
     lambda rates: game(scaled(plane("blobs")[0]), rates, 2e-3, reach=0.3, momentum=0.5),
-    0.03,
+    0.1,
     1e-3,
     steps=500,
     sudden=False,

@@ -14,7 +14,7 @@ from scoreboard.blind_loops import epochs, since, study, using
 from scoreboard.blind_nets import stack
 from scoreboard.loops import neighbours, update
 from scoreboard.scenario import Runs, Training
-from scoreboard.unread_daily_data import districts, tokens
+from scoreboard.unread_daily_data import tokens
 from scoreboard.unread_daily_loops import classic
 from scoreboard.unread_daily_nets import LeNet, ResNet
 
@@ -189,27 +189,6 @@ def empty_texts(low: float) -> Training:
     return study(Masked(low), rows, using("Adam", 5e-3), batches=source)
 
 
-def widths(stable: bool) -> Training:
-    """Mean and spread of a price; the spread is e to the power of the net's answer, unchecked."""
-    x, y = districts()
-    net = stack(7, 48, 48, 2)
-
-    def loss(out: Tensor, y: Tensor) -> Tensor:
-        mean, log_width = out[:, :1], out[:, 1:]
-        if stable:
-            log_width = log_width.clamp(-3, 3)
-            return (0.5 * ((y - mean) / log_width.exp()).square() + log_width).mean()
-        width = torch.exp(60 * log_width)
-        return (0.5 * ((y - mean) / width).square() + width.log()).mean()
-
-    def score() -> float:
-        with torch.no_grad():
-            out = net(x)[:, :1]
-        return float(1 - (out - y).square().mean() / y.var())
-
-    return study(net, (x, y), using("Adam", 2e-3), loss=loss, batch=64, score=score)
-
-
 broken(
     "unread columns standardised by hand, some of them constant",
     OVERFLOW,
@@ -241,4 +220,3 @@ broken(
     steps=300,
     onset=120,
 )
-broken("unread spread as an unchecked power of e", OVERFLOW, widths, False, True, steps=300)

@@ -76,7 +76,7 @@ broken(
 
 # --- too high later
 broken(
-    "unread gamma of ten in the step schedule",
+    "unread gamma of a hundred in the step schedule",
     HIGH,
     lambda gamma: study(
         stack(64, 48, 48, 10, act=nn.ReLU),
