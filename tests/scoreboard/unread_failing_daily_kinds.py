@@ -12,7 +12,7 @@ from scoreboard.blind_loops import epochs, study, using
 from scoreboard.blind_nets import stack
 from scoreboard.loops import dice
 from scoreboard.scenario import Runs, Training
-from scoreboard.unread_daily_data import passage, plane, tokens
+from scoreboard.unread_daily_data import passage, plane
 from scoreboard.unread_daily_loops import game, pairs, ring, variational
 from scoreboard.unread_daily_nets import GPT, VAE, LeNet, MoE, RowsViT
 
@@ -213,19 +213,6 @@ broken(
 )
 broken(
     "unread letters by five blocks without shortcuts", ATTENTION, letters, False, True, steps=200
-)
-broken(
-    "unread moods by four blocks without shortcuts",
-    ATTENTION,
-    lambda skip: study(
-        GPT(40, layers=4, length=16, kinds=2, skip=skip),
-        tokens(),
-        using("AdamW", 2e-3),
-        batches=batches(tokens()),
-    ),
-    False,
-    True,
-    steps=200,
 )
 broken(
     "unread sign after the mark by scores of four hundred times",
