@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Layer, Model
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.trend import LossTrend
+
+Bend = Callable[[SceneSample], None]
 
 
 def of(loss: str, names: tuple[str, ...] = ("fc1", "act1", "fc2", "act2", "fc3")) -> Scene:
@@ -155,3 +160,53 @@ def test_a_state_that_forgets_fast_or_is_masked_over_padding_is_not_cut(
     scene = word_by_word(reached, varies)
     assert "vanishing-gradient" not in scene.standing
     assert "detached-graph" not in scene.causes
+
+
+BEHIND = {"ReLU": 6.0, "sigmoid": 7.0, "tanh": 8.0}
+
+
+def values(squashed: float, *, low: float, high: float) -> Bend:
+    """Outputs far to both sides of zero, and targets in that range."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.model(
+            information=np.nan, top_share=np.nan, label_entropy=np.nan, batch_label_entropy=np.nan,
+            out_min=-8, out_max=8, sigma_share=0.8, coupling=0.2, squashed=squashed,
+            target_min=low, target_max=high, target_mean=(low + high) / 2,
+            target_sd=(high - low) / 4,
+        )  # fmt: skip
+
+    return bend
+
+
+@pytest.mark.parametrize("bend", BEHIND)
+def test_an_activation_behind_the_model_cannot_reach_targets_either(bend: str) -> None:
+    scene = of("mse").run(6, values(BEHIND[bend], low=-5, high=5))
+    assert scene.standing["loss-plateau"].severity == "warning"
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "output-activation-mismatch"
+    assert f"{bend} behind the output" in cause.evidence[0]
+    assert "between the model and the loss" in cause.advice
+
+
+@pytest.mark.parametrize(("bend", "low"), [("ReLU", 0.0), ("sigmoid", 0.0), ("tanh", -1.0)])
+def test_an_activation_behind_the_model_that_reaches_its_targets_is_sound(
+    bend: str, low: float
+) -> None:
+    scene = of("mse").run(150, values(BEHIND[bend], low=low, high=1.0))
+    assert not scene.standing
+
+
+def test_a_loss_without_a_gradient_for_some_steps_is_no_relu_yet() -> None:
+    scene = of("mse")
+
+    def unweighted(sample: SceneSample) -> None:
+        values(BEHIND["ReLU"], low=-5, high=5)(sample)
+        sample.model(out_max=-0.1)
+        sample.layers[:, LAYER_COLUMN["out_grad_rms"]] = 0.0
+        sample.model(loss=1.0)
+
+    scene.run(10, unweighted)
+    assert "loss-plateau" not in scene.standing
+    scene.run(30, unweighted)
+    assert scene.causes[0] == "output-activation-mismatch"

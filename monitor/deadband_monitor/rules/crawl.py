@@ -9,7 +9,7 @@ import math
 from statistics import median
 
 from deadband_monitor.rules.base import Observation
-from deadband_monitor.rules.objective import CLASS_LOSSES, VALUE_LOSSES
+from deadband_monitor.rules.misfit import CLASS_LOSSES, VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 
 ABOVE = 1.5

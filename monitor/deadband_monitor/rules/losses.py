@@ -10,7 +10,7 @@ from deadband.wire import Model
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BOTTOMLESS, Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule
-from deadband_monitor.rules.objective import VALUE_LOSSES
+from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import LevelShift
 

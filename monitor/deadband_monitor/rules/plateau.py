@@ -16,7 +16,7 @@ import numpy as np
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
-from deadband_monitor.rules.objective import VALUE_LOSSES
+from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear, left_as_drawn
 from deadband_monitor.rules.trend import MIN_POINTS, History

@@ -9,6 +9,7 @@ import numpy as np
 
 from deadband.wire import Slot, What
 from deadband_monitor.statistics import arrange, directions
+from deadband_monitor.statistics.between import between
 from deadband_monitor.statistics.constants import VALUE_LOSSES
 from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
@@ -198,8 +199,8 @@ class ModelOutputs:
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):
                 self._reader.put_one(table, "squashed", frame, bends[frame])
-            if known and self._loss in ("kl_div", "mse") and rows.shape[2] > 1:
-                way = bent(self._loss, rows[frame], gradient, target)
+            if known and (coupled or self._loss == "kl_div"):
+                way = self._way(rows[frame], gradient, target)
                 self._reader.put_one(table, "squashed", frame, way)
             if given is not None and given.usable[frame] and standing.found is not None:
                 agreement = self._memory.neighbours.observe(
@@ -209,6 +210,14 @@ class ModelOutputs:
                 numbers = self._memory.neighbours.numbering.value()
                 self._reader.put_one(table, "class_numbers", frame, numbers)
         return standings
+
+    def _way(self, output: Reals, gradient: Reals, target: Found | None) -> float:
+        """What `squashed` says of a loss between distributions or values."""
+        if self._loss in ("kl_div", "mse"):
+            way = bent(self._loss, output, gradient, target)
+            if not np.isnan(way):
+                return way
+        return between(self._loss, output, gradient, target)
 
     def _squashed(
         self,

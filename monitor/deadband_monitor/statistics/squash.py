@@ -18,11 +18,11 @@ from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.outputs import sigmoid, softmax
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
-_FITS = 1e-3
+FITS = 1e-3
 """1 - cosine below which a gradient is what a formula gives; bfloat16 leaves 1e-4."""
 _SUMS = 1e-3
 """How far from 1 the shares of a distribution may sum to."""
-_APART = 3e-3
+APART = 3e-3
 """1 - cosine of the plain formula from which the two can be told apart: before anything is learnt
 they point the same way."""
 _AT_ONCE = 1 << 16
@@ -55,9 +55,9 @@ def squashed(
         z, g = output.astype(np.float64), gradient.astype(np.float64)
         once = sigmoid(z)
         plain = once - found.values
-        off = _distance(g, plain)
+        off = distance(g, plain)
         twice = once * (1.0 - once) * (sigmoid(once) - found.values)
-        return _told_apart(off, _distance(g, twice))
+        return _told_apart(off, distance(g, twice))
     return np.nan
 
 
@@ -111,18 +111,18 @@ def _of_classes(g: Doubles, once: Doubles, classes: Ints) -> tuple[Doubles, Doub
 
 
 def _verdict(off: float, fit: float, z: Reals, g: Doubles, found: Labels, *, whole: bool) -> float:
-    if off > _APART and whole and len(z) > 1:
-        across = _distance(g, _across(z.astype(np.float64), found))
-        if across < _FITS:
+    if off > APART and whole and len(z) > 1:
+        across = distance(g, _across(z.astype(np.float64), found))
+        if across < FITS:
             return 2.0
     return _told_apart(off, fit)
 
 
 def _told_apart(off: float, fit: float) -> float:
     """By how far the gradient is from the plain formula, and how far from that of two."""
-    if off < _FITS:
-        return 0.0 if fit > _APART else np.nan
-    return float(fit < _FITS) if off > _APART else np.nan
+    if off < FITS:
+        return 0.0 if fit > APART else np.nan
+    return float(fit < FITS) if off > APART else np.nan
 
 
 def bent(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:
@@ -139,12 +139,12 @@ def bent(kind: str, output: Reals, gradient: Reals, found: Found | None) -> floa
     g = gradient.astype(np.float64)
     p = softmax(output).astype(np.float64)
     if kind == "mse":
-        return 5.0 if _distance(g, _through_softmax(p, p - t)) < _FITS else np.nan
+        return 5.0 if distance(g, _through_softmax(p, p - t)) < FITS else np.nan
     ways = {0.0: p - t, 3.0: -t, 4.0: _through_softmax(p, -t)}
-    fits = {code: _distance(g, way) for code, way in ways.items()}
+    fits = {code: distance(g, way) for code, way in ways.items()}
     best = min(fits, key=lambda code: fits[code])
     others = [fit for code, fit in fits.items() if code != best]
-    return best if fits[best] < _FITS and min(others) > _APART else np.nan
+    return best if fits[best] < FITS and min(others) > APART else np.nan
 
 
 def _through_softmax(p: Doubles, slope: Doubles) -> Doubles:
@@ -166,14 +166,14 @@ def _sizes(frames: Doubles) -> Doubles:
 
 
 def _distances(a: Doubles, b: Doubles, size: Doubles) -> Doubles:
-    """`_distance` frame by frame; size: `_sizes` of a."""
+    """`distance` frame by frame; size: `_sizes` of a."""
     sizes = size * _sizes(b)
     along = (a * b).reshape(len(a), -1).sum(axis=1)
     known = sizes > 0
     return np.where(known, 1.0 - along / np.where(known, sizes, 1.0), np.nan)
 
 
-def _distance(a: Doubles, b: Doubles) -> float:
+def distance(a: Doubles, b: Doubles) -> float:
     """1 - cosine of two arrays as one vector each; NaN where one is zero."""
     sizes = float(np.sqrt((a * a).sum())) * float(np.sqrt((b * b).sum()))
     return 1.0 - float((a * b).sum()) / sizes if sizes > 0 else np.nan

@@ -18,7 +18,7 @@ from deadband_monitor.rules.inputs import (
 )
 from deadband_monitor.rules.majority import RULING, UNEVEN
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
-from deadband_monitor.rules.objective import VALUE_LOSSES
+from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.outputs import EXACT
 from deadband_monitor.rules.representation import ALIVE
 from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance, scatter

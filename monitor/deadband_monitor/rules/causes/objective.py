@@ -20,7 +20,8 @@ from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
 from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
-from deadband_monitor.rules.objective import OF_SOFTMAX, POSITIVE, VALUE_LOSSES, makes_output
+from deadband_monitor.rules.misfit import OF_SOFTMAX, POSITIVE, VALUE_LOSSES, WAYS_OF_VALUES
+from deadband_monitor.rules.objective import makes_output
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
@@ -120,7 +121,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _by_range(case: Case, clash: Clash) -> bool:
     """No activation that is known holds the output above zero: it never went below, that is all."""
     rows = case.layout.rows(case.model.name)
-    if clash is not Clash.RELU_TARGETS or not len(rows):
+    if clash is not Clash.RELU_TARGETS or not len(rows) or case.model.objective.behind:
         return False
     return case.layout.layers[makes_output(case.layout, rows)].activation not in POSITIVE
 
@@ -275,7 +276,10 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
             f"({model.value('class_numbers'):.2g}; 0 is in order, 1 chance): they name kinds",
         ]
     lines = [f"output in {low:.3g}..{high:.3g}"]
-    if model.objective.behind:
+    if clash in BOUNDED and model.objective.behind:
+        between = WAYS_OF_VALUES.get(model.objective.way, "an activation")
+        lines[0] = f"the loss gradient is that of a {between} behind the output"
+    elif model.objective.behind:
         lines[0] += ", and the loss gradient is that of logits squashed once more"
     elif clash in {Clash.SOFTMAX_CE, Clash.NLL_PROBABILITIES}:
         lines[0] += f", rows sum to 1 within {model.value('row_sum_error'):.1g}"

@@ -10,7 +10,7 @@ import numpy as np
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.words import rounded
-from deadband_monitor.rules.objective import OF_SOFTMAX
+from deadband_monitor.rules.misfit import OF_SOFTMAX
 from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
 
 HEALTHY_UPDATE = 0.01

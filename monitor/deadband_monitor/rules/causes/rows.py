@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.inputs import ANY_LABELS, few_rows
-from deadband_monitor.rules.objective import CLASS_LOSSES
+from deadband_monitor.rules.misfit import CLASS_LOSSES
 
 FEW_ROWS = 0.1
 """Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""

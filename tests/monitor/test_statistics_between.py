@@ -1,0 +1,59 @@
+"""An activation between the model and a loss of values shows in the loss's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as fn
+
+from deadband_monitor.statistics.between import RELU, SIGMOID, TANH, between
+from deadband_monitor.statistics.labels import Targets
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": fn.mse_loss,
+    "l1": fn.l1_loss,
+    "smooth_l1": fn.smooth_l1_loss,
+    "huber": fn.huber_loss,
+}
+
+
+def told(
+    kind: str, bend: Callable[[Tensor], Tensor], shift: float = 0.0, columns: int = 1
+) -> float:
+    torch.manual_seed(0)
+    z = (1.5 * torch.randn(48, columns) + shift).requires_grad_()
+    target = 2 * torch.randn(48, columns)
+    (gradient,) = torch.autograd.grad(LOSSES[kind](bend(z), target), z)
+    given = Targets(target.double().numpy(), 1.0)
+    return between(kind, z.detach().numpy(), gradient.numpy(), given)
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_bend_behind_the_model_is_told_by_its_gradient(kind: str, columns: int) -> None:
+    assert told(kind, torch.relu, columns=columns) == RELU
+    assert told(kind, torch.sigmoid, columns=columns) == SIGMOID
+    assert told(kind, torch.tanh, columns=columns) == TANH
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_plain_output_and_other_bends_are_none_of_these(kind: str) -> None:
+    assert np.isnan(told(kind, lambda z: z))
+    assert np.isnan(told(kind, lambda z: 3 * z))
+    assert np.isnan(told(kind, fn.softplus))
+    assert np.isnan(told(kind, torch.sin))
+
+
+def test_outputs_that_a_relu_shuts_altogether_have_no_gradient_at_all() -> None:
+    assert told("mse", torch.relu, shift=-9.0) == RELU
+    assert np.isnan(told("mse", lambda z: 0 * z, shift=9.0))
+
+
+def test_a_loss_of_another_kind_says_nothing() -> None:
+    z = np.ones((4, 1), np.float32)
+    assert np.isnan(between("bce", z, z, Targets(np.zeros((4, 1)), 1.0)))
+    assert np.isnan(between("mse", z, z, None))
