@@ -82,6 +82,20 @@ def test_tokens_that_are_alike_from_the_start_ask_for_residuals() -> None:
     assert "x = x + attention(norm(x))" in cause.advice
 
 
+def test_tokens_that_are_alike_are_told_though_the_loss_sinks_to_a_constant_answers() -> None:
+    scene = scene_of(_transformer())
+
+    def settling(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(sample, entropy=1.0, alike_from=2, alike=0.99999)
+        above = 0.5 * 0.98**sample.step
+        sample.loss = 2.3 + above
+        sample.model(skill=-above / 2.3)
+
+    scene.run(100, settling)
+    assert scene.standing["attention-collapse"].raised_step < 60
+
+
 def test_a_branch_that_adds_the_same_to_all_tokens_is_healthy() -> None:
     scene = scene_of(_transformer())
 

@@ -23,6 +23,10 @@ thirty times the usual rate it took 5 to 10 (Zhai et al., arXiv:2303.06296, name
 ALIKE = 0.999
 """Mean cosine between the tokens of a sample at which attention has averaged them away; healthy
 networks stay below 0.98 even untrained."""
+USELESS = 0.02
+"""Skill below which answers from such tokens are a constant's. A loss that sinks to a constant
+answer's from above looks like learning: eight attentions without ways round them took all their 150
+steps for it, and of some 150 healthy networks with attention none had tokens so alike."""
 
 ONE_KEY = 0.01
 """Entropy over the most below which every query of every head looks at a single key: a weight of
@@ -30,7 +34,8 @@ ONE_KEY = 0.01
 begins at 0.8 to 1; what was trained and finds one key by right began broad."""
 BROAD = 0.3
 """First entropy from which an attention was not born so."""
-STUCK_STEPS = 50
+STUCK_STEPS = IDLE_STEPS = 50
+SOME_SKILL = 0.2
 SKILLED = 0.9
 """Skill of a network that has no need of it."""
 POOR, POOR_STEPS = 0.5, 200
@@ -77,20 +82,30 @@ class AttentionCollapse(LayerRule):
         self._calm_at[entropy > CALM * first] = step
         self._fell = (self._fell & (entropy < CALM * first)) | sudden
         alike = self._averaged(similarity, past, layout)
-        idle = np.zeros(len(entropy), bool)
+        idle, useless = np.zeros(len(entropy), bool), np.zeros(len(entropy), bool)
         for index, rows in enumerate(layout.rows_of):
-            idle[rows] = _learns_nothing(past, layout.models[index].name, seen.step)
+            name = layout.models[index].name
+            idle[rows] = _learns_nothing(past, name, seen.step)
+            useless[rows] = seen.step >= IDLE_STEPS and past.skill(name) < USELESS
         # Whatever is learnt nevertheless is learnt from what the tokens have in common.
         poor = alike & (seen.step >= POOR_STEPS)
         for index, rows in enumerate(layout.rows_of):
             poor[rows] &= past.skill(layout.models[index].name) < POOR
         stuck = self._born_stuck(entropy, first, seen, past, layout)
-        active = ((self._fell | alike) & idle) | poor | stuck
+        active = ((self._fell | alike) & idle) | (alike & useless) | poor | stuck
         return LayerView(
             active=active & (seen.step >= self.grace_steps),
-            clear=~active,
+            clear=~active & ~(alike & self._stays_poor(past, layout)),
             known=np.isfinite(entropy) | np.isfinite(similarity),
         )
+
+    @staticmethod
+    def _stays_poor(past: Past, layout: Layout) -> Mask:
+        """Rows of models that have not learnt: one good batch from tokens alike is no recovery."""
+        poor = np.zeros(len(layout.keys), bool)
+        for index, rows in enumerate(layout.rows_of):
+            poor[rows] = past.skill(layout.models[index].name) < SOME_SKILL
+        return poor
 
     def _born_stuck(
         self,
@@ -166,6 +181,6 @@ class AttentionCollapse(LayerRule):
 
 def _learns_nothing(past: Past, model: str, step: int) -> bool:
     """No skill, as far as it is known, and nothing that improves."""
-    if past.skill(model) > 0.2:
+    if past.skill(model) > SOME_SKILL:
         return False
-    return step >= 50 and not past.learning(model)
+    return step >= IDLE_STEPS and not past.learning(model)
