@@ -93,7 +93,7 @@ def test_an_autoencoder_in_two_parts_is_no_adversary() -> None:
 
 
 def _routed(sample: SceneSample, entropy: float) -> None:
-    sample.layer("gate:softmax", choice_entropy=entropy)
+    sample.layer("gate:softmax", choice_entropy=entropy, out_rms=0.3)
 
 
 def test_a_router_with_one_expert_for_all_is_named() -> None:

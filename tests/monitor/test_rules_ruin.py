@@ -172,7 +172,8 @@ def test_rows_that_part_within_twenty_steps_are_fine() -> None:
 
 
 def routed(sure: float, sample: SceneSample) -> None:
-    sample.layer("router:softmax", choice_entropy=0.0, saturation=sure)
+    # The root mean square of four probabilities, the likeliest of which is `sure`.
+    sample.layer("router:softmax", choice_entropy=0.0, out_rms=sure / 2)
 
 
 def with_a_router() -> Scene:
@@ -191,10 +192,24 @@ def test_a_router_that_is_sure_of_one_expert_is_named_within_thirty_steps() -> N
 
 
 def test_a_router_that_wavers_gets_a_hundred_steps() -> None:
-    scene = with_a_router().run(90, lambda sample: routed(0.0, sample))
+    scene = with_a_router().run(90, lambda sample: routed(0.6, sample))
     assert not named(scene)
-    scene.run(30, lambda sample: routed(0.0, sample))
+    scene.run(30, lambda sample: routed(0.6, sample))
     assert named(scene) == ["router-collapse"]
+
+
+def test_a_router_has_recovered_when_its_load_has_been_even_for_long() -> None:
+    scene = with_a_router().run(30, lambda sample: routed(1.0, sample))
+
+    def uneven(sample: SceneSample) -> None:
+        sample.layer("router:softmax", choice_entropy=0.55, out_rms=0.4)
+
+    assert named(scene.run(200, uneven)) == ["router-collapse"]
+
+    def even(sample: SceneSample) -> None:
+        sample.layer("router:softmax", choice_entropy=0.9, out_rms=0.4)
+
+    assert not named(scene.run(120, even))
 
 
 def crept(update: float, sample: SceneSample) -> None:

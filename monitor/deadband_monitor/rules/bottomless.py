@@ -18,6 +18,10 @@ OUTGROWN = 10.0
 UNSLOWED = 0.7
 """Fall in the second half of the run over that in the first: 1 where outputs grow evenly, as under
 Adam, 3 and more where gradients grow with them; a logarithm's is 0.15 to 0.3."""
+WITH_THE_ERROR = 0.3
+"""Correlation of the loss's gradient with the first outputs that a turned sign does not have.
+An error's gradient goes with the output, untrained answers being nearly all of what is wrong with
+them (0.4 to 0.9); turned, it goes against."""
 
 
 class Descent:
@@ -28,20 +32,31 @@ class Descent:
         self._began = 0
         self._first_loss = math.nan
         self._first_size = math.nan
+        self._first_pull = math.nan
         self._course = History()
         self._now = (0, math.nan, math.nan)
 
-    def add(self, step: int, loss: float, size: float) -> None:
-        """Take one sample: the loss, and the root mean square of the output."""
+    def add(self, step: int, loss: float, size: float, pull: float = math.nan) -> None:
+        """Take one sample: the loss, the root mean square of the output, how gradients go with it.
+
+        Args:
+            step: of the sample.
+            loss: its mean since the last one.
+            size: root mean square of the output.
+            pull: correlation of the loss's gradient with the output; NaN where it is not known.
+        """
         self._began = self._began or step
         self.never_positive = self.never_positive and not loss >= 0
         self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
         self._first_size = size if math.isnan(self._first_size) else self._first_size
+        self._first_pull = pull if math.isnan(self._first_pull) else self._first_pull
         self._course.add(step, loss)
         self._now = step, loss, size
 
     def turned(self, usual: float) -> bool:
         """Never above zero, and as far below as a constant answer's loss (`usual`) lies above."""
+        if self._first_pull > WITH_THE_ERROR:
+            return False  # the error is to shrink: something else is subtracted from it
         return self.never_positive and self._now[1] < -TURNED * usual < 0
 
     @property

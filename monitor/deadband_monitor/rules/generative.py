@@ -17,6 +17,7 @@ from deadband_monitor.rules.trend import History
 
 KIND = "representation-collapse"
 _GRAD, _CHOICE = LAYER_COLUMN["grad_rms"], LAYER_COLUMN["choice_entropy"]
+_RMS = LAYER_COLUMN["out_rms"]
 
 HALF = 0.5
 """Share of idle experts from which the width that was paid for is not there ..."""
@@ -250,16 +251,21 @@ class OneExpert(ModelRule):
 
     LASTING_STEPS = 100
     """Early on the experts are alike and a top-1 choice is arbitrary."""
-    CERTAIN = 0.9
+    CERTAIN = 0.8
     CERTAIN_STEPS = 20
-    """Not arbitrary is a router that is sure on most rows (a probability above 0.99, where 1 / E is
-    what routers begin with), and of one expert: its choice has no gradient left."""
+    """Not arbitrary is a router that is sure, and of one expert: its choice has hardly a gradient
+    left. Healthy ones begin with 1 / E and up to 0.64 of the probability on the likeliest."""
+    EVEN = 0.7
+    """Entropy of the choices above which, if it lasts, it has recovered; healthy ones stay above
+    0.73."""
 
     def __init__(self) -> None:
         super().__init__()
         self._layout: Layout | None = None
         self._routers: list[list[int]] = []
         self._one_since: dict[int, int] = {}
+        self._uneven_at: dict[int, int] = {}
+        """Router's row -> the last step at which its load was uneven."""
         self._idle: dict[int, Idle] = {}
         """By the row of the router."""
 
@@ -268,7 +274,7 @@ class OneExpert(ModelRule):
         layout = past.layout
         assert layout is not None
         if layout is not self._layout:
-            self._layout, self._one_since = layout, {}
+            self._layout, self._one_since, self._uneven_at = layout, {}, {}
             self._routers = [routers(layout, i) for i in range(len(layout.models))]
             self._idle = {
                 row: Idle(experts(layout, i, layout.layers[row].units))
@@ -282,6 +288,8 @@ class OneExpert(ModelRule):
         if not np.isfinite(entropies).any():
             return None
         for row, entropy in zip(rows, entropies.tolist(), strict=True):
+            if entropy < self.EVEN:
+                self._uneven_at[row] = seen.step
             if entropy >= ONE:
                 self._one_since.pop(row, None)
             elif entropy < ONE:
@@ -289,10 +297,11 @@ class OneExpert(ModelRule):
         row = int(rows[int(np.nanargmin(entropies))])
         entropy = float(np.nanmin(entropies))
         since = self._one_since.get(row, seen.step)
-        certain = float(seen.layers[row, LAYER_COLUMN["saturation"]]) > self.CERTAIN
+        units = layout.layers[row].units
+        # The root of the sum of the squares: the likeliest one's probability where that is large.
+        certain = float(seen.layers[row, _RMS]) * math.sqrt(units) > self.CERTAIN
         patience = self.CERTAIN_STEPS if certain else self.LASTING_STEPS
         lasting = seen.step - since >= patience
-        units = layout.layers[row].units
         idle = {each: self._idle[each].share(seen) for each in rows}
         emptiest = max(rows, key=idle.__getitem__)
         share, uneven = idle[emptiest], float(seen.layers[emptiest, _CHOICE]) < UNEVEN
@@ -312,7 +321,7 @@ class OneExpert(ModelRule):
             )
         return Judgement(
             active=entropy < ONE and lasting and seen.step >= patience,
-            clear=entropy > 1.2 * ONE,
+            clear=seen.step - self._uneven_at.get(row, 0) >= self.LASTING_STEPS,
             severity="warning",
             layer=layout.layers[row].name,
             message=f"the router chooses nearly always the same of {units} experts",

@@ -88,7 +88,7 @@ class Objective:
         self.began = step if self.began is None else self.began
         loss = now[_LOSS]
         self._negative = self._negative or loss < 0
-        self._descent.add(step, loss, now[_M["out_rms"]])
+        self._descent.add(step, loss, now[_M["out_rms"]], now[_M["coupling"]])
         told = now[_M["squashed"]]
         self.way = told if math.isfinite(told) else self.way
         self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
