@@ -57,15 +57,13 @@ def test_a_squared_error_below_zero_is_called_whatever_it_is_called_with() -> No
     assert of_loss("mse").run(12, turned).causes == ["loss-mismatch"]
 
 
-def test_a_squared_error_whose_gradient_goes_with_the_output_has_its_right_sign() -> None:
-    def balanced_the_wrong_way(sample: SceneSample) -> None:
-        goes(sample, -1.0 - 0.1 * sample.step, target_sd=1.0, target_mean=0.0, coupling=0.6)
-        sample.model(information=np.nan, label_entropy=np.nan, sigma_share=2.0)
-
-    cause = of_loss("mse").run(12, balanced_the_wrong_way).engine.causes()[0]
-    assert cause.cause == "loss-mismatch"
-    assert cause.confidence < 0.9
-    assert "drop the minus" not in cause.advice
+def test_a_loss_below_zero_is_not_turned_where_gradients_go_with_the_first_outputs() -> None:
+    turned, balanced = Descent(), Descent()
+    for step in range(1, 20):
+        turned.add(step, -1.0 - 0.1 * step, 0.5, -0.6)
+        balanced.add(step, -1.0 - 0.1 * step, 0.5, 0.6 if step == 1 else -0.2)
+    assert turned.turned(1.0)
+    assert not balanced.turned(1.0)
 
 
 def test_a_density_that_is_learnt_falls_below_zero_ever_more_slowly() -> None:
