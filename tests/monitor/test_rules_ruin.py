@@ -40,6 +40,12 @@ def test_overwritten_weights_that_stay_of_no_use_are_ruined_by_the_rate() -> Non
     assert named(scene)[0] == "learning-rate-too-high"
 
 
+def test_overwritten_weights_of_no_use_are_told_by_the_losses_between_few_samples() -> None:
+    scene = Scene().run(150, overwritten, every=50)
+    flag = scene.standing["update-too-large"]
+    assert (flag.severity, flag.raised_step) == ("critical", 1)
+
+
 def test_overwritten_weights_that_learn_are_a_note() -> None:
     def large_once(sample: SceneSample) -> None:
         if sample.step == 1:

@@ -194,7 +194,8 @@ class LossPlateau(ModelRule):
         gained = max(median(newer), nothing) - max(median(older), nothing)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
         narrow = bottleneck(past.layout, model.name)  # what creeps through one is not at a pace
-        if narrow is None and _keeps_pace(gains, nothing, wanted, age):
+        quarters = _quarters(past, model, gains, age)
+        if narrow is None and _keeps_pace(quarters, nothing, wanted):
             return False
         if cramped and window >= age:
             # With so little room the pace falls from the start: as much again for each doubling or
@@ -207,23 +208,37 @@ class LossPlateau(ModelRule):
         return stands and not past.learning(model.name)
 
 
-def _keeps_pace(gains: History, nothing: float, wanted: float, step: int) -> bool:
+def _keeps_pace(quarters: tuple[float, ...] | None, nothing: float, wanted: float) -> bool:
     """Whether the loss falls as it did before, and will be there in good time: no plateau.
 
     What a linear layer on features, a small rate or far targets make slow is not stuck; a loss that
     comes to rest gains less and less (of a logarithm of the steps the last quarter gains a third of
     what the first did).
     """
-    early, late = gains.halves(step)
-    if min(len(early), len(late)) < MIN_POINTS:
+    if quarters is None:
         return False
-    quarters = []
-    for half in (early, late):
-        middle = len(half) // 2
-        quarters += [max(median(part), nothing) for part in (half[:middle], half[middle:])]
-    before, now = quarters[1] - quarters[0], quarters[3] - quarters[2]
+    levels = [max(gain, nothing) for gain in quarters]
+    before, now = levels[1] - levels[0], levels[3] - levels[2]
     far = FASTER_FAR if now > 1.5 * before else STEADY_FAR
     return now > 0 and now >= STEADY * before and wanted <= now * 4 * far
+
+
+def _quarters(past: Past, model: ModelPast, gains: History, age: int) -> tuple[float, ...] | None:
+    """Minus the loss in the quarters of the run; None where too little is known of it.
+
+    Every loss of the run counts, for samples may be few; of weights that came later, the samples'.
+    """
+    losses = past.loss.course.quarters()
+    if not model.born and losses is not None:
+        return tuple(-loss for loss in losses)
+    early, late = gains.halves(age)
+    if min(len(early), len(late)) < MIN_POINTS:
+        return None
+    parts = []
+    for half in (early, late):
+        middle = len(half) // 2
+        parts += [median(half[:middle]), median(half[middle:])]
+    return tuple(parts)
 
 
 def few_rows(model: ModelPast) -> bool:

@@ -271,6 +271,11 @@ class LossTrend:
             return math.nan, math.nan
         return fmean(last[:half]), fmean(last[half:])
 
+    def after(self, step: int, steps: int) -> list[float]:
+        """The losses of the first `steps` steps after `step`, as far as they are remembered."""
+        losses = zip(self._recent, self._steps, strict=True)
+        return [loss for loss, at in losses if step < at <= step + steps]
+
     def above(self, level: float, count: int, of: int) -> bool:
         """Whether at least `count` of the last `of` losses exceed `level`."""
         return sum(map(float(level).__lt__, self._recent[-of:])) >= count

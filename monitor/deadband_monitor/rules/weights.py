@@ -223,10 +223,18 @@ class UpdateTooLarge:
             return False
         if past.layout.several_models or seen.step - spell.onset < self.NO_USE_STEPS:
             return False
-        since = seen.step - spell.onset
-        older, newer = past.models[model].skill.halves(since)
-        useless = len(older) >= 3 and len(newer) >= 3 and median(newer) < 0.02
-        return useless and median(older) < 0.02
+        skills = self._skills(model, spell, seen, past)
+        half = len(skills) // 2
+        return half >= 3 and all(median(part) < 0.02 for part in (skills[:half], skills[half:]))
+
+    def _skills(self, model: str, spell: _Spell, seen: Observation, past: Past) -> list[float]:
+        """Of the steps since the onset; by the losses, which are known between samples, too."""
+        known, constant = past.models[model], past.models[model].latest("loss_constant")
+        losses = past.loss.after(spell.onset, self.NO_USE_STEPS)
+        if past.loss_is_all_of(known) and constant > 0 and len(losses) >= self.NO_USE_STEPS // 2:
+            return [1 - loss / constant for loss in losses]
+        older, newer = known.skill.halves(seen.step - spell.onset)
+        return [*older, *newer]
 
 
 def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:
