@@ -1,9 +1,11 @@
 """Attention that a custom forward computes by itself: its weights, or the queries and keys of it.
 
 A softmax counts as attention where it goes over the last of four axes (samples, heads, queries,
-keys), or of three with as many queries as keys: a router's or a token classifier's three axes end
-in experts or classes. `nn.MultiheadAttention` calls everything inside one function of torch's, so
-nothing is seen of it but the weights that it returns when it is asked for them.
+keys), or of three with as many queries as keys. With fewer axes or queries, where a router's or a
+classifier's end in experts or classes, it counts by what its scores were made of. A softmax over
+the places of one number each is a pooling's. `nn.MultiheadAttention` calls everything inside one
+function of torch's, so nothing is seen of it but the weights that it returns when it is asked for
+them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch import Tensor
 from deadband.cells import make_cell
 from deadband.recorder import Entry
 from deadband.regions import HEADS, Layout
+from deadband.scores import are_of_keys
 from deadband.wire import Layer, What
 
 SCALED_DOT_PRODUCT = F.scaled_dot_product_attention
@@ -25,24 +28,32 @@ NAME = "scaled_dot_product_attention"
 
 def is_attention(given: tuple[Any, ...], options: dict[str, Any], result: Tensor) -> bool:
     """Whether this call of softmax made attention weights."""
-    if not _over_last_axis(given, options, result):
+    axis = _axis(given, options, result)
+    if result.ndim == 3 and result.shape[-1] == 1 < result.shape[1]:
+        return axis == 1
+    if axis != result.ndim - 1 or result.shape[-1] < 2:
         return False
-    return is_square(result) if result.ndim == 3 else result.ndim == 4
+    if result.ndim == 4 or (result.ndim == 3 and is_square(result)):
+        return True
+    return result.ndim in (2, 3) and are_of_keys(result)
 
 
 def is_choice(given: tuple[Any, ...], options: dict[str, Any], result: Tensor) -> bool:
-    """Whether this call of softmax gave every position a choice: a router's, or a classifier's.
+    """Whether this call of softmax, which is no attention, is a router's, or a classifier's.
 
-    One query over its keys has the same axes; with a single position there is no telling.
+    Of three axes with a single position there is no telling.
     """
-    if result.ndim != 3 or result.shape[-2] < 2 or is_square(result):
+    if result.ndim <= 2:
+        return True
+    if result.ndim != 3 or result.shape[-2] < 2:
         return False
-    return _over_last_axis(given, options, result)
+    return _axis(given, options, result) == result.ndim - 1
 
 
-def _over_last_axis(given: tuple[Any, ...], options: dict[str, Any], result: Tensor) -> bool:
+def _axis(given: tuple[Any, ...], options: dict[str, Any], result: Tensor) -> int:
+    """Where the softmax goes along; -1 where that was not said."""
     axis = given[1] if len(given) > 1 else options.get("dim", options.get("axis"))
-    return axis in (-1, result.ndim - 1)
+    return axis % max(1, result.ndim) if isinstance(axis, int) else -1
 
 
 def is_square(weights: Tensor) -> bool:
@@ -52,6 +63,10 @@ def is_square(weights: Tensor) -> bool:
 
 def copy_weights(entry: Entry, weights: Tensor) -> None:
     """Rows of attention weights."""
+    if weights.ndim == 2:
+        weights = weights[:, None]
+    elif weights.ndim == 3 and weights.shape[-1] == 1:
+        weights = weights.transpose(1, 2)
     _copy(entry, What.ATTENTION, weights, Layout.QUERIES)
 
 

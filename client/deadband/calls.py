@@ -172,14 +172,17 @@ class LayerCapture:
         """A function that may be attention was applied in a root's forward."""
         start = perf_counter()
         dotted = name == attention.NAME
-        if not dotted and attention.is_choice(args, kwargs, result):
-            self._function_called(name, result)
-            return
         try:
             root = self._stack[-1] if self._stack else None
-            if root is None or root.beyond or root.transformed:
+            if root is None or root.beyond:
                 return
-            if len(args) > 1 if dotted else attention.is_attention(args, kwargs, result):
+            attends = not root.transformed and (
+                len(args) > 1 if dotted else attention.is_attention(args, kwargs, result)
+            )
+            if not (attends or dotted) and attention.is_choice(args, kwargs, result):
+                self._function_called(name, result)
+                return
+            if attends:
                 key = self._function_key(root, "attention")
                 if key not in root.by_function:
                     root.by_function[key] = self._new_function(root, key, name)

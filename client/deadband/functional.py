@@ -74,7 +74,7 @@ class FunctionalActivations(TorchFunctionMode):
 
     Args:
         heard: called with an activation's name and result.
-        attended: called where the function may be attention: a softmax of more than two axes, or
+        attended: called where the function may be attention: a softmax, or
             `scaled_dot_product_attention`.
     """
 
@@ -92,10 +92,8 @@ class FunctionalActivations(TorchFunctionMode):
         if name == _CLAMP:
             name = clamp_name(args, kwargs or {})
         if name and isinstance(result, Tensor):
-            if result.ndim <= 2 and name != NAME:
-                self._heard(name, result)
-            elif name in _ATTENDING:
+            if name in _ATTENDING:
                 self._attended(name, args, kwargs or {}, result)
-            elif name != "log_softmax":
+            elif name != "log_softmax" or result.ndim <= 2:
                 self._heard(name, result)
         return result

@@ -208,3 +208,61 @@ def test_a_choice_of_each_token_is_an_activation(frames_of: FramesOf) -> None:
 
 def test_a_softmax_over_the_tokens_is_no_choice_of_theirs(frames_of: FramesOf) -> None:
     assert frames_of(trained(Routed(1))).layers == ["router", "out"]
+
+
+class Asking(nn.Module):
+    """One question a sample, asked of all its places, by `how`."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.query, self.key, self.score = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 1)
+        self.seen = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, keys = self.query(x[:, 0]), self.key(x)
+        if self.how == "row":
+            weights = F.softmax(query[:, None] @ keys.transpose(1, 2) / 3, dim=-1)[:, 0]
+        elif self.how == "column":
+            weights = (keys @ query[:, :, None])[:, :, 0].div(3).softmax(1)
+        elif self.how == "einsum":
+            weights = torch.einsum("nd,nkd->nk", query, keys).softmax(dim=1)
+        elif self.how == "additive":
+            scores = self.score(torch.tanh(keys + query[:, None])).squeeze(-1)
+            weights = scores.masked_fill(scores > 9, -9.0).softmax(-1)
+        else:
+            weights = self.score(keys).softmax(dim=1)[:, :, 0]
+        self.seen = weights.detach().clone()
+        return (weights[:, :, None] * x).sum(1)
+
+
+@pytest.mark.parametrize("how", ["row", "column", "einsum", "additive", "pooled"])
+def test_one_question_of_all_places_is_attention(how: str, frames_of: FramesOf) -> None:
+    asking = Asking(how)
+    frames = frames_of(trained(asking))
+    (name,) = [layer.name for layer in frames.plan.layers if "attention" in layer.name]
+    slot = frames.slot(What.ATTENTION, name)
+    assert (slot.axes, slot.shape) == ("npu", (3, 1, 6))
+    np.testing.assert_array_equal(frames.held(What.ATTENTION, name)[:, 0], asking.seen)
+
+
+class Choosing(nn.Module):
+    """Experts that are chosen among by a weight, however the product is written."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.gate = how, nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "einsum":
+            return torch.einsum("ntd,ed->nte", x, self.gate.weight).softmax(-1)
+        if self.how == "squeezed":
+            return self.gate(x[:, :1]).squeeze(1).softmax(-1)
+        return self.gate(x[:, 0]).softmax(-1)
+
+
+@pytest.mark.parametrize("how", ["plain", "squeezed", "einsum"])
+def test_a_choice_among_experts_is_no_attention(how: str, frames_of: FramesOf) -> None:
+    frames = frames_of(trained(Choosing(how)))
+    assert not [layer.name for layer in frames.plan.layers if "attention" in layer.name]
+    assert [layer.name for layer in frames.plan.layers if "softmax" in layer.name]
