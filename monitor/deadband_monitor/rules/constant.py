@@ -234,7 +234,8 @@ class ConstantPredictor(ModelRule):
             skill >= self.KNOWN and not self._never(seen, model, rise)
         ):
             return None
-        if model.name in self._uneven and recall < FOUND:
+        unfound = recall < FOUND or (math.isnan(recall) and model.majority.lately_silent)
+        if model.name in self._uneven and unfound:
             return self._uneven[model.name]  # named once in a while they are not learnt yet
         if seen.step >= self.POOR_STEPS and recall < POOR and model.majority.rules:
             return past.first_step

@@ -14,6 +14,10 @@ _AGREEING = 9
 """Samples of the last ten in which the recorded loss must lie above the function's value. Where
 only some rows were copied the two differ by chance: nine of ten go one way once in a hundred times,
 and then the function's value is as good a figure as the recorded one."""
+_ERRORS = 2.0
+"""Standard errors that the mean of those ten must exceed. Where a class is rare, most slices of a
+batch hold no row of it, and their loss lies below the batch's ten times in a row: with 1 % of them
+in slices of 64 rows, twice in a hundred times."""
 _WORTH = 0.02
 """Part of a constant answer's loss that counts as something: rounding and dropped rows make less.
 """
@@ -37,11 +41,17 @@ class OwnLoss:
         """A sample begins."""
         self.value = np.nan
 
-    def add(self, value: float, loss: float, factor: float) -> None:
+    def add(self, value: float, loss: float, factor: float, chance: float = 0.0) -> None:
         """The function gives `value` on the rows of this sample, and `loss` was recorded.
 
-        Its gradient at the output must be known to be that of the loss. factor: of a sum over its
-        mean; NaN where the recorded loss is neither, as with added terms that are larger than it.
+        Its gradient at the output must be known to be that of the loss.
+
+        Args:
+            value: mean an element or row.
+            loss: what was recorded.
+            factor: of a sum over its mean; NaN where the recorded loss is neither, as with added
+                terms that are larger than it.
+            chance: standard deviation by which `value` may differ for the rows that it is of.
         """
         if factor > 0:
             loss /= factor
@@ -50,8 +60,10 @@ class OwnLoss:
         self.value = value
         self._added.append(loss - value)
         least = _WORTH * self.constant
+        by_chance = _ERRORS * chance / math.sqrt(_LOOKED_AT)
         if len(self._added) == _LOOKED_AT and least > 0:
             added = sum(each > least for each in self._added) >= _AGREEING
+            added = added and float(np.mean(self._added)) > by_chance
             self.further = float(np.median(self._added)) if added else np.nan
 
     @property

@@ -194,7 +194,10 @@ class Skill:
             p = softmax(output) if shown.p is None else shown.p
             self._factor = class_factor(labels, p, counted, shown.loss, self._factor)
             if told is not None and self._kind == "cross_entropy":
-                self._own.add(mean_class_loss(labels, p), shown.loss, self._factor)
+                rows = len(labels.classes)
+                # Of rows that stand for more the loss is a draw.
+                chance = window.constant_scatter() / math.sqrt(rows) if rows < counted else 0.0
+                self._own.add(mean_class_loss(labels, p), shown.loss, self._factor, chance)
             standing.found = labels
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -73,6 +74,18 @@ class LabelWindow:
         mass = np.maximum(self._mass, 0.0)
         total = mass.sum()
         return float(entropy(mass / total)) if total > 0 else np.nan
+
+    def constant_scatter(self) -> float:
+        """Standard deviation of a row's loss under that prediction: 0 of classes equally frequent.
+        """
+        mass = np.maximum(self._mass, 0.0)
+        total = mass.sum()
+        if not total > 0:
+            return 0.0
+        share = mass[mass > 0] / total
+        surprise = -np.log(share)
+        mean = float((share * surprise).sum())
+        return math.sqrt(max(0.0, float((share * surprise * surprise).sum()) - mean * mean))
 
     def _count(self, batch: tuple[Ints, Doubles, Doubles | None], sign: int) -> None:
         classes, weights, targets = batch
