@@ -386,6 +386,21 @@ def test_what_is_added_to_the_loss_function_is_no_lack_of_skill() -> None:
     assert standing.skill == pytest.approx(plain.skill, abs=1e-3)
 
 
+@pytest.mark.parametrize(("penalty", "found"), [(0.0, False), (0.5, True)])
+def test_slices_without_rows_of_a_rare_class_are_no_sign_of_a_penalty(
+    penalty: float, found: bool
+) -> None:
+    """Of 640 rows 64 are copied; one row in a hundred is of the other class, and costs much."""
+    draws, skill, added = torch.Generator().manual_seed(5), Skill(), []
+    for _ in range(200):
+        rare = (torch.rand(640, generator=draws) < 0.01).long()
+        z = torch.tensor([[4.6, 0.0]]).repeat(640, 1).requires_grad_()
+        loss = fn.cross_entropy(z, rare) + penalty
+        shown = Shown(numbers(z[:64]), gradient(loss, z)[:64], z.numel(), loss.item())
+        added.append(skill.observe("cross_entropy", shown).further_loss)
+    assert bool(np.isfinite(added).any()) is found
+
+
 def test_a_sum_over_the_rows_has_nothing_added() -> None:
     z, y = logits(0.5), classes()
     standing = observed("cross_entropy", z, fn.cross_entropy(z, y, reduction="sum"), times=20)
