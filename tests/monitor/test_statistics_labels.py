@@ -391,7 +391,7 @@ def test_slices_without_rows_of_a_rare_class_are_no_sign_of_a_penalty(
     penalty: float, found: bool
 ) -> None:
     """Of 640 rows 64 are copied; one row in a hundred is of the other class, and costs much."""
-    draws, skill, added = torch.Generator().manual_seed(5), Skill(), []
+    draws, skill, added = torch.Generator().manual_seed(2), Skill(), []
     for _ in range(200):
         rare = (torch.rand(640, generator=draws) < 0.01).long()
         z = torch.tensor([[4.6, 0.0]]).repeat(640, 1).requires_grad_()
