@@ -176,7 +176,9 @@ def seq2seq() -> Kit:
         x, y = words(), words(4)
         return F.cross_entropy(model(x, y[:, :-1]).flatten(0, 1), y[:, 1:].flatten())
 
-    return of(Seq2Seq(), loss)
+    pooled = "weights of a pooling, shown as attention"
+    softmaxes = ("score:softmax", "score@query:softmax", "score@query#3:softmax")
+    return of(Seq2Seq(), loss, unseen=dict.fromkeys(softmaxes, pooled))
 
 
 class Encoder(nn.Module):
