@@ -76,7 +76,7 @@ class LabelWindow:
         return float(entropy(mass / total)) if total > 0 else np.nan
 
     def constant_scatter(self) -> float:
-        """Standard deviation of a row's loss under that prediction: 0 of classes equally frequent."""
+        """Standard deviation of a row's loss under that prediction; 0 where classes are even."""
         mass = np.maximum(self._mass, 0.0)
         total = mass.sum()
         if not total > 0:
