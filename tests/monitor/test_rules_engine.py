@@ -189,3 +189,30 @@ def test_coverage_says_what_can_be_judged_and_why_not() -> None:
     )
     assert states["dead-units"].state == "armed"
     assert Engine().coverage()[0].state == "warming up"
+
+
+@pytest.mark.parametrize(("broken", "kind"), [(np.nan, "non-finite"), (2.4, "output-collapse")])
+def test_an_onset_between_two_samples_is_dated_by_the_losses(broken: float, kind: str) -> None:
+    def breaks(sample: SceneSample) -> None:
+        learnt = sample.loss
+        sample.lost = lambda step: learnt if step < 1217 else broken
+        if sample.step >= 1217:
+            sample.model(
+                loss=broken, out_variance=0, skill=0, information=0, distinct_predictions=1
+            )
+            sample.layer("fc2", out_variance=0, nonfinite=0.5 if np.isnan(broken) else 0)
+
+    scene = Scene().run(1200, every=10).run(1000, breaks, every=250)
+    flag = scene.standing[kind]
+    assert (flag.onset_step, flag.raised_step >= 1250) == (1217, True)
+    assert all(cause.onset_step != 1250 for cause in scene.engine.causes())
+
+
+def test_what_shows_long_after_the_losses_broke_is_not_dated_by_them() -> None:
+    def worse(sample: SceneSample) -> None:
+        sample.loss = 1.5
+        if sample.step > 800:
+            sample.layer("act1", dead_units=1.0, zero_share=1.0)
+
+    scene = Scene().run(600, every=10).run(400, worse, every=50)
+    assert scene.standing["dead-units"].onset_step == 850

@@ -147,6 +147,8 @@ class Engine:
         self.past = Past()
         self.flags: list[Flag] = []
         """All flags of the run, in the order they were raised."""
+        self._seen: dict[int, int] = {}
+        """By flag: its onset as the samples tell it, before losses date it nearer."""
         self._incidents: dict[tuple[str, str], _Incident] = {}
         self._causes: list[Cause] = []
         self._coverage: list[Coverage] = []
@@ -182,7 +184,11 @@ class Engine:
     def causes(self) -> list[Cause]:
         """Why the flags stand, best first; empty where only notes stand."""
         if self._stale:
-            self._causes = name_causes(self.past, self._standing())
+            seen = [
+                msgspec.structs.replace(flag, onset_step=self._seen[flag.id])
+                for flag in self._standing()
+            ]
+            self._causes = name_causes(self.past, seen)
             self._stale = False
         return self._causes
 
@@ -268,17 +274,19 @@ class Engine:
             flag.resolved_step = None
             flag.severity = severity
         else:
+            onset = min(root.onset, step)
             flag = Flag(
                 id=len(self.flags) + 1,
                 kind=rule.kind,
                 severity=severity,
                 model=model,
                 layer=root.last.layer,
-                onset_step=min(root.onset, step),
+                onset_step=self.past.began(onset),
                 raised_step=step,
                 followers=[s.last.layer for s in ordered[1:]],
             )
             self.flags.append(flag)
+            self._seen[flag.id] = onset
             incident.flag = flag
         _say(flag, root.last)
         self._note(flag)
@@ -335,7 +343,7 @@ class Engine:
     def _note(self, flag: Flag) -> None:
         self.past.standing[flag.kind, flag.model] = (
             flag.severity,
-            flag.onset_step,
+            self._seen[flag.id],
             flag.raised_step,
         )
 

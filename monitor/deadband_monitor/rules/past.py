@@ -190,6 +190,18 @@ class Past:
         last = min(len(steps) - 1, 10)
         return max(1, (steps[-1] - steps[-1 - last]) // last)
 
+    def began(self, onset: int) -> int:
+        """When what first showed in the sample of `onset` began.
+
+        Samples may lie hundreds of steps apart, losses never: where the loss jumped or broke since
+        the sample before, that was the moment.
+        """
+        before = max((taken for taken in self._sample_steps if taken < onset), default=0)
+        if not before and self.samples > len(self._sample_steps):
+            return onset  # too long ago to know
+        known = [at for at in (self.loss.broken, self.loss.jumped) if at is not None]
+        return min((at for at in known if before < at < onset), default=onset)
+
     def samples_at(self, step: int) -> int:
         """How many samples had been taken by `step`, as far back as is remembered."""
         return self.samples - sum(taken > step for taken in self._sample_steps)

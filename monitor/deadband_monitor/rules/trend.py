@@ -170,7 +170,8 @@ class LossTrend:
         self.infinite = False
         """The first loss that was not finite was infinity, not NaN: it broke, and nothing before it
         did."""
-        self._broken = False
+        self.broken: int | None = None
+        """Step of that loss; 0 where steps are not known."""
         self.jumped: int | None = None
         """Where the losses first rose above what single batches used to give, for `LONG` of them.
         """
@@ -184,21 +185,23 @@ class LossTrend:
         """Take the losses since the last sample, in order, with their steps."""
         known = np.isfinite(losses)
         finite = losses[known].tolist()
-        if len(finite) < len(losses) and not self._broken:
-            self.infinite, self._broken = bool(np.isinf(losses[~known][0])), True
+        if len(finite) < len(losses) and self.broken is None:
+            self.infinite = bool(np.isinf(losses[~known][0]))
+            self.broken = int(np.asarray(steps)[~known][0]) if len(steps) == len(losses) else 0
         if not finite:
             return
         if math.isnan(self.first):
             self.first = finite[0]
         at = np.asarray(steps, np.int64)[known].tolist() if len(steps) == len(losses) else []
-        self._steps = (self._steps + (at or [0] * len(finite)))[-self.WINDOW :]
-        self._recent = (self._recent + finite)[-self.WINDOW :]
+        self._steps += at or [0] * len(finite)
+        self._recent += finite
+        self._note_jump(len(finite))
+        del self._steps[: -self.WINDOW], self._recent[: -self.WINDOW]
         self.course.add(finite)
         self.highest = max(self.highest, *finite)
         self.lowest = min(self.lowest, *finite)
         last = sorted(self._recent[-8:])
         self.fresh = (last[len(last) // 2] + last[(len(last) - 1) // 2]) / 2
-        self._note_jump(len(finite))
         self._note_best(len(finite))
         self._judged = False
 

@@ -103,11 +103,11 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
             Cause(
                 cause=suspect.word,
                 confidence=round(min(SUREST[suspect.tier], one.share * lasted), 2),
-                evidence=suspect.evidence + _symptoms(flags),
+                evidence=suspect.evidence + _symptoms(past, flags),
                 advice=suspect.advice,
                 model=model.name,
                 layer=suspect.layer,
-                onset_step=suspect.onset,
+                onset_step=past.began(suspect.onset),
             )
         )
     return named
@@ -221,11 +221,11 @@ def _belief(suspect: Suspect) -> float:
     return suspect.belief
 
 
-def _symptoms(flags: Sequence[Flag]) -> list[str]:
+def _symptoms(past: Past, flags: Sequence[Flag]) -> list[str]:
     lines = []
     for flag in sorted(flags, key=lambda flag: flag.onset_step)[:3]:
         where = f" in {flag.layer}" if flag.layer else ""
-        lines.append(f"step {flag.onset_step}: {flag.kind}{where}: {flag.message}")
+        lines.append(f"step {past.began(flag.onset_step)}: {flag.kind}{where}: {flag.message}")
     return lines
 
 
