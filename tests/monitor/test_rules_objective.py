@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from rules_builds import trained_by
+from rules_builds import linear, scene_of, trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause
@@ -405,6 +405,25 @@ def stands(sample: SceneSample, skill: float, agreement: float) -> None:
 def test_a_loss_that_rests_far_above_what_neighbours_know_is_a_plateau() -> None:
     made = trained_by().run(600, lambda sample: stands(sample, 0.25, 0.95), every=5)
     assert made.standing["loss-plateau"].severity == "warning"
+
+
+@pytest.mark.parametrize(("pace", "rests"), [(1.0, False), (0.0, True)])
+def test_few_samples_do_not_hide_that_every_loss_falls_at_its_pace(
+    pace: float, rests: bool
+) -> None:
+    def level(step: int) -> float:
+        return 2.3 * (0.98 - 0.36 * (pace * step / 400 + (1 - pace) * min(1, step / 20)))
+
+    def probed(sample: SceneSample) -> None:
+        stands(sample, 1 - level(sample.step) / 2.3, 0.96)
+        sample.loss, sample.lost = level(sample.step), level
+
+    probe = scene_of(
+        [linear("head", 64, 10)],
+        model={"loss": "cross_entropy", "loss_input": (64, 10), "loss_target": (64,)},
+    )
+    made = probe.run(400, probed, every=50)
+    assert ("loss-plateau" in {flag.kind for flag in made.engine.flags}) is rests
 
 
 @pytest.mark.parametrize(

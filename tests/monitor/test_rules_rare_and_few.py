@@ -35,6 +35,18 @@ def test_rare_rows_among_the_others_are_called_in_a_short_run(
     assert ("class-imbalance" in made.causes) is called
 
 
+def test_rare_rows_stay_unlearnt_while_few_samples_name_none_though_the_loss_sinks() -> None:
+    made = trained_by().run(200, majority(0.3), every=50)
+    assert "class-imbalance" in made.causes
+
+    def ranked(sample: SceneSample) -> None:
+        majority(0.3)(sample)
+        sample.loss *= 0.46
+        sample.model(loss=sample.loss, skill=0.54, information=0.3, rare_recall=math.nan)
+
+    assert "class-imbalance" in made.run(250, ranked, every=50).causes
+
+
 def test_rare_rows_that_lie_apart_are_given_more_time_and_no_more() -> None:
     assert "class-imbalance" in trained_by().run(330, majority(0.98)).causes
 
