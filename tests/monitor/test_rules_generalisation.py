@@ -121,6 +121,17 @@ def test_stuck_on_the_way_with_nothing_else_found_is_a_guess() -> None:
     assert cause.confidence <= 0.5
 
 
+def test_what_was_learnt_and_lost_is_no_local_minimum() -> None:
+    def lost(sample: SceneSample) -> None:
+        sample.loss = 2.4
+        sample.model(loss=2.4, skill=-0.04, information=0.05, neighbour_agreement=0.95)
+
+    scene = Scene().run(400, every=50).run(150, lost, every=50)
+    assert {"loss-divergence", "constant-predictor"} <= scene.standing.keys()
+    assert scene.causes[0] == "bad-data"
+    assert "local-minimum" not in scene.causes
+
+
 def three_layers(units: int, *, passes: bool = True) -> Scene:
     scene = Scene()
     changed = {"fc2": {"units": units}, "fc3": {"fan_in": units if passes else 64}}

@@ -34,7 +34,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
     narrow = bottleneck(case.layout, case.model.name)
     few = narrow is not None and not narrow[2]
     stuck = case.flag("loss-plateau") is not None and (few or skill >= 0.05) and skill < 0.9
-    if (stuck or (case.flag("constant-predictor") is not None and tells)) and not floor:
+    # What was known and got lost is no place that training could not get out of.
+    lost = case.flag("loss-divergence") is not None
+    nothing = case.flag("constant-predictor") is not None and tells and not lost
+    if (stuck or nothing) and not floor:
         yield Suspect(
             word="local-minimum",
             # So few units must find the one place that serves, and often do not.
