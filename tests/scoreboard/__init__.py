@@ -20,7 +20,8 @@ not found. Alarms are warnings and critical flags, whether they stood to the end
 
 Where things are: `scenario` says what a scenario is and trains one; `runs` lists them all, from
 `failing_*` and `healthy_*`; `harness` watches with the real client, statistics and rules;
-`cache` keeps what was recorded; `figures` counts and `board` draws.
+`cache` keeps what was recorded; `figures` counts and `board` draws; `prove` trains the faults and
+remedies of a family with nobody watching.
 
 Anything else can listen to the same runs. A listener has three methods:
 

@@ -60,7 +60,7 @@ PARTS = {
     "fresh": ("data", "failing_kinds", "loops", "nets"),
     "sealed": ("data", "failing_kinds", "loops", "nets", "seqs"),
     "blind": ("data", "loops", "nets", "parts"),
-    "unread": ("data", "loops", "nets", "parts"),
+    "unread": ("daily_data", "daily_loops", "daily_nets", "nets", "parts"),
 }
 """Files of a share that several of its families are made of."""
 

@@ -81,6 +81,7 @@ def test_forty_healthy_runs_and_more_are_there_in_each_half() -> None:
         ("fresh", 45, 1, 35),
         ("sealed", 80, 2, 80),
         ("blind", 90, 3, 80),
+        ("unread", 200, 5, 150),
     ],
 )
 def test_an_exam_has_every_cause_and_lies_in_neither_half(
