@@ -170,6 +170,24 @@ def test_twins_are_flagged_at_birth_but_not_where_they_part_ways() -> None:
     assert Scene().run(50, zero_branch).engine.flags == []
 
 
+def test_units_that_become_twins_out_of_weights_near_zero_were_drawn_too_small() -> None:
+    def grow_alike(sample: SceneSample) -> None:
+        useless(sample)
+        for layer in ("fc1", "fc2", "fc3"):
+            grown = 1.03 ** min(sample.step, 80)
+            sample.layer(
+                layer, weight_rms=1e-3 * grown, weight_spread=0.01 * grown, weight_growth=grown
+            )
+        if sample.step > 30:
+            sample.layer(
+                "fc2", duplicate_units=0.96, duplicate_grads=1, participation=1.0, weight_drift=3
+            )
+
+    scene = Scene().run(90, grow_alike)
+    assert set(scene.standing) == {"duplicate-units"}
+    assert scene.causes[0] == "bad-initialisation-scale"
+
+
 def test_a_head_that_is_born_as_one_unit_and_stays_so_is_all_twins() -> None:
     def tied(sample: SceneSample) -> None:
         sample.no_better_than_constant()

@@ -36,7 +36,24 @@ _OF_ONE_START = frozenset(
         "frozen-weights",
     }
 )
-"""What weights that begin alike lead to."""
+"""What weights that begin alike lead to, and such as are too small: units that say next to nothing
+are all given one and the same direction by the layers behind them, and grow up as twins."""
+_OF_SCALE = frozenset(
+    {
+        "saturation",
+        "output-collapse",
+        "constant-predictor",
+        "vanishing-gradient",
+        "exploding-gradient",
+        "non-finite",
+        "loss-divergence",
+        "representation-collapse",
+        "dead-units",
+        "loss-plateau",
+        "frozen-weights",
+    }
+)
+"""What weights of the wrong size lead to."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -82,21 +99,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             row="" if mild else f"bad-initialisation-scale ({'small' if small else 'large'})",
             belief=0.4 if mild else 0.0,
             onset=case.start,
-            explains=frozenset(
-                {
-                    "saturation",
-                    "output-collapse",
-                    "constant-predictor",
-                    "vanishing-gradient",
-                    "exploding-gradient",
-                    "non-finite",
-                    "loss-divergence",
-                    "representation-collapse",
-                    "dead-units",
-                    "loss-plateau",
-                    "frozen-weights",
-                }
-            ),
+            explains=_OF_SCALE | (_OF_ONE_START if small else frozenset()),
             evidence=[
                 f"first sample: {_wide(case, typical, small=small)} times PyTorch's default spread "
                 "(He: 2.45)"
