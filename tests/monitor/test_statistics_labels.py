@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
+from deadband_monitor.statistics.factors import yes_no_factor
 from deadband_monitor.statistics.labels import (
     Labels,
     Targets,
@@ -488,3 +489,17 @@ def test_a_squared_error_of_a_softmax_is_judged_as_one() -> None:
     assert standing.skill == pytest.approx(1 - loss.item() / best, abs=1e-3)
     plain = gradient(fn.mse_loss(z, hot), z)
     assert np.isnan(bent("mse", numbers(z), plain, given))
+
+
+def test_a_mean_stays_one_where_batches_are_larger_than_the_first() -> None:
+    generator, factor, known = torch.Generator().manual_seed(2), 1.0, set()
+    for _ in range(40):  # what the plan's batch of 11 rows holds of batches of 32
+        z = (6.0 * torch.randn(32, 1, generator=generator)).requires_grad_()
+        y = (z + torch.randn(32, 1, generator=generator) > 0).float()
+        loss = fn.binary_cross_entropy_with_logits(z, y)
+        found = yes_no_targets(numbers(z)[:11], gradient(loss, z)[:11], 11, logits=True)
+        assert found is not None
+        of_slice = fn.binary_cross_entropy_with_logits(z[:11], y[:11]).item()
+        factor = yes_no_factor(found, of_slice, 11, loss.item(), factor)
+        known.add(factor)
+    assert known == {1.0}

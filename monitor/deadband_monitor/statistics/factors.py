@@ -31,7 +31,7 @@ def class_factor(labels: Labels, p: Doubles, counted: int, loss: float, last: fl
     share = float(labels.rows.mean())
     by_gradient = labels.scale * counted * share
     is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
-    if last == 1.0 and (is_mean or np.isnan(by_gradient)):
+    if last == 1.0 and (is_mean or np.isnan(by_gradient) or _is_mean_of_more(by_gradient)):
         return last
     candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
     return _closest(loss, mean_class_loss(labels, p), candidates, last)
@@ -53,7 +53,7 @@ def yes_no_factor(found: YesNo, mean: float, elements: int, loss: float, last: f
     """Recorded loss over the mean loss an element, of which `mean` is that of the copied rows."""
     by_gradient = found.scale * elements
     is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
-    if is_mean and last == 1.0:
+    if last == 1.0 and (is_mean or _is_mean_of_more(by_gradient)):
         return last
     candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
     return _closest(loss, mean, candidates, last)
@@ -77,6 +77,15 @@ def value_factor(
     if halved:
         candidates += tuple(factor / 2 for factor in candidates)
     return _closest(loss, float(pointwise.mean()), candidates, last, least=0.0)
+
+
+def _is_mean_of_more(by_gradient: float) -> bool:
+    """Whether a loss that was a mean is one over more rows than the plan's batch had.
+
+    Batches of molecules or of packed sentences are never as large as the first one; a scale that
+    shrinks with them says nothing of a reduction.
+    """
+    return by_gradient <= _NEAR_ONE[0]
 
 
 def _closest(
