@@ -58,6 +58,33 @@ def test_a_generator_that_runs_away_from_the_real_samples_is_named() -> None:
     assert scene.causes[0] == "adversarial-mode-collapse"
 
 
+def _lies_out(sample: SceneSample, out: float, *, diversity: float) -> None:
+    _gan(sample, diversity)
+    sample.model(0, out_rms=out)
+    sample.model(1, in_rms=1.0)
+
+
+def test_a_generator_whose_samples_fly_past_the_real_ones_is_named() -> None:
+    scene = scene_of(GAN)
+    scene.run(450, lambda s: _lies_out(s, 30.0 if s.step % 50 > 5 else 0.5, diversity=1.4))
+    flag = scene.standing["representation-collapse"]
+    assert (flag.model, flag.severity) == ("generator", "warning")
+    assert scene.causes[0] == "adversarial-mode-collapse"
+    assert "far from zero" in scene.engine.causes()[0].evidence[1]
+
+
+def test_a_generator_that_overshoots_by_three_is_healthy() -> None:
+    scene = scene_of(GAN)
+    scene.run(450, lambda s: _lies_out(s, 3.5, diversity=1.4))
+    assert not scene.causes
+
+
+def test_a_generator_that_overshoots_for_a_while_is_healthy() -> None:
+    scene = scene_of(GAN)
+    scene.run(450, lambda s: _lies_out(s, 30.0 if s.step < 120 else 1.0, diversity=1.0))
+    assert "representation-collapse" not in {flag.kind for flag in scene.changes}
+
+
 def test_a_generator_that_is_wild_at_first_is_waited_for() -> None:
     scene = scene_of(GAN)
     scene.run(400, lambda s: _gan(s, 30.0 if s.step < 100 else 1.0))

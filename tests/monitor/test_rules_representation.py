@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 from rules_builds import label_free, linear, scene_of
@@ -85,6 +86,73 @@ def test_a_third_of_the_distance_is_what_healthy_runs_dip_to() -> None:
 
 def test_features_that_draw_together_under_another_loss_are_no_views() -> None:
     assert not _draws_together(end=0.02, loss="huber").causes
+
+
+def _one_call(loss: Callable[[int], float], *, kind: str = "cosine") -> Scene:
+    """A model of which no second call is seen; its outputs are one point from step 20 on."""
+    scene = scene_of(ENCODER, model={"loss": kind})
+
+    def fill(sample: SceneSample) -> None:
+        _ssl(sample, directions=9, apart=0.5 if sample.step < 20 else 5e-4, rank=11)
+        sample.lost = loss
+
+    scene.run(300, fill)
+    return scene
+
+
+@pytest.mark.parametrize("optimum", [-1.0, 0.0, -2.0])
+def test_one_point_at_the_optimum_of_a_cosine_has_no_fixed_targets(optimum: float) -> None:
+    scene = _one_call(lambda step: optimum + max(0.002, math.exp(-step / 6)))
+    assert scene.standing["representation-collapse"].severity == "critical"
+    assert scene.causes[0] == "missing-stop-gradient"
+
+
+def test_one_point_far_from_the_optimum_of_a_cosine_may_be_the_mean_of_targets() -> None:
+    scene = _one_call(lambda step: -0.8 + 0.8 * math.exp(-step / 6))
+    assert "missing-stop-gradient" not in scene.causes
+
+
+def test_one_point_under_another_loss_is_not_said_to_be_views() -> None:
+    scene = _one_call(lambda step: max(0.002, math.exp(-step / 6)), kind="huber")
+    assert "missing-stop-gradient" not in scene.causes
+
+
+def _taught(*, opposed: bool) -> Scene:
+    """Student and teacher, a model each: their outputs shrink, under gradients of one size or not.
+
+    The teacher's layers are named `t.0` and `t.1`, the student's `s.0` and `s.1`.
+    """
+    layers = [
+        linear(f"{model[0]}.{place}", 64, 32, model)
+        for model in ("student", "teacher")
+        for place in (0, 1)
+    ]
+    squared = {"loss": "mse"}
+    scene = scene_of(layers, student=squared, teacher=squared)
+
+    def fill(sample: SceneSample) -> None:
+        left = max(0.02, math.exp(-sample.step / 20))
+        for row in (0, 1):
+            sample.model(row, label_entropy=math.nan, skill=math.nan, information=math.nan)
+        for name in ("s.1", "t.1"):
+            sample.layer(name, out_rms=left, participation=9.0, cosine=1 - 0.5 * left)
+            sample.layer(name, out_grad_rms=0.01 * left)
+        if not opposed:
+            sample.layer("t.1", out_grad_rms=0.011 * left)
+        sample.lost = lambda step: max(0.02, math.exp(-step / 20)) ** 3
+
+    scene.run(250, fill)
+    return scene
+
+
+def test_two_models_with_gradients_of_one_size_are_drawn_to_each_other() -> None:
+    scene = _taught(opposed=True)
+    assert scene.standing["representation-collapse"].severity == "warning"
+    assert scene.causes[0] == "missing-stop-gradient"
+
+
+def test_two_models_with_gradients_of_their_own_are_judged_each_for_itself() -> None:
+    assert "missing-stop-gradient" not in _taught(opposed=False).causes
 
 
 @pytest.mark.parametrize(("nearer", "learns", "called"), [(1, True, True), (0.1, True, False),

@@ -25,8 +25,9 @@ from deadband_monitor.rules.judges import (
 )
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.structure import embeddings, judges_others
+from deadband_monitor.rules.structure import embeddings, judges_others, perhaps_embeddings
 from deadband_monitor.rules.trend import History
+from deadband_monitor.rules.views import OpposedGradients, nothing_left
 
 KIND = "representation-collapse"
 
@@ -141,7 +142,10 @@ class OneDirection(ModelRule):
     def __init__(self) -> None:
         super().__init__()
         self._layout: Layout | None = None
+        self._told: list[bool] = []
+        """Of each model, whether it was seen to run for two views."""
         self._rows: list[NDArray[np.int64]] = []
+        self._opposed: OpposedGradients | None = None
         self._low_since: dict[str, int] = {}
         self._apart: dict[str, History] = {}
 
@@ -150,11 +154,15 @@ class OneDirection(ModelRule):
         layout = past.layout
         assert layout is not None
         if layout is not self._layout:
-            self._layout = layout
-            self._rows = [
-                np.array(embeddings(layout, i), np.int64) for i in range(len(layout.models))
-            ]
-        rows = self._rows[layout.index_of[model.name]]
+            self._look_at(layout)
+        index = layout.index_of[model.name]
+        rows, told = self._rows[index], layout.models[index]
+        assert self._opposed is not None
+        opposed = index in self._opposed.among(seen)
+        cosine = told.loss == "cosine"
+        certain = self._told[index] or opposed
+        if not (certain or cosine):
+            return None
         if not len(rows) or model.value("label_entropy") > 0 or _makes_samples(layout, model):
             return None
         if model.value("target_sd") >= 0.5 * model.start("target_sd"):
@@ -168,14 +176,14 @@ class OneDirection(ModelRule):
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
         # Outputs that lie further apart than at first are told apart, in however few directions.
         line = now < share * start and apart < PARTED * apart_first
-        told = layout.models[layout.index_of[model.name]]
-        cosine = told.loss == "cosine"
         near = cosine and _nearest(seen, past, rows) < NEAR
         left, spread = _left(seen, past, rows)
-        if told.target_learns and past.loss.fresh > NO_NEARER * spread**2 * past.loss.first:
+        both_learn = told.target_learns or opposed
+        if both_learn and past.loss.fresh > NO_NEARER * spread**2 * past.loss.first:
             left = spread
         shrunk = left < SHRUNK and past.loss.fresh < FALLEN * past.loss.first
-        low = point or line or near or shrunk
+        drawn = point or line or near or shrunk
+        low = drawn if certain else point and nothing_left(past.loss)
         if not low and not left < 2 * SHRUNK:
             self._low_since.pop(model.name, None)
         since = self._low_since.setdefault(model.name, seen.step) if low else seen.step
@@ -204,6 +212,16 @@ class OneDirection(ModelRule):
             },
             onset_step=since if low else None,
         )
+
+    def _look_at(self, layout: Layout) -> None:
+        count = range(len(layout.models))
+        surely = [embeddings(layout, i) for i in count]
+        self._layout, self._opposed = layout, OpposedGradients(layout)
+        self._told = [bool(rows) for rows in surely]
+        self._rows = [
+            np.array(rows or perhaps_embeddings(layout, i), np.int64)
+            for i, rows in enumerate(surely)
+        ]
 
 
 class RepresentationCollapse:

@@ -95,8 +95,6 @@ def embeddings(layout: Layout, index: int) -> list[int]:
     Two views go through one encoder: the model was called twice, or a weight in it was. A model
     that ends in a score, as a discriminator does, is called for made and real samples, not views.
     """
-    if judges_others(layout, index):
-        return []
     rows = _matrices(layout, index)
     twice = {_base(layout.layers[row].name) for row in rows if "@" in layout.layers[row].name}
     model = layout.models[index]
@@ -104,11 +102,21 @@ def embeddings(layout: Layout, index: int) -> list[int]:
     whole = model.calls >= 2 or model.target_learns
     return [
         row
-        for row in rows
+        for row in perhaps_embeddings(layout, index)
+        if whole or layout.layers[row].name in twice
+    ]
+
+
+def perhaps_embeddings(layout: Layout, index: int) -> list[int]:
+    """The same of a model of which it is not known that it runs several times."""
+    if judges_others(layout, index):
+        return []
+    return [
+        row
+        for row in _matrices(layout, index)
         if layout.learns[row]
         and layout.units[row] >= WIDE_ENOUGH
         and "@" not in layout.layers[row].name
-        and (whole or layout.layers[row].name in twice)
     ]
 
 

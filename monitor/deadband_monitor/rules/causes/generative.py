@@ -75,6 +75,8 @@ def _mode_collapse(case: Case, flag: Flag, diversity: float) -> Suspect:
     lines = [f"its samples lie {diversity:.2g} times as far apart as the real ones"]
     if most > 3 * ALIKE:
         lines.append(f"within 200 steps they were {most:.2g} times as far apart, and alike again")
+    if "far_out" in flag.evidence:
+        lines.append(f"they lie {flag.evidence['far_out']:.3g} times as far from zero as those")
     beaten = case.past.loss.fresh > LOST_LOSS
     if beaten:
         lines.append(f"the loss stands at {case.past.loss.fresh:.3g}: the discriminator has won")
