@@ -73,6 +73,17 @@ def test_a_generator_whose_samples_fly_past_the_real_ones_is_named() -> None:
     assert "far from zero" in scene.engine.causes()[0].evidence[1]
 
 
+def test_a_generator_that_is_alike_whenever_it_is_not_far_off_is_named() -> None:
+    scene = scene_of(GAN)
+
+    def to_and_fro(sample: SceneSample) -> None:
+        out, diversity = {0: (30.0, 1.4), 1: (0.8, 0.05), 2: (1.0, 1.0)}[sample.step // 30 % 3]
+        _lies_out(sample, out, diversity=diversity)
+
+    scene.run(450, to_and_fro)
+    assert scene.causes[0] == "adversarial-mode-collapse"
+
+
 def test_a_generator_that_overshoots_by_three_is_healthy() -> None:
     scene = scene_of(GAN)
     scene.run(450, lambda s: _lies_out(s, 3.5, diversity=1.4))

@@ -127,7 +127,7 @@ def _taught(*, opposed: bool) -> Scene:
         for model in ("student", "teacher")
         for place in (0, 1)
     ]
-    squared = {"loss": "mse"}
+    squared: dict[str, object] = {"loss": "mse"}
     scene = scene_of(layers, student=squared, teacher=squared)
 
     def fill(sample: SceneSample) -> None:

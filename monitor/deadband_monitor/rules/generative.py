@@ -110,7 +110,8 @@ class MadeAlike(ModelRule):
             if far > WILD:
                 return self._runaway(recent, far, diversity)
             elsewhere = [step for step, _, out in recent if out > FAR_OUT]
-            if len(elsewhere) > 0.5 * len(recent):
+            lost = sum(out > FAR_OUT or value < ALIKE for _, value, out in recent)
+            if len(elsewhere) > 0.25 * len(recent) and lost > 0.5 * len(recent):
                 return self._elsewhere(elsewhere[0], away, diversity)
         if share == 0:
             self._first_low.pop(model.name, None)
@@ -136,13 +137,13 @@ class MadeAlike(ModelRule):
 
     @staticmethod
     def _elsewhere(since: int, away: float, diversity: float) -> Judgement:
-        """The critic does not follow: what is made lies far off, on one side and the other."""
+        """The critic does not follow: what is made lies far off, and is alike in between."""
         return Judgement(
             active=True,
             clear=False,
             severity="warning",
-            message="its samples lie far from the real ones in most of the last samples: "
-            f"{away:.3g} times as far from zero",
+            message="its samples fly past the real ones, or are alike: they lie "
+            f"{away:.3g} times as far from zero as those",
             evidence={"diversity": diversity, "far_out": away},
             onset_step=since,
         )
