@@ -88,7 +88,7 @@ SYMPTOMS: tuple[Entry, ...] = (
     Entry(
         word="weight-collapse",
         title="Weights shrink to zero",
-        meaning="Every weight matrix shrinks together: something pulls them to zero.",
+        meaning="All weight matrices shrink, or many to nothing: something pulls them to zero.",
         remedy="Divide weight decay or the penalty by 10.",
     ),
     Entry(

@@ -24,7 +24,12 @@ SMALL_UPDATE = 1e-4
 """Largest relative update of a run that gets nowhere in thousands of steps; usual runs begin at
 1e-2."""
 WARM_UP_STEPS = 300
-"""Every warm-up may be slow for so long."""
+"""Every warm-up may be slow for so long ..."""
+HOPELESS_STEPS, HOPELESS = 100, 40
+"""... unless by then it would take forty times the steps so far to come to that. Adam over 24 000
+steps to 1e-4, as slow as large language models are warmed up, needs five times as many."""
+STRAIGHT = 1.1
+"""Rise of a rate over that of the steps, up to which it rises by as much at each."""
 RUN_OUT = 0.01
 """Share of its highest value below which a learning rate has all but ended the training."""
 
@@ -128,7 +133,20 @@ class ModelPast:
         """
         if not self.lr_climbs:
             return False
-        return self._lrs[-1][0] <= WARM_UP_STEPS or not 4 * self.last_update < SMALL_UPDATE
+        if self._lrs[-1][0] <= WARM_UP_STEPS:
+            return not self._hopeless
+        return not 4 * self.last_update < SMALL_UPDATE
+
+    @property
+    def _hopeless(self) -> bool:
+        """The rate rises no faster than the steps go on, and from next to nothing.
+
+        One that is multiplied at each step gets anywhere soon, however low it begins.
+        """
+        (before, then), (step, now) = self._lrs[0], self._lrs[-1]
+        if step < HOPELESS_STEPS or not HOPELESS * self.last_update < SMALL_UPDATE:
+            return False
+        return now * before <= STRAIGHT * then * step
 
     @property
     def tells(self) -> tuple[tuple[History, float], ...]:

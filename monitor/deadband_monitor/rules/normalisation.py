@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +24,11 @@ one, and many mean 0.999 of the old, not of the new, when they write 0.001."""
 FEWEST_VALUES = 2
 """Two values normalised together are +1 and -1 whatever they were: nothing but their order is left.
 """
+FEWEST_KEPT = 8
+"""Values that the running figures are the mean of: of eight normal ones the variance is off by half
+of itself (sqrt(2 / 7)), and every row of an evaluation is scaled by that."""
+WORSE = 2.0
+"""Loss in evaluation over that in training from which they are not the same network."""
 
 
 class BatchNormMismatch(LayerRule):
@@ -42,6 +48,8 @@ class BatchNormMismatch(LayerRule):
         self._ready: NDArray[np.float32] = np.zeros(0, np.float32)
         self._tiny: NDArray[np.bool_] = np.zeros(0, bool)
         """Rows whose momentum is so small that their figures arrive late or never."""
+        self._batches: NDArray[np.float32] = np.zeros(0, np.float32)
+        """Batches that the running figures are the mean of."""
         self._apart_since: NDArray[np.float32] = np.zeros(0, np.float32)
 
     def adopt(self, layout: Layout) -> None:
@@ -50,6 +58,7 @@ class BatchNormMismatch(LayerRule):
         self._ready = np.array([_ready_at(layer.options) for layer in layout.layers], np.float32)
         momenta = [layer.options.get("momentum", 0.0) for layer in layout.layers]
         self._tiny = np.array(momenta) < SMALLEST_MOMENTUM
+        self._batches = np.array([batches_kept(momentum) for momentum in momenta], np.float32)
         self._apart_since = np.full(len(layout.layers), np.nan, np.float32)
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
@@ -61,11 +70,11 @@ class BatchNormMismatch(LayerRule):
             return None
         step = np.float32(seen.step)
         apart = (ratio < LOW) | (ratio > HIGH) | (shift > SHIFT)
-        few = values <= FEWEST_VALUES
+        few = (values <= FEWEST_VALUES) | (values * self._batches < FEWEST_KEPT)
         # Rates that ruin the weights move what goes in faster than any running figure can follow.
         # How long they have been apart counts from the start: samples may lie far from each other.
         self._apart_since = np.where(apart, np.fmin(self._apart_since, step), np.nan)
-        apart &= step - past.first_step >= self._ready_now(past, layout)
+        apart &= step - past.first_step + 1 >= self._ready_now(past, layout)
         lasting = apart & (step - self._apart_since >= self.LASTING_STEPS)
         inside = ~(ratio < 1.3 * LOW) & ~(ratio > HIGH / 1.3) & ~(shift > SHIFT / 1.3)
         return LayerView(
@@ -75,13 +84,15 @@ class BatchNormMismatch(LayerRule):
         )
 
     def _ready_now(self, past: Past, layout: Layout) -> NDArray[np.float32]:
-        """Sooner where evaluation uses them by now, and answers worse than a constant for it."""
+        """Sooner where evaluation uses them by now, and is far from training, or from any use."""
         ready = self._ready
         if not np.count_nonzero(self._tiny):
             return ready  # a usual momentum tells by itself when they will have arrived
         for model, rows in zip(layout.models, layout.rows_of, strict=True):
             known = past.models[model.name]
-            if known.latest("eval_loss") > known.latest("loss_constant"):
+            held = known.latest("eval_loss")
+            train = math.nan if layout.several_models else past.loss.fresh
+            if held > known.latest("loss_constant") or held > WORSE * train > 0:
                 ready = ready.copy()
                 ready[rows[self._tiny[rows]]] = self.grace_steps
         return ready
@@ -89,7 +100,7 @@ class BatchNormMismatch(LayerRule):
     def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
         shown = ("norm_values", "norm_ratio", "norm_shift")
-        figures = columns(seen, *shown)
+        figures, batches = columns(seen, *shown), self._batches
 
         def words(row: int) -> Words:
             values, ratio, shift = (float(of_all[row]) for of_all in figures)
@@ -99,10 +110,23 @@ class BatchNormMismatch(LayerRule):
             )
             if values <= FEWEST_VALUES:
                 message = f"{values:.0f} values are normalised together: each becomes +1 or -1"
+            elif values * batches[row] < FEWEST_KEPT:
+                message = (
+                    "evaluation will normalise by figures that are chance: they are those of the "
+                    f"last {values * batches[row]:.0f} values, at {values:.0f} in a batch"
+                )
             evidence = dict(zip(shown, (values, ratio, shift), strict=True))
             return Words(message, measured(evidence))
 
         return words
+
+
+def batches_kept(momentum: float) -> float:
+    """Batches that a moving average is worth: a plain mean of as many scatters as much.
+
+    Without a momentum it is the plain mean of all there were.
+    """
+    return (2 - momentum) / momentum if momentum > 0 else math.inf
 
 
 def _ready_at(options: dict[str, float]) -> float:

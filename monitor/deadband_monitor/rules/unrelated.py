@@ -41,9 +41,15 @@ def chance(model: ModelPast) -> float:
 
 
 def scatter(model: ModelPast) -> float:
-    """Standard error of the agreement: that of a correlation of as many pairs as rows were met."""
+    """Standard error of the agreement: that of a correlation of as many pairs as rows were met.
+
+    Of labels the share c that agree by chance scatters by sqrt(c (1 - c)), and the agreement is
+    what lies above it, over 1 - c: of many classes it scatters less.
+    """
     met = model.value("in_rows") / model.value("in_distinct")
-    return 1 / math.sqrt(met) if met > 1 else 0.0
+    alike = math.exp(-model.value("label_entropy"))
+    of_one = math.sqrt(alike / (1 - alike)) if 0 < alike < 0.5 else 1.0
+    return of_one / math.sqrt(met) if met > 1 else 0.0
 
 
 def unrelated(past: Past, model: ModelPast) -> bool:

@@ -23,6 +23,12 @@ from deadband_monitor.rules.judges import (
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import LARGE_UPDATE, ModelPast, Past
 
+GONE = 0.02
+"""Share of its start that is nothing left of a weight: gradients turn a matrix, only decay or a
+penalty takes it away; the smallest of a healthy net under AdamW at 0.1 keeps half of itself."""
+GONE_SHARE = 1 / 3
+"""Of the matrices: where few of many are taken away, the others do without."""
+
 
 class DuplicateUnits(LayerRule):
     """Units that compute the same and are pushed the same way: the width counts as one."""
@@ -257,7 +263,7 @@ def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:
 
 
 class WeightCollapse(ModelRule):
-    """Every weight matrix shrinks together."""
+    """Every weight matrix shrinks together, or many of them to nothing."""
 
     kind = "weight-collapse"
     needs = ("weight_growth",)
@@ -273,14 +279,19 @@ class WeightCollapse(ModelRule):
         if len(growth) < 2 or seen.step < self.grace_steps:
             return None
         largest = float(growth.max())
+        gone = int(np.count_nonzero(growth < GONE))
+        lost = gone >= max(2, GONE_SHARE * len(growth))
         skill = past.skill(model.name)
         severity = "info" if skill > 0.5 else "warning"
         if past.output_gone(model.name):
             severity = "critical"
         return Judgement(
-            active=largest < 0.5,
-            clear=largest > 0.6,
+            active=largest < 0.5 or lost,
+            clear=largest > 0.6 and not gone,
             severity=severity,
-            message=f"every weight matrix has shrunk, the least to {largest:.2g} of its start",
-            evidence={"weight_growth": largest},
+            message=f"every weight matrix has shrunk, the least to {largest:.2g} of its start"
+            if largest < 0.5
+            else f"{gone} of {len(growth)} weight matrices have shrunk to nothing, the furthest to "
+            f"{growth.min():.2g} of its start",
+            evidence={"weight_growth": largest if largest < 0.5 else float(growth.min())},
         )

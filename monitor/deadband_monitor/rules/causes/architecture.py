@@ -13,7 +13,12 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.losses import is_below_zero
-from deadband_monitor.rules.normalisation import FEWEST_VALUES, SMALLEST_MOMENTUM
+from deadband_monitor.rules.normalisation import (
+    FEWEST_KEPT,
+    FEWEST_VALUES,
+    SMALLEST_MOMENTUM,
+    batches_kept,
+)
 from deadband_monitor.rules.structure import routers
 
 HOT_LOGIT = 50.0
@@ -295,6 +300,23 @@ def _norm(case: Case, flag: Flag) -> Iterator[Suspect]:
                 f"batches of 16 and more, or nn.LayerNorm / nn.GroupNorm in place of {kind}; "
                 "drop_last=True in the loader if only the last batch is so small"
             ),
+            layer=flag.layer,
+        )
+    elif figures.get("norm_values", math.inf) * batches_kept(momentum) < FEWEST_KEPT:
+        values = figures["norm_values"]
+        yield Suspect(
+            word="batchnorm-misuse",
+            belief=0.93,
+            onset=case.start,
+            explains=explains,
+            evidence=[
+                f"{flag.layer}: {values:.0f} values are normalised together and momentum is "
+                f"{momentum:g}: its running figures are those of the last "
+                f"{values * batches_kept(momentum):.0f} values, and evaluation uses them"
+            ],
+            advice=f"{kind}(..., momentum=0.1), the share of the new batch, and batches of 16 and "
+            "more; for this run, recompute the running figures "
+            "(torch.optim.swa_utils.update_bn(loader, model)) before evaluating",
             layer=flag.layer,
         )
     elif momentum < SMALLEST_MOMENTUM:

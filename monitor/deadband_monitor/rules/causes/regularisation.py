@@ -11,6 +11,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.weights import GONE
 
 STARVED = frozenset(
     {
@@ -44,7 +45,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
             onset=shrinking.onset_step,
             phase=2,
             explains=STARVED,
-            evidence=["all weight matrices shrink together", *_lines(case)],
+            evidence=[
+                "weight matrices shrink until nothing is left of them"
+                if shrinking.evidence.get("weight_growth", 1.0) < GONE
+                else "all weight matrices shrink together",
+                *_lines(case),
+            ],
             advice=_weaken(case),
         )
     elif case.model.pull > PULL or (_half_life(case) < HALF_LIFE_STEPS and _shrunk(case) < 0.9):
