@@ -14,6 +14,7 @@ from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_
 from deadband_monitor.rules.modest import modest
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.rare import (
+    PATIENCE_STEPS,
     never_given,
     patience,
     rarely_met,
@@ -244,7 +245,8 @@ class ConstantPredictor(ModelRule):
         since = model.majority.only_since
         if since is None or self.KNOWN - skill < rise * seen.step * SOON:
             return None  # at this pace they are known before long
-        if seen.step - since < patience(model) or soon_told(seen, model):
+        knows = PATIENCE_STEPS if skill >= self.LEARNT else 0  # what is half known comes of itself
+        if seen.step - since < max(knows, patience(model)) or soon_told(seen, model):
             return None
         if not model.majority.rules and modest(past, model):
             return None  # of rows that are hard to tell each may well be likelier of the majority

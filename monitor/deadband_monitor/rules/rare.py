@@ -119,4 +119,12 @@ def soon_told(seen: Observation, model: ModelPast) -> bool:
     return math.log(TOLD / now) / math.log(now / before) * window / 2 < seen.step / 2
 
 
-__all__ = ["never_given", "patience", "rarely_met", "soon_told", "stays_silent", "unlearnt"]
+__all__ = [
+    "PATIENCE_STEPS",
+    "never_given",
+    "patience",
+    "rarely_met",
+    "soon_told",
+    "stays_silent",
+    "unlearnt",
+]
