@@ -185,3 +185,27 @@ def test_batches_that_are_not_what_the_running_figures_hold_are_flagged_after_a_
     flag = scene.standing["batchnorm-mismatch"]
     assert 100 <= flag.onset_step <= 102
     assert scene.causes[0] == "batchnorm-misuse"
+
+
+def test_running_figures_of_the_last_three_rows_are_flagged() -> None:
+    scene = _normed(1.0)
+    scene.run(20, lambda s: _norm(s, ratio=math.nan, shift=math.nan, values=3))
+    assert "the last 3 values" in scene.standing["batchnorm-mismatch"].message
+    assert scene.causes[0] == "batchnorm-misuse"
+
+
+@pytest.mark.parametrize(("momentum", "values"), [(1.0, 64), (0.1, 3), (None, 3)])
+def test_running_figures_of_many_rows_or_of_many_batches_are_silent(
+    momentum: float | None, values: float
+) -> None:
+    scene = _normed(momentum).run(300, lambda s: _norm(s, values=values))
+    assert "batchnorm-mismatch" not in scene.standing
+
+
+def test_an_evaluation_far_from_training_needs_them_now_too() -> None:
+    def late(sample: SceneSample) -> None:
+        _norm(sample, ratio=0.1, shift=0.4)
+        sample.model(eval_loss=1.4)
+
+    scene = _normed(1e-5).run(160, late)  # by now the loss in training is below 0.3
+    assert scene.causes[0] == "batchnorm-misuse"

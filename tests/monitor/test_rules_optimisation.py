@@ -205,11 +205,30 @@ def test_a_gradient_that_is_clipped_to_nothing_is_told_from_a_low_rate() -> None
 def test_a_warm_up_without_end_is_told_from_a_low_rate() -> None:
     def warming(sample: SceneSample) -> None:
         crawling(sample)
-        sample.model(lr=1e-6 * sample.step)
+        sample.model(lr=1e-6 * sample.step, update_ratio=5e-6)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=5e-6)
 
     scene = Scene().run(299, warming)
     assert not scene.standing
     assert "end the warm-up" in advice_for(scene.run(100, warming))
+
+
+@pytest.mark.parametrize("every", [1, 50])
+def test_a_warm_up_that_needs_millions_of_steps_is_called_at_once(every: int) -> None:
+    def warming(sample: SceneSample) -> None:
+        crawling(sample)
+        sample.model(lr=3e-10 * sample.step)
+
+    assert "end the warm-up" in advice_for(Scene().run(160, warming, every=every))
+
+
+def test_a_rate_that_is_multiplied_at_each_step_gets_anywhere_soon() -> None:
+    def searching(sample: SceneSample) -> None:
+        crawling(sample)
+        sample.model(lr=1e-8 * 1.02**sample.step)
+
+    assert not Scene().run(200, searching).standing
 
 
 def test_a_schedule_that_ran_out_is_named_with_the_step() -> None:

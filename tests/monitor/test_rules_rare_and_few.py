@@ -160,6 +160,27 @@ def test_sinking_to_the_loss_of_the_frequencies_is_no_knowledge_of_rare_rows() -
 def test_of_few_rows_the_neighbours_may_disagree_by_chance() -> None:
     def bend(sample: SceneSample) -> None:
         unrelated(0.5, 130)(sample)
-        sample.model(neighbour_agreement=-0.14)
+        sample.model(neighbour_agreement=-0.14, label_entropy=math.log(2))
 
     assert trained_by().run(300, bend, every=10).causes[:1] == ["label-noise"]
+
+
+def test_neighbours_that_never_agree_differ_by_design() -> None:
+    """Sums modulo seven: one digit more is always another class."""
+
+    def bend(sample: SceneSample) -> None:
+        unrelated(0.5, 230)(sample)
+        sample.model(neighbour_agreement=-1 / 6, label_entropy=math.log(7))
+
+    assert "label-noise" not in trained_by().run(300, bend, every=10).causes
+
+
+def test_rare_rows_that_are_half_known_are_given_time_and_no_more() -> None:
+    def half(sample: SceneSample) -> None:
+        majority(0.45)(sample)
+        sample.loss *= 0.65
+        sample.model(loss=sample.loss, skill=0.35, information=0.3)
+
+    made = trained_by().run(190, half)
+    assert "class-imbalance" not in made.causes
+    assert "class-imbalance" in made.run(30, half).causes

@@ -36,6 +36,24 @@ def test_a_penalty_in_the_loss_is_told_from_weight_decay() -> None:
     assert "L1/L2 penalty" in cause.advice
 
 
+def test_a_part_of_the_weights_that_decays_to_nothing_is_named() -> None:
+    def part(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        for name in MATRICES[:2]:
+            sample.layer(name, weight_growth=0.95**sample.step)
+
+    scene = decayed(Scene(), "Adam", 3e-3, 0.3).run(120, part)
+    assert "2 of 3 weight matrices" in scene.standing["weight-collapse"].message
+    assert scene.causes[0] == "over-regularisation"
+
+
+def test_one_weight_that_decays_to_nothing_is_spared() -> None:
+    def one(sample: SceneSample) -> None:
+        sample.layer("fc1", weight_growth=0.95**sample.step)
+
+    assert "weight-collapse" not in decayed(Scene(), "Adam", 3e-3, 0.3).run(200, one).standing
+
+
 def test_steps_that_only_shrink_are_named_before_half_the_weights_are_gone() -> None:
     def pulled(sample: SceneSample) -> None:
         sample.no_better_than_constant()

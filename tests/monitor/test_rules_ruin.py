@@ -356,3 +356,17 @@ def test_wide_weights_are_how_they_were_drawn_only_if_the_start_was_seen(late: b
     scene.table = msgspec.structs.replace(scene.table, models=models)
     words = named(scene.run(80, wide))
     assert ("bad-initialisation-scale" in words) is not late
+
+
+def test_updates_at_a_rate_on_its_way_up_began_before_the_sample_that_shows_them() -> None:
+    def climbing(sample: SceneSample) -> None:
+        sample.model(lr=1e-3 * 1.05**sample.step)
+        if sample.step >= 100:
+            sample.model(update_ratio=0.6)
+            for name in ("fc1", "fc2", "fc3"):
+                sample.layer(name, update_ratio=0.6)
+
+    model = Scene().run(150, climbing, every=50).engine.past.models["model"]
+    assert (model.large_update_from, model.large_update_step) == (51, 100)
+    model = Scene().run(150, climbing).engine.past.models["model"]
+    assert (model.large_update_from, model.large_update_step) == (100, 100)

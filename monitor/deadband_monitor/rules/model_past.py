@@ -28,6 +28,8 @@ WARM_UP_STEPS = 300
 HOPELESS_STEPS, HOPELESS = 100, 40
 """... unless by then it would take forty times the steps so far to come to that. Adam over 24 000
 steps to 1e-4, as slow as large language models are warmed up, needs five times as many."""
+RAISED = 2.0
+"""A rate at half of the ruinous one trains well: the usable range spans a decade."""
 STRAIGHT = 1.1
 """Rise of a rate over that of the steps, up to which it rises by as much at each."""
 RUN_OUT = 0.01
@@ -232,12 +234,16 @@ class ModelPast:
             return
         self._infer_large_update(step, largest)
         before, self._last_lr = self._last_lr, self.value("lr")
+        measured_at = self._updated_at
         self.last_update, self._updated_at = largest, step
         self.peak_update = max(self.peak_update, largest)
         if largest > LARGE_UPDATE and self.large_update_step is None:
             self.large_update_step = self.large_update_from = step
             self.large_update, self.large_update_lr = largest, self.value("lr")
             self.usual_lr = before
+            if step > measured_at + 1 and self.large_update_lr > RAISED * before > 0:
+                # The steps since the sample before were made at rates on their way up to this one.
+                self.large_update_from, self.large_update_seen = measured_at + 1, False
 
 
 def _middle(values: Floats) -> float:

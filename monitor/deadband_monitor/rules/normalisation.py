@@ -27,8 +27,9 @@ FEWEST_VALUES = 2
 FEWEST_KEPT = 8
 """Values that the running figures are the mean of: of eight normal ones the variance is off by half
 of itself (sqrt(2 / 7)), and every row of an evaluation is scaled by that."""
-WORSE = 2.0
-"""Loss in evaluation over that in training from which they are not the same network."""
+WORSE, POOR = 2.0, 0.5
+"""Loss in evaluation over that in training from which they are not the same network, where it is
+half of a constant answer's at the least: little skill is left then."""
 
 
 class BatchNormMismatch(LayerRule):
@@ -92,7 +93,8 @@ class BatchNormMismatch(LayerRule):
             known = past.models[model.name]
             held = known.latest("eval_loss")
             train = math.nan if layout.several_models else past.loss.fresh
-            if held > known.latest("loss_constant") or held > WORSE * train > 0:
+            constant = known.latest("loss_constant")
+            if held > constant or (held > POOR * constant and held > WORSE * train > 0):
                 ready = ready.copy()
                 ready[rows[self._tiny[rows]]] = self.grace_steps
         return ready

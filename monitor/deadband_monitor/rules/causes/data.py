@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.inputs import fed_by_a_broken_one
-from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
+from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.rows import STARVED, few
 from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
@@ -19,6 +19,7 @@ from deadband_monitor.rules.inputs import (
 from deadband_monitor.rules.majority import RULING, UNEVEN
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import VALUE_LOSSES
+from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.outputs import EXACT
 from deadband_monitor.rules.representation import ALIVE
 from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance, scatter

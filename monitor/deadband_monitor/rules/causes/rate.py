@@ -11,6 +11,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.misfit import OF_SOFTMAX
+from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
 
 HEALTHY_UPDATE = 0.01
@@ -55,8 +56,6 @@ RUNAWAY = 10.0
 """Loss over that of the start, or of a constant answer, from which a run has left for good: a
 catapult that comes back may pass it for a step."""
 RUNAWAY_STEPS = 2
-RAISED = 2.0
-"""A rate at half of the ruinous one trains well: the usable range spans a decade."""
 
 STUCK = frozenset({"constant-predictor", "frozen-weights", "loss-plateau"})
 """What steps that are too small can bring about."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
-from deadband_monitor.rules.causes.rate import BLOW_UP, RAISED
+from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.weights import GONE
 
 STARVED = frozenset(
