@@ -283,7 +283,7 @@ MODEL_METRICS: tuple[Metric, ...] = (
     Metric(
         name="batch_label_entropy",
         title="batch labels",
-        doc="entropy of the labels of this batch over that of the window",
+        doc="entropy of the labels of this batch over that of the window; 0 where all are alike",
         low=0.35, worst="low",
     ),
     Metric(

@@ -81,3 +81,10 @@ def test_a_wild_batch_leaves_the_course_as_it_is() -> None:
     course = Course()
     course.add([1e9 if k % 9 == 0 else 1.0 for k in range(400)])
     assert course.quarters() == (1.0, 1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+def test_answers_that_stray_by_a_hundred_deviations_are_called_though_they_fall(every: int) -> None:
+    """Up from zero to targets of nine hundred by the inputs: then rows differ by as much."""
+    assert called(falls(lambda k: 1e4 + 8e5 * 0.97**k, mean=900.0), every)
+    assert not called(falls(lambda k: 40 + 1e4 * 0.97**k - k / 20, mean=100.0), every)

@@ -503,3 +503,18 @@ def test_a_mean_stays_one_where_batches_are_larger_than_the_first() -> None:
         factor = yes_no_factor(found, of_slice, 11, loss.item(), factor)
         known.add(factor)
     assert known == {1.0}
+
+
+def test_a_batch_of_targets_that_are_all_one_figure_holds_no_entropy() -> None:
+    skill = Skill()
+
+    def shown(y: Tensor) -> Standing:
+        z = logits(0.5)[:, :1]
+        given = Targets(numbers(y).astype(np.float64), float("nan"))
+        loss = fn.mse_loss(z, y)
+        return skill.observe("mse", Shown(numbers(z), None, z.numel(), loss.item(), given))
+
+    for seed in range(8):
+        y = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(seed))
+        assert np.isnan(shown(y).batch_label_entropy)
+    assert shown(torch.full((ROWS, 1), -3.0)).batch_label_entropy == 0.0

@@ -28,6 +28,10 @@ LATE = math.log(0.875 / 0.625)
 """From the middle of the third quarter to that of the last, in the logarithm of the steps."""
 FAR = 10.0
 """Losses above so many times a constant answer's fall by decades, not by steps of one size."""
+ASTRAY = 1000.0
+"""Times a constant answer's loss: answers some thirty of the targets' standard deviations off. To
+come down from there by as many steps again is no plan: of 800 healthy runs the highest was at 59
+after 250 steps (targets about a hundred, of standard deviation one)."""
 LARGE_TARGETS = 10.0
 """Standard deviation of targets from which an output has to grow to them."""
 GROW = 2
@@ -70,6 +74,10 @@ def _stays_above(levels: Quarters, past: Past, model: ModelPast, age: int) -> bo
         return _left(levels, shrinks) > CRAWL
     if age < CRAWL_STEPS:
         return False
+    if min(levels[2:]) > ASTRAY:
+        # What lifted the outputs was, for the most part, inputs: rows now differ by what was to be
+        # the same for all, and that is unlearnt far more slowly than it was learnt.
+        return True
     now = _height(levels[2], shrinks) - _height(levels[3], shrinks)
     if _height(levels[3], shrinks) > 4 * CRAWL * max(now, 0.0):
         return True

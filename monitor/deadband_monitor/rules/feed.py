@@ -17,14 +17,11 @@ import numpy as np
 
 from deadband_monitor.metrics import MODEL_COLUMN
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.mixture import FEWEST_OTHERS, HEALTHY_START, LASTING, Mixture, Spell
 from deadband_monitor.state.series import Floats
 
 HEAVY_TAILS = 20.0
 """Kurtosis of targets (normal 3, Laplace 6) from which a few of them rule a squared loss."""
-HEALTHY_START = 10
-"""Samples that show what is usual, before a change can be told from it."""
-LASTING = 3
-"""Samples in a row that a change must show: one odd batch is an outlier, not a state."""
 NEW_BATCH = 0.05
 SAME_BATCH = 0.99
 FRESH_BATCH = 0.5
@@ -40,16 +37,8 @@ padded or curriculum data move more and are given more."""
 SMOOTH = 0.85
 """Share of steps on which the loss fell. A fresh batch each step makes it fall and rise about
 equally often (20 steps of a fair coin reach 0.85 once in 700); one batch learnt by heart falls."""
-SORTED = 0.35
-"""Entropy of a batch's labels over that of the last 2000, below which it is sorted: shuffled
-batches keep 0.96 or more, sorted ones 0 to 0.3."""
-MIXED_LABELS = 0.3
-"""Nats. With less the labels are so uneven that a batch often has one class only."""
-FEWEST_ROWS = 8
-"""Rows of a batch from which its mixture of labels says something of the loader."""
-FEWEST_OTHERS = 5.0
-SIGMAS = 6.0
-"""Deviations by which the labels of batches must be more alike than chance makes them."""
+ROSE = 2.0
+"""Times the largest of the last losses, of a loss that is startled by what it is given."""
 
 
 class Change(Enum):
@@ -76,6 +65,7 @@ _COLUMNS = {
         "label_entropy",
         "batch_label_entropy",
         "majority_share",
+        "target_mean",
         "target_sd",
         "target_kurtosis",
         "neighbour_agreement",
@@ -168,23 +158,6 @@ class Pairing:
             self.fallen_since = step
 
 
-class Spell:
-    """Since when something holds, and in how many samples in a row."""
-
-    def __init__(self) -> None:
-        self.since = 0
-        self.samples = 0
-
-    def follow(self, holds: bool, since: int) -> None:
-        """Take one sample."""
-        if not holds:
-            self.samples = 0
-            return
-        if self.samples == 0:
-            self.since = since
-        self.samples += 1
-
-
 class Feed:
     """What one model is fed."""
 
@@ -196,9 +169,6 @@ class Feed:
         """Of a scale that jumped."""
         self.broken_step: int | None = None
         """First sample whose inputs held NaN or infinity."""
-        self.sorted_since: int | None = None
-        """Batches hold far fewer classes than the data do."""
-        self.sorted_ratio = math.nan
         self._fresh = 0
         self._repeat = Spell()
         self._gaps = 0
@@ -211,13 +181,10 @@ class Feed:
         self._constant = Spell()
         self._plain = 0
         self._blank = Spell()
-        self._mixed = 0
-        self._one_label = Spell()
+        self.mixture = Mixture()
         self._scale = Usual()
         self._targets = Usual()
         self.pairing = Pairing()
-        self._entropies: deque[tuple[int, float, float]] = deque(maxlen=12)
-        self._suspected: int | None = None
         self._measured = False
         self._last_step = 0
         self._stride = 0
@@ -232,13 +199,15 @@ class Feed:
     ) -> None:
         """Fold one sample in; `now` is the model's row of it."""
         value = {name: now[column] for name, column in _COLUMNS.items()}
-        self._losses.extend(losses[np.isfinite(losses)].tolist())
+        known = losses[np.isfinite(losses)].tolist()
+        rose = bool(known and self._losses) and max(known) > ROSE * max(self._losses)
+        self._losses.extend(known)
         self._follow_finite(step, value)
         if math.isfinite(value["in_rms"]) or not value["nonfinite"] > 0:
             self._follow_repeat(step, value["in_repeat"])  # rows of NaN are alike for no loader
         self._follow_constant(step, value)
-        self._follow_labels(step, value, layout, index)
         shape = layout.models[index].loss_target
+        self.mixture.add(step, value, layout.models[index], rose=rose)
         others = min(64, shape[0]) * (1 - value["majority_share"]) if shape else math.nan
         # With a handful of rare rows the agreement is that of a few pairs, and goes where they go.
         # Nor of a few targets far out: they rule the agreement of all.
@@ -258,7 +227,7 @@ class Feed:
             (Change.CONSTANT, self._blank.since, self._blank.samples),
             (Change.REPEATED, self._repeat.since, self._repeat.samples),
             (Change.RESCALED, self._scale.since, self._scale.out),
-            (Change.LABELS, self._one_label.since, self._one_label.samples),
+            (Change.LABELS, self.mixture.one_label.since, self.mixture.one_label.samples),
             (Change.TARGETS, self._targets.since, self._targets.out),
             (Change.PAIRS, self.pairing.fallen_since or 0, self.pairing.samples),
         ):
@@ -342,45 +311,3 @@ class Feed:
             self._plain += 1
         if math.isfinite(share):
             self._blank.follow(share >= 0.9 and self._plain >= HEALTHY_START, step)
-
-    def _follow_labels(
-        self, step: int, value: dict[str, float], layout: Layout, index: int
-    ) -> None:
-        whole, ratio = value["label_entropy"], value["batch_label_entropy"]
-        shape = layout.models[index].loss_target
-        if not math.isfinite(ratio) or not shape:
-            return
-        rows = min(64, shape[0]) if math.prod(shape) == shape[0] else 0
-        classes = layout.models[index].loss_input[-1] if layout.models[index].loss_input else 2
-        if whole < MIXED_LABELS and self._one_label.samples >= LASTING:
-            return  # by now the data themselves seem to be of one class: it goes on
-        if rows < FEWEST_ROWS or whole < MIXED_LABELS:
-            self._one_label.follow(False, step)
-            return
-        # A batch holds no more than ln(rows) nats, and one drawn at random about (classes - 1) / 2
-        # over the rows less than the data (Miller 1955).
-        reach = min(whole, math.log(rows))
-        share = ratio * whole / reach
-        wanted = max(1, min(max(classes, 2), rows) - 1) / 2
-        # Where fewer than five rows of a batch are due to other classes than the largest, its
-        # mixture is a matter of luck (Cochran 1954, on the least counts of a chi-square test).
-        if rows * (1 - value["majority_share"]) < FEWEST_OTHERS:
-            return
-        short = rows * reach * (1 - share)
-        if share > 2 * SORTED:
-            self._mixed += 1
-        odd = share < SORTED and short > wanted + SIGMAS * math.sqrt(wanted / LASTING)
-        began_mixed = self._mixed >= HEALTHY_START
-        self._one_label.follow(odd and began_mixed, step)
-        self._entropies.append((step, share, short))
-        known = len(self._entropies)
-        self.sorted_ratio = sum(entry[1] for entry in self._entropies) / known
-        short = sum(entry[2] for entry in self._entropies) / known
-        limit = wanted + SIGMAS * math.sqrt(wanted / known)
-        if self.sorted_ratio < SORTED and short > limit and not began_mixed:
-            if self._suspected is None:
-                self._suspected = self._entropies[0][0]
-            if known >= 4:
-                self.sorted_since = self._suspected
-        elif self.sorted_ratio > 0.6:
-            self._suspected = self.sorted_since = None

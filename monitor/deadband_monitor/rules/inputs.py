@@ -86,15 +86,15 @@ class InputAnomaly(ModelRule):
         changed = _changed(seen, past, model)
         if changed is not None:
             return changed
-        if model.feed.sorted_since is not None:
-            ratio = model.feed.sorted_ratio
+        if model.feed.mixture.sorted_since is not None:
+            ratio = model.feed.mixture.sorted_ratio
             return Judgement(
                 active=True,
                 clear=False,
                 message=f"the batches are sorted by label: each holds {ratio:.0%} of the variety "
                 "of labels that a random one would",
                 evidence={"batch_label_entropy": ratio},
-                onset_step=model.feed.sorted_since,
+                onset_step=model.feed.mixture.sorted_since,
             )
         if few_rows(model):
             return _few(past, model)

@@ -44,6 +44,9 @@ _FEWEST_LABELS = 32
 _LABELS_A_CLASS = 2
 """Labels a class that is in the window, on average, before their entropy stands for that of the
 data: with fewer it is the logarithm of the window's length (2000 words of a vocabulary)."""
+_ALIKE = 1e-3
+"""Range of a batch's targets, in standard deviations of those of the window, within which they are
+all the same, however they were found out."""
 _FEWEST_TARGETS = 256
 """Targets before their standard deviation is compared with the outputs'."""
 _MOST_SILENT = 20
@@ -276,6 +279,9 @@ class Skill:
             self._own.constant = self._constant_loss(variance)
             standing.loss_constant = self._own.constant * self._factor
         varying = variance > 0
+        if found is not None and varying.any() and len(found.values) > 1:
+            apart = np.ptp(found.values, axis=0) > _ALIKE * np.sqrt(variance)
+            standing.batch_label_entropy = np.nan if apart.any() else 0.0
         comparable = self._kind in _LIKE_TARGETS
         if comparable and window.size >= _FEWEST_TARGETS and len(output) > 1 and varying.any():
             wide = output.astype(np.float64)

@@ -206,8 +206,8 @@ def _apart(case: Case) -> Iterator[Suspect]:
 
 
 def _sorted(case: Case) -> Iterator[Suspect]:
-    feed = case.model.feed
-    if feed.sorted_since is None:
+    mixture = case.model.feed.mixture
+    if mixture.sorted_since is None:
         return
     yield Suspect(
         word="low-data-diversity",
@@ -216,8 +216,8 @@ def _sorted(case: Case) -> Iterator[Suspect]:
         onset=case.start,
         explains=BLOW_UP | STARVED,
         evidence=[
-            f"a batch holds {feed.sorted_ratio:.0%} of the variety of labels that a random one of "
-            "its size would: the data come sorted by label"
+            f"a batch holds {mixture.sorted_ratio:.0%} of the variety of labels that a random one "
+            "of its size would: the data come sorted by label"
         ],
         advice="DataLoader(data, shuffle=True), or x, y = x[p], y[p], p = torch.randperm(len(x))",
     )

@@ -1,0 +1,127 @@
+"""How mixed the labels of a batch are: as those of the data, sorted by label, or all the same?
+
+Part of what is followed of a model's feed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+
+from deadband.wire import Model
+
+SORTED = 0.35
+"""Entropy of a batch's labels over that of the last 2000, below which it is sorted: shuffled
+batches keep 0.96 or more, sorted ones 0 to 0.3."""
+MIXED_LABELS = 0.3
+"""Nats. With less the labels are so uneven that a batch often has one class only."""
+LASTING = 3
+"""Samples in a row that a change must show: one odd batch is an outlier, not a state."""
+HEALTHY_START = 10
+"""Samples that show what is usual, before a change can be told from it."""
+FEWEST_ROWS = 8
+"""Rows of a batch from which its mixture of labels says something of the loader."""
+FEWEST_OTHERS = 5.0
+"""Where fewer rows of a batch are due to other classes than the largest, its mixture is a matter of
+luck (Cochran 1954, on the least counts of a chi-square test)."""
+SIGMAS = 6.0
+"""Deviations by which the labels of batches must be more alike than chance makes them."""
+
+
+class Spell:
+    """Since when something holds, and in how many samples in a row."""
+
+    def __init__(self) -> None:
+        self.since = 0
+        self.samples = 0
+
+    def follow(self, holds: bool, since: int) -> None:
+        """Take one sample."""
+        if not holds:
+            self.samples = 0
+            return
+        if self.samples == 0:
+            self.since = since
+        self.samples += 1
+
+
+class Mixture:
+    """The labels or values that batches are to be answered with."""
+
+    def __init__(self) -> None:
+        self.sorted_since: int | None = None
+        """Batches hold far fewer classes than the data do."""
+        self.sorted_ratio = math.nan
+        self.one_label = Spell()
+        """Batches of one answer, where they were mixed before."""
+        self._mixed = 0
+        self._entropies: deque[tuple[int, float, float]] = deque(maxlen=12)
+        self._suspected: int | None = None
+
+    def add(self, step: int, value: Mapping[str, float], model: Model, *, rose: bool) -> None:
+        """Take one sample; rose: its losses are far above the last ones."""
+        shape = model.loss_target
+        if not shape:
+            return
+        if math.isfinite(value["label_entropy"]):
+            self._add_labels(step, value, model)
+        elif math.isfinite(value["target_sd"]) and min(64, shape[0]) >= FEWEST_ROWS:
+            self._add_values(step, value["batch_label_entropy"] == 0, rose=rose)
+
+    def _add_values(self, step: int, alike: bool, *, rose: bool) -> None:
+        """Values that are all the same now, and came as a surprise.
+
+        A critic whose game is won each time is told the same for every move as well: it saw that
+        come.
+        """
+        if not alike:
+            self._mixed += 1
+        begins = rose and self._mixed >= HEALTHY_START
+        self.one_label.follow(alike and (begins or self.one_label.samples > 0), step)
+
+    def _add_labels(self, step: int, value: Mapping[str, float], model: Model) -> None:
+        whole, ratio = value["label_entropy"], value["batch_label_entropy"]
+        shape, yes_no = model.loss_target, model.loss.startswith("bce")
+        if not math.isfinite(ratio):
+            return
+        # Of several yes/no answers a row each is compared with its own of the other rows.
+        rows = min(64, shape[0]) if yes_no or math.prod(shape) == shape[0] else 0
+        classes = 2 if yes_no or not model.loss_input else model.loss_input[-1]
+        if whole < MIXED_LABELS and self.one_label.samples >= LASTING:
+            return  # by now the data themselves seem to be of one class: it goes on
+        if rows < FEWEST_ROWS or whole < MIXED_LABELS:
+            self.one_label.follow(False, step)
+            return
+        # A batch holds no more than ln(rows) nats, and one drawn at random about (classes - 1) / 2
+        # over the rows less than the data (Miller 1955).
+        reach = min(whole, math.log(rows))
+        share = ratio * whole / reach
+        wanted = max(1, min(max(classes, 2), rows) - 1) / 2
+        if rows * _of_others(value) < FEWEST_OTHERS:
+            return
+        short = rows * reach * (1 - share)
+        if share > 2 * SORTED:
+            self._mixed += 1
+        odd = share < SORTED and short > wanted + SIGMAS * math.sqrt(wanted / LASTING)
+        began_mixed = self._mixed >= HEALTHY_START
+        self.one_label.follow(odd and began_mixed, step)
+        self._entropies.append((step, share, short))
+        known = len(self._entropies)
+        self.sorted_ratio = sum(entry[1] for entry in self._entropies) / known
+        short = sum(entry[2] for entry in self._entropies) / known
+        limit = wanted + SIGMAS * math.sqrt(wanted / known)
+        if self.sorted_ratio < SORTED and short > limit and not began_mixed:
+            if self._suspected is None:
+                self._suspected = self._entropies[0][0]
+            if known >= 4:
+                self.sorted_since = self._suspected
+        elif self.sorted_ratio > 0.6:
+            self._suspected = self.sorted_since = None
+
+
+def _of_others(value: Mapping[str, float]) -> float:
+    """Share of the labels that are not of the largest class; NaN where it is not known."""
+    if math.isfinite(value["majority_share"]):
+        return 1 - value["majority_share"]
+    return min(value["target_mean"], 1 - value["target_mean"])
