@@ -13,20 +13,18 @@ Bend = Callable[[SceneSample], None]
 
 
 def of_values(sample: SceneSample, **more: float) -> None:
-    nothing = {
-        name: math.nan
-        for name in (
-            "information", "label_entropy", "batch_label_entropy", "top_share", "majority_share",
-            "majority_predicted",
-        )
-    }  # fmt: skip
+    unknown = (
+        "information", "label_entropy", "batch_label_entropy", "top_share", "majority_share",
+        "majority_predicted",
+    )  # fmt: skip
+    nothing = dict.fromkeys(unknown, math.nan)
     usual = {"target_sd": 1.0, "target_mean": 0.0, "target_kurtosis": 3.0, "sigma_share": 0.8}
     fed(**(nothing | usual | more))(sample)
 
 
 def of_tags(sample: SceneSample, **more: float) -> None:
     """Six yes/no answers a row: no class is the largest."""
-    nothing = {name: math.nan for name in ("top_share", "majority_share", "majority_predicted")}
+    nothing = dict.fromkeys(("top_share", "majority_share", "majority_predicted"), math.nan)
     fed(**(nothing | {"target_mean": 0.36, "label_entropy": 0.64} | more))(sample)
 
 
