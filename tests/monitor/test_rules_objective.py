@@ -452,3 +452,9 @@ def test_a_step_of_a_staircase_is_silent() -> None:
 
     made = trained_by().run(1200, stairs, every=5)
     assert "loss-plateau" not in {flag.kind for flag in made.engine.flags}
+
+
+def test_positions_read_as_classes_are_a_loss_mismatch_that_says_transpose() -> None:
+    made = trained_by(prediction=(32, 26, 24), target=(32, 24)).run(20, shows(squashed=9.0))
+    assert top(made).cause == "loss-mismatch"
+    assert "transpose(1, 2)" in top(made).advice

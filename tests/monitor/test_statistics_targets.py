@@ -408,3 +408,16 @@ def test_of_many_positions_and_classes_some_rows_are_read() -> None:
     same(alone, both)
     assert of_model(both, "label_entropy") > 0.6 * np.log(25)
     assert of_model(both, "distinct_predictions") <= 65
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("samples", [4, 32])
+def test_classes_that_are_viewed_where_they_should_be_turned_show_in_the_gradient(
+    samples: int, *, turned: bool
+) -> None:
+    z = drawn(samples, 24, 26)
+    y = torch.randint(0, 26, (samples, 24), generator=torch.Generator().manual_seed(2))
+    by_class = z.transpose(1, 2) if turned else z.reshape(samples, 26, 24)
+    loss = fn.cross_entropy(by_class, y)
+    found = measured("cross_entropy", z, loss, y, axes="npu", target_axes="np")
+    assert (of_model(found, "squashed") == 9.0) is not turned

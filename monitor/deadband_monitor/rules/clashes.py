@@ -32,6 +32,7 @@ class Clash(Enum):
     KL_LOGITS = "kl_div on raw logits"
     KL_PROBABILITIES = "kl_div on probabilities"
     MARGIN_TARGETS = "targets of 0 and 1 under a margin loss"
+    MIXED_AXES = "classes and positions read as each other"
     SHARED_WHOLE = "softmax over labels that may hold together"
     SILENT = "a loss that does not depend on the output"
     REVERSED = "a loss whose sign is turned"
@@ -64,6 +65,7 @@ BESIDE = frozenset(
         Clash.KL_LOGITS,
         Clash.KL_PROBABILITIES,
         Clash.MARGIN_TARGETS,
+        Clash.MIXED_AXES,
         Clash.SHARED_WHOLE,
         Clash.SILENT,
     }

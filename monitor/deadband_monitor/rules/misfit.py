@@ -23,7 +23,7 @@ COUPLED = 0.9999
 a constant; with targets of its own, each row bends it."""
 BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
-ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX = 2.0, 3.0, 4.0, 5.0
+ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX, MIXED = 2.0, 3.0, 4.0, 5.0, 9.0
 BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH = 6.0, 7.0, 8.0
 """What the statistic `squashed` says."""
 WAYS_OF_VALUES = {BEHIND_RELU: "ReLU", BEHIND_SIGMOID: "sigmoid", BEHIND_TANH: "tanh"}
@@ -123,6 +123,8 @@ def _known_clash(read: Reading, stays_above: bool) -> Clash | None:
         return Clash.WRONG_AXIS
     if read.way == ACROSS:
         return Clash.WRONG_AXIS
+    if read.way == MIXED:
+        return Clash.MIXED_AXES
     if read.low == read.high == 1.0 and read.rows <= SUMS:
         return Clash.ONE_SOFTMAX
     # A sigmoid is flat as well, but only far out.

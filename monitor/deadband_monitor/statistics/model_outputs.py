@@ -26,7 +26,7 @@ from deadband_monitor.statistics.predictions import PredictionMemory, measure_pr
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.recall import RareRecall
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import bent, squashed, squashed_of_frames
+from deadband_monitor.statistics.squash import bent, squashed, squashed_of_frames, viewed
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
@@ -40,6 +40,9 @@ _MOST_READ = 1 << 16
 positions, as many as that are drawn once; 64 tell the information to 3 %."""
 _FEWEST_COUPLED = 8
 """Elements that the loss gradient is correlated with the output over."""
+
+MIXED_UP = 9.0
+"""What `squashed` says of a cross entropy that reads positions as classes."""
 
 _OF_STANDING = (
     "label_entropy",
@@ -146,6 +149,7 @@ class ModelOutputs:
         slot = taken.slot
         shape = (rows.shape[1], rows.shape[2])
         with_grad, grads = self._gradients(frames, slot, rows)
+        all_rows, all_grads = rows, grads
         if drawn is not None:
             rows, grads = rows[:, drawn], grads[:, drawn]
         targets = self._reader.take(frames, What.TARGET)
@@ -198,7 +202,11 @@ class ModelOutputs:
             if known and (coupled or (target is not None and not self._loss)):
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):
-                self._reader.put_one(table, "squashed", frame, bends[frame])
+                way = bends[frame]
+                if p is not None and told[frame] is None and targets is not None:
+                    meets = (all_rows[frame], all_grads[frame], targets.shaped[frame])
+                    way = MIXED_UP if _mixed_up(*meets, slot, targets.slot) else way
+                self._reader.put_one(table, "squashed", frame, way)
             if known and (coupled or self._loss == "kl_div"):
                 way = self._way(rows[frame], gradient, target)
                 self._reader.put_one(table, "squashed", frame, way)
@@ -306,6 +314,16 @@ def _coupling(output: Reals, gradient: Reals) -> float:
     grad -= grad.mean(axis=0)
     sizes = float(np.sqrt((out * out).sum())) * float(np.sqrt((grad * grad).sum()))
     return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
+
+
+def _mixed_up(output: Reals, gradient: Reals, target: Reals, slot: Slot, of_target: Slot) -> bool:
+    """Whether classes and positions, which must all have been copied, were read as each other."""
+    whole = slot.axes == "npu" and tuple(slot.shape[1:]) == tuple(slot.source[1:])
+    shape = (output.shape[0], output.shape[1])
+    found = given_targets("cross_entropy", target, of_target, shape) if whole else None
+    if not isinstance(found, Labels) or found.targets is not None or not found.rows.all():
+        return False
+    return viewed(output, gradient, found.classes, slot.shape[0])
 
 
 def _drawn(rows: Reals) -> Ints | None:

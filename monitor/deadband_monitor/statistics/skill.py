@@ -47,6 +47,8 @@ data: with fewer it is the logarithm of the window's length (2000 words of a voc
 _ALIKE = 1e-3
 """Range of a batch's targets, in standard deviations of those of the window, within which they are
 all the same, however they were found out."""
+_FEWEST_ALIKE = 8
+"""Targets that are not all the same by chance, even if there are but two values."""
 _FEWEST_TARGETS = 256
 """Targets before their standard deviation is compared with the outputs'."""
 _MOST_SILENT = 20
@@ -279,7 +281,7 @@ class Skill:
             self._own.constant = self._constant_loss(variance)
             standing.loss_constant = self._own.constant * self._factor
         varying = variance > 0
-        if found is not None and varying.any() and len(found.values) > 1:
+        if found is not None and varying.any() and len(found.values) >= _FEWEST_ALIKE:
             apart = np.ptp(found.values, axis=0) > _ALIKE * np.sqrt(variance)
             standing.batch_label_entropy = np.nan if apart.any() else 0.0
         comparable = self._kind in _LIKE_TARGETS

@@ -125,6 +125,23 @@ def _told_apart(off: float, fit: float) -> float:
     return float(fit < FITS) if off > APART else np.nan
 
 
+def viewed(output: Reals, gradient: Reals, classes: Ints, samples: int) -> bool:
+    """Whether a cross entropy was given (n, t, c) viewed, not turned, as (n, c, t).
+
+    output, gradient: (n x t, c), finite; classes: (n x t,); samples: n.
+    """
+    count, columns = output.shape
+    positions = count // samples
+    if positions < 2 or columns < 2:
+        return False
+    logits = output.reshape(samples, columns, positions)  # as the memory lies
+    turned = logits.transpose(0, 2, 1).reshape(count, columns)
+    slope = softmax(np.ascontiguousarray(turned, np.float32)).astype(np.float64)
+    slope[np.arange(count), classes] -= 1.0
+    back = slope.reshape(samples, positions, columns).transpose(0, 2, 1).reshape(count, columns)
+    return distance(gradient.astype(np.float64), back) < FITS
+
+
 def bent(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:
     """How an output meets a loss between distributions, or a squared error of shares.
 

@@ -53,6 +53,7 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.KL_LOGITS: BLIND | RUNAWAY | {"update-too-large", "saturation", "dead-units"},
     Clash.KL_PROBABILITIES: SLOW,
     Clash.MARGIN_TARGETS: BLIND | {"saturation"},
+    Clash.MIXED_AXES: SLOW,
     Clash.SHARED_WHOLE: SLOW,
     Clash.SILENT: BLIND,
     Clash.REVERSED: BLIND | RUNAWAY | AFTERMATH,
@@ -255,6 +256,8 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         ]
     if clash is Clash.MARGIN_TARGETS:
         return ["the targets are 0 and 1; a margin loss multiplies them: rows of 0 teach nothing"]
+    if clash is Clash.MIXED_AXES:
+        return [f"the loss gradient is that of the output viewed as {_shape(shapes.loss_input)}"]
     if clash is Clash.SHARED_WHOLE:
         labels = model.value("target_mean") * model.objective.classes
         return [
@@ -357,6 +360,8 @@ def _advice(case: Case, clash: Clash) -> str:
         "kl_div: it takes logarithms of probabilities",
         Clash.MARGIN_TARGETS: "y = 2 * y - 1: a margin loss wants -1 and 1; or "
         "binary_cross_entropy_with_logits for 0 and 1",
+        Clash.MIXED_AXES: "output.transpose(1, 2) before cross_entropy, not view or reshape: those "
+        "leave the numbers in their order, and each class gets those of other positions",
         Clash.SHARED_WHOLE: f"remove the softmax{at} and use binary_cross_entropy_with_logits: one "
         "yes or no for each label",
         Clash.SILENT: "look between the output and the loss for a clamp, a softmax over one unit, "
