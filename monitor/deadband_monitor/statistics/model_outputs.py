@@ -26,7 +26,7 @@ from deadband_monitor.statistics.predictions import PredictionMemory, measure_pr
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.recall import RareRecall
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import bent, squashed, squashed_of_frames, viewed
+from deadband_monitor.statistics.squash import bent, lopsided, squashed, squashed_of_frames
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
@@ -149,7 +149,6 @@ class ModelOutputs:
         slot = taken.slot
         shape = (rows.shape[1], rows.shape[2])
         with_grad, grads = self._gradients(frames, slot, rows)
-        all_rows, all_grads = rows, grads
         if drawn is not None:
             rows, grads = rows[:, drawn], grads[:, drawn]
         targets = self._reader.take(frames, What.TARGET)
@@ -160,8 +159,8 @@ class ModelOutputs:
         finite = with_grad & np.isfinite(grads).all(axis=(1, 2))
         p = softmax(rows) if self._loss in CLASS_LOSSES else None
         told: list[Labels | None] = [None] * len(frames)
+        counted = elements // max(rows.shape[2], 1)
         if p is not None:
-            counted = elements // max(rows.shape[2], 1)
             told = labels_of_frames(grads, p, counted, here & finite)
         meant: list[Found | None] = [None] * len(frames)
         if targets is not None:
@@ -169,6 +168,7 @@ class ModelOutputs:
                 meant[frame] = given_targets(
                     self._loss, targets.shaped[frame], targets.slot, shape, drawn
                 )
+        moved = p is not None and _moved(tuple(slot.source), self._reader.model.loss_input)
         bends = self._squashed(rows, grads, meant, p, here & finite, elements)
         for frame in np.flatnonzero(here).tolist():
             gradient, known = grads[frame], bool(finite[frame])
@@ -203,9 +203,8 @@ class ModelOutputs:
                 self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):
                 way = bends[frame]
-                if p is not None and told[frame] is None and targets is not None:
-                    meets = (all_rows[frame], all_grads[frame], targets.shaped[frame])
-                    way = MIXED_UP if _mixed_up(*meets, slot, targets.slot) else way
+                if moved and told[frame] is None and lopsided(gradient, counted):
+                    way = MIXED_UP
                 self._reader.put_one(table, "squashed", frame, way)
             if known and (coupled or self._loss == "kl_div"):
                 way = self._way(rows[frame], gradient, target)
@@ -316,14 +315,11 @@ def _coupling(output: Reals, gradient: Reals) -> float:
     return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
 
 
-def _mixed_up(output: Reals, gradient: Reals, target: Reals, slot: Slot, of_target: Slot) -> bool:
-    """Whether classes and positions, which must all have been copied, were read as each other."""
-    whole = slot.axes == "npu" and tuple(slot.shape[1:]) == tuple(slot.source[1:])
-    shape = (output.shape[0], output.shape[1])
-    found = given_targets("cross_entropy", target, of_target, shape) if whole else None
-    if not isinstance(found, Labels) or found.targets is not None or not found.rows.all():
+def _moved(source: tuple[int, ...], given: tuple[int, ...]) -> bool:
+    """Whether a loss was given (n, t, c) as (n, c, t): turned, or else only viewed so."""
+    if len(source) != 3 or len(given) != 3 or source[1] == source[2]:
         return False
-    return viewed(output, gradient, found.classes, slot.shape[0])
+    return (source[1], source[2]) == (given[2], given[1])
 
 
 def _drawn(rows: Reals) -> Ints | None:

@@ -25,6 +25,11 @@ _SUMS = 1e-3
 APART = 3e-3
 """1 - cosine of the plain formula from which the two can be told apart: before anything is learnt
 they point the same way."""
+_ONE_WAY = 0.15
+"""Share of a row's gradient that its sum makes up: 1e-6 in a cross entropy, 0.3 (labels of equal
+frequency) to 1 where positions were read as classes; a penalty on the logits adds hundredths ..."""
+_MUCH = 0.5
+"""... while much is left to learn: the gradient of a row that is all wrong has 2 in sum."""
 _AT_ONCE = 1 << 16
 """Elements of frames that are looked at together: small enough for the caches."""
 
@@ -125,21 +130,18 @@ def _told_apart(off: float, fit: float) -> float:
     return float(fit < FITS) if off > APART else np.nan
 
 
-def viewed(output: Reals, gradient: Reals, classes: Ints, samples: int) -> bool:
-    """Whether a cross entropy was given (n, t, c) viewed, not turned, as (n, c, t).
+def lopsided(gradient: Reals, counted: int) -> bool:
+    """Whether the gradient at most rows raises or lowers their classes as a whole.
 
-    output, gradient: (n x t, c), finite; classes: (n x t,); samples: n.
+    A cross entropy raises one class as much as it lowers the others: each row sums to zero. Where
+    positions are read as classes, one class of many positions lies along a row, and it may be that
+    of none of them or of several. gradient: (r, c); counted: rows that the loss is the mean of.
     """
-    count, columns = output.shape
-    positions = count // samples
-    if positions < 2 or columns < 2:
+    grad = gradient.astype(np.float64)
+    sizes = np.abs(grad).sum(axis=1)
+    if not float(np.median(sizes)) * counted > _MUCH:
         return False
-    logits = output.reshape(samples, columns, positions)  # as the memory lies
-    turned = logits.transpose(0, 2, 1).reshape(count, columns)
-    slope = softmax(np.ascontiguousarray(turned, np.float32)).astype(np.float64)
-    slope[np.arange(count), classes] -= 1.0
-    back = slope.reshape(samples, positions, columns).transpose(0, 2, 1).reshape(count, columns)
-    return distance(gradient.astype(np.float64), back) < FITS
+    return float(np.median(np.abs(grad.sum(axis=1)) / np.maximum(sizes, 1e-300))) > _ONE_WAY
 
 
 def bent(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:

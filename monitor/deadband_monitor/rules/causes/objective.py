@@ -257,7 +257,10 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
     if clash is Clash.MARGIN_TARGETS:
         return ["the targets are 0 and 1; a margin loss multiplies them: rows of 0 teach nothing"]
     if clash is Clash.MIXED_AXES:
-        return [f"the loss gradient is that of the output viewed as {_shape(shapes.loss_input)}"]
+        given = _shape(shapes.loss_input)
+        return [
+            f"the loss is given {given}, and its gradient lifts the classes of a row as a whole"
+        ]
     if clash is Clash.SHARED_WHOLE:
         labels = model.value("target_mean") * model.objective.classes
         return [
