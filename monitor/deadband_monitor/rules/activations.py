@@ -30,6 +30,9 @@ class Saturation(LayerRule):
     """Share of saturated elements; three tanh layers drawn 40 times too wide begin at 0.93."""
     IDLE_STEPS = 50
     IDLE_SKILL = 0.2
+    BEHIND, BEHIND_STEPS = 0.4, 100
+    """How far below what the nearest neighbours tell the skill is, and from when on, that it counts
+    too: the last layer learns what random features allow, and those before it nothing."""
     BEFORE = 0.5
     """Share of flat elements at the first sample, below which one step drove them there that
     changed the weights by more than themselves: no network that learns well was seen to stay."""
@@ -47,7 +50,10 @@ class Saturation(LayerRule):
         flat = column(seen, "saturation")
         idle = np.zeros(len(flat), bool)
         for index, model in enumerate(layout.models):
-            if seen.step >= self.IDLE_STEPS and past.skill(model.name) < self.IDLE_SKILL:
+            skill = past.skill(model.name)
+            agreement = past.models[model.name].latest("neighbour_agreement")
+            behind = seen.step >= self.BEHIND_STEPS and agreement - skill >= self.BEHIND
+            if seen.step >= self.IDLE_STEPS and (skill < self.IDLE_SKILL or behind):
                 idle[layout.rows_of[index]] = True
         idle |= self._driven(past, layout) & (seen.step >= self.IDLE_STEPS)
         return LayerView(

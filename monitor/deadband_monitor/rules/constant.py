@@ -102,7 +102,10 @@ class ConstantPredictor(ModelRule):
         if clear and skill < 0.1:
             # The little there is to learn may be learnt: it counts where it lasts.
             clear = steady_skill(seen.step, model) >= nothing
-        clear = clear or skill > 0.2
+        # Single losses scatter: a lucky batch is no skill where the mean of many says there is
+        # none.
+        level = _even_level(past, model)
+        clear = clear or (skill > 0.2 and not level < NONE)
         if not never_given(past, model):
             self._silent.pop(model.name, None)
         elif model.name not in self._silent:
@@ -110,9 +113,6 @@ class ConstantPredictor(ModelRule):
         if seen.step - model.born < self.grace_steps or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
-        # Single losses scatter: a lucky batch is no skill where the mean of many says there is
-        # none.
-        level = _even_level(past, model)
         suspect = (says_nothing and useless) or skill < nothing or level < NONE
         learning = not suspect or past.learning(model.name)
         creeping = creeps(past, model, seen.step)

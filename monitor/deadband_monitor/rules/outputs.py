@@ -16,6 +16,10 @@ stayed below it for more than one sample (a zero-initialised head at the first s
 ones stayed for 9 to 128."""
 
 
+DUST = 1e-6
+"""Share of variance that is nothing yet, and of the labels' entropy that says nothing of them."""
+
+
 class OutputCollapse(ModelRule):
     """The output became the same whatever the input, or lost what it had learnt."""
 
@@ -57,12 +61,8 @@ class OutputCollapse(ModelRule):
             )
         )
         # Dust that says nothing of the labels and does not grow is no more than exact constancy.
-        dust = (
-            seen.step >= 100
-            and rho < 1e-6
-            and (model.value("information") < 1e-6 or model.value("sigma_share") < 1e-3)
-            and not past.learning(model.name)
-        )
+        says_nothing = model.value("information") < DUST or model.value("sigma_share") < 1e-3
+        dust = seen.step >= 100 and rho < DUST and says_nothing and not past.learning(model.name)
         exact = (rho < EXACT or dust) and not works
         self._faintest[model.name] = min(self._faintest.get(model.name, math.inf), rho)
         lost, still_lost = _lost(model, skill)
@@ -83,7 +83,7 @@ class OutputCollapse(ModelRule):
             evidence["peak_information"] = model.peak_information
         return Judgement(
             active=exact or lost,
-            clear=not exact and not still_lost and (rho > 1e-6 or works),
+            clear=not exact and not still_lost and (rho > DUST or works) and not says_nothing,
             severity="warning"
             if exact and not dust and self._waking(seen, model, rho)
             else "critical",

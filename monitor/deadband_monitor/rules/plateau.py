@@ -9,6 +9,7 @@ the answer while the model does not.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -18,7 +19,7 @@ from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.room import bottleneck, is_linear, left_as_drawn
+from deadband_monitor.rules.room import bottleneck, is_linear, is_shallow, left_as_drawn
 from deadband_monitor.rules.trend import MIN_POINTS, History
 
 NEIGHBOURS_KNOW = 0.5
@@ -38,6 +39,9 @@ PATIENCE_STEPS = 250
 """Steps without progress, at least, and half of the run: staircases of deep sigmoid networks have
 steps of 100 to 300."""
 
+AT_REST_STEPS = 350
+"""The same in all where a batch holds every row there is, and the loss has no noise to hide what it
+comes to: parity by three units had 0.7513, 0.7506 and 0.7504 from its second quarter on."""
 
 FEW = 16
 """Different rows in all: an exclusive or and the like."""
@@ -168,15 +172,19 @@ class LossPlateau(ModelRule):
         # A reason that lies in the network is known: half the patience will do.
         cramped = (
             is_linear(past.layout, model.name)
+            or is_shallow(past.layout, model.name)
             or bottleneck(past.layout, model.name)
             or left_as_drawn(past, model.name)
             or past.layout.models[past.layout.index_of[model.name]].unregistered
         )
         patience = PATIENCE_STEPS // 2 if cramped else PATIENCE_STEPS
         age = seen.step - model.born
-        if age < 2 * patience:
+        quarters = _quarters(past, model, gains, age)
+        wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
+        at_rest = few_rows(model) and _comes_to_rest(quarters, wanted)
+        if age < (AT_REST_STEPS if at_rest else 2 * patience):
             return False
-        window = max(2 * patience, age)
+        window = age if at_rest else max(2 * patience, age)
         older, newer = gains.halves(window)
         if len(older) < 3 or len(newer) < 3:
             return False
@@ -184,7 +192,10 @@ class LossPlateau(ModelRule):
             median(part) if len(part) >= 3 else math.inf
             for part in model.skill.halves(max(100, age // 2))
         )
-        if 2 * max(before, DUST) < now < math.inf:
+        # With a reason known, what lies within the noise is no speed to be gathered, nor kept.
+        still = gains.climbing(window) is False and past.loss.falling is not True
+        dust = cramped and still
+        if 2 * max(before, DUST) < now < math.inf and not dust:
             return False  # it gathers speed: steady progress gains 1.4-fold over that stretch
         # To come down to a constant answer's loss is no knowledge: behind a strong dropout that
         # alone takes hundreds of steps.
@@ -192,10 +203,8 @@ class LossPlateau(ModelRule):
         if median(older) < ABOVE * median(newer) < -ABOVE * ABOVE * math.fabs(nothing):
             return False  # far targets: it is still on its way down to a constant answer's loss
         gained = max(median(newer), nothing) - max(median(older), nothing)
-        wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
         narrow = bottleneck(past.layout, model.name)  # what creeps through one is not at a pace
-        quarters = _quarters(past, model, gains, age)
-        if narrow is None and _keeps_pace(quarters, nothing, wanted):
+        if narrow is None and not dust and _keeps_pace(quarters, nothing, wanted):
             return False
         if cramped and window >= age:
             # With so little room the pace falls from the start: as much again for each doubling or
@@ -204,8 +213,7 @@ class LossPlateau(ModelRule):
                 return True
         elif wanted > gained * 2 / window * FAR * age:
             return True
-        stands = gains.climbing(window) is False and past.loss.falling is not True
-        return stands and not past.learning(model.name)
+        return still and not past.learning(model.name)
 
 
 def _keeps_pace(quarters: tuple[float, ...] | None, nothing: float, wanted: float) -> bool:
@@ -221,6 +229,18 @@ def _keeps_pace(quarters: tuple[float, ...] | None, nothing: float, wanted: floa
     before, now = levels[1] - levels[0], levels[3] - levels[2]
     far = FASTER_FAR if now > 1.5 * before else STEADY_FAR
     return now > 0 and now >= STEADY * before and wanted <= now * 4 * far
+
+
+def _comes_to_rest(quarters: tuple[float, ...] | None, wanted: float) -> bool:
+    """Whether each quarter of the run gained less than half of what the one before it did.
+
+    All that is still to come at that rate does not make up a tenth of what is wanted.
+    """
+    if quarters is None:
+        return False
+    first, second, third = (now - before for before, now in pairwise(quarters))
+    slackens = 0 < third <= second / 2 and second <= first / 2
+    return slackens and third * third / (second - third) < wanted / 10
 
 
 def _quarters(past: Past, model: ModelPast, gains: History, age: int) -> tuple[float, ...] | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.inputs import RECURRENT
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import Past
 from deadband_monitor.state.series import Floats
@@ -29,13 +30,32 @@ LINEAR = (
 
 @lru_cache(maxsize=16)
 def is_linear(layout: Layout, model: str) -> bool:
-    """Nothing that bends lies before the last weight layer."""
+    """Nothing that bends lies before the last weight layer.
+
+    What the forward pass makes of a weight of its own (a pace, a centre) is not known to be linear.
+    """
     layers, weighted = layout.layers, _weighted(layout, model)
-    return bool(weighted) and all(
+    if not weighted or any(_stands_alone(layout, row) for row in layout.rows(model).tolist()):
+        return False
+    return all(
         not layer.activation and layer.kind.lower().startswith(LINEAR)
         for layer in layers[: weighted[-1]]
         if layer.model == model
     )
+
+
+@lru_cache(maxsize=16)
+def is_shallow(layout: Layout, model: str) -> bool:
+    """One weight layer at most, and no table of embeddings: no products that start slowly."""
+    rows = layout.rows(model)
+    return len(_weighted(layout, model)) <= 1 and not layout.embedding[rows].any()
+
+
+def _stands_alone(layout: Layout, row: int) -> bool:
+    """A trained parameter of the model itself, and none of the further weights of a layer."""
+    layer = layout.layers[row]
+    owner = (layer.model, layer.name.rpartition(".")[0])
+    return layer.kind == "Parameter" and bool(layout.learns[row]) and owner not in layout.row_of
 
 
 UNLIKE = 1.5
@@ -77,7 +97,9 @@ def bottleneck(layout: Layout, model: str) -> tuple[str, int, bool] | None:
     for row, following in pairwise(rows):
         layer = layout.layers[row]
         if layer.units in {1, 2} and layout.layers[following].fan_in == layer.units:
-            return layer.name, layer.units, layer.units < layer.fan_in
+            # A recurrent layer has to keep a whole series in what it has for one step of it.
+            series = layer.kind.startswith(RECURRENT)
+            return layer.name, layer.units, series or layer.units < layer.fan_in
     return None
 
 

@@ -94,12 +94,14 @@ def suspects(case: Case) -> Iterator[Suspect]:
         small = "small_weights" in facts.seen
         typical = sorted(facts.spreads)[len(facts.spreads) // 2] if facts.spreads else math.nan
         mild = not small and _no_harm(case)
+        # What wide weights put out is the size of the gradient of the weights behind them.
+        further = frozenset() if mild else frozenset({"update-too-large"})
         yield Suspect(
             word="bad-initialisation-scale",
             row="" if mild else f"bad-initialisation-scale ({'small' if small else 'large'})",
             belief=0.4 if mild else 0.0,
             onset=case.start,
-            explains=_OF_SCALE | (_OF_ONE_START if small else frozenset()),
+            explains=_OF_SCALE | (_OF_ONE_START if small else further),
             evidence=[
                 f"first sample: {_wide(case, typical, small=small)} times PyTorch's default spread "
                 "(He: 2.45)"

@@ -10,6 +10,21 @@ from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS
 from deadband_monitor.rules.causes.words import LARGE_BIAS, feeder
 
+GATES = {"LSTM": 4, "GRU": 3}
+SHUT = 8.0
+"""Bias of a gate from which a sigmoid leaves a thousandth of its slope."""
+
+STOPPED = frozenset(
+    {
+        "output-collapse",
+        "constant-predictor",
+        "vanishing-gradient",
+        "representation-collapse",
+        "loss-plateau",
+    }
+)
+"""What units on a flat end bring about."""
+
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Saturating activation, dying ReLU: consequences, where something else came first."""
@@ -21,20 +36,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
             onset=case.start if _born_flat(case, stuck.layer) else stuck.onset_step,
             phase=1,
             root=False,
-            explains=frozenset(
-                {
-                    "saturation",
-                    "output-collapse",
-                    "constant-predictor",
-                    "vanishing-gradient",
-                    "representation-collapse",
-                    "loss-plateau",
-                }
-            ),
+            explains=STOPPED | {"saturation"},
             evidence=_stuck_lines(case, stuck.layer),
             advice=_loosen(case, stuck.layer),
             layer=stuck.layer,
         )
+    yield from _shut_gates(case)
     if dead is not None:
         large = case.model.large_update_step is not None
         yield Suspect(
@@ -58,6 +65,36 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice=_revive(case, dead.layer),
             layer=dead.layer,
         )
+
+
+def _shut_gates(case: Case) -> Iterator[Suspect]:
+    """A recurrent layer whose gates cannot open, nor learn to: their biases hold them at one end.
+
+    The mean over all gates is what is known: one gate at 15 of three makes 5. Biases that are meant
+    to hold a state for long stay below it: 1 in one gate of four, or the logarithm of the steps.
+    """
+    layout, first = case.layout, case.past.first
+    for row in layout.rows(case.model.name).tolist():
+        layer = layout.layers[row]
+        gates = GATES.get(layer.kind.removesuffix("Cell"), 0)
+        bias = float(first[row, LAYER_COLUMN["bias_mean"]])
+        if not gates * abs(bias) > SHUT:
+            continue
+        yield Suspect(
+            word="saturating-activation",
+            belief=0.85,
+            onset=case.start,
+            explains=STOPPED,
+            evidence=[
+                f"first sample: the biases of {layer.name} average {bias:.2g} over its {gates} "
+                f"gates, up to {gates * bias:.2g} in one: a sigmoid is flat there, and what it "
+                "weighs never passes"
+            ],
+            advice=f"start the biases of {layer.name} at 0 (nn.init.zeros_), at most a forget gate "
+            "at 1",
+            layer=layer.name,
+        )
+        return
 
 
 def _what_came_before(case: Case) -> str:
