@@ -8,7 +8,7 @@ from rules_scene import Scene, SceneSample
 from deadband_monitor.rules.catalog import CAUSES, ENTRIES, SYMPTOMS
 from deadband_monitor.rules.causes import likelihood
 from deadband_monitor.rules.causes.words import rounded
-from deadband_monitor.rules.engine import INHIBITS, default_rules
+from deadband_monitor.rules.ruleset import INHIBITS, default_rules
 
 DEMOS = {
     "",
