@@ -256,9 +256,8 @@ class Choosing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.how == "einsum":
             return torch.einsum("ntd,ed->nte", x, self.gate.weight).softmax(-1)
-        if self.how == "squeezed":
-            return self.gate(x[:, :1]).squeeze(1).softmax(-1)
-        return self.gate(x[:, 0]).softmax(-1)
+        scores: Tensor = self.gate(x[:, :1])
+        return (scores.squeeze(1) if self.how == "squeezed" else scores[:, 0]).softmax(-1)
 
 
 @pytest.mark.parametrize("how", ["plain", "squeezed", "einsum"])
