@@ -28,8 +28,6 @@ from scoreboard.unread_parts import (
 RUNS = Runs(__name__, apart="unread")
 broken = RUNS.broken
 
-WRONG, END, CUT = "loss-mismatch", "output-activation-mismatch", "detached-graph"
-PILED, NORM, NOT = "missing-zero-grad", "batchnorm-misuse", "numerical-overflow"
 SMALL, HEAVY, STUCK = "insufficient-capacity", "over-regularisation", "local-minimum"
 CLOSE = "overfitting"
 

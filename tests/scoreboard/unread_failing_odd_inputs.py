@@ -32,7 +32,7 @@ RUNS = Runs(__name__, apart="unread")
 broken = RUNS.broken
 
 RAW, TARGETS, SHARE = "unnormalised-inputs", "unscaled-targets", "class-imbalance"
-FEW, NAMES, DATA, CLOSE = "low-data-diversity", "label-noise", "bad-data", "overfitting"
+FEW, NAMES, CLOSE = "low-data-diversity", "label-noise", "overfitting"
 NEVER = 10**6
 Spoil = Callable[[Rows], Rows]
 

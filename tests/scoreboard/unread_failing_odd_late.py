@@ -24,8 +24,7 @@ from scoreboard.unread_parts import (
 RUNS = Runs(__name__, apart="unread")
 broken = RUNS.broken
 
-RAW, TARGETS, SHARE = "unnormalised-inputs", "unscaled-targets", "class-imbalance"
-FEW, NAMES, DATA, CLOSE = "low-data-diversity", "label-noise", "bad-data", "overfitting"
+DATA = "bad-data"
 NEVER = 10**6
 Spoil = Callable[[Rows], Rows]
 

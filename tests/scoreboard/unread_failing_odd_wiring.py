@@ -27,10 +27,8 @@ from scoreboard.unread_parts import (
 RUNS = Runs(__name__, apart="unread")
 broken = RUNS.broken
 
-WRONG, END, CUT = "loss-mismatch", "output-activation-mismatch", "detached-graph"
+CUT = "detached-graph"
 PILED, NORM, NOT = "missing-zero-grad", "batchnorm-misuse", "numerical-overflow"
-SMALL, HEAVY, STUCK = "insufficient-capacity", "over-regularisation", "local-minimum"
-CLOSE = "overfitting"
 
 
 # --- what does not reach the weights
@@ -145,7 +143,7 @@ def normed(momentum: float, batch: int = 32) -> Training:
 broken("unread running averages that hardly run", NORM, normed, 1e-5, 0.1, steps=220, sudden=False)
 
 
-def pairs_(rows: int) -> Training:
+def few_at_once(rows: int) -> Training:
     net = nn.Sequential(
         nn.Linear(12, 64),
         nn.BatchNorm1d(64),
@@ -158,7 +156,7 @@ def pairs_(rows: int) -> Training:
     return go(net, plant(), lr=3e-3, batch=rows)
 
 
-broken("unread plant two rows at a time through norms", NORM, pairs_, 2, 48, steps=300)
+broken("unread plant two rows at a time through norms", NORM, few_at_once, 2, 48, steps=300)
 
 
 def half_first(sorted_: bool) -> Training:

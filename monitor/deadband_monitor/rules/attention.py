@@ -82,30 +82,22 @@ class AttentionCollapse(LayerRule):
         self._calm_at[entropy > CALM * first] = step
         self._fell = (self._fell & (entropy < CALM * first)) | sudden
         alike = self._averaged(similarity, past, layout)
-        idle, useless = np.zeros(len(entropy), bool), np.zeros(len(entropy), bool)
+        idle, skill = np.zeros(len(entropy), bool), np.full(len(entropy), np.nan)
         for index, rows in enumerate(layout.rows_of):
             name = layout.models[index].name
             idle[rows] = _learns_nothing(past, name, seen.step)
-            useless[rows] = seen.step >= IDLE_STEPS and past.skill(name) < USELESS
+            skill[rows] = past.skill(name)
+        useless = alike & (skill < USELESS) & (seen.step >= IDLE_STEPS)
         # Whatever is learnt nevertheless is learnt from what the tokens have in common.
-        poor = alike & (seen.step >= POOR_STEPS)
-        for index, rows in enumerate(layout.rows_of):
-            poor[rows] &= past.skill(layout.models[index].name) < POOR
+        poor = alike & (skill < POOR) & (seen.step >= POOR_STEPS)
         stuck = self._born_stuck(entropy, first, seen, past, layout)
-        active = ((self._fell | alike) & idle) | (alike & useless) | poor | stuck
+        active = ((self._fell | alike) & idle) | useless | poor | stuck
         return LayerView(
             active=active & (seen.step >= self.grace_steps),
-            clear=~active & ~(alike & self._stays_poor(past, layout)),
+            # One good batch from tokens alike is no recovery.
+            clear=~active & ~(alike & (skill < SOME_SKILL)),
             known=np.isfinite(entropy) | np.isfinite(similarity),
         )
-
-    @staticmethod
-    def _stays_poor(past: Past, layout: Layout) -> Mask:
-        """Rows of models that have not learnt: one good batch from tokens alike is no recovery."""
-        poor = np.zeros(len(layout.keys), bool)
-        for index, rows in enumerate(layout.rows_of):
-            poor[rows] = past.skill(layout.models[index].name) < SOME_SKILL
-        return poor
 
     def _born_stuck(
         self,
