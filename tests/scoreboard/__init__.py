@@ -4,9 +4,10 @@ A scenario is a training run of one to four seconds. A failing one has one fault
 its remedy: the same training from the same seed with the fault mended. It holds where the fault
 costs most of the skill and the remedy wins it back; the others are listed and left out. Healthy
 ones do what naive rules take for failures. Half of all scenarios, by a hash of their names, are set
-apart: they are run for a final figure only. Beside the halves lie exams (`exam_*`, `fresh_*`,
-`sealed_*`, `blind_*`, `unread_*`), written by people who had not read the rules and on networks,
-data and optimisers of their own, and each judged once before any rule was mended by it.
+apart: they are run for a final figure only. Beside the halves lie exams, each in a folder of its
+own (`exam`, `fresh`, `sealed`, `blind`, `unread`), written by people who had not read the rules
+and on networks, data and optimisers of their own, and each judged once before any rule was mended
+by it.
 
     make scoreboard                                   (the half to tune on)
     make scoreboard ARGS="--half held"                (the final figure)
@@ -19,9 +20,9 @@ data and optimisers of their own, and each judged once before any rule was mende
 not found. Alarms are warnings and critical flags, whether they stood to the end or not.
 
 Where things are: `scenario` says what a scenario is and trains one; `runs` lists them all, from
-`failing_*` and `healthy_*`; `harness` watches with the real client, statistics and rules;
-`cache` keeps what was recorded; `figures` counts and `board` draws; `prove` trains the faults and
-remedies of a family with nobody watching.
+`failing_*` and `healthy_*` here and in the exams' folders; `harness` watches with the real client,
+statistics and rules; `cache` keeps what was recorded; `figures` counts and `board` draws; `prove`
+trains the faults and remedies of a family with nobody watching.
 
 Anything else can listen to the same runs. A listener has three methods:
 

@@ -1,7 +1,7 @@
 """Recorded runs, kept by what they came from.
 
 A run that is kept is used again only while everything that made it is the same to the letter: the
-client, the statistics, torch, the scoreboard's own loops and the file that the scenario stands in.
+client, the statistics, torch, and the scoreboard's own files that the scenario is made of.
 The rules are not among it: that they can be run again in no time is what the cache is for.
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import os
 import pickle
+import re
 import zlib
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
@@ -27,7 +28,7 @@ from scoreboard.scenario import Scenario
 
 Lanes = dict[int, list[Observation]]
 
-OWN = ("scenario", "harness", "data", "loops", "nets", "faults", "generative")
+IMPORTED = re.compile(r"^from (scoreboard\.[\w.]+) import", re.MULTILINE)
 
 
 def _root(package: Any) -> Path:
@@ -36,12 +37,10 @@ def _root(package: Any) -> Path:
 
 @lru_cache
 def _sources() -> bytes:
-    here = Path(__file__).parent
     files = [
         *_root(deadband).glob("*.py"),
         _root(deadband_monitor) / "metrics.py",
         *(_root(deadband_monitor) / "statistics").glob("*.py"),
-        *(here / f"{name}.py" for name in OWN),
     ]
     digest = hashlib.sha256(torch.__version__.encode())
     for path in sorted(files):
@@ -49,25 +48,20 @@ def _sources() -> bytes:
     return digest.digest()
 
 
+def _made_of(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
+    """The texts of a module of the scoreboard and of all those of its modules that it imports."""
+    path = Path(__file__).parents[1] / f"{module.replace('.', '/')}.py"
+    if module not in met and path.exists():
+        met[module] = path.read_bytes()
+        for imported in IMPORTED.findall(met[module].decode()):
+            _made_of(imported, met)
+    return met
+
+
 @cache
 def _family(name: str) -> bytes:
-    path = Path(__file__).parent / f"{name}.py"
-    return path.read_bytes() if path.exists() else b""
-
-
-PARTS = {
-    "exam": ("data", "faults", "kinds", "loops", "nets"),
-    "fresh": ("data", "failing_kinds", "loops", "nets"),
-    "sealed": ("data", "failing_kinds", "loops", "nets", "seqs"),
-    "blind": ("data", "loops", "nets", "parts"),
-    "unread": ("daily_data", "daily_loops", "daily_nets", "nets", "parts"),
-}
-"""Files of a share that several of its families are made of."""
-
-
-@cache
-def _parts(apart: str) -> bytes:
-    return b"".join(_family(f"{apart}_{name}") for name in PARTS.get(apart, ()))
+    met = _made_of("scoreboard.harness", {})
+    return b"".join(text for _, text in sorted(_made_of(f"scoreboard.{name}", met).items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +91,6 @@ class Cache:
     def _digest(scenario: Scenario) -> str:
         made = hashlib.sha256(_sources())
         made.update(_family(scenario.family))
-        made.update(_parts(scenario.apart))
         made.update(f"{scenario.name} {scenario.steps}".encode())
         return made.hexdigest()[:16]
 

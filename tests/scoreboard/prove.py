@@ -1,4 +1,4 @@
-"""Trains faults and remedies, unwatched: `python -m scoreboard.prove FAMILY [WORD,WORD]`."""
+"""Trains faults and remedies, unwatched: `python -m scoreboard.prove [EXAM.]FAMILY [WORD,WORD]`."""
 
 from __future__ import annotations
 

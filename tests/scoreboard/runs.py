@@ -1,4 +1,4 @@
-"""Every scenario there is: of `failing_*`, `healthy_*` and the like files of each exam."""
+"""Every scenario there is: of `failing_*` and `healthy_*`, here and in the folder of each exam."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def everything(pairs: bool = False) -> list[Scenario]:
 
 def _files(kind: str) -> Iterable[str]:
     """The modules of a kind, those of no exam first."""
-    for share in ("", *(f"{exam}_" for exam in EXAMS)):
-        for path in sorted(Path(__file__).parent.glob(f"{share}{kind}_*.py")):
-            yield path.stem
+    here = Path(__file__).parent
+    yield from (path.stem for path in sorted(here.glob(f"{kind}_*.py")))
+    for exam in EXAMS:
+        yield from (f"{exam}.{path.stem}" for path in sorted((here / exam).glob(f"{kind}_*.py")))
 
 
 def _of(modules: Iterable[str]) -> list[Scenario]:

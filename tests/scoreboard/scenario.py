@@ -135,10 +135,11 @@ class Scenario:
 class Runs(list[Scenario]):
     """The scenarios of one file."""
 
-    def __init__(self, module: str, *, apart: str = "") -> None:
+    def __init__(self, module: str) -> None:
         super().__init__()
-        self.family = module.rpartition(".")[2]
-        self.apart = apart
+        self.family = module.removeprefix("scoreboard.")
+        exam, inside, _ = self.family.partition(".")
+        self.apart = exam if inside else ""
 
     def healthy(
         self, name: str, steps: int = 400

@@ -18,7 +18,7 @@ from scoreboard.figures import Result, figures, proven
 from scoreboard.harness import Outcome
 from scoreboard.loops import fit
 from scoreboard.nets import mlp
-from scoreboard.scenario import EXAMS, Runs, Scenario, Shown, Verdict, holds, train
+from scoreboard.scenario import Runs, Scenario, Shown, Verdict, holds, train
 
 
 def short(name: str = "short") -> Scenario:
@@ -94,17 +94,10 @@ def test_an_exam_has_every_cause_and_lies_in_neither_half(
     assert sum(groups.values()) >= failing
     assert sum(not scenario.fails for scenario in its) >= healthy
     for scenario in its:
-        assert scenario.family.startswith(f"{exam}_")
+        assert scenario.family.startswith(f"{exam}.")
         assert not scenario.held_out
         if scenario.fails:
             assert scenario.mended().share == exam
-
-
-def test_a_run_is_in_the_share_that_its_file_is_named_after() -> None:
-    for scenario in runs.everything():
-        named = scenario.family.partition("_")[0]
-        if named in EXAMS or scenario.apart:
-            assert scenario.apart == named
 
 
 def test_a_loop_without_torch_shows_what_each_step_worked_on() -> None:

@@ -1,0 +1,1 @@
+"""The fourth exam, by two writers."""

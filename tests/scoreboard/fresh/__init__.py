@@ -1,0 +1,1 @@
+"""The second exam, by somebody else again."""

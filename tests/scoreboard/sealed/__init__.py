@@ -1,0 +1,1 @@
+"""The third exam, opened once the rules stood."""
