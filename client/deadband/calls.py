@@ -19,6 +19,7 @@ from torch._C import DisableTorchFunction
 from deadband import attention, layers
 from deadband.cells import Cell, make_cell
 from deadband.descriptions import function_layer, module_layer
+from deadband.functional import copy_attention
 from deadband.gradients import await_gradient
 from deadband.norms import copy_input
 from deadband.recorder import Entry, Recorder
@@ -129,8 +130,8 @@ class LayerCapture:
             return
         if probe.is_norm and not call:
             copy_input(entry, args)
-        elif probe.attends and isinstance(output, tuple) and isinstance(output[1], Tensor):
-            attention.copy_weights(entry, output[1])
+        elif probe.attends:
+            copy_attention(entry, root.mode, output)
         elif tensor is output and not call:
             self._note_usual(probe, entry, output)
 

@@ -14,7 +14,9 @@ import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from deadband.attention import NAME, SCALED_DOT_PRODUCT
+from deadband.attention import NAME, SCALED_DOT_PRODUCT, copy_weights
+from deadband.heads import MULTI_HEAD, Attended, copy_heads, heads_of, unfolded
+from deadband.recorder import Entry
 
 _NAMES = (
     "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish",
@@ -65,7 +67,7 @@ FUNCTIONS = _known()
 _ATTENDING = frozenset({"softmax", NAME})
 
 
-Attended = Callable[[str, tuple[Any, ...], dict[str, Any], Tensor], None]
+Attending = Callable[[str, tuple[Any, ...], dict[str, Any], Tensor], None]
 """Called with the function's name, its arguments and its result."""
 
 
@@ -78,22 +80,54 @@ class FunctionalActivations(TorchFunctionMode):
             `scaled_dot_product_attention`.
     """
 
-    def __init__(self, heard: Callable[[str, Tensor], None], attended: Attended) -> None:
+    def __init__(self, heard: Callable[[str, Tensor], None], attended: Attending) -> None:
         super().__init__()
         self._heard = heard
         self._attended = attended
+        self._heads = 0
+        """How many the layer of attention has whose inside runs; 0 outside of one."""
+        self.inside: Attended | None = None
+        """What the last such layer has shown."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call the function; name its result if it is an activation."""
+        if func is MULTI_HEAD:
+            return self._unfold(func, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
         name = FUNCTIONS.get(func)
         if name == _CLAMP:
             name = clamp_name(args, kwargs or {})
         if name and isinstance(result, Tensor):
-            if name in _ATTENDING:
+            if self._heads:
+                if name in _ATTENDING:
+                    self.inside = Attended(name, args, kwargs or {}, result, self._heads)
+            elif name in _ATTENDING:
                 self._attended(name, args, kwargs or {}, result)
             elif name != "log_softmax" or result.ndim <= 2:
                 self._heard(name, result)
         return result
+
+    def _unfold(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call a layer of attention with its inside seen."""
+        self.inside = None
+        twin = unfolded(func)
+        if twin is None:
+            return func(*args, **kwargs)
+        self._heads = heads_of(args, kwargs)
+        try:
+            with self:
+                return twin(*args, **kwargs)
+        finally:
+            self._heads = 0
+
+
+def copy_attention(entry: Entry, mode: FunctionalActivations | None, output: Any) -> None:
+    """Copy what an `nn.MultiheadAttention` that was just called has attended to."""
+    inside = mode.inside if mode is not None else None
+    if mode is not None and inside is not None:
+        mode.inside = None
+        copy_heads(entry, inside)
+    elif isinstance(output, tuple) and isinstance(output[1], Tensor):
+        copy_weights(entry, output[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,27 +146,89 @@ def test_softmaxes_over_experts_classes_and_pixels_are_no_attention(frames_of: F
     assert not [slot for slot in frames.plan.slots if slot.what is What.ATTENTION]
 
 
-def test_multihead_attention_shows_the_weights_that_it_returns(frames_of: FramesOf) -> None:
-    class Net(nn.Module):
-        def __init__(self, *, weights: bool) -> None:
-            super().__init__()
-            self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
-            self.weights = weights
-            self.seen: Tensor | None = None
+class Torchs(nn.Module):
+    """Torch's own layer of attention, asked as `asked`."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            y, weights = self.attend(x, x, x, need_weights=self.weights)
-            self.seen = weights
-            result: Tensor = y
-            return result
+    def __init__(self, **asked: Any) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2, dropout=0.3, batch_first=True)
+        self.asked = asked
+        self.seen: dict[str, Tensor] = {}
 
-    net = Net(weights=True)
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.attend.in_proj_weight, self.attend.in_proj_bias
+        self.seen = {"x": x, "weight": weight.detach().clone(), "bias": bias.detach().clone()}
+        result: Tensor = self.attend(x, x, x, **self.asked)[0]
+        return result
+
+    def heads(self) -> Tensor:
+        x = self.seen["x"]
+        given = F.linear(x, self.seen["weight"], self.seen["bias"]).chunk(3, dim=-1)
+        q, k = (each.view(*x.shape[:2], 2, 4).transpose(1, 2) for each in given[:2])
+        return torch.softmax(q @ k.transpose(-2, -1) / 2, -1)[:, :, :4].flatten(0, 1)
+
+
+def test_multihead_attention_shows_the_weights_of_each_head(frames_of: FramesOf) -> None:
+    net = Torchs(need_weights=True)
     frames = frames_of(trained(net))
-    assert net.seen is not None
-    np.testing.assert_array_equal(frames.held(What.ATTENTION, "attend"), net.seen.detach()[:, :4])
-    without = frames_of(trained(Net(weights=False)))
-    assert without.layers == ["attend", "attend.out_proj.weight"]
-    assert not [slot for slot in without.plan.slots if slot.what is What.ATTENTION]
+    np.testing.assert_allclose(frames.held(What.ATTENTION, "attend"), net.heads(), rtol=1e-4)
+    assert frames.layers == ["attend", "attend.out_proj.weight"]
+
+
+def test_multihead_attention_that_returns_no_weights_shows_queries_and_keys(
+    frames_of: FramesOf,
+) -> None:
+    net = Torchs(need_weights=False)
+    frames = frames_of(trained(net))
+    query, key = (frames.held(what, "attend") for what in (What.QUERY, What.KEY))
+    weights = torch.softmax(torch.tensor(query @ key.swapaxes(-1, -2) / 2), -1)
+    np.testing.assert_allclose(weights, net.heads(), rtol=1e-4)
+    layer = frames.plan.layers[0]
+    assert (layer.kind, layer.options["num_heads"]) == ("MultiheadAttention", 2.0)
+    assert (layer.options["causal"], layer.options["scale"]) == (0.0, 0.5)
+
+
+def test_keys_under_a_mask_of_the_users_are_left_out(frames_of: FramesOf) -> None:
+    mask = torch.ones(6, 6).triu(1).bool()
+    causal = frames_of(trained(Torchs(need_weights=False, attn_mask=mask, is_causal=True)))
+    assert causal.plan.layers[0].options["causal"] == 1.0
+    masked = frames_of(trained(Torchs(need_weights=False, attn_mask=mask)))
+    assert not [slot for slot in masked.plan.slots if slot.what is What.QUERY]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_looking_into_torchs_attention_changes_no_bit_of_the_training(asked: bool) -> None:
+    def weights(watched: bool) -> list[Tensor]:
+        torch.manual_seed(3)
+        net = nn.TransformerEncoderLayer(8, 2, 16) if not asked else Torchs(need_weights=True)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        watch = deadband.watch(net, optimizer, every=1) if watched else None
+        for _ in range(4):
+            loss = net(torch.randn(3, 6, 8)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if watch is not None:
+                watch.step(loss=loss)
+        return [each.detach() for each in net.parameters()]
+
+    for bare, watched in zip(weights(False), weights(True), strict=True):
+        assert torch.equal(bare, watched)
+
+
+def test_somebody_elses_attention_inside_torchs_is_the_one_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    theirs = F.scaled_dot_product_attention
+
+    def exchanged(*args: Any, **kwargs: Any) -> Tensor:
+        calls.append(1)
+        return theirs(*args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", exchanged)
+    trained(Torchs(need_weights=False), steps=3)
+    assert len(calls) == 3
 
 
 def test_half_precision_attention_is_shown_as_it_is(frames_of: FramesOf) -> None:
