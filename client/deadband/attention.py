@@ -4,8 +4,7 @@ A softmax counts as attention where it goes over the last of four axes (samples,
 keys), or of three with as many queries as keys. With fewer axes or queries, where a router's or a
 classifier's end in experts or classes, it counts by what its scores were made of. A softmax over
 the places of one number each is a pooling's. `nn.MultiheadAttention` calls everything inside one
-function of torch's, so nothing is seen of it but the weights that it returns when it is asked for
-them.
+function of torch's, which is looked into elsewhere.
 """
 
 from __future__ import annotations

@@ -67,6 +67,28 @@ def test_attention_that_sharpens_while_it_learns_is_healthy() -> None:
     assert "attention-collapse" not in scene.standing
 
 
+@pytest.mark.parametrize(
+    ("every", "skill", "told"),
+    [(60, 0.0, True), (60, 0.4, False), (1, 0.0, False)],
+)
+def test_heads_of_one_key_are_told_where_they_are_stuck_there_and_nobody_taught_them(
+    every: int, skill: float, told: bool
+) -> None:
+    """In one sample of `every` some head looks at more (1: in 29 of 30); `skill` is its first."""
+    scene = scene_of(_transformer())
+
+    def loose(step: int) -> bool:
+        return step % every == every - 1 if every > 1 else step % 30 > 0
+
+    def begun(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(sample, entropy=0.03 if loose(sample.step) else 1e-4)
+        sample.model(skill=skill)
+
+    scene.run(200, begun)
+    assert ("attention-collapse" in scene.standing) is told
+
+
 def test_tokens_that_are_alike_from_the_start_ask_for_residuals() -> None:
     scene = scene_of(_transformer())
 
