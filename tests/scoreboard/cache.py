@@ -49,12 +49,17 @@ def _sources() -> bytes:
 
 
 def _made_of(module: str, met: dict[str, bytes]) -> dict[str, bytes]:
-    """The texts of a module of the scoreboard and of all those of its modules that it imports."""
+    """The texts of a module of the scoreboard and of all those of its modules that it imports.
+
+    A package stands for all of its modules.
+    """
     path = Path(__file__).parents[1] / f"{module.replace('.', '/')}.py"
     if module not in met and path.exists():
         met[module] = path.read_bytes()
         for imported in IMPORTED.findall(met[module].decode()):
             _made_of(imported, met)
+    for part in sorted(path.with_suffix("").glob("[!_]*.py")):
+        _made_of(f"{module}.{part.stem}", met)
     return met
 
 

@@ -165,4 +165,6 @@ def _bins(named: Sequence[Result]) -> Iterable[Bin]:
 def proven(scores: dict[str, float], scenario: Scenario) -> bool | None:
     """Whether the fault fails and its remedy cures it; None where the remedy was not trained."""
     mended = scores.get(f"{scenario.name} mended")
-    return None if mended is None else holds(scores[scenario.name], mended)
+    if mended is None:
+        return None
+    return holds(scores[scenario.name], mended, scenario.learns, scenario.keeps)

@@ -101,6 +101,10 @@ class Scenario:
     """Module that it stands in."""
     apart: str = ""
     """The exam that it belongs to, if to one."""
+    learns: float = CURED_BY
+    """Skill that the run without its fault must have."""
+    keeps: float = FAILS_BELOW
+    """Share of that skill below which the run with the fault fails."""
 
     @property
     def fails(self) -> bool:
@@ -129,6 +133,8 @@ class Scenario:
             twin_of=self.name,
             family=self.family,
             apart=self.apart,
+            learns=self.learns,
+            keeps=self.keeps,
         )
 
 
@@ -222,8 +228,10 @@ def train(scenario: Scenario, listener: Listener | None = None) -> tuple[Verdict
     return verdict, float(training.score()) if training.score else math.nan
 
 
-def holds(fault: float, mended: float) -> bool:
+def holds(
+    fault: float, mended: float, learns: float = CURED_BY, keeps: float = FAILS_BELOW
+) -> bool:
     """The run with the fault fails clearly, and the remedy cures it."""
-    if not mended > CURED_BY:
+    if not mended > learns:
         return False
-    return not fault > min(FAILS_BELOW * mended, mended - CURED_BY)  # not finite: failed
+    return not fault > min(keeps * mended, mended - CURED_BY)  # not finite: failed
