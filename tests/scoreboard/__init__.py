@@ -9,9 +9,17 @@ own (`exam`, `fresh`, `sealed`, `blind`, `unread`), written by people who had no
 and on networks, data and optimisers of their own, and each judged once before any rule was mended
 by it.
 
+An exam that nobody has seen can be drawn at any time: `--half crossed --draw 7 --runs 100` crosses
+faults by lot with networks, data, optimisers and habits (package `crossed`); the same number is the
+same exam again. The cause is drawn first, so that each comes about equally often, and a drawn run
+counts only where it is proven: its twin learns what there is to learn, on rows never trained on,
+and the run itself ends with less than half of that skill. The twins are the healthy half. It is
+part of no other half, not of `all` either.
+
     make scoreboard                                   (the half to tune on)
     make scoreboard ARGS="--half held"                (the final figure)
     make scoreboard ARGS="--half unread"              (the last exam)
+    make scoreboard ARGS="--half crossed --draw 7"    (one drawn by lot)
     cd tests && python -m scoreboard dying --all-lines
     cd tests && python -m scoreboard --cache ../build/runs --json ../build/board.json
     make scoreboard PEERS=1                           (other tools beside us on some of the runs)
@@ -21,8 +29,9 @@ not found. Alarms are warnings and critical flags, whether they stood to the end
 
 Where things are: `scenario` says what a scenario is and trains one; `runs` lists them all, from
 `failing_*` and `healthy_*` here and in the exams' folders; `harness` watches with the real client,
-statistics and rules; `cache` keeps what was recorded; `figures` counts and `board` draws; `prove`
-trains the faults and remedies of a family with nobody watching.
+statistics and rules; `crossed` draws exams; `cache` keeps what was recorded; `figures` counts and
+`board` draws; `prove` trains the faults and remedies of a family, or of a part of a draw, with
+nobody watching.
 
 Anything else can listen to the same runs. A listener has three methods:
 

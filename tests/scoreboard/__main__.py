@@ -1,7 +1,7 @@
 """Trains the scenarios, watched, and prints the board: `python -m scoreboard` in `tests`.
 
 The half that is set apart and the exams are run for a final figure only: whatever is looked at is
-tuned to. `--half crossed --draw 7 --runs 100` draws a new exam: faults crossed by lot with networks,
+tuned to. `--half crossed --draw 7 --runs 100` draws an exam: faults crossed by lot with networks,
 data, optimisers and habits.
 """
 

@@ -14,7 +14,7 @@ from scoreboard.crossed.bench import bench
 from scoreboard.crossed.cross import cross
 from scoreboard.crossed.data import TASKS
 from scoreboard.crossed.draw import FAMILIES, crossed, drawn, fitting, one
-from scoreboard.crossed.faults import FAULTS, Fault, OwnFault, by_cause
+from scoreboard.crossed.faults import FAULTS, Fault, Injection, OwnFault, by_cause
 from scoreboard.scenario import holds, train
 
 OF_FAMILY = {
@@ -83,7 +83,10 @@ def test_every_task_is_drawn_with_a_network_that_answers_it(task: str) -> None:
 def test_a_fault_that_fits_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draw, "TRIES", 3)
     never = Fault(
-        name="never", causes=("dying-relu",), applies=lambda c: False, draw=lambda r, c: None
+        name="never",
+        causes=("dying-relu",),
+        applies=lambda c: False,
+        draw=lambda r, c: Injection(says="nothing"),
     )
     with pytest.raises(LookupError, match="never"):
         fitting(never, random.Random(0))

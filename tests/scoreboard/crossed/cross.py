@@ -18,7 +18,7 @@ RATES = {
     "adam": 2e-3,
     "adamw": 2e-3,
     "rmsprop": 1e-3,
-    "adagrad": 0.02,
+    "adagrad": 0.05,
     "nadam": 2e-3,
     "radam": 4e-3,
     "adamax": 4e-3,
@@ -134,7 +134,7 @@ def cross(rng: random.Random) -> Cross:
     if net in ATTENTIVE:
         width = rng.choice((24, 32))
     opt = rng.choice(_optimisers(net))
-    rate = RATES[opt] * rng.choice((0.5, 1, 1, 2))
+    rate = RATES[opt] * rng.choice((0.7, 1, 1, 2))
     if opt in DESCENTS and net in RECURRENT:
         rate *= 5
     chance = rng.random
@@ -191,6 +191,8 @@ def _fitting(task: Task, name: str) -> tuple[str, ...]:
 def _optimisers(net: str) -> tuple[str, ...]:
     if net in ATTENTIVE:
         return ("adam", "adam", "adamw", "adamw", "nadam", "radam", "adamax")
+    if net == "coder":
+        return ("adam", "adamw", "rmsprop", "nadam", "radam", "adamax", "adagrad")
     if net in RECURRENT:
         return ("adam", "adam", "adamw", "rmsprop", "nadam", "momentum", "adagrad")
     return ("sgd", "momentum", "nesterov", *tuple(RATES))

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 from scoreboard.crossed import (
+    faults_depth,
     faults_fit,
     faults_inputs,
     faults_objective,
@@ -23,6 +24,7 @@ FAMILIES = (
     faults_rate,
     faults_inputs,
     faults_start,
+    faults_depth,
     faults_objective,
     faults_wiring,
     faults_fit,

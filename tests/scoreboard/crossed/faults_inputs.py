@@ -29,21 +29,21 @@ def table_of(cross: Cross) -> bool:
 
 
 # --- inputs
-@fault(INPUTS, when=raw)
+@fault(INPUTS, when=lambda cross: raw(cross) and not cross.norm)
 def loud(rng: random.Random, cross: Cross) -> Injection:
     """Inputs in a small unit."""
     by = rng.choice((300.0, 1000.0, 3000.0))
     return Injection(says=f"inputs times {by:g}", put=lambda b: b.rows(lambda x: x * by))
 
 
-@fault(INPUTS, when=raw)
+@fault(INPUTS, when=lambda cross: raw(cross) and not cross.norm)
 def far_off(rng: random.Random, cross: Cross) -> Injection:
     """Inputs far from nought."""
     by = rng.choice((100.0, 300.0, -200.0))
     return Injection(says=f"inputs {by:+g}", put=lambda b: b.rows(lambda x: x + by))
 
 
-@fault(INPUTS, when=raw)
+@fault(INPUTS, when=lambda cross: raw(cross) and not cross.norm)
 def faint(rng: random.Random, cross: Cross) -> Injection:
     """Inputs scaled down twice."""
     by = rng.choice((1e-4, 1e-5))
@@ -206,14 +206,12 @@ def in_order(rng: random.Random, cross: Cross) -> Injection:
     return Injection(says="rows in order of class", put=put)
 
 
-@fault(SAME, when=asks("classes", "yes"))
+@fault(SAME, BAD, when=asks("classes", "yes"))
 def wiped_out(rng: random.Random, cross: Cross) -> Injection:
     """Augmentation leaves nothing of the rows."""
-    left = rng.choice((0.0, 0.01)) if cross.numbers else 0.0
 
     def change(_: int, rows: Batch) -> Batch:
-        x = rows[0]
-        return (x * left if x.is_floating_point() else x * 0 + 1), rows[1]
+        return rows[0] * 0, rows[1]
 
     return Injection(says="rows wiped out by augmentation", put=lambda b: b.batches(change))
 
@@ -255,7 +253,7 @@ def guessed(rng: random.Random, cross: Cross) -> Injection:
     return Injection(says=f"{share:.0%} of the labels guessed", put=put)
 
 
-@fault(NOISE, when=lambda cross: cross.of.question == "values" and cross.task != "code")
+@fault(NOISE, BAD, when=lambda cross: cross.of.question == "values" and cross.task != "code")
 def slips_of_the_comma(rng: random.Random, cross: Cross) -> Injection:
     """A few targets a hundred times too large."""
     share, by = rng.choice((0.02, 0.04)), rng.choice((100.0, 300.0))
