@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from deadband import compiling, layers
 from deadband.functional import FunctionalActivations
 from deadband.hooks import gate_entry, pre_entry, root_entry
-from deadband.norms import copy_running
+from deadband.norms import copy_running, copy_tested
 from deadband.recorder import ModelEntry, Recorder
 from deadband.regions import OUTPUT
 from deadband.roots import Probe, Root, Shown
@@ -222,6 +222,8 @@ class ModelCapture(UpdateCapture):
                     root.forwards += 1
                     if not root.seen or root.rootless:
                         self._enter(root, args)
+                elif module.training and root.trained and not torch.is_grad_enabled():
+                    copy_tested([(self._first_entry(each), each.module) for each in root.norms])
             elif not self._stack:
                 self._at_stranger(module, start)
         except Exception as error:

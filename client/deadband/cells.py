@@ -39,6 +39,8 @@ _TOGETHER = frozenset(
         What.BIAS,
         What.RUNNING_MEAN,
         What.RUNNING_VAR,
+        What.TESTED_MEAN,
+        What.TESTED_NEXT,
     }
 )
 """Copied by torch, many in one call, even where they are blocks of memory."""

@@ -43,6 +43,30 @@ def copy_running(norms: Iterable[tuple[Entry, nn.Module]]) -> None:
     batch.copy()
 
 
+def copy_tested(norms: Iterable[tuple[Entry, nn.Module]]) -> None:
+    """Running means ahead of a forward that trains nothing, though it moves them.
+
+    How far a forward moves them tells its batch's means. The first two of a step are copied: where
+    there is no second, the training forward comes next.
+    """
+    batch = Batch()
+    for entry, module in norms:
+        means = module._buffers.get("running_mean")
+        if not module.training or means is None or isinstance(means, UninitializedBuffer):
+            continue
+        for what in (What.TESTED_MEAN, What.TESTED_NEXT):
+            cell = entry.cells.get(what)
+            if cell is None:
+                cell = make_cell(what, means, Layout.UNITS, LAYER)
+                if cell is None:
+                    break
+                entry.cells[what] = cell
+            if not cell.filled:
+                batch.add(cell, means[: cell.region.picked[0]])
+                break
+    batch.copy()
+
+
 def copy_input(entry: Entry, args: Any) -> None:
     """What the layer was given, with the axes of what it gave."""
     given = args[0] if args else None

@@ -164,6 +164,8 @@ class What(str, Enum):
     ATTENTION = "attention"  # rows of attention weights: n samples x heads, p queries, u keys
     QUERY = "query"  # n samples x heads, p queries, u features
     KEY = "key"  # n samples x heads, p keys, u features
+    TESTED_MEAN = "tested_mean"  # running means ahead of a forward that trains nothing in train()
+    TESTED_NEXT = "tested_next"  # the same ahead of the next such forward of the step
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

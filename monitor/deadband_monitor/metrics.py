@@ -235,6 +235,12 @@ LAYER_METRICS: tuple[Metric, ...] = (
         doc="batch norm: values that a channel is normalised over, samples times positions",
         log=True, low=3.0, floor=1.0, ceiling=1e4, worst="low",
     ),
+    Metric(
+        name="norm_test_shift",
+        title="test shift",
+        doc="batch norm: the same for a batch that ran in train() without gradients: an evaluation",
+        log=True, high=0.2, floor=1e-4, ceiling=1e2, worst="high",
+    ),
 )
 
 MODEL_METRICS: tuple[Metric, ...] = (

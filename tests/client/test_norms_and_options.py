@@ -64,6 +64,38 @@ def test_a_batch_norm_shows_its_input_and_its_figures_before_the_forward(
     assert frames.of(What.LAYER_INPUT, "0") is None
 
 
+@pytest.mark.parametrize("tests", [0, 1, 3])
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_running_means_are_shown_ahead_of_forwards_that_train_nothing_in_training_mode(
+    tests: int, forgotten: bool, frames_of: FramesOf
+) -> None:
+    norm = nn.BatchNorm1d(6)
+    model = nn.Sequential(nn.Linear(4, 6), norm, nn.Linear(6, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    ahead: list[Tensor] = []
+    for _ in range(4):
+        ahead.clear()
+        model.train(forgotten)
+        for _ in range(tests):
+            ahead.append(norm._buffers["running_mean"].clone())  # type: ignore[union-attr]
+            with torch.no_grad():
+                model(torch.randn(5, 4) + 2)
+        model.train()
+        loss = F.cross_entropy(model(torch.randn(10, 4)), torch.randint(0, 3, (10,)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    frames = frames_of(watch)
+    for place, what in enumerate((What.TESTED_MEAN, What.TESTED_NEXT)):
+        shown = frames.of(what, "1")
+        if forgotten and tests > place:
+            np.testing.assert_array_equal(frames.held(what, "1"), ahead[place])
+        else:
+            assert shown is None
+
+
 def test_a_norm_without_running_figures_shows_none(frames_of: FramesOf) -> None:
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, track_running_stats=False))
     watch = deadband.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), every=1)

@@ -231,3 +231,37 @@ def test_an_evaluation_far_from_training_needs_them_now_too() -> None:
 
     scene = _normed(1e-5).run(160, late)  # by now the loss in training is below 0.3
     assert scene.causes[0] == "batchnorm-misuse"
+
+
+def _tests(sample: SceneSample, test: float, own: float = 0.01) -> None:
+    """Every fourth step a batch runs in training mode without gradients."""
+    shown = {"norm_test_shift": test} if sample.step % 4 == 0 else {}
+    sample.layer("bn", norm_ratio=1.0, norm_shift=own, norm_values=32.0, **shown)
+
+
+def test_evaluations_in_training_mode_on_other_batches_are_misuse() -> None:
+    scene = _normed(0.1).run(120, lambda s: _tests(s, 0.6))
+    flag = scene.standing["batchnorm-mismatch"]
+    assert (flag.severity, flag.layer) == ("warning", "bn")
+    assert scene.causes[0] == "batchnorm-misuse"
+    assert "model.eval()" in scene.engine.causes()[0].advice
+
+
+@pytest.mark.parametrize(("test", "own"), [(0.07, 0.01), (0.6, 0.3)])
+def test_forwards_in_training_mode_on_batches_like_trainings_are_silent(
+    test: float, own: float
+) -> None:
+    """Shuffled rows; a discriminator, whose batches are of two kinds by themselves."""
+    scene = _normed(0.1).run(120, lambda s: _tests(s, test, own))
+    assert "batchnorm-mismatch" not in scene.standing
+
+
+def test_one_odd_batch_of_an_evaluation_is_no_misuse() -> None:
+    scene = _normed(0.1).run(120, lambda s: _tests(s, 0.6 if s.step % 12 == 0 else 0.05))
+    assert "batchnorm-mismatch" not in scene.standing
+
+
+def test_eval_once_called_takes_it_back() -> None:
+    scene = _normed(0.1).run(200, lambda s: _tests(s, 0.6 if s.step < 100 else 0.03))
+    assert "batchnorm-mismatch" not in scene.standing
+    assert "batchnorm-mismatch" in {flag.kind for flag in scene.changes}

@@ -153,3 +153,26 @@ def test_few_elements_and_non_finite_ones_say_nothing() -> None:
     x = torch.randn(16, 5)
     x[3] = torch.nan
     assert np.isnan(measured(norm, x, part=(slice(16),), axes="nu")).all()
+
+
+@pytest.mark.parametrize("following", [What.TESTED_NEXT, What.RUNNING_MEAN])
+def test_a_batch_that_trained_nothing_is_read_off_the_running_means(following: What) -> None:
+    norm = nn.BatchNorm1d(5, momentum=0.2)
+    stale(norm)
+    x = torch.randn(40, 5) + torch.arange(5)
+    arrays = {(What.TESTED_MEAN, 0): norm.running_mean.clone().numpy()}  # type: ignore[union-attr]
+    away = (x.mean(0) - torch.from_numpy(arrays[What.TESTED_MEAN, 0])) ** 2
+    with torch.no_grad():
+        norm(x)
+    arrays[following, 0] = norm.running_mean.clone().numpy()  # type: ignore[union-attr]
+    arrays[What.RUNNING_VAR, 0] = norm.running_var.clone().numpy()  # type: ignore[union-attr]
+    if following is What.TESTED_NEXT:  # what came behind it has moved them again
+        arrays[What.RUNNING_MEAN, 0] = np.full(5, 9.0)
+    bench = Bench([Layer(name="n", model="m", kind="BatchNorm1d", options={"momentum": 0.2})])
+    for what, _ in arrays:
+        bench.add(what, 0, (5,), "u")
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    (found,) = statistician.measure([bench.frame(1, arrays)])
+    expected = float((away / norm.running_var).median())  # type: ignore[operator]
+    assert of_layer(found, "norm_test_shift") == pytest.approx(expected, rel=1e-3)

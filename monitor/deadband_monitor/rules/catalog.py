@@ -326,7 +326,7 @@ CAUSES: tuple[Entry, ...] = (
     Entry(
         word="batchnorm-misuse",
         title="Batch norm misuse",
-        meaning="Batches of one or two, or running figures that never arrive.",
+        meaning="Batches of one or two, running figures that never arrive, or no eval().",
         remedy="momentum=0.1, larger batches, or GroupNorm / LayerNorm.",
     ),
     Entry(

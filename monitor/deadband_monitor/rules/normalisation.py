@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation, Words
 from deadband_monitor.rules.judges import LayerRule, LayerView, column, columns, measured
 from deadband_monitor.rules.layout import Layout
-from deadband_monitor.rules.past import Past
+from deadband_monitor.rules.past import Past, carried
 
 LOW, HIGH = 0.3, 4.0
 """Batch variance over running variance, median of channels: near 1 in healthy runs, 0.07 to 0.27 or
@@ -30,6 +31,16 @@ of itself (sqrt(2 / 7)), and every row of an evaluation is scaled by that."""
 WORSE, POOR = 2.0, 0.5
 """Loss in evaluation over that in training from which they are not the same network, where it is
 half of a constant answer's at the least: little skill is left then."""
+
+
+FOREIGN = 0.2
+"""Squared distance of the means of a batch that ran without gradients in training mode, from which
+it is another kind of batch than training's: shuffled rows gave 0.005 to 0.07 (one over the rows),
+rows of one class at a time 0.3 to 0.9. Its answers are then those of whatever lay beside a row."""
+OWN_KIND = 4.0
+"""Times that of training's own batches: a discriminator's are of two kinds by themselves."""
+FOREIGN_TIMES = 3
+"""One after another: a single odd batch is the last of an epoch."""
 
 
 class BatchNormMismatch(LayerRule):
@@ -52,9 +63,17 @@ class BatchNormMismatch(LayerRule):
         self._batches: NDArray[np.float32] = np.zeros(0, np.float32)
         """Batches that the running figures are the mean of."""
         self._apart_since: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._foreign: NDArray[np.float32] = np.zeros(0, np.float32)
+        """Batches of another kind in a row that were normalised by their own figures."""
+        self._test_shift: NDArray[np.float32] = np.zeros(0, np.float32)
+        """How far the last such batch lay from training's."""
 
     def adopt(self, layout: Layout) -> None:
         """See `LayerRule`."""
+        old = self._layout
+        carry = layout.carry(old) if old is not None else np.full(len(layout.keys), -1)
+        self._foreign = carried(self._foreign, carry, 0.0)
+        self._test_shift = carried(self._test_shift, carry, np.nan)
         super().adopt(layout)
         self._ready = np.array([_ready_at(layer.options) for layer in layout.layers], np.float32)
         momenta = [layer.options.get("momentum", 0.0) for layer in layout.layers]
@@ -78,11 +97,23 @@ class BatchNormMismatch(LayerRule):
         apart &= step - past.first_step + 1 >= self._ready_now(past, layout)
         lasting = apart & (step - self._apart_since >= self.LASTING_STEPS)
         inside = ~(ratio < 1.3 * LOW) & ~(ratio > HIGH / 1.3) & ~(shift > SHIFT / 1.3)
+        self._look_at_tests(column(seen, "norm_test_shift"), past)
+        foreign = self._foreign >= FOREIGN_TIMES
         return LayerView(
-            active=known & layout.learns & (few | lasting),
-            clear=(inside | ~(apart | lasting)) & ~few,
+            active=known & layout.learns & (few | lasting | foreign),
+            clear=(inside | ~(apart | lasting)) & ~few & (self._foreign == 0),
             known=known,
         )
+
+    def _look_at_tests(self, test: NDArray[np.float32], past: Past) -> None:
+        """Count batches of another kind that ran in training mode without training anything."""
+        told = np.isfinite(test)
+        if not np.count_nonzero(told):
+            return
+        own = past.newest[:, LAYER_COLUMN["norm_shift"]]
+        odd = (test > FOREIGN) & ~(test < OWN_KIND * own)
+        self._foreign[told] = np.where(odd, self._foreign + 1, 0.0)[told]
+        self._test_shift[told] = test[told]
 
     def _ready_now(self, past: Past, layout: Layout) -> NDArray[np.float32]:
         """Sooner where evaluation uses them by now, and is far from training, or from any use."""
@@ -103,6 +134,7 @@ class BatchNormMismatch(LayerRule):
         """See `LayerRule`."""
         shown = ("norm_values", "norm_ratio", "norm_shift")
         figures, batches = columns(seen, *shown), self._batches
+        foreign, test_shift = self._foreign >= FOREIGN_TIMES, self._test_shift.copy()
 
         def words(row: int) -> Words:
             values, ratio, shift = (float(of_all[row]) for of_all in figures)
@@ -118,6 +150,12 @@ class BatchNormMismatch(LayerRule):
                     f"last {values * batches[row]:.0f} values, at {values:.0f} in a batch"
                 )
             evidence = dict(zip(shown, (values, ratio, shift), strict=True))
+            if foreign[row]:
+                evidence["norm_test_shift"] = test = float(test_shift[row])
+                message = (
+                    "batches without gradients run in training mode and are normalised by their "
+                    f"own figures, {test**0.5:.2g} running sd from those of training's batches"
+                )
             return Words(message, measured(evidence))
 
         return words

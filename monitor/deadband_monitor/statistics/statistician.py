@@ -21,6 +21,7 @@ from deadband_monitor.statistics.parameters import Parameters, WeightMemory
 from deadband_monitor.statistics.reach import Reach
 from deadband_monitor.statistics.summaries import Summaries
 from deadband_monitor.statistics.table import Table
+from deadband_monitor.statistics.tested import Tested
 from deadband_monitor.statistics.values import Mask, Measured, RawFrame
 
 _BATCH_ELEMENTS = 6 << 20
@@ -60,6 +61,7 @@ class Statistician:
         self._activations = Activations(plan, self._activation_memory)
         self._parameters = Parameters(plan, self._weight_memory)
         self._norms = Norms(plan)
+        self._tested = Tested(plan)
         self._attention = Attention(plan)
         self._reach = Reach(plan)
         self._summaries = Summaries(plan)
@@ -91,6 +93,7 @@ class Statistician:
         self._activations.measure(frames, layers, judged)
         self._parameters.measure(frames, layers, stepped, judged)
         self._norms.measure(frames, layers)
+        self._tested.measure(frames, layers)
         self._attention.measure(frames, layers)
 
         broken = np.zeros(len(frames), dtype=np.bool_)

@@ -289,7 +289,22 @@ def _norm(case: Case, flag: Flag) -> Iterator[Suspect]:
     train, held = case.past.loss.fresh, case.model.value("eval_loss")
     if held > 2 * train > 0:
         lines.append(f"the loss is {held:.3g} in evaluation, {train:.3g} in training")
-    if figures.get("norm_values", math.inf) <= FEWEST_VALUES:
+    if "norm_test_shift" in figures:
+        yield Suspect(
+            word="batchnorm-misuse",
+            belief=0.9,
+            onset=flag.onset_step,
+            explains=explains,
+            evidence=[
+                f"{flag.layer}: forwards under torch.no_grad() in training mode: their batches lie "
+                f"{figures['norm_test_shift'] ** 0.5:.2g} running sd from training's and are "
+                "normalised by their own mean and variance, which move the running figures too"
+            ],
+            advice="model.eval() before the evaluation loop and model.train() behind it: answers "
+            "must not depend on which rows share a batch",
+            layer=flag.layer,
+        )
+    elif figures.get("norm_values", math.inf) <= FEWEST_VALUES:
         yield Suspect(
             word="batchnorm-misuse",
             belief=0.93,
