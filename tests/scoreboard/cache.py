@@ -18,10 +18,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import deadband
 import deadband_monitor
+from deadband_monitor.metrics import LAYER_METRICS, MODEL_METRICS
 from deadband_monitor.rules.base import Observation
 from scoreboard.harness import record
 from scoreboard.scenario import Scenario
@@ -115,6 +117,15 @@ def _packed(lanes: Lanes, score: float) -> bytes:
 def _unpacked(data: bytes) -> tuple[Lanes, float]:
     plain, score = pickle.loads(zlib.decompress(data))
     return {
-        every: [Observation(**seen) for seen in observations]
+        every: [Observation(**_widened(seen)) for seen in observations]
         for every, observations in plain.items()
     }, score
+
+
+def _widened(seen: dict[str, Any]) -> dict[str, Any]:
+    """With the statistics that were appended since it was kept: it knows nothing of them."""
+    for name, metrics in (("layers", LAYER_METRICS), ("models", MODEL_METRICS)):
+        missing = len(metrics) - seen[name].shape[1]
+        if missing > 0:
+            seen[name] = np.pad(seen[name], ((0, 0), (0, missing)), constant_values=np.nan)
+    return seen
