@@ -427,7 +427,7 @@ MODEL_METRICS: tuple[Metric, ...] = (
     Metric(
         name="coupling",
         title="coupling",
-        doc="regression: correlation of the loss gradient with the output; 1 = targets are ignored",
+        doc="regression: how the loss gradient goes with the output; 1 = targets are ignored",
         floor=-1.0, high=0.99, worst="high",
     ),
     Metric(

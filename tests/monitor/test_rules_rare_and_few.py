@@ -10,6 +10,8 @@ import pytest
 from rules_builds import trained_by
 from rules_scene import SceneSample
 
+from deadband_monitor.rules.trend import History
+
 Bend = Callable[[SceneSample], None]
 
 
@@ -184,3 +186,56 @@ def test_rare_rows_that_are_half_known_are_given_time_and_no_more() -> None:
     made = trained_by().run(190, half)
     assert "class-imbalance" not in made.causes
     assert "class-imbalance" in made.run(30, half).causes
+
+
+def half_known(recall: float, sinks: float = 0.0, said: float = 1.0) -> Bend:
+    """It is learnt which rows may be rare ones, hardly which of them are."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 0.1 * (0.36 + 0.6 * math.exp(-sample.step / 40) - sinks * sample.step)
+        sample.model(
+            majority_share=0.98, majority_predicted=said, label_entropy=0.1, loss_constant=0.1,
+            top_share=1.0, information=0.5, rare_recall=recall, loss=sample.loss,
+            skill=1 - sample.loss / 0.1, batch_label_entropy=1.0, neighbour_agreement=math.nan,
+        )  # fmt: skip
+
+    return bend
+
+
+@pytest.mark.parametrize(
+    ("bend", "called"),
+    [
+        (half_known(0.03, said=0.99), True),
+        (half_known(0.4, said=0.99), False),
+        (half_known(0.03, sinks=8e-4, said=0.99), False),
+    ],
+    ids=["hardly ever found", "found now and then", "still learning"],
+)
+def test_rare_rows_that_stay_unfound_are_called_however_good_the_guesses(
+    bend: Bend, called: bool
+) -> None:
+    made = trained_by("cross_entropy", "", (448, 2), (448,)).run(290, bend)
+    assert ("class-imbalance" in made.causes) is called
+
+
+@pytest.mark.parametrize(("said", "called"), [(1.0, True), (0.985, False)])
+def test_of_a_picture_four_pixels_count_as_rows(said: float, called: bool) -> None:
+    def bend(sample: SceneSample) -> None:
+        half_known(math.nan, said=said)(sample)
+        sample.loss = 0.1 * (0.68 + 0.02 * math.sin(5 * sample.step))
+        sample.model(loss=sample.loss, skill=0.32, information=0.05)
+
+    made = trained_by("cross_entropy", "", (8, 2, 16, 16), (8, 16, 16)).run(300, bend, every=10)
+    assert ("class-imbalance" in made.causes) is called
+
+
+@pytest.mark.parametrize(
+    ("values", "rises"), [((3e-5, 2e-4, 5e-4), None), ((3e-5, 1.2e-4, 5e-4), True)]
+)
+def test_a_start_that_slackens_in_dust_is_no_slow_start(
+    values: tuple[float, ...], rises: bool | None
+) -> None:
+    history = History()
+    for step, value in zip((150, 200, 250), values, strict=True):
+        history.add(step, value)
+    assert history.rising(100, 0.01) is rises

@@ -60,6 +60,9 @@ class ConstantPredictor(ModelRule):
     """Skill from which the probabilities tell the rare rows, whether they pass one half or not."""
     STAYS = 0.1
     """Skill that as many steps again as half of those so far would add, below which it stays."""
+    RESTING_STEPS = 250
+    """Steps after which losses that rest are no matter of a slow start; three times as many as rare
+    rows that can be told go unnamed."""
     POOR_STEPS = 500
     """Steps after which rare rows that are seldom found are no matter of a slow start."""
 
@@ -231,9 +234,11 @@ class ConstantPredictor(ModelRule):
 
     def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
         recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
-        if not model.majority.uneven or (
-            skill >= self.KNOWN and not self._never(seen, model, rise)
-        ):
+        if not model.majority.uneven:
+            return None
+        if self._stays_unnamed(seen, past, model, rise):
+            return past.first_step
+        if skill >= self.KNOWN and not self._never(seen, model, rise):
             return None
         unfound = recall < FOUND or (math.isnan(recall) and model.majority.lately_silent)
         if model.name in self._uneven and unfound:
@@ -259,6 +264,16 @@ class ConstantPredictor(ModelRule):
         since = model.majority.only_since
         stays = since is not None and seen.step - since >= self.MAJORITY_STEPS
         return stays and model.majority.never and rise * seen.step / 2 < self.STAYS
+
+    def _stays_unnamed(self, seen: Observation, past: Past, model: ModelPast, rise: float) -> bool:
+        """Rare rows are hardly ever answered right, and the losses no longer fall.
+
+        Which rows may be rare ones is learnt, and which of them are is not: that too is skill.
+        """
+        if seen.step - model.born < self.RESTING_STEPS or not model.majority.rules:
+            return False
+        resting = past.loss_is_all_of(model) and rise * seen.step / 2 < self.STAYS
+        return resting and model.value("rare_recall") < NAMED and not soon_told(seen, model)
 
     def _unrelated(self, past: Past, model: ModelPast) -> Judgement | None:
         """Random labels; learning more of them by heart does not mend them."""

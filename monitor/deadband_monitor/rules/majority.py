@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 UNEVEN = 0.7
 """Share of the most frequent class from which always naming it looks like success."""
@@ -33,6 +34,16 @@ LACKING = 0.02
 """Share of the batches that are of one class by chance."""
 ROWS = 32
 """Rows of a sample where the batch size is not known."""
+MOST_ROWS, MOST_PLACES = 64, 4
+"""Rows of a sample that are copied, and places of each (tokens, pixels) that count as rows: four
+tokens are copied, and sixteen pixels of one line, of which neighbours tend to be of one class."""
+
+
+def rows_shown(target: Sequence[int]) -> int:
+    """How many labels of a sample were seen of targets of this shape; 0 where it is not known."""
+    if not target:
+        return 0
+    return min(MOST_ROWS, target[0]) * min(MOST_PLACES, math.prod(target[1:]))
 
 
 class Majority:

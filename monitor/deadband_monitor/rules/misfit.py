@@ -181,8 +181,10 @@ def _values_clash(read: Reading, stays_above: bool) -> Clash | None:
     if stretched(read.prediction, read.target):
         return Clash.STRETCHED
     # Before anything is learnt an output may dwarf the targets, and then it rules the gradient too;
-    # it does not where it makes up less than half of the squared error.
-    if read.loss == "mse" and read.coupling >= COUPLED and 2 * read.out_sd**2 < read.value:
+    # it does not where it makes up less than half of the squared error, or is less than an absolute
+    # one.
+    least = 2 * read.out_sd**2 if read.loss == "mse" else read.out_sd
+    if read.coupling >= COUPLED and least < read.value:
         return Clash.COUPLED
     numbers = read.units == 1 and read.numbered >= NUMBERED
     # What the output cannot reach is sure; what the targets mean is read from their neighbours.

@@ -117,6 +117,9 @@ class Objective:
         if self.always_positive >= 0 and math.isfinite(read.low) and read.low != read.high:
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = clash_of(read, self._stays_above(step))
+        untold = found in {None, Clash.SILENT} and math.isnan(read.coupling)
+        if untold and self._candidate is Clash.COUPLED:
+            return  # all answers lie between two neighbouring targets: no row is told from another
         disproved = self.clash is Clash.RELU_TARGETS and read.low < 0 and not self.behind
         if found is None and self.clash is not None and self._doubts < DOUBTS and not disproved:
             # A program does not change in mid-run; slices of an output that hardly varies may.
@@ -148,7 +151,7 @@ class Objective:
         return lasted or self.always_positive >= LONG
 
 
-_FROM_THE_START = frozenset({Clash.CLASS_NUMBERS, Clash.REVERSED, Clash.UNBOUNDED})
+_FROM_THE_START = frozenset({Clash.CLASS_NUMBERS, Clash.COUPLED, Clash.REVERSED, Clash.UNBOUNDED})
 """What takes time to tell and was so from the start."""
 
 _LOSS, _ENTROPY = MODEL_COLUMN["loss"], MODEL_COLUMN["label_entropy"]

@@ -18,6 +18,7 @@ from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, 
 from deadband_monitor.rules.anew import Anew
 from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.majority import rows_shown
 from deadband_monitor.rules.model_past import LARGE_UPDATE, SMALL_UPDATE, ModelPast
 from deadband_monitor.rules.thrown import Thrown
 from deadband_monitor.rules.trend import LossTrend
@@ -157,12 +158,11 @@ class Past:
             past.idle_samples = 0 if ran else past.idle_samples + 1
             past.objective.absorb(seen.step, values, layers, layout, i)
             past.feed.absorb(seen.step, values, seen.losses, layout, i)
-            shape = layout.models[i].loss_target
             past.majority.add(
                 seen.step,
                 past.value("majority_share"),
                 past.value("majority_predicted"),
-                min(64, shape[0]) if shape else 0,
+                rows_shown(layout.models[i].loss_target),
             )
             trained = layout.trained_of[i]
             updates = layers[trained, _UPDATE]

@@ -105,10 +105,15 @@ class History:
         return self.rising(run_steps, goal) if verdict is None else verdict
 
     def _doubles(self) -> bool:
-        """Each of the last three values is twice the one before: few, but no chance."""
+        """Each of the last three values is twice the one before: few, but no chance.
+
+        Nor does the factor fall: dust that was blown up seven-fold and then three-fold goes on to
+        nothing (a straight line between two circles).
+        """
         last = list(self._values)[-3:]
-        sparse = len(last) == 3 and self._steps[-3] > DENSE_STEPS
-        return sparse and 0 < 2 * last[0] <= last[1] <= last[2] / 2
+        if len(last) < 3 or self._steps[-3] <= DENSE_STEPS or not last[0] > 0:
+            return False
+        return 2 * last[0] <= last[1] <= last[2] / 2 and last[1] ** 2 <= 2 * last[0] * last[2]
 
     def fading(self, window_steps: int) -> bool:
         """Whether the newer half lies below the older by a tenth, and by more than its noise."""

@@ -11,6 +11,7 @@ from deadband.wire import Slot, What
 from deadband_monitor.statistics import arrange, directions
 from deadband_monitor.statistics.between import between
 from deadband_monitor.statistics.constants import VALUE_LOSSES
+from deadband_monitor.statistics.coupled import coupling
 from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
@@ -38,8 +39,6 @@ _SELDOM = 8
 _MOST_READ = 1 << 16
 """Elements that are read as predictions of classes: 64 rows of 1024. Of a sequence's or an image's
 positions, as many as that are drawn once; 64 tell the information to 3 %."""
-_FEWEST_COUPLED = 8
-"""Elements that the loss gradient is correlated with the output over."""
 
 MIXED_UP = 9.0
 """What `squashed` says of a cross entropy that reads positions as classes."""
@@ -200,7 +199,8 @@ class ModelOutputs:
                 )
                 self._reader.put_one(table, "rare_recall", frame, recall)
             if known and (coupled or (target is not None and not self._loss)):
-                self._reader.put_one(table, "coupling", frame, _coupling(rows[frame], gradient))
+                bound = coupling(self._loss, rows[frame], gradient)
+                self._reader.put_one(table, "coupling", frame, bound)
             if known and self._loss in ("cross_entropy", "bce_logits"):
                 way = bends[frame]
                 if moved and told[frame] is None and lopsided(gradient, counted):
@@ -300,19 +300,6 @@ def _sum_error(rows: Reals, axis: int, *, logs: bool) -> Doubles:
         rows = np.exp(rows)
     sums = rows.sum(axis=axis, dtype=np.float64)
     return np.asarray(np.abs(sums - 1.0).max(axis=1))
-
-
-def _coupling(output: Reals, gradient: Reals) -> float:
-    """Correlation of the loss gradient and the output, both less their column means; (r, c)."""
-    if output.size < _FEWEST_COUPLED or len(output) < 2:
-        return np.nan
-    out = output.astype(np.float64)
-    grad = gradient.astype(np.float64)
-    out -= out[0]
-    out -= out.mean(axis=0)
-    grad -= grad.mean(axis=0)
-    sizes = float(np.sqrt((out * out).sum())) * float(np.sqrt((grad * grad).sum()))
-    return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
 
 
 def _moved(source: tuple[int, ...], given: tuple[int, ...]) -> bool:

@@ -238,8 +238,8 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         ]
     if clash is Clash.COUPLED:
         return [
-            f"the loss gradient is proportional to the output (correlation "
-            f"{model.value('coupling'):.5f}): no row is drawn to a target of its own"
+            "the loss gradient follows from the output alone (coupling "
+            f"{model.latest('coupling'):.5f}): no row is drawn to a target of its own"
         ]
     if clash is Clash.ONE_LOGIT:
         return ["cross_entropy over one class is 0 whatever the logit, and so is its gradient"]

@@ -1,0 +1,55 @@
+"""Does the loss draw each row to a target of its own, or all rows by one rule?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deadband_monitor.statistics.values import Reals
+
+_FEWEST = 8
+"""Elements that the loss gradient is correlated with the output over."""
+_FEWEST_PULLS = 3
+"""Different values of the gradient from which their order tells: an absolute error has two, and
+rows above their targets may well be the higher ones."""
+_ROUNDING = 1e-5
+"""Sums of the same terms in another order differ by less, and two pulls by one row of thousands."""
+_BENT = frozenset({"l1", "smooth_l1", "huber"})
+"""Losses of which a sum over all targets is no square: their gradients bend."""
+
+
+def coupling(loss: str, output: Reals, gradient: Reals) -> float:
+    """Correlation of the loss gradient and the output, both less their column means; (r, c).
+
+    Of a loss that is no square, 1 where the gradient is a function of the output alone. Compared
+    with the targets of all rows, the pull on a row is the share of targets below it less that
+    above: the higher the row, the stronger, whatever its own target is. NaN where that may be so,
+    and all outputs lie between two neighbouring targets.
+    """
+    if output.size < _FEWEST or len(output) < 2:
+        return np.nan
+    out = output.astype(np.float64)
+    grad = gradient.astype(np.float64)
+    if loss in _BENT and out.shape[1] == 1 and _in_order(out[:, 0], grad[:, 0]):
+        return 1.0 if _pulls(grad) >= _FEWEST_PULLS else np.nan
+    out -= out[0]
+    out -= out.mean(axis=0)
+    grad -= grad.mean(axis=0)
+    sizes = float(np.sqrt((out * out).sum())) * float(np.sqrt((grad * grad).sum()))
+    return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
+
+
+def _in_order(out: Reals, grad: Reals) -> bool:
+    """Whether the pull on a row never falls from one output to the next higher one."""
+    if len(np.unique(out)) < _FEWEST:
+        return False
+    steps = np.diff(grad[np.argsort(out, kind="stable")])
+    return bool((steps >= -_ROUNDING * np.abs(grad).max()).all())
+
+
+def _pulls(grad: Reals) -> int:
+    """How many different ones there are."""
+    steps = np.diff(np.sort(grad, axis=None))
+    return 1 + int(np.count_nonzero(steps > _ROUNDING * np.abs(grad).max()))
+
+
+__all__ = ["coupling"]

@@ -1,0 +1,44 @@
+"""Does the gradient follow from the output alone? Against losses written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deadband_monitor.statistics.coupled import coupling
+from deadband_monitor.statistics.values import Reals
+
+RNG = np.random.default_rng(11)
+TARGETS = RNG.normal(size=48)
+
+
+def pulls(loss: str, error: Reals) -> Reals:
+    """Derivative of the loss at each error."""
+    return np.asarray(np.sign(error) if loss == "l1" else np.clip(error, -1, 1))
+
+
+@pytest.mark.parametrize("loss", ["l1", "huber"])
+def test_one_against_all_targets_is_a_function_of_the_output(loss: str) -> None:
+    out = RNG.normal(size=(48, 1)) * 0.4
+    all_with_all = pulls(loss, out - TARGETS[None]).mean(axis=1, keepdims=True)
+    assert coupling(loss, out, all_with_all.astype(np.float32)) == 1.0
+    each_with_its_own = pulls(loss, out - TARGETS[:, None])
+    assert coupling(loss, out, each_with_its_own) < 0.99
+
+
+def test_outputs_between_two_targets_tell_nothing() -> None:
+    targets = np.sort(TARGETS)
+    out = np.linspace(targets[20], targets[21], 34)[1:-1, None]
+    grad = pulls("l1", out - targets[None]).mean(axis=1, keepdims=True)
+    assert np.isnan(coupling("l1", out, grad))
+
+
+def test_two_pulls_that_happen_to_part_the_rows_by_height_are_no_proof() -> None:
+    out = np.arange(12.0)[:, None]
+    assert np.isnan(coupling("l1", out, np.sign(out - 5.5) / 12))
+
+
+def test_a_square_is_judged_by_its_correlation() -> None:
+    out = RNG.normal(size=(20, 1))
+    assert coupling("mse", out, out**3) < 0.99
+    assert coupling("mse", out, 3 * out - 1) == pytest.approx(1.0)
