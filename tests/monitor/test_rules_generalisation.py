@@ -67,6 +67,22 @@ def test_new_data_that_lag_behind_but_catch_up_are_fine() -> None:
     assert all(flag.severity == "info" for flag in scene.engine.flags)
 
 
+@pytest.mark.parametrize(("train", "said"), [(1.27, None), (0.4, "warning")])
+def test_a_noisy_table_half_learnt_by_heart_has_lost_nothing_on_new_data(
+    train: float, said: str | None
+) -> None:
+    """The other data stay at their best, a third of a constant answer's loss above training."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = train + (2.3 - train) * math.exp(-sample.step / 40)
+        sample.model(loss=sample.loss, loss_constant=2.3, skill=1 - sample.loss / 2.3)
+        if sample.step % 20 == 0:
+            sample.model(eval_loss=1.95 + max(0.0, 0.35 - sample.step / 200))
+
+    flag = Scene().run(300, bend).standing.get("overfitting")
+    assert (flag.severity if flag is not None and flag.severity != "info" else None) == said
+
+
 def without_activations(scene: Scene, units: int = 32) -> Scene:
     layers = tuple(
         msgspec.structs.replace(layer, units=units if layer.name == "fc2" else 32)

@@ -302,6 +302,15 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
     seldom = trained_by("mse", prediction=(), target=()).run(350, stands, every=50)
     assert top(seldom).cause == "loss-mismatch"
 
+    def between(sample: SceneSample) -> None:
+        """Two times in three all answers lie between two neighbouring targets."""
+        coupled(sample)
+        sample.model(coupling=1.0 if sample.step % 3 == 0 else np.nan)
+
+    absolute = trained_by("l1", prediction=(), target=()).run(150, between)
+    assert top(absolute).cause == "loss-mismatch"
+    assert top(absolute).onset_step == 1
+
     def one_target(sample: SceneSample) -> None:
         coupled(sample)
         sample.loss = math.exp(-sample.step / 20)
