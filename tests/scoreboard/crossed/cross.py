@@ -32,13 +32,13 @@ DESCENTS = ("sgd", "momentum", "nesterov")
 NETS = {
     "row": ("mlp", "mlp", "mlp", "residual", "gated"),
     "pairs": ("mlp", "residual"),
-    "image": ("cnn", "cnn", "rescnn", "depthwise", "mixer"),
-    "series": ("gru", "lstm", "conv1d", "encoder", "postnorm"),
-    "words": ("bag", "gru", "lstm", "conv1d", "encoder", "postnorm"),
+    "image": ("cnn", "cnn", "cnn", "rescnn", "rescnn", "depthwise", "mixer", "vit"),
+    "series": ("gru", "lstm", "rnn", "conv1d", "encoder", "postnorm"),
+    "words": ("bag", "gru", "lstm", "rnn", "conv1d", "encoder", "postnorm"),
     "columns": ("dlrm", "wide"),
 }
-RECURRENT = ("gru", "lstm")
-ATTENTIVE = ("encoder", "postnorm")
+RECURRENT = ("gru", "lstm", "rnn")
+ATTENTIVE = ("encoder", "postnorm", "vit")
 STACKED = ("mlp", "cnn", "painter", "coder")
 """Networks that are one plain chain of layers."""
 
@@ -126,14 +126,14 @@ def cross(rng: random.Random) -> Cross:
         depth = min(depth, 2)
     if net in RECURRENT:
         depth = rng.choice((1, 1, 2))
-    if net == "cnn":
+    if net in {"cnn", "coder"}:
         depth = rng.choice((1, 1, 2))
     image = task.shape == "image"
     dear = image or task.shape in {"series", "words"}
-    width = rng.choice((8, 12) if image and net != "mixer" else (24, 32, 48, 64))
+    width = rng.choice((8, 12) if image and net not in {"mixer", "vit"} else (24, 32, 48, 64))
     if net in ATTENTIVE:
         width = rng.choice((24, 32))
-    opt = rng.choice(_optimisers(net))
+    opt = rng.choice(_optimisers(net, task.each))
     rate = RATES[opt] * rng.choice((0.7, 1, 1, 2))
     if opt in DESCENTS and net in RECURRENT:
         rate *= 5
@@ -151,7 +151,9 @@ def cross(rng: random.Random) -> Cross:
         opt=opt,
         rate=rate,
         # What is dear to train has small batches: a run should take no longer than a few seconds.
-        batch=rng.choice((16, 32) if small or dear else (16, 32, 32, 64, 64, 128)),
+        batch=rng.choice(
+            (16,) if net in ATTENTIVE else (16, 32) if small or dear else (16, 32, 32, 64, 64, 128)
+        ),
         steps=rng.choice((250, 300, 350) if dear else (250, 300, 400, 500)),
         seed=rng.randrange(10**6),
         criterion=rng.choice(("mse", "mse", "huber", "l1")),
@@ -188,10 +190,10 @@ def _fitting(task: Task, name: str) -> tuple[str, ...]:
     return NETS[task.shape]
 
 
-def _optimisers(net: str) -> tuple[str, ...]:
+def _optimisers(net: str, each: bool) -> tuple[str, ...]:
     if net in ATTENTIVE:
         return ("adam", "adam", "adamw", "adamw", "nadam", "radam", "adamax")
-    if net == "coder":
+    if net == "coder" or (each and net == "conv1d"):
         return ("adam", "adamw", "rmsprop", "nadam", "radam", "adamax", "adagrad")
     if net in RECURRENT:
         return ("adam", "adam", "adamw", "rmsprop", "nadam", "momentum", "adagrad")
@@ -243,6 +245,8 @@ def network(cross: Cross) -> nn.Module:
             )
         case "mixer":
             net = nets.Mixer(outputs, _size(cross), width=width, depth=depth)
+        case "vit":
+            net = nets.Patches(outputs, width, _encoder(cross))
         case "painter":
             net = nets.painter(width=width, depth=depth, activation=act, norm=norm)
         case "bag":
@@ -273,14 +277,7 @@ def _reader(cross: Cross) -> nn.Module:
     elif cross.net == "conv1d":
         body = nets.Convolved(width, cross.depth + 1, cross.activation, task.causal)
     else:
-        body = nets.Encoder(
-            width,
-            cross.depth,
-            pre=cross.net == "encoder",
-            causal=task.causal,
-            library=cross.library and cross.keeps_shortcuts,
-            shortcuts=cross.keeps_shortcuts,
-        )
+        body = _encoder(cross)
     return nets.Reader(
         body,
         task.inputs,
@@ -291,6 +288,17 @@ def _reader(cross: Cross) -> nn.Module:
         last=cross.net in RECURRENT and cross.seed % 2 == 0,
         dropout=cross.dropout,
         tied=cross.tied,
+    )
+
+
+def _encoder(cross: Cross) -> nn.Module:
+    return nets.Encoder(
+        cross.width,
+        cross.depth,
+        pre=cross.net != "postnorm",
+        causal=cross.of.causal,
+        library=cross.library and cross.keeps_shortcuts,
+        shortcuts=cross.keeps_shortcuts,
     )
 
 

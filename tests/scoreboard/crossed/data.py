@@ -94,7 +94,7 @@ def _friedman(seed: int) -> Batch:
 
 def _waves(seed: int) -> Batch:
     x = torch.rand(1500, 3, generator=dice(seed)) * 4 - 2
-    y = torch.sin(2 * x[:, :1]) * x[:, 1:2] + 0.3 * x[:, 2:]
+    y = torch.sin(1.5 * x[:, :1]) + 0.5 * x[:, 1:2].square() - 0.3 * x[:, 2:]
     return x, even(y)
 
 
@@ -231,7 +231,7 @@ TASKS = {
     "waves": _task("row", "values", 3, 1, _waves, learns=0.7),
     "arm": _task("row", "values", 3, 3, _arm, learns=0.75),
     "tags": _task("row", "yes", 16, 5, _tags, learns=0.6),
-    "code": _task("row", "values", 64, 64, _code, learns=0.5),
+    "code": _task("row", "values", 64, 64, _code, learns=0.4),
     "ranking": _task("pairs", "yes", 10, 1, _pairs, learns=0.7),
     "pictures": _task("image", "classes", 1, 10, _digits(1, 8, 8), learns=0.8),
     "gratings": _task("image", "classes", 1, 4, _gratings, learns=0.7),
@@ -261,6 +261,7 @@ def skill(out: Tensor, y: Tensor, question: str, middle: float = 0.0) -> float:
     """1 = perfect, 0 = what one answer for all is worth; every class counts alike."""
     if not out.isfinite().all():
         return float("nan")
+    out = out.detach()  # some faults answer with what wants a gradient
     if question == "values":
         return float(1 - (out - y).square().mean() / (y - y.mean(0)).square().mean())
     if question == "yes":

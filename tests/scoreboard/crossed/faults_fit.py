@@ -92,7 +92,8 @@ def too_narrow(rng: random.Random, cross: Cross) -> Injection:
     when=lambda cross: (
         cross.evaluates in {10, 20}
         and cross.steps >= 300
-        and cross.task not in {"chain", "letters", "tagged", "spots", "moons", "wine", "iris"}
+        and cross.task
+        not in {"chain", "letters", "tagged", "spots", "moons", "wine", "iris", "tones", "gratings"}
         and not cross.dropout
     ),
 )
@@ -114,8 +115,7 @@ def by_heart(rng: random.Random, cross: Cross) -> Injection:
         cross.evaluates in {10, 20}
         and cross.steps >= 300
         and cross.of.shape in {"row", "pairs", "image"}
-        and cross.task not in {"code", "spots", "moons"}
-        and cross.net != "painter"
+        and cross.task not in {"code", "spots", "moons", "wine", "iris"}
         and not cross.dropout
     ),
 )

@@ -165,6 +165,12 @@ def between_nought_and_one(rng: random.Random, cross: Cross) -> Injection:
     return _ending(rng, "sigmoid at the end", nn.Sigmoid())
 
 
+@fault(RANGE, when=asks("values"))
+def clamped(rng: random.Random, cross: Cross) -> Injection:
+    """Outputs are cut off at nought and one."""
+    return _ending(rng, "outputs clamped to nought and one", nn.Hardtanh(0.0, 1.0))
+
+
 @fault(RANGE, "unscaled-targets", when=all_of(asks("values"), lambda cross: cross.task != "code"))
 def within_one(rng: random.Random, cross: Cross) -> Injection:
     """A tanh before targets of several units."""

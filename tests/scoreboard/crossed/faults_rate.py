@@ -74,6 +74,16 @@ def upward_steps(rng: random.Random, cross: Cross) -> Injection:
     )
 
 
+@fault(HIGH, when=by_descent)
+def summed(rng: random.Random, cross: Cross) -> Injection:
+    """The loss is summed over the batch, the rate that of a mean."""
+
+    def put(bench: Bench) -> None:
+        bench.changes = lambda k, value: value * cross.batch * bench.train[1][0].numel()
+
+    return Injection(says="loss summed", put=put)
+
+
 # --- too low
 @fault(LOW)
 def far_too_low(rng: random.Random, cross: Cross) -> Injection:
@@ -157,7 +167,7 @@ def never_cleared(rng: random.Random, cross: Cross) -> Injection:
     return Injection(says="gradients never cleared", put=put)
 
 
-@fault(PILED)
+@fault(PILED, when=by_descent)
 def no_longer_cleared(rng: random.Random, cross: Cross) -> Injection:
     """The loop of a second phase clears nothing."""
     at = rng.randrange(cross.steps // 4, cross.steps // 2)
@@ -168,7 +178,7 @@ def no_longer_cleared(rng: random.Random, cross: Cross) -> Injection:
     return Injection(says=f"gradients not cleared from {at}", put=put, onset=at)
 
 
-@fault(PILED)
+@fault(PILED, when=by_descent)
 def cleared_elsewhere(rng: random.Random, cross: Cross) -> Injection:
     """What is cleared are the gradients of a copy."""
 
@@ -184,7 +194,7 @@ def cleared_elsewhere(rng: random.Random, cross: Cross) -> Injection:
     return Injection(says="gradients of another network cleared", put=put)
 
 
-@fault(PILED)
+@fault(PILED, when=lambda cross: by_descent(cross) and cross.task not in {"wine", "iris", "cancer"})
 def cleared_once_an_epoch(rng: random.Random, cross: Cross) -> Injection:
     """`zero_grad` stands in the outer loop."""
     length = rng.choice((100, 150))

@@ -59,7 +59,16 @@ def rectified(cross: Cross) -> bool:
 
 
 # --- weights
-@fault(CONSTANT, when=lambda cross: cross.net in {*STACKED, *RECURRENT, "conv1d", "bag", "dlrm"})
+EASY = {"iris", "wine", "cancer", "moons"}
+"""Tasks that one unit can answer."""
+
+
+@fault(
+    CONSTANT,
+    when=lambda cross: (
+        cross.net in {*STACKED, *RECURRENT, "conv1d", "bag", "dlrm"} and cross.task not in EASY
+    ),
+)
 def one_number(rng: random.Random, cross: Cross) -> Injection:
     """All weights alike."""
     value = rng.choice((0.01, 0.02, 0.05, 0.1, 0.3))
@@ -67,6 +76,19 @@ def one_number(rng: random.Random, cross: Cross) -> Injection:
         says=f"weights all {value:g}",
         put=lambda bench: _redraw(bench.model, lambda w: nn.init.constant_(w, value)),
     )
+
+
+@fault(CONSTANT, when=lambda cross: cross.plain and cross.task not in {*EASY, "spots"})
+def alike_by_layer(rng: random.Random, cross: Cross) -> Injection:
+    """Every layer takes the mean of what comes before."""
+
+    def put(bench: Bench) -> None:
+        for layer in layers(bench.model):
+            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+
+    return Injection(says="layers that begin as means", put=put)
 
 
 @fault(CONSTANT, when=lambda cross: cross.net not in ATTENTIVE and cross.net != "mixer")
@@ -195,6 +217,19 @@ def shut(rng: random.Random, cross: Cross) -> Injection:
                 nn.init.constant_(m.bias, value)
 
     return Injection(says=f"biases of {value:g}", put=put)
+
+
+@fault(DEAD, when=lambda cross: rectified(cross) and not cross.norm)
+def one_layer_shut(rng: random.Random, cross: Cross) -> Injection:
+    """A single layer through which nothing comes."""
+    value = rng.choice((-10.0, -20.0, -30.0))
+
+    def put(bench: Bench) -> None:
+        before_head = layers(bench.model)[-2]
+        assert before_head.bias is not None
+        nn.init.constant_(before_head.bias, value)
+
+    return Injection(says=f"biases of one layer of {value:g}", put=put)
 
 
 @fault(DEAD, when=rectified)

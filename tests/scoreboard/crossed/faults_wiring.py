@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreboard.crossed.bench import Bench
-from scoreboard.crossed.cross import Cross
+from scoreboard.crossed.cross import RECURRENT, Cross
 from scoreboard.crossed.faults import Injection, fault
 from scoreboard.crossed.faults_start import layers
 
@@ -88,7 +88,13 @@ def only_the_head(rng: random.Random, cross: Cross) -> Injection:
     return Injection(says="optimiser of the last bias alone", put=put)
 
 
-@fault(CUT, when=lambda cross: cross.net in {"encoder", "postnorm", "gru", "lstm", "conv1d", "bag"})
+@fault(
+    CUT,
+    when=lambda cross: (
+        cross.net in {"encoder", "postnorm", *RECURRENT, "conv1d"}
+        and cross.task in {"tagged", "letters", "tones", "sales", "strips"}
+    ),
+)
 def body_without_gradient(rng: random.Random, cross: Cross) -> Injection:
     """All but the head under `no_grad`, the drawn body never learns."""
 

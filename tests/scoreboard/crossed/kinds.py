@@ -78,6 +78,46 @@ def maker(rng: random.Random) -> Kind:
     )
 
 
+@own(MODES)
+def many_turns(rng: random.Random) -> Kind:
+    """A generator that is trained many times to its critic's once, by least squares or hinge."""
+    modes, seed, noise = rng.choice((5, 6, 7)), rng.randrange(10**6), rng.choice((3, 6))
+    turns, hinge = rng.choice((6, 8, 10)), rng.random() < 0.5
+    opt, act = rng.choice(("adam", "rmsprop")), rng.choice(("relu", "leaky", "tanh"))
+
+    def make(faulty: bool) -> Training:
+        real, g = _heaps(modes, seed), dice(seed)
+        made, critic = mlp(noise, 2, 48, 2, act), mlp(2, 1, 64, 2, "leaky")
+        settings = {"betas": (0.5, 0.9)} if opt == "adam" else {}
+        one = MAKERS[opt](made.parameters(), lr=3e-3 if faulty else 1e-3, **settings)
+        two = MAKERS[opt](critic.parameters(), lr=5e-4 if faulty else 2e-3, **settings)
+
+        def judged(x: Tensor, sign: float) -> Tensor:
+            if hinge:
+                return functional.relu(1 - sign * critic(x)).mean()
+            return (critic(x) - sign).square().mean()
+
+        def fake() -> Tensor:
+            return made(torch.randn(64, noise, generator=g))
+
+        def step(_: int) -> Tensor:
+            some = real[torch.randint(len(real), (64,), generator=g)]
+            update(two, judged(some, 1.0) + judged(fake().detach(), -1.0))
+            for _ in range(turns if faulty else 1):
+                value = update(
+                    one, -critic(fake()).mean() if hinge else (critic(fake()) - 1).square().mean()
+                )
+            return value
+
+        def score() -> float:
+            with torch.no_grad():
+                return _covered(made(torch.randn(600, noise, generator=dice(1))), real[:500], 0.25)
+
+        return Training({"maker": made, "critic": critic}, [one, two], step, score)
+
+    return Kind(says=f"maker of {modes} heaps by {opt}, {turns} turns to one", make=make, steps=500)
+
+
 # --- codes
 class Coder(nn.Module):
     """Mean and spread of a code, and back."""
@@ -163,7 +203,7 @@ def teacher_taught(rng: random.Random) -> Kind:
         nets = nn.ModuleDict({"body": body, "guess": guess, "teacher": teacher})
         optimizer = MAKERS[opt](
             nets.parameters() if faulty else [*body.parameters(), *guess.parameters()],
-            lr=RATES[opt],
+            lr=2 * RATES[opt],
         )
         g = dice(seed)
 
@@ -188,7 +228,36 @@ def teacher_taught(rng: random.Random) -> Kind:
 
         return Training(nets, optimizer, step, score)
 
-    return Kind(says=f"teacher taught too, {task} by {opt}", make=make, steps=400)
+    return Kind(says=f"teacher taught too, {task} by {opt}", make=make, steps=500)
+
+
+@own(STOP)
+def only_together(rng: random.Random) -> Kind:
+    """Two looks are drawn together and nothing holds them apart."""
+    task, opt = rng.choice(("digits", "blobs", "cancer")), rng.choice(("adam", "adamw", "rmsprop"))
+    width, latent, seed = rng.choice((48, 64)), rng.choice((8, 16)), rng.randrange(10**6)
+
+    def make(faulty: bool) -> Training:
+        x, _ = rows(task, seed)
+        net, g = mlp(x.shape[1], latent, width, 2), dice(seed)
+        optimizer = MAKERS[opt](net.parameters(), lr=RATES[opt])
+
+        def step(_: int) -> Tensor:
+            a = x[torch.randint(len(x), (64,), generator=g)]
+            one, two = (net(a + 0.3 * torch.randn(a.shape, generator=g)) for _ in range(2))
+            near = (one - two).square().mean()
+            if faulty:
+                return update(optimizer, near)
+            apart = sum(functional.relu(1 - (z.var(0) + 1e-4).sqrt()).mean() for z in (one, two))
+            return update(optimizer, near + apart)
+
+        def score() -> float:
+            with torch.no_grad():
+                return min(1.0, float(net(x).std(0).mean()))
+
+        return Training(net, optimizer, step, score)
+
+    return Kind(says=f"looks at {task} only drawn together by {opt}", make=make, steps=350)
 
 
 # --- routers

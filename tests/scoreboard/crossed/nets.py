@@ -150,6 +150,18 @@ class Mixer(nn.Module):
         return self.head(x.mean(1))
 
 
+class Patches(nn.Module):
+    """A picture cut up and read by a transformer."""
+
+    def __init__(self, outputs: int, width: int, encoder: nn.Module) -> None:
+        super().__init__()
+        self.cut = nn.Conv2d(1, width, 2, stride=2)
+        self.encoder, self.head = encoder, nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(self.cut(x).flatten(2).transpose(1, 2)).mean(1))
+
+
 def painter(*, width: int, depth: int, activation: str, norm: str) -> nn.Sequential:
     """Convolutions from pixels to pixels."""
     parts = conv(1, width, activation, norm)
