@@ -204,7 +204,9 @@ def one_batch(rng: random.Random, cross: Cross) -> Injection:
             y[k % count * size : (k % count + 1) * size],
         )
 
-    return Injection(says=f"always the same {count} batches", put=put, sudden=False)
+    return Injection(
+        says=f"always the same {'batch' if count == 1 else 'two batches'}", put=put, sudden=False
+    )
 
 
 @fault(SAME, when=lambda cross: cross.of.question == "classes" and not cross.of.each)
