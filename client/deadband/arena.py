@@ -150,7 +150,7 @@ class Arena:
             with self._making_ready:  # faster than the thread: a frame, then, and no more
                 if self._written >= self._ready and not self.failed:
                     self._try_to_make_ready()
-        return not self.failed and self.waiting < self._length
+        return not self.failed and self._written - self._tail.item() < self._length
 
     @property
     def length(self) -> int:

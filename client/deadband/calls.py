@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C import DisableTorchFunction
 
 from deadband import attention, layers
 from deadband.cells import Cell, make_cell
@@ -24,7 +23,7 @@ from deadband.gradients import await_gradient
 from deadband.norms import copy_input
 from deadband.recorder import Entry, Recorder
 from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
-from deadband.roots import Applied, Probe, Root, Usual
+from deadband.roots import Applied, Probe, Root
 from deadband.shards import is_sum, local_of
 from deadband.tensors import in_transform, is_solid, numbers, outside, unwrapped
 from deadband.wire import What
@@ -78,37 +77,28 @@ class LayerCapture:
         """A layer's forward hook fired."""
         start = perf_counter()
         try:
-            if probe.root.mode is None:
-                self._layer_gave(probe, args, output)
-            else:
-                with DisableTorchFunction():  # our mode would see every copy of ours
-                    self._layer_gave(probe, args, output)
+            self._layer_gave(probe, args, output)
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
-    def called_as_usual(self, root: Root, usual: Usual, output: Tensor) -> None:
+    def called_as_usual(self, probe: Probe, output: Tensor) -> None:
         """A layer's forward hook fired, and all is as it was in the last sample."""
         start = perf_counter()
         try:
-            self._gave_as_usual(root, usual, output)
+            assert probe.usual is not None
+            root = probe.root
+            root.beyond = False
+            root.previous, cell, gradient = probe.usual
+            if not cell.filled:
+                cell.take(output)
+                await_gradient(output, partial(self._gradient_came, gradient, self.generation))
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
 
-    def _gave_as_usual(self, root: Root, usual: Usual, output: Tensor) -> None:
-        root.beyond = False
-        root.previous, cell, gradient = usual
-        if not cell.filled:
-            cell.take(output)
-            await_gradient(output, partial(self._gradient_came, gradient, self.generation))
-
     def _layer_gave(self, probe: Probe, args: Any, output: Any) -> None:
         root = probe.root
-        if root.mode is not None and probe.usual is not None and probe.is_usual(output):
-            probe.calls = 1
-            self._gave_as_usual(root, probe.usual, output)
-            return
         tensor = output if type(output) is Tensor else layers.first_tensor(output)
         if not root.inside and not root.rootless:
             self._recomputed(probe, tensor)

@@ -86,7 +86,7 @@ class ModelCapture(UpdateCapture):
             module, partial(self._compiled_begins, root), partial(self._forward_done, root)
         )
         root.eager_samples = self._eager_samples
-        root.called, root.called_as_usual = self.layer_called, partial(self.called_as_usual, root)
+        root.called, root.called_as_usual = self.layer_called, self.called_as_usual
         found = list(layers.find_layers(root.plain))
         followed = layers.spread(found)
         root.left_out = len(found) - len(followed)
@@ -251,7 +251,7 @@ class ModelCapture(UpdateCapture):
 
     def _enter(self, root: Root, args: Any) -> None:
         """The first training forward of the step begins."""
-        if compiling.in_play():
+        if compiling.known():
             self._look_for_compiled(root)  # parts may have been exchanged since `arm`
         root.seen, root.rootless, root.inside = True, False, True
         root.transformed = in_transform()

@@ -232,7 +232,6 @@ class Cell:
             and (address := self.address if frame is None else frame.address + self.place)
             and tensor.dtype is self.plain
             and tensor.is_contiguous()
-            and not tensor.is_neg()
             and (source := tensor.data_ptr())
         ):
             move(address, source, block)
@@ -309,8 +308,11 @@ class Cell:
         self.strides = None
         self.cut = None
         self.block = 0
-        if self.plain is not None and not self.on_device and is_block(self.region, self.source):
-            self.block = 4 * self.region.size
+        # A view of imaginary parts whose sign is yet to be turned is contiguous only where it is of
+        # one number: that is the one size at which a block of memory is not what it looks like.
+        size = self.region.size if self.plain is not None and not self.on_device else 0
+        if size > 1 and is_block(self.region, self.source):
+            self.block = 4 * size
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of another shape has a slice of the slot's shape; cut anew if not."""

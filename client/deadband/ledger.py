@@ -57,6 +57,8 @@ def kept(value: Any) -> Any:
     A tensor in the processor's own memory is read at once. That is cheaper than to detach it, and
     leaves no small block behind that breaks up the heap between the large ones of a step.
     """
+    if type(value) is float:
+        return value
     try:
         return value.item() if value.is_cpu else value.detach()
     except AttributeError:

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 MOST_PLANS = 32
 """A loop whose shapes change for ever is followed so often; then what does not fit is left out."""
-
-
-_filled, _recut = attrgetter("filled"), attrgetter("recut")
 
 
 @dataclass(slots=True, eq=False)
@@ -150,8 +146,11 @@ class Recorder:
         """Whether a frame could be written now."""
         if self.plan is None:
             return True
-        if self.arena is not None and not self.arena.has_room and self.arena.failed:
-            self._lose_arena()
+        if self._has_room:
+            return True
+        if self.arena is None or not self.arena.failed:
+            return False
+        self._lose_arena()
         return self._has_room
 
     @property
@@ -211,9 +210,7 @@ class Recorder:
 
     def _present(self) -> bytes:
         """Of each slot, whether it holds anything in this frame."""
-        if any(map(_recut, self._flat)):
-            return bytes([1, *[cell.filled and not cell.recut for cell in self._flat]])
-        return bytes([1, *map(_filled, self._flat)])
+        return bytes([1, *[cell.filled and not cell.recut for cell in self._flat]])
 
     def write_rest(self, step: int, time: float, ledger: Ledger) -> None:
         """Write the losses and scalars since the last sample as a frame that measures nothing."""

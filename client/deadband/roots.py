@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 
 from deadband import layers
 from deadband.cells import Cell
@@ -67,25 +68,27 @@ class Probe:
         """The layer was called."""
         if _is_dynamo_compiling():
             return  # whatever traces this takes nothing of ours into its graph
-        usual = self.usual
-        # A mode of ours would see how the tensor is asked for its type.
-        if usual is not None and self.root.mode is None and self.is_usual(output):
-            self.calls = 1
-            self.called_as_usual(usual, output)
-        elif not _is_compiling():  # other tracers than dynamo give no plain tensors
-            self.called(self, args, output)
+        if self.root.mode is None:
+            self._tell(args, output)
+        else:
+            with DisableTorchFunction():  # our mode would see every look and every copy of ours
+                self._tell(args, output)
 
-    def is_usual(self, output: Any) -> bool:
-        """Whether the layer was called as in the last sample, for the first time in this one."""
+    def _tell(self, args: Any, output: Any) -> None:
         root = self.root
-        return (
-            root.usual
+        if (  # as in the last sample, and for the first time in this one
+            self.usual is not None
+            and root.usual
             and not self.calls
             and type(output) is Tensor
             and output.dtype is self.dtype
             and root.last_function is None
             and output.requires_grad
-        )
+        ):
+            self.calls = 1
+            self.called_as_usual(self, output)
+        elif not _is_compiling():  # other tracers than dynamo give no plain tensors
+            self.called(self, args, output)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NOTHING
@@ -197,7 +200,7 @@ class Root:
         self.blocks: list[Probe] = []
         """Compiled parts that hold more than one layer."""
         self.called: Called
-        self.called_as_usual: Callable[[Usual, Tensor], None]
+        self.called_as_usual: Callable[[Probe, Tensor], None]
         self.parts: dict[int, str] = {}
         """Ids of the outermost compiled parts, and their paths."""
         self.hidden = False

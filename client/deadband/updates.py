@@ -40,8 +40,8 @@ class _Choice:
     """Taps of every model."""
     tables: list[dict[str, Any]]
     names: list[str]
-    parameters: list[int]
-    """Ids of those that stand for the layers' weights."""
+    parameters: list[Tensor]
+    """What stands for the layers' weights."""
     weights: WeightSet
 
 
@@ -222,7 +222,7 @@ class UpdateCapture(LayerCapture):
             and known.held == held
             and len(known.lists) == len(lists)
             and all(map(is_, lists, known.lists))
-            and list(map(id, map(getitem, known.tables, known.names))) == known.parameters
+            and all(map(is_, map(getitem, known.tables, known.names), known.parameters))
         ):
             return known.weights
         among = {each for group in held for each in group}
@@ -236,7 +236,7 @@ class UpdateCapture(LayerCapture):
             lists,
             [tap.table for tap in taps],
             [tap.weight for tap in taps],
-            [id(tap.parameter) for tap in taps],
+            [tap.parameter for tap in taps],
             weights,
         )
         return weights

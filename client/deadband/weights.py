@@ -286,8 +286,10 @@ class LeftGradients:
     def note(self, taps: Iterable[WeightTap]) -> None:
         """A backward begins."""
         self._known = True
-        gradients = [tap.table[tap.weight].grad for tap in taps]
-        self._noted = [None if each is None else _state(each) for each in gradients]
+        self._noted = [
+            None if (gradient := tap.table[tap.weight].grad) is None else _state(gradient)
+            for tap in taps
+        ]
 
     def copy(self, taps: list[WeightTap], *, reached: bool = False) -> None:
         """The gradient of the model's output is here.
