@@ -137,6 +137,24 @@ def test_rows_met_again_after_fifty_steps_were_shown_many_times_between() -> Non
     assert made.causes[:1] == ["label-noise"]
 
 
+@pytest.mark.parametrize(("slope", "called"), [(0.03, False), (0.001, True)])
+def test_what_is_found_within_a_round_is_not_learnt_by_heart(slope: float, called: bool) -> None:
+    """1200 rows, 32 a step: after 37 steps a row is met again."""
+
+    def bend(sample: SceneSample) -> None:
+        skill = min(0.42, max(0.0, slope * (sample.step - 200)))
+        unrelated(0.58, 1200)(sample)
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(
+            loss=sample.loss, skill=skill, information=max(0.003, skill), neighbour_agreement=-0.02
+        )
+
+    made = trained_by(target=(32,)).run(199, bend)
+    assert made.causes[:1] == ["label-noise"]
+    made.run(300, bend)
+    assert ("constant-predictor" in made.standing) is called
+
+
 def test_an_output_that_cannot_reach_its_targets_comes_before_what_these_mean() -> None:
     def bend(sample: SceneSample) -> None:
         sample.model(

@@ -22,7 +22,7 @@ from deadband_monitor.rules.rare import (
     stays_silent,
     unlearnt,
 )
-from deadband_monitor.rules.unrelated import chance, unrelated
+from deadband_monitor.rules.unrelated import LITTLE, chance, leaps, unrelated
 
 
 class ConstantPredictor(ModelRule):
@@ -79,6 +79,8 @@ class ConstantPredictor(ModelRule):
         """When the loss of a model that is not called yet sank last."""
         self._random: set[str] = set()
         """Models whose labels were found to be random."""
+        self._leapt: set[str] = set()
+        """Models that found what tells their labels."""
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -280,7 +282,13 @@ class ConstantPredictor(ModelRule):
         assert past.layout is not None
         if past.layout.several_models:
             return None
-        if unrelated(past, model):
+        if leaps(past, model):
+            self._leapt.add(model.name)
+        elif not past.skill(model.name) >= LITTLE:
+            self._leapt.discard(model.name)
+        if model.name in self._leapt:
+            self._random.discard(model.name)
+        elif unrelated(past, model):
             self._random.add(model.name)
         elif not model.value("neighbour_agreement") < chance(model) + 0.03:  # it swings by that
             self._random.discard(model.name)
