@@ -181,7 +181,7 @@ def _tagged(seed: int) -> Batch:
     ids = torch.randint(24, (1500, 12), generator=g)
     kind = torch.randint(4, (24,), generator=g)
     before = torch.cat([ids[:, :1] * 0, ids[:, :-1]], 1)
-    return ids, (kind[ids] + (before < 6).long()) % 4
+    return ids, (kind[ids] + (before < 12).long()) % 4
 
 
 def _chain(seed: int) -> Batch:
@@ -240,7 +240,7 @@ TASKS = {
     "tones": _task("series", "classes", 1, 4, _tones, learns=0.7),
     "sales": _task("series", "values", 1, 1, _sales, learns=0.7),
     "topics": _task("words", "classes", 80, 4, _topics, learns=0.7),
-    "tagged": _task("words", "classes", 24, 4, _tagged, each=True, learns=0.6),
+    "tagged": _task("words", "classes", 24, 4, _tagged, each=True, learns=0.7),
     "chain": _task("words", "classes", 20, 20, _chain, each=True, causal=True, learns=0.6),
     "letters": _task(
         "words", "classes", text()[1], text()[1], _letters, each=True, causal=True, learns=0.5

@@ -190,48 +190,6 @@ def two_looks(rng: random.Random) -> Kind:
 
 
 @own(STOP)
-def teacher_taught(rng: random.Random) -> Kind:
-    """A teacher that follows its student by gradient instead of by average."""
-    task, opt = rng.choice(("digits", "blobs", "cancer")), rng.choice(("adam", "adamw", "nadam"))
-    width, latent, seed = rng.choice((48, 64)), rng.choice((16, 24)), rng.randrange(10**6)
-    guessing = rng.random() < 0.5
-
-    def make(faulty: bool) -> Training:
-        x, _ = rows(task, seed)
-        body, teacher = mlp(x.shape[1], latent, width, 1), mlp(x.shape[1], latent, width, 1)
-        guess = mlp(latent, latent, 32, 1) if guessing else nn.Linear(latent, latent)
-        nets = nn.ModuleDict({"body": body, "guess": guess, "teacher": teacher})
-        optimizer = MAKERS[opt](
-            nets.parameters() if faulty else [*body.parameters(), *guess.parameters()],
-            lr=2 * RATES[opt],
-        )
-        g = dice(seed)
-
-        def step(_: int) -> Tensor:
-            a = x[torch.randint(len(x), (96,), generator=g)]
-            one, two = (a + 0.3 * torch.randn(a.shape, generator=g) for _ in range(2))
-            aim = teacher(two)
-            value = update(
-                optimizer, (guess(body(one)) - (aim if faulty else aim.detach())).square().mean()
-            )
-            if not faulty:
-                with torch.no_grad():
-                    for slow, quick in zip(teacher.parameters(), body.parameters(), strict=True):
-                        slow.lerp_(quick, 0.01)
-            return value
-
-        first = float(teacher(x).detach().std(0).mean())
-
-        def score() -> float:
-            with torch.no_grad():
-                return min(1.0, float(body(x).std(0).mean()) / first)
-
-        return Training(nets, optimizer, step, score)
-
-    return Kind(says=f"teacher taught too, {task} by {opt}", make=make, steps=500)
-
-
-@own(STOP)
 def only_together(rng: random.Random) -> Kind:
     """Two looks are drawn together and nothing holds them apart."""
     task, opt = rng.choice(("digits", "blobs", "cancer")), rng.choice(("adam", "adamw", "rmsprop"))

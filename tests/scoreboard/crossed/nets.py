@@ -184,7 +184,7 @@ class Encoder(nn.Module):
         self, width: int, depth: int, *, pre: bool, causal: bool, library: bool, shortcuts: bool
     ) -> None:
         super().__init__()
-        self.place = nn.Parameter(torch.randn(64, width) * 0.1)
+        self.place = nn.Parameter(torch.randn(64, width) * 0.3)
         self.causal, self.library = causal, library
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
