@@ -70,17 +70,17 @@ def test_the_course_of_the_losses_is_the_same_however_they_come() -> None:
     at_once.add(losses)
     for loss in losses:
         one_by_one.add([loss])
-    assert at_once.quarters() == one_by_one.quarters()
-    quarters = at_once.quarters()
+    assert at_once.quarters == one_by_one.quarters
+    quarters = at_once.quarters
     assert quarters is not None
     assert quarters == pytest.approx([100 / k for k in (625, 1875, 3125, 4375)], rel=0.05)
-    assert Course().quarters() is None
+    assert Course().quarters is None
 
 
 def test_a_wild_batch_leaves_the_course_as_it_is() -> None:
     course = Course()
     course.add([1e9 if k % 9 == 0 else 1.0 for k in range(400)])
-    assert course.quarters() == (1.0, 1.0, 1.0, 1.0)
+    assert course.quarters == (1.0, 1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("every", [1, 10, 50])

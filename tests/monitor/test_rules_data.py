@@ -73,8 +73,8 @@ def fed_every_tenth(loss_at: Callable[[int], float]) -> Change | None:
         sample = SceneSample(scene(), step)
         fed(in_repeat=1.0 if step > 10 else 0.0)(sample)
         since = step - 9 if step > 10 else step
-        losses = np.array([loss_at(k) for k in range(since, step + 1)], np.float32)
-        feed.absorb(step, sample.models[0], losses, layout, 0)
+        losses = [loss_at(k) for k in range(since, step + 1)]
+        feed.absorb(step, sample.models[0].tolist(), losses, layout, 0)
     return feed.change
 
 

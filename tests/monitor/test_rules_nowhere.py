@@ -51,9 +51,9 @@ def test_a_short_spell_of_foul_batches_is_nothing_that_lasts() -> None:
     assert "loss-divergence" not in Scene().run(300, spell).standing
 
 
-def losses(after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    series = np.concatenate([np.full(60, 0.3), after]).astype(np.float32)
-    return series, np.arange(1, len(series) + 1, dtype=np.int64)
+def losses(after: np.ndarray) -> tuple[list[float], list[int]]:
+    series = [0.3] * 60 + after.tolist()
+    return series, list(range(1, len(series) + 1))
 
 
 def test_the_step_is_found_however_many_losses_come_at_once() -> None:

@@ -125,7 +125,7 @@ def repeated_every_tenth(floor: float) -> Change | None:
         sample.model(in_repeat=1.0 if step >= 60 else 0.05)
         steps = range(step - 9 if step > 10 else step, step + 1)
         losses = [2 * math.exp(-max(0, k - 60) / 20) + floor * chance.random() for k in steps]
-        feed.absorb(step, sample.models[0], np.array(losses, np.float32), layout, 0)
+        feed.absorb(step, sample.models[0].tolist(), losses, layout, 0)
     return feed.change
 
 

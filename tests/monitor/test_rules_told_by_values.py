@@ -84,12 +84,12 @@ def test_where_the_losses_left_their_level_is_remembered_when_they_sink_again() 
     trend = LossTrend()
     losses = np.concatenate([np.linspace(2.0, 0.5, 100), np.full(20, 3.0), np.full(150, 0.9)])
     for step, loss in enumerate(losses, start=1):
-        trend.add(np.array([loss], np.float32), [step])
+        trend.add([float(loss)], [step])
     assert trend.jumped == 101
     sparse = LossTrend()
     for first in range(0, 250, 50):
         part = np.arange(first, first + 50)
-        sparse.add(losses[part].astype(np.float32), part + 1)
+        sparse.add(losses[part].tolist(), (part + 1).tolist())
     assert sparse.jumped == 101
 
 
@@ -97,7 +97,7 @@ def test_single_bad_batches_are_no_jump() -> None:
     trend = LossTrend()
     for step in range(1, 300):
         loss = 3.0 if step % 20 < 3 and step > 100 else 0.5
-        trend.add(np.array([loss], np.float32), [step])
+        trend.add([float(loss)], [step])
     assert trend.jumped is None
 
 

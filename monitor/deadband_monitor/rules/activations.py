@@ -13,7 +13,6 @@ from deadband_monitor.rules.judges import LayerRule, LayerView, column, columns,
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past
 from deadband_monitor.rules.weights import UpdateTooLarge
-from deadband_monitor.state.series import Floats
 
 
 class Saturation(LayerRule):
@@ -44,10 +43,12 @@ class Saturation(LayerRule):
         known = np.isfinite(stuck)
         if not np.count_nonzero(known):
             return None
+        flat = column(seen, "saturation")
+        if not np.count_nonzero((stuck >= 0.5) | (flat >= 0.7)):
+            return LayerView.of_none(known)
         judged = layout.hidden_units
         # Units that swing from end to end carry a bit each, and pass no gradient. That is how sure
         # networks end, and how weights drawn far too wide begin: it counts while nothing is learnt.
-        flat = column(seen, "saturation")
         idle = np.zeros(len(flat), bool)
         for index, model in enumerate(layout.models):
             skill = past.skill(model.name)
@@ -115,6 +116,8 @@ class DeadUnits(LayerRule):
     needs = ("dead_units",)
     grace_steps = 5
 
+    SOME = 0.6
+    """Share of dead units up to which a layer is as it should be."""
     BRANCH_STEPS = 50
     """So long the others may take to learn, where what the model answers still varies: the signal
     has another way, past a gate or a block that adds nothing."""
@@ -131,7 +134,14 @@ class DeadUnits(LayerRule):
         if not np.count_nonzero(known):
             return None
         silent = _silent(seen)
-        self._lost = _gone(dead, seen, silent)
+        full = column(seen, "zero_share") == 1
+        if not np.count_nonzero((dead > self.SOME) | full):
+            self._lost = none = np.zeros(len(dead), bool)
+            if not np.count_nonzero(silent):
+                return LayerView.of_none(known)
+            return LayerView(active=none, clear=~silent, known=known)
+        # No unit fired in the last ten samples, or in this one no element of any; all is lost.
+        self._lost = silent & ((dead >= 0.97) | (known & full))
         gone = self._lost & (seen.step >= self.grace_steps)
         # 64 % dead units were seen in a network at skill 1.00: without loss of variance the share
         # is worth a note only, and only while it grows.
@@ -139,7 +149,7 @@ class DeadUnits(LayerRule):
         many = (dead > 0.7) & (dead > before + 0.2) & (seen.step >= 100)
         return LayerView(
             active=known & (gone | many),
-            clear=~silent & ~(many | ((dead > 0.6) & (dead > before + 0.1))),
+            clear=~silent & ~(many | ((dead > self.SOME) & (dead > before + 0.1))),
             known=known,
         )
 
@@ -189,13 +199,6 @@ class DeadUnits(LayerRule):
             return Words(message, evidence)
 
         return words
-
-
-def _gone(dead: Floats, seen: Observation, silent: Mask) -> Mask:
-    """No unit fired in the last ten samples, or in this one no element of any; all is lost."""
-    off = (dead >= 0.97) | (np.isfinite(dead) & (column(seen, "zero_share") == 1))
-    gone: Mask = off & silent
-    return gone
 
 
 def _silent(seen: Observation) -> Mask:

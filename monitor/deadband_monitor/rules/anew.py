@@ -66,7 +66,9 @@ class Anew:
         self._first: list[float] = []
         """The losses that a fresh draw begins with."""
 
-    def begins_at(self, seen: Observation, before: Floats, layout: Layout) -> int | None:
+    def begins_at(
+        self, seen: Observation, losses: list[float], before: Floats, layout: Layout
+    ) -> int | None:
         """Place among the new losses from which on they are those of new weights."""
         if layout is not self._layout:
             self._layout = layout
@@ -75,7 +77,6 @@ class Anew:
             self._aged, self._began = [], self._began or seen.step
         if not self.drawn:
             self._note_age(seen)
-        losses = seen.losses.tolist()
         known, self._losses = self._losses, (self._losses + losses)[-LATELY:]
         if len(self._first) < NEXT:
             self._first += losses[: NEXT - len(self._first)]
@@ -84,11 +85,12 @@ class Anew:
             return None
         if self.drawn:
             return self._back(known, losses)
-        grown, moved = seen.layers[self._last, [_GROWTH, _DRIFT]].tolist()
+        grown = seen.layers.item(self._last, _GROWTH)
+        moved = seen.layers.item(self._last, _DRIFT)
         if 1 + grown * grown - moved * moved < 2 * OUTLYING * grown:
             changed = self._replaced(seen.layers, before)
         else:
-            was = float(before[self._last, _DRIFT])
+            was = before.item(self._last, _DRIFT)
             changed = moved < REWOUND * was and self._rewound(seen.layers, before)
             if not changed and moved < FELL * was:
                 return self._aged_anew(seen, before, known, losses)

@@ -160,24 +160,24 @@ class ConstantPredictor(ModelRule):
             or (ruined and seen.step - since[2] >= self._patience(past, model))
         ):
             severity = "critical"
-        evidence = {
-            "information": information,
-            "sigma_share": sigma,
-            "skill": skill,
-            "top_share": model.value("top_share"),
-        }
         stalled = (stalled and not modest(past, model)) or crawls(seen, past, model, skill)
         if not (lasting or stalled):
             special = self._unrelated(past, model) or self._majority(seen, past, model)
             special = special or ruled_by_few(past, model) or self._no_yes(seen, past, model)
-            if special is not None:
-                return special
+            return special or Judgement(active=False, clear=clear)
         return Judgement(
-            active=lasting or stalled,
+            active=True,
             clear=clear,
             severity=severity,
             message=_words(model, says_nothing, skill),
-            evidence=measured(evidence),
+            evidence=measured(
+                {
+                    "information": information,
+                    "sigma_share": sigma,
+                    "skill": skill,
+                    "top_share": model.value("top_share"),
+                }
+            ),
         )
 
     def _coupled(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
@@ -235,9 +235,9 @@ class ConstantPredictor(ModelRule):
         )
 
     def _uneven_since(self, seen: Observation, past: Past, model: ModelPast) -> int | None:
-        recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
         if not model.majority.uneven:
             return None
+        recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
         if self._stays_unnamed(seen, past, model, rise):
             return past.first_step
         if skill >= self.KNOWN and not self._never(seen, model, rise):

@@ -54,7 +54,7 @@ def crawls(seen: Observation, past: Past, model: ModelPast, skill: float) -> boo
 
 def _levels(past: Past, model: ModelPast) -> Quarters | None:
     """The losses in the quarters of the run, in those of a constant answer."""
-    constant, quarters = model.latest("loss_constant"), past.loss.course.quarters()
+    constant, quarters = model.latest("loss_constant"), past.loss.course.quarters
     if quarters is None or not (past.loss_is_all_of(model) and constant > 0):
         return None
     first, second, third, last = quarters

@@ -18,7 +18,6 @@ import numpy as np
 from deadband_monitor.metrics import MODEL_COLUMN
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.mixture import FEWEST_OTHERS, HEALTHY_START, LASTING, Mixture, Spell
-from deadband_monitor.state.series import Floats
 
 HEAVY_TAILS = 20.0
 """Kurtosis of targets (normal 3, Laplace 6) from which a few of them rule a squared loss."""
@@ -88,7 +87,9 @@ class Usual:
         if not value > 0 or math.isinf(value):
             return
         level = math.log10(value)
-        if len(self._values) >= HEALTHY_START:
+        # What lies near one of the usual ones cannot lie far outside of them all.
+        near = bool(self._values) and abs(level - self._values[-1]) <= SHIFT
+        if not near and len(self._values) >= HEALTHY_START:
             low, high = min(self._values), max(self._values)
             beyond = max(low - level, level - high)
             if beyond > max(SHIFT, SHIFT_OF_RANGE * (high - low)):
@@ -147,6 +148,8 @@ class Pairing:
     def _look(self, agreement: float) -> None:
         if len(self._values) < 2 * HEALTHY_START:
             return
+        if agreement >= self._values[0][1] - APART:
+            return  # nor does it lie so far below the lowest
         older = [value for _, value in list(self._values)[: len(self._values) // 2]]
         low, swing = min(older), max(older) - min(older)
         if low < 2 * APART or agreement >= low - max(APART, SWINGS * swing):
@@ -195,11 +198,11 @@ class Feed:
         """The step before the first of them, and how many they are."""
 
     def absorb(
-        self, step: int, now: Sequence[float], losses: Floats, layout: Layout, index: int
+        self, step: int, now: Sequence[float], losses: Sequence[float], layout: Layout, index: int
     ) -> None:
         """Fold one sample in; `now` is the model's row of it."""
         value = {name: now[column] for name, column in _COLUMNS.items()}
-        known = losses[np.isfinite(losses)].tolist()
+        known = [loss for loss in losses if math.isfinite(loss)]
         rose = bool(known and self._losses) and max(known) > ROSE * max(self._losses)
         self._losses.extend(known)
         self._follow_finite(step, value)

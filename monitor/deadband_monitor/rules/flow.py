@@ -105,7 +105,7 @@ class Flow:
         has, grad, left = layers[:, _HAS], layers[:, _GRAD], layers[:, _LEFT]
         moving = update > 0
         # In most samples every weight moves and has a gradient: then there is nothing to follow.
-        if self._stands or np.count_nonzero(self.trained & ~moving):
+        if self._stands or np.count_nonzero(self.trained > moving):
             self._follow_still(seen, layout, moving)
         bare = has == 0
         if self._bare or np.count_nonzero(bare):
@@ -125,9 +125,9 @@ class Flow:
         np.copyto(self.last_grad, grad, where=grad > 0)
         # A step that does not move the weight may be one of several that are accumulated; with two
         # models, one's loss leaves gradients in the other, cleared before that one's own step.
-        kept = (left > KEPT) & moving
+        kept = left > KEPT
         if self._piles or np.count_nonzero(kept):
-            self._follow_kept(seen, kept, has)
+            self._follow_kept(seen, kept & moving, has)
         np.copyto(self._drift, drift, where=np.isfinite(drift))
         np.copyto(self._rms, rms, where=np.isfinite(rms))
         self._last_step = seen.step

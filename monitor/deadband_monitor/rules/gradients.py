@@ -18,6 +18,7 @@ from deadband_monitor.rules.judges import (
     column,
     columns,
 )
+from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import EARLY_STEPS, ModelPast, Past, carried
 from deadband_monitor.rules.slopeless import cells, forgetful, gap, lives
@@ -44,6 +45,8 @@ class VanishingGradient(LayerRule):
         super().__init__()
         self._zero_since: NDArray[np.float32] = np.zeros(0, np.float32)
         self._faint_since: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._faded = True
+        """Some row was so at the sample before."""
         self._all_zero: dict[str, bool] = {}
         self._cells: list[list[tuple[int, int]]] = []
         """By model, see `slopeless.cells`."""
@@ -63,26 +66,38 @@ class VanishingGradient(LayerRule):
         """See `LayerRule`."""
         grads = column(seen, "grad_rms")
         judged = layout.trained & np.isfinite(grads)
-        zero = np.zeros(len(grads), bool)
-        faint = np.zeros(len(grads), bool)
-        cut = np.zeros(len(grads), bool)
+        zero, faint, cut = np.zeros((3, len(grads)), bool)
+        fades = False
         self._forgetful = set()
         for index, model in enumerate(layout.models):
             cell = forgetful(past, self._cells[index]) if seen.step >= self.grace_steps else None
             if cell is not None:
                 self._forgetful.add(cell)
-                cut[cell] = True
+                cut[cell] = fades = True
             rows = layout.rows_of[index]
             rows = rows[judged[rows]]
             if not len(rows) or self._solved(model.name, past):
                 continue
-            blocked = int(np.argmin(grads[rows] == 0)) if (grads[rows] != 0).any() else len(rows)
-            zero[rows[:blocked]] = True
+            blocked = 0
+            if grads.item(rows[0]) == 0:
+                some = grads[rows] != 0
+                blocked = int(np.argmax(some)) if some.any() else len(rows)
             self._all_zero[model.name] = blocked == len(rows)
-            if blocked == len(rows) and _at_rest(seen, past, rows):
-                zero[rows] = False
-            if len(rows) >= 3 and not blocked:
-                faint[rows] = _faint(grads[rows], column(seen, "update_ratio")[rows])
+            if blocked:
+                zero[rows[:blocked]] = fades = True
+                if blocked == len(rows) and _at_rest(seen, past, rows):
+                    zero[rows] = False
+            elif len(rows) >= 3:
+                found = _faint(grads[rows], column(seen, "update_ratio")[rows])
+                if found is not None:
+                    faint[rows] = found
+                    fades = True
+        if not fades:  # nearly always
+            if self._faded:
+                self._zero_since[:] = self._faint_since[:] = np.nan
+                self._faded = False
+            return LayerView.of_none(judged)
+        self._faded = True
         step = np.float32(seen.step)
         self._zero_since = np.where(zero, np.fmin(self._zero_since, step), np.nan)
         self._faint_since = np.where(faint, np.fmin(self._faint_since, step), np.nan)
@@ -172,17 +187,19 @@ def _at_rest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> bool:
     return bool(pulled) and past.flow.settled(rows)
 
 
-def _faint(grads: NDArray[np.float32], updates: NDArray[np.float32]) -> Mask:
-    """Rows of the leading layers whose updates are lost against those of the last ones.
+def _faint(grads: NDArray[np.float32], updates: NDArray[np.float32]) -> Mask | None:
+    """Rows of the leading layers whose updates are lost against those of the last ones, if any.
 
     Ten sigmoid layers move their first weight by 4e-12 of itself a step and the last by 3e-2; in
     healthy runs first and last lie within three decades.
     """
+    if not updates[0] < 1e-6:
+        return None
     top = float(np.fmax.reduce(updates))
-    if not top > 1e-5 or not updates[0] < 1e-6 or not updates[0] < 1e-4 * top:
-        return np.zeros(len(updates), bool)
+    if not top > 1e-5 or not updates[0] < 1e-4 * top:
+        return None
     if not grads[0] < 1e-4 * float(np.fmax.reduce(grads)):
-        return np.zeros(len(updates), bool)
+        return None
     lost = updates < 1e-4 * top
     faint: Mask = np.arange(len(lost)) < (int(np.argmin(lost)) if not lost.all() else len(lost))
     return faint
@@ -269,7 +286,7 @@ class ExplodingGradient(ModelRule):
         # At the edge of stability full batches are thrown off now and then, gradient a hundredfold
         # and loss fourfold, and are back within eleven steps, better off than before.
         worse = calm > 0 and fresh > 1.5 * calm and past.loss.above(1.5 * calm, 12, 16)
-        level_loss = float(np.fmax(model.value("loss_constant"), past.loss.first))
+        level_loss = known_max(model.value("loss_constant"), past.loss.first)
         # A small loss that is ten times as large is small still.
         worse = worse and not fresh < calm + TAKEN * (level_loss - calm)
         severity = "critical" if fresh > 1.5 * level_loss and level_loss > 0 else "warning"
@@ -327,7 +344,7 @@ def _elasticity(seen: Observation, past: Past, model: ModelPast) -> float:
     size = (
         seen.layers[rows, LAYER_COLUMN["grad_rms"]] * seen.layers[rows, LAYER_COLUMN["weight_rms"]]
     )
-    level = float(np.fmax(model.value("loss_constant"), model.value("loss")))
+    level = known_max(model.value("loss_constant"), model.value("loss"))
     if not model.value("loss_constant") > 0:
         return math.nan  # of a loss that may be zero or negative no share can be told
     return float(np.nansum(size.astype(np.float64) * layout.parameters[rows])) / level

@@ -51,6 +51,14 @@ class LayerView(msgspec.Struct, frozen=True, kw_only=True):
     clear: Mask
     known: Mask
     """Rows that this sample says something about."""
+    quiet: bool = False
+    """No row is active, and none anything but clear: so it is in nearly all samples."""
+
+    @classmethod
+    def of_none(cls, known: Mask) -> LayerView:
+        """No row shows anything."""
+        none = np.zeros(len(known), bool)
+        return cls(active=none, clear=~none, known=known, quiet=True)
 
 
 class _Telling:
@@ -122,6 +130,9 @@ class LayerRule(ABC):
             self.adopt(layout)
         view = self.view(seen, past, layout)
         if view is None:
+            return
+        if view.quiet and not (self._strays or self._echoes):
+            self._said = None
             return
         self._note_band(view, seen.step)
         some = np.count_nonzero(view.active) > 0  # of few rows ten times as fast as `any`

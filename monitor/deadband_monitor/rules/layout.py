@@ -78,17 +78,22 @@ class Layout:
             for model, rows in zip(table.models, self.rows_of, strict=True)
         ]
         """A frozen teacher, or an averaged one that no optimiser holds, is not judged."""
+        self.several_models = sum(self.model_learns) > 1
+        """More than one model learns, so a loss is nobody's in particular."""
         self.judged: Mask = np.zeros(len(layers), bool)
         for rows, learns in zip(self.rows_of, self.model_learns, strict=True):
             self.judged[rows] = learns
+        self.output_of = [self._makes_output(rows) for rows in self.rows_of]
+        """Row of the layer that gives each model's output; -1 where it has none."""
         self.takes_ids = [
             bool(len(rows)) and bool(self.embedding[rows[0]]) for rows in self.rows_of
         ]
 
-    @property
-    def several_models(self) -> bool:
-        """More than one model learns, so a loss is nobody's in particular."""
-        return sum(self.model_learns) > 1
+    def _makes_output(self, rows: NDArray[np.int64]) -> int:
+        """The last of these rows; parameters without a call stand behind it."""
+        own: list[int] = rows.tolist()
+        called = [row for row in own if self.layers[row].kind != "Parameter"]
+        return (called or own or [-1])[-1]
 
     def _held(self, rows: NDArray[np.int64]) -> bool:
         """Whether an optimiser holds anything of a model."""
@@ -100,6 +105,11 @@ class Layout:
         if len(self.models) == 1:
             return [self.models[0].name]
         return sorted({self.keys[row][0] for row in rows})
+
+    def output_layer(self, model: str) -> Layer | None:
+        """The layer that gives a model's output; None where the model has none."""
+        row = self.output_of[self.index_of[model]]
+        return None if row < 0 else self.layers[row]
 
     def rows(self, model: str) -> NDArray[np.int64]:
         """Rows of one model's layers, in order of execution."""

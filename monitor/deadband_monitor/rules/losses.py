@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from deadband.wire import Model
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BOTTOMLESS, Clash
 from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.known import known_max, known_min
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import LevelShift
@@ -143,20 +142,17 @@ class LossDivergence(ModelRule):
         """The loss stands above where it began and above what a constant answer would give."""
         fresh, first = past.loss.fresh, past.loss.first
         constant = model.value("loss_constant")
-        level = float(np.fmax(constant, first))
+        level = known_max(constant, first)
         if seen.step - model.born < self.START_GRACE:
             return None
         # Without labels the level of a constant answer is unknown, and some objectives are annealed
         # upwards: only a ten-fold rise counts then.
         factor = 1.5 if math.isfinite(constant) else 10.0
-        above = past.loss.above(factor * level, 15, 20)
         # Spikes that come again and again count too, once they are a quarter of the steps.
-        spikes = math.isfinite(constant) and past.loss.above(factor * level, 10, 40)
-        sure = math.isfinite(constant) and model.start("out_sd") > self.SURE
-        severity = "warning"
-        if math.isfinite(constant) and past.loss.above(2 * factor * level, 15, 20):
-            severity = "critical"
-        above = (above or spikes) and past.loss.falling is not True
+        above = past.loss.above(factor * level, 15, 20) or (
+            math.isfinite(constant) and past.loss.above(factor * level, 10, 40)
+        )
+        above = above and past.loss.falling is not True
         if not above and self._sure_and_wrong(seen, past, model, constant):
             return Judgement(
                 active=True,
@@ -170,9 +166,13 @@ class LossDivergence(ModelRule):
                 },
                 onset_step=past.first_step,
             )
+        sure = math.isfinite(constant) and model.start("out_sd") > self.SURE
         clear = fresh < 1.1 * (constant if sure else level)
         if not above:
             return Judgement(active=False, clear=clear)
+        severity = "warning"
+        if math.isfinite(constant) and past.loss.above(2 * factor * level, 15, 20):
+            severity = "critical"
         return Judgement(
             active=True,
             clear=clear,
@@ -214,8 +214,8 @@ class LossDivergence(ModelRule):
     def _set_back(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:
         """The loss jumped from the level it had reached, and does not come back."""
         loss = past.loss
-        level = float(np.fmin(model.value("loss_constant"), loss.first))
-        shifted = self._shift(seen, model, self.NOTHING_LEFT * level)
+        level = known_min(model.value("loss_constant"), loss.first)
+        shifted = self._shift(past, model, self.NOTHING_LEFT * level)
         limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
         lost = loss.above(limit, 14, 16)
         clear = not shifted and loss.fresh < limit
@@ -233,12 +233,14 @@ class LossDivergence(ModelRule):
             onset_step=loss.above_since(max(loss.usual_high, 2 * loss.best)),
         )
 
-    def _shift(self, seen: Observation, model: ModelPast, least: float) -> bool:
+    def _shift(self, past: Past, model: ModelPast, least: float) -> bool:
         """Whether the level of the loss has jumped two-fold from `least` or above: a note."""
         shift = self._shifts.setdefault(model.name, LevelShift())
         shifted = False
-        losses = seen.losses[np.isfinite(seen.losses)][-20:]
-        for value in np.log10(np.maximum(losses, least)).tolist():
+        losses = [loss for loss in past.losses if math.isfinite(loss)]
+        for loss in losses[-20:]:
+            size = max(loss, least)
+            value = math.log10(size) if size > 0 else -math.inf
             shifted = shift.add(value) and value > shift.level + math.log10(2)
         return shifted and math.isfinite(shift.level)
 

@@ -46,9 +46,10 @@ def ruled_by_few(past: Past, model: ModelPast) -> Judgement | None:
     assert past.layout is not None
     if past.step < BY_HEART_STEPS or past.layout.several_models:
         return None
-    kurtosis, (skill, _) = model.value("target_kurtosis"), mean_skill(past, model)
+    kurtosis = model.value("target_kurtosis")
     if not kurtosis > HEAVY_TAILS:
         return None
+    skill, _ = mean_skill(past, model)
     what = "its mean is that of a constant prediction"
     if not (past.step >= RULED_STEPS and skill < RULED_SKILL):
         if not (skill < BY_HEART and _told_by_none(past, model)):

@@ -108,8 +108,8 @@ class Mixture:
         self.one_label.follow(odd and began_mixed, step)
         self._entropies.append((step, share, short))
         known = len(self._entropies)
-        self.sorted_ratio = sum(entry[1] for entry in self._entropies) / known
-        short = sum(entry[2] for entry in self._entropies) / known
+        self.sorted_ratio = sum([entry[1] for entry in self._entropies]) / known
+        short = sum([entry[2] for entry in self._entropies]) / known
         limit = wanted + SIGMAS * math.sqrt(wanted / known)
         if self.sorted_ratio < SORTED and short > limit and not began_mixed:
             if self._suspected is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,18 +41,19 @@ class NonFinite:
         layout = past.layout
         assert layout is not None
         share = column(seen, "nonfinite")
+        some = np.count_nonzero(share > 0) > 0
+        infinite = any(map(math.isinf, past.losses))
         for index, model in enumerate(layout.models):
             rows = layout.rows_of[index]
-            bad = rows[share[rows] > 0]
+            bad = rows[share[rows] > 0] if some else rows[:0]
             mine = past.models[model.name]
-            outside = mine.value("nonfinite") > 0 or (
-                not layout.several_models and bool(np.isinf(seen.losses).any())
-            )
+            outside = mine.value("nonfinite") > 0 or (infinite and not layout.several_models)
             wrong = len(bad) > 0 or outside
             if not wrong:
                 self._clean.add(model.name)
                 self._skips[model.name] = 0
-                yield from self._clear(model.name)
+                if self._flagged:
+                    yield from self._clear(model.name)
                 continue
             if self._tolerable(seen, mine, bad, outside):
                 continue

@@ -102,10 +102,10 @@ class Objective:
             first=self._first_loss,
         )
         if read is not None and not layout.several_models:
-            usual = _of_a_constant(read, now[_ENTROPY])
-            read = msgspec.structs.replace(
-                read, below=self._descent.turned(usual), falls=self._descent.endless
-            )
+            below = self._descent.turned(_of_a_constant(read, now[_ENTROPY]))
+            falls = self._descent.endless
+            if below or falls:
+                read = msgspec.structs.replace(read, below=below, falls=falls)
         if read is None or math.isnan(read.low):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
@@ -190,8 +190,8 @@ def _read(
     model, rows = layout.models[index], layout.rows_of[index]
     if not len(rows):
         return None
-    last = makes_output(layout, rows)
-    rms, whole = float(layers[last, _OUT_RMS]), now[_M["out_rms"]]
+    last = layout.output_of[index]
+    rms, whole = layers.item(last, _OUT_RMS), now[_M["out_rms"]]
     ends = rms == whole or (rms > 0 and whole > 0 and abs(math.log(rms / whole)) <= SAME)
     units = layout.layers[last].units
     if len(model.loss_input) >= 2:
@@ -208,7 +208,7 @@ def _read(
         columns=value["column_sum_error"],
         squashed=way == 1.0,
         way=way,
-        silent=_no_gradient(layers[rows, _OUT_GRAD]) and now[_LOSS] > LEFT * first > 0,
+        silent=_no_gradient(layers, rows) and now[_LOSS] > LEFT * first > 0,
         negative=negative,
         target_low=value["target_min"],
         target_high=value["target_max"],
@@ -225,15 +225,11 @@ def _read(
     )
 
 
-def makes_output(layout: Layout, rows: NDArray[np.int64]) -> int:
-    """Row of the layer that gives the model's output: parameters without a call stand behind it."""
-    called = [row for row in rows.tolist() if layout.layers[row].kind != "Parameter"]
-    return int((called or rows.tolist())[-1])
-
-
-def _no_gradient(gradients: Floats) -> bool:
+def _no_gradient(layers: Floats, rows: NDArray[np.int64]) -> bool:
     """No layer is given one: the last of a model may be an expert that was not chosen."""
-    return bool(gradients[-1] == 0) and not np.count_nonzero(gradients > 0)
+    if layers.item(rows[-1], _OUT_GRAD) != 0:
+        return False
+    return not np.count_nonzero(layers[rows, _OUT_GRAD] > 0)
 
 
 def _of_a_constant(read: Reading, entropy: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
 from deadband_monitor.rules.anew import Anew
 from deadband_monitor.rules.flow import LASTING, Flow
+from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.majority import rows_shown
 from deadband_monitor.rules.model_past import LARGE_UPDATE, SMALL_UPDATE, ModelPast
@@ -42,6 +43,7 @@ same labels gives: their batches come to 1.05 at most, and to 0.2 nats with one 
 _UPDATE = LAYER_COLUMN["update_ratio"]
 _OUT = LAYER_COLUMN["out_rms"]
 _PULL = LAYER_COLUMN["pull_to_zero"]
+_SKILL = MODEL_COLUMN["skill"]
 
 
 def _learning(layout: Layout) -> set[str]:
@@ -81,6 +83,8 @@ class Past:
         self.early: Floats = self.first.copy()
         """The last values seen within the first ten steps."""
         self._sample_steps: deque[int] = deque(maxlen=512)
+        self.losses: list[float] = []
+        """Every loss since the sample before the newest."""
         self.known_models = np.zeros(len(MODEL_METRICS), bool)
         self.known_layers = np.zeros(len(LAYER_METRICS), bool)
 
@@ -117,21 +121,30 @@ class Past:
         self._sample_steps.append(seen.step)
         since = -1 if self._stage_begins else 0  # those before belong to the stage before
         self._stage_begins = False
-        drawn = None if layout.several_models else self.anew.begins_at(seen, self.newest, layout)
+        # As plain numbers: each is read many times.
+        self.losses, loss_steps = seen.losses.tolist(), seen.loss_steps.tolist()
+        rows: list[list[float]] = seen.models.tolist()
+        drawn = None
+        if not layout.several_models:
+            drawn = self.anew.begins_at(seen, self.losses, self.newest, layout)
         if drawn is not None:
-            self._begin_anew(int(seen.loss_steps[drawn]))
+            self._begin_anew(loss_steps[drawn])
             since = drawn
-        self.loss.add(seen.losses[since:], seen.loss_steps[since:])
-        self._watch_thrown(seen, since)
-        if self._labels_widened(seen):
-            self.loss.begin_anew()
-            self.thrown.begin_anew()
-        self._watch_loss(seen)
+        self.loss.add(self.losses[since:], loss_steps[since:])
+        learner = self._learner(rows)
+        if learner is not None:
+            if since:
+                self.thrown.begin_anew()
+            self._watch_thrown(learner, self.losses[since:], loss_steps[since:])
+            if self._labels_widened(rows[0]):
+                self.loss.begin_anew()
+                self.thrown.begin_anew()
+            self._watch_loss(learner)
         layers = self.newest = seen.layers
         finite = np.isfinite(layers)
         if self.samples < 50 or self.samples % 10 == 0:
             self.known_layers |= finite.any(axis=0)
-        self.known_models |= np.isfinite(seen.models).any(axis=0)
+        self.known_models |= np.logical_or.reduce(np.isfinite(seen.models))
         fresh = self._unknown & finite
         if np.count_nonzero(fresh):
             np.copyto(self.first, layers, where=fresh)
@@ -141,23 +154,22 @@ class Past:
         if seen.step <= EARLY_STEPS or self.samples == 1:
             self.early = np.where(finite, layers, self.early)
         self.flow.absorb(seen, layout)
-        losses_broken = not np.isfinite(seen.losses).all()
+        losses_broken = not all(map(math.isfinite, self.losses))
         for i, model in enumerate(layout.models):
             past = self.models[model.name]
-            row = seen.models[i]
-            values = row.tolist()  # plain numbers: each is read many times
+            values = rows[i]
             if not (past.samples or past.born) and self.samples > 1:
                 past.born = seen.step - 1
-            skill = float(row[MODEL_COLUMN["skill"]])
+            smoothed = skill = values[_SKILL]
             if not layout.several_models:
-                skill = self._fresh_skill(row, skill)
-            past.best_of_now = float(np.fmax(skill, row[MODEL_COLUMN["skill"]]))
-            past.absorb(seen.step, row, skill)
+                skill = self._fresh_skill(values)
+            past.best_of_now = known_max(skill, smoothed)
+            past.absorb(seen.step, seen.models[i], values, skill)
             ran = math.isfinite(past.value("out_rms"))
             ran = ran or bool(np.isfinite(layers[layout.rows_of[i], _OUT]).any())
             past.idle_samples = 0 if ran else past.idle_samples + 1
             past.objective.absorb(seen.step, values, layers, layout, i)
-            past.feed.absorb(seen.step, values, seen.losses, layout, i)
+            past.feed.absorb(seen.step, values, self.losses, layout, i)
             past.majority.add(
                 seen.step,
                 past.value("majority_share"),
@@ -206,61 +218,51 @@ class Past:
         """How many samples had been taken by `step`, as far back as is remembered."""
         return self.samples - sum(taken > step for taken in self._sample_steps)
 
-    def _learner(self, seen: Observation) -> Floats | None:
+    def _learner(self, rows: Sequence[Sequence[float]]) -> Sequence[float] | None:
         """The statistics of the one model that learns; None where several do."""
         assert self.layout is not None
-        if self.layout.several_models or not len(seen.models):
+        if self.layout.several_models or not rows:
             return None
-        learner = self.layout.model_learns.index(True) if any(self.layout.model_learns) else 0
-        row: Floats = seen.models[learner]
-        return row
+        learns = self.layout.model_learns
+        return rows[learns.index(True) if any(learns) else 0]
 
-    def _watch_thrown(self, seen: Observation, since: int) -> None:
-        row = self._learner(seen)
-        if row is None:
-            return
-        if since:
-            self.thrown.begin_anew()
-        if math.isfinite(float(row[MODEL_COLUMN["further_loss"]])):
+    def _watch_thrown(
+        self, row: Sequence[float], losses: Sequence[float], steps: Sequence[int]
+    ) -> None:
+        if math.isfinite(row[MODEL_COLUMN["further_loss"]]):
             return  # a constant answer's loss is not known of what is added
-        constant = float(row[MODEL_COLUMN["loss_constant"]])
+        constant = row[MODEL_COLUMN["loss_constant"]]
         if not math.isfinite(constant):
             self.thrown.pause()  # the loss of another task, perhaps: not comparable
             return
-        self.thrown.add(seen.losses[since:], seen.loss_steps[since:], constant)
+        self.thrown.add(losses, steps, constant)
 
-    def _watch_loss(self, seen: Observation) -> None:
-        row = self._learner(seen)
-        if row is None or self.loss_was_high:
+    def _watch_loss(self, row: Sequence[float]) -> None:
+        if self.loss_was_high:
             return
-        constant = float(row[MODEL_COLUMN["loss_constant"]])
-        level = float(np.fmax(constant, self.loss.first))
+        level = known_max(row[MODEL_COLUMN["loss_constant"]], self.loss.first)
         self.loss_was_high = level > 0 and self.loss.above(1.5 * level, 5, 8)
 
-    def _labels_widened(self, seen: Observation) -> bool:
+    def _labels_widened(self, row: Sequence[float]) -> bool:
         """Classes have joined in mid-run: to know all of them is harder than what was known."""
         assert self.layout is not None
-        if self.layout.several_models or not len(seen.models):
-            return False
         model = self.models[self.layout.models[0].name]
-        known, batch = (
-            float(seen.models[0, MODEL_COLUMN[name]])
-            for name in ("label_entropy", "batch_label_entropy")
-        )
+        known, batch = row[MODEL_COLUMN["label_entropy"]], row[MODEL_COLUMN["batch_label_entropy"]]
         # At a sample every fifty steps the first batch of them is a tenth of what is known by then.
         before = model.latest("label_entropy")
         if model.samples > EARLY_STEPS and 0 < before < known:
             batch, known = batch * known / before, before
         return batch > WIDER and (batch - 1) * known > WIDER_NATS
 
-    def _fresh_skill(self, row: Floats, smoothed: float) -> float:
+    def _fresh_skill(self, row: Sequence[float]) -> float:
         """Skill of the last eight steps; the smoothed one lags by ten samples.
 
         Where more than the loss function makes the loss, only the smoothed one is by the function.
         """
-        if math.isfinite(float(row[MODEL_COLUMN["further_loss"]])):
+        smoothed = row[_SKILL]
+        if math.isfinite(row[MODEL_COLUMN["further_loss"]]):
             return smoothed
-        constant = float(row[MODEL_COLUMN["loss_constant"]])
+        constant = row[MODEL_COLUMN["loss_constant"]]
         if math.isfinite(constant) and constant > 0 and math.isfinite(self.loss.fresh):
             return 1 - self.loss.fresh / constant
         return smoothed

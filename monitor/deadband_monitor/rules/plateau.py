@@ -12,11 +12,10 @@ import math
 from itertools import pairwise
 from statistics import median
 
-import numpy as np
-
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
+from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear, is_shallow, left_as_drawn
@@ -129,7 +128,7 @@ class LossPlateau(ModelRule):
         elif math.isnan(agreement) and self._one_unit(past, model):
             agreement, why = ONE_UNIT, "one unit can only rank the classes"
         # A loss with further terms (a load to balance, a penalty) hides what is known.
-        known = float(np.fmax(skill, model.value("information")))
+        known = known_max(skill, model.value("information"))
         behind = agreement >= NEIGHBOURS_KNOW and agreement - known >= _margin(past, model)
         if not behind:
             return Judgement(active=False, clear=True)
@@ -248,7 +247,7 @@ def _quarters(past: Past, model: ModelPast, gains: History, age: int) -> tuple[f
 
     Every loss of the run counts, for samples may be few; of weights that came later, the samples'.
     """
-    losses = past.loss.course.quarters()
+    losses = past.loss.course.quarters
     if not model.born and losses is not None:
         return tuple(-loss for loss in losses)
     early, late = gains.halves(age)

@@ -8,12 +8,8 @@ loss is known however far apart the samples are, so it is seen at any cadence.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import median
-
-import numpy as np
-from numpy.typing import NDArray
-
-from deadband_monitor.state.series import Floats
 
 BEFORE, AFTER = 32, 16
 """Losses that show the level there was, and the one that followed; catapults and warm restarts are
@@ -38,15 +34,15 @@ class Thrown:
         self.level = math.nan
         """What the loss had been before it."""
 
-    def add(self, losses: Floats, steps: NDArray[np.int64], constant: float) -> None:
+    def add(self, losses: Sequence[float], steps: Sequence[int], constant: float) -> None:
         """Take the losses since the last sample with their steps, and a constant answer's."""
         if len(losses) != len(steps):
             return
-        for loss, step in zip(losses.tolist(), steps.tolist(), strict=True):
+        for loss, step in zip(losses, steps, strict=True):
             if not math.isfinite(loss):
                 continue
             self._losses.append(loss)
-            self._steps.append(int(step))
+            self._steps.append(step)
             if len(self._losses) > BEFORE + AFTER:
                 del self._losses[0], self._steps[0]
                 self._look(constant)

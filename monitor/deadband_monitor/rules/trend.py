@@ -8,11 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from statistics import fmean, median, stdev
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deadband_monitor.rules.course import Course
-from deadband_monitor.state.series import Floats
 
 MIN_POINTS = 6
 """Fewer points than this say nothing about a trend (median of three against median of three)."""
@@ -186,19 +182,21 @@ class LossTrend:
         """What one loss in twenty exceeded when the best level was reached: the noise of single
         batches."""
 
-    def add(self, losses: Floats, steps: Sequence[int] | NDArray[np.int64] = ()) -> None:
+    def add(self, losses: Sequence[float], steps: Sequence[int] = ()) -> None:
         """Take the losses since the last sample, in order, with their steps."""
-        known = np.isfinite(losses)
-        finite = losses[known].tolist()
+        if len(steps) != len(losses):
+            steps = [0] * len(losses)  # not known
+        places = [place for place, loss in enumerate(losses) if math.isfinite(loss)]
+        finite = [losses[place] for place in places]
         if len(finite) < len(losses) and self.broken is None:
-            self.infinite = bool(np.isinf(losses[~known][0]))
-            self.broken = int(np.asarray(steps)[~known][0]) if len(steps) == len(losses) else 0
+            bad = next(place for place, loss in enumerate(losses) if not math.isfinite(loss))
+            self.infinite = math.isinf(losses[bad])
+            self.broken = steps[bad]
         if not finite:
             return
         if math.isnan(self.first):
             self.first = finite[0]
-        at = np.asarray(steps, np.int64)[known].tolist() if len(steps) == len(losses) else []
-        self._steps += at or [0] * len(finite)
+        self._steps += [steps[place] for place in places]
         self._recent += finite
         self._note_jump(len(finite))
         del self._steps[: -self.WINDOW], self._recent[: -self.WINDOW]

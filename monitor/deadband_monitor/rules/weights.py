@@ -20,6 +20,7 @@ from deadband_monitor.rules.judges import (
     columns,
     measured,
 )
+from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import LARGE_UPDATE, ModelPast, Past
 
@@ -49,8 +50,7 @@ class DuplicateUnits(LayerRule):
         if not np.count_nonzero(known):
             return None
         if not np.count_nonzero(twins >= 0.5):
-            none = np.zeros(len(twins), bool)
-            return LayerView(active=none, clear=~none, known=known)
+            return LayerView.of_none(known)
         # In few dimensions random vectors point the same way by chance (44-50 % twins in a healthy
         # network with two inputs), and a head's rows are told apart by their own labels.
         judged = layout.wide_hidden.copy()
@@ -256,7 +256,7 @@ def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:
     if layout.several_models:
         return False  # the loss is not this model's alone
     constant = past.models[model].value("loss_constant")
-    level = float(np.fmax(constant, past.loss.first))
+    level = known_max(constant, past.loss.first)
     # 84 % of the runs that a learning rate ruined passed 1.5 times the constant loss; a catapult
     # phase does too (to 80 times, in a run that then learnt well), but is over within ten steps.
     return level > 0 and past.loss.above(1.5 * level, 12, 16)
@@ -278,16 +278,19 @@ class WeightCollapse(ModelRule):
         growth = growth[np.isfinite(growth)]
         if len(growth) < 2 or seen.step < self.grace_steps:
             return None
-        largest = float(growth.max())
+        largest = float(np.maximum.reduce(growth))
         gone = int(np.count_nonzero(growth < GONE))
         lost = gone >= max(2, GONE_SHARE * len(growth))
+        clear = largest > 0.6 and not gone
+        if not (largest < 0.5 or lost):
+            return Judgement(active=False, clear=clear)
         skill = past.skill(model.name)
         severity = "info" if skill > 0.5 else "warning"
         if past.output_gone(model.name):
             severity = "critical"
         return Judgement(
-            active=largest < 0.5 or lost,
-            clear=largest > 0.6 and not gone,
+            active=True,
+            clear=clear,
             severity=severity,
             message=f"every weight matrix has shrunk, the least to {largest:.2g} of its start"
             if largest < 0.5

@@ -21,7 +21,6 @@ from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
 from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import OF_SOFTMAX, POSITIVE, VALUE_LOSSES, WAYS_OF_VALUES
-from deadband_monitor.rules.objective import makes_output
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
@@ -121,10 +120,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 def _by_range(case: Case, clash: Clash) -> bool:
     """No activation that is known holds the output above zero: it never went below, that is all."""
-    rows = case.layout.rows(case.model.name)
-    if clash is not Clash.RELU_TARGETS or not len(rows) or case.model.objective.behind:
+    last = case.layout.output_layer(case.model.name)
+    if clash is not Clash.RELU_TARGETS or last is None or case.model.objective.behind:
         return False
-    return case.layout.layers[makes_output(case.layout, rows)].activation not in POSITIVE
+    return last.activation not in POSITIVE
 
 
 def _scale(case: Case) -> Iterator[Suspect]:
@@ -188,10 +187,9 @@ def _subtracted(case: Case) -> Suspect:
 
 def _shut_output(case: Case) -> Iterator[Suspect]:
     """The ReLU that died makes the output: the loss drew it to where it cannot go."""
-    flag, rows = case.flag("dead-units"), case.layout.rows(case.model.name)
-    if flag is None or not len(rows) or case.model.large_update_step is not None:
+    flag, last = case.flag("dead-units"), case.layout.output_layer(case.model.name)
+    if flag is None or last is None or case.model.large_update_step is not None:
         return
-    last = case.layout.layers[makes_output(case.layout, rows)]
     within = case.model.latest("target_min") >= 0
     born = flag.onset_step <= case.start
     if last.name != flag.layer or last.activation not in {"relu", "relu6"} or within or born:
@@ -223,8 +221,8 @@ def _softmax_into_bce(case: Case) -> bool:
 
 
 def _last_layer(case: Case) -> str:
-    rows = case.layout.rows(case.model.name)
-    return case.layout.layers[makes_output(case.layout, rows)].name if len(rows) else ""
+    last = case.layout.output_layer(case.model.name)
+    return "" if last is None else last.name
 
 
 def _evidence(case: Case, clash: Clash) -> list[str]:

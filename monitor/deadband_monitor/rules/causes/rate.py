@@ -10,6 +10,7 @@ import numpy as np
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.misfit import OF_SOFTMAX
 from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
@@ -243,7 +244,7 @@ def ran_away(case: Case) -> int | None:
     """
     broken = case.model.broken.step
     constant = case.model.latest("loss_constant")
-    level = RUNAWAY * float(np.fmax(case.past.loss.first, constant))
+    level = RUNAWAY * known_max(case.past.loss.first, constant)
     if broken is None or case.layout.several_models or not level > 0:
         return None
     since = case.past.loss.above_since(level)
