@@ -41,8 +41,8 @@ def reading_of(sample: Sample, table: LayerTable) -> Reading:
     return Reading(
         step=sample.step,
         time=sample.time,
-        layers=_pick(layers, _columns(table.layer_metrics, _LAYER_NAMES)),
-        models=_pick(models, _columns(table.model_metrics, _MODEL_NAMES)),
+        layers=_pick(layers, table.layer_metrics, _LAYER_NAMES),
+        models=_pick(models, table.model_metrics, _MODEL_NAMES),
     )
 
 
@@ -50,7 +50,7 @@ def readings_of(bodies: list[bytes], table: LayerTable) -> Floats:
     """The layers of samples of one table, columns as in our own: (samples, layers, metrics)."""
     rows, columns = len(table.layers), len(table.layer_metrics)
     values = matrix(b"".join(bodies), len(bodies) * rows, columns)
-    own = _pick(values, _columns(table.layer_metrics, _LAYER_NAMES))
+    own = _pick(values, table.layer_metrics, _LAYER_NAMES)
     return own.reshape(len(bodies), rows, len(_LAYER_NAMES))
 
 
@@ -170,17 +170,15 @@ def matrix(data: bytes, rows: int, columns: int) -> Floats:
 
 
 @lru_cache(maxsize=16)
-def _columns(names: tuple[str, ...], own: tuple[str, ...]) -> list[int] | None:
-    """Where our metrics stand in a table of another version; None where it is our own."""
-    if own == names:
-        return None
+def _columns(names: tuple[str, ...], own: tuple[str, ...]) -> list[int]:
+    """Where our metrics stand in a table of another version; -1 for one that it lacks."""
     return [names.index(name) if name in names else -1 for name in own]
 
 
-def _pick(values: Floats, columns: list[int] | None) -> Floats:
-    """The columns in our order; -1 stands for one that the matrix lacks."""
-    if columns is None:
+def _pick(values: Floats, names: tuple[str, ...], own: tuple[str, ...]) -> Floats:
+    """The columns of a table that has these names, in our own order."""
+    if names == own:
         return values
     padded = np.concatenate([values, np.full((len(values), 1), np.nan, np.float32)], axis=1)
-    picked: Floats = padded[:, columns]
+    picked: Floats = padded[:, _columns(names, own)]
     return picked

@@ -232,7 +232,8 @@ class RunState:
             self.sight.sampled_step = max(self.sight.sampled_step, reading.step)
         self.model_series.add(reading.step, reading.models)
         for name, points in sample.scalars.items():
-            series = self.scalars.setdefault(name, Series((), SCALAR_CAPACITY))
+            series = self.scalars.get(name) or Series((), SCALAR_CAPACITY)
+            self.scalars[name] = series
             steps = np.frombuffer(points.steps, np.int64)
             values = np.frombuffer(points.values, np.float32)
             series.add_many(steps, values)

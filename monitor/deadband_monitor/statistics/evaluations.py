@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from deadband_monitor.statistics.values import RawFrame
@@ -32,6 +34,5 @@ class EvaluationLosses:
             elif plain == _AUTOMATIC:
                 automatic += [value for _, value in points]
         self._by_hand |= bool(own)
-        values = np.array(own if self._by_hand else automatic, dtype=np.float64)
-        values = values[np.isfinite(values)]
-        return float(values.mean()) if len(values) else np.nan
+        values = [value for value in (own if self._by_hand else automatic) if math.isfinite(value)]
+        return float(np.mean(values)) if values else np.nan

@@ -28,7 +28,7 @@ def class_factor(labels: Labels, p: Doubles, counted: int, loss: float, last: fl
     p: (r, c) softmax of the output; counted: rows of the whole batch; last: the factor of the
     sample before.
     """
-    share = float(labels.rows.mean())
+    share = np.count_nonzero(labels.rows) / len(labels.rows)
     by_gradient = labels.scale * counted * share
     is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
     if last == 1.0 and (is_mean or np.isnan(by_gradient) or _is_mean_of_more(by_gradient)):
@@ -43,10 +43,10 @@ def mean_class_loss(labels: Labels, p: Doubles) -> float:
         likelihood = np.log(np.maximum(p[labels.rows], _LEAST_PROBABILITY))
         own = -(labels.targets * likelihood).sum(axis=1)
     else:
-        told = p[np.flatnonzero(labels.rows), labels.classes]
+        told = p[labels.rows.nonzero()[0], labels.classes]
         own = -np.log(np.maximum(told, _LEAST_PROBABILITY))
     weights = np.where(np.isnan(labels.weights), 1.0, labels.weights)
-    return float((weights * own).sum() / weights.sum())
+    return float(weights @ own / np.add.reduce(weights))
 
 
 def yes_no_factor(found: YesNo, mean: float, elements: int, loss: float, last: float) -> float:

@@ -51,13 +51,12 @@ def weighed(known: Labels, inferred: Labels | None) -> Labels:
     if inferred is None or known.targets is not None:
         return known
     both = known.rows & inferred.rows
-    if not both.any():
+    if not np.count_nonzero(both):
         return known
     own = known.classes[both[known.rows]]
-    other = inferred.classes[both[inferred.rows]]
-    if np.count_nonzero(own == other) / len(own) < _SAME_LABELS:
-        return known
     kept = both[inferred.rows]
+    if np.count_nonzero(own == inferred.classes[kept]) / len(own) < _SAME_LABELS:
+        return known
     targets = inferred.targets[kept] if inferred.targets is not None else None
     return Labels(own, both, inferred.weights[kept], inferred.scale, targets)
 
@@ -65,7 +64,7 @@ def weighed(known: Labels, inferred: Labels | None) -> Labels:
 def _ids(flat: Doubles, classes: int) -> Labels | None:
     """Class numbers; -100 and whatever else is no class marks rows without a label."""
     rows = (flat >= 0) & (flat < classes)
-    if not rows.any():
+    if not np.count_nonzero(rows):
         return None
     ids = flat[rows].astype(np.int64)
     return Labels(ids, rows, np.full(len(ids), np.nan), np.nan)

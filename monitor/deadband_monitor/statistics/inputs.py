@@ -63,10 +63,11 @@ def _scales(wide: Doubles) -> tuple[Doubles, Doubles]:
 def row_keys(rows: Floats) -> list[int]:
     """A number for each row of (n, m) that only an equal row has too."""
     plain = rows + np.float32(0.0)  # -0.0 and 0.0 are one value
-    data, size = plain.tobytes(), plain[:1].nbytes
+    size = plain[:1].nbytes
     if not size:
         return [hash(b"")] * len(rows)
-    return [hash(data[start : start + size]) for start in range(0, len(data), size)]
+    each: list[bytes] = np.ascontiguousarray(plain).view(f"V{size}")[:, 0].tolist()
+    return list(map(hash, each))
 
 
 def duplicate_share(keys: Sequence[int]) -> float:

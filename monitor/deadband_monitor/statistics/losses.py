@@ -50,6 +50,12 @@ class Losses:
             self._plan, self._place = plan, _place(plan)
         values = _taken(self._place, frame)
         steps = header.loss_first_step + np.arange(len(values), dtype=np.int64)
+        at = header.step - header.loss_first_step
+        now = values.item(at) if 0 <= at < len(values) else np.nan
+        if all(map(math.isfinite, values.tolist())):  # nearly always
+            self._in_a_row += len(values)
+            last, share = (values.item(-1), 0.0) if len(values) else (np.nan, np.nan)
+            return FrameLosses(steps, values, last, now, share)
         finite = np.isfinite(values)
         if len(header.loss_given) >= len(values):
             given: Mask = np.frombuffer(header.loss_given, np.uint8)[: len(values)] > 0
@@ -57,15 +63,10 @@ class Losses:
         else:
             given = self._guess_given(values, finite, output_broken)
         last = float(values[finite][-1]) if finite.any() else np.nan
-        at = header.step - header.loss_first_step
-        now = float(values[at]) if 0 <= at < len(values) else np.nan
         share = float((given & ~finite).sum() / given.sum()) if given.any() else np.nan
         return FrameLosses(steps, values, last, now, share)
 
     def _guess_given(self, values: Floats, finite: Mask, output_broken: bool) -> Mask:
-        if finite.all():
-            self._in_a_row += len(values)
-            return finite
         given = finite | np.isinf(values)
         for place, known in enumerate(given):
             if not known and self._in_a_row < _HABIT:
@@ -90,8 +91,7 @@ def scalars(frame: RawFrame, losses: FrameLosses) -> dict[str, tuple[Ints, Float
 
 def _points(points: Sequence[tuple[int, float]]) -> tuple[Ints, Floats]:
     steps = np.array([step for step, _ in points], dtype=np.int64)
-    with np.errstate(over="ignore"):
-        return steps, np.array([value for _, value in points], dtype=np.float64).astype(np.float32)
+    return steps, np.array([value for _, value in points], dtype=np.float64).astype(np.float32)
 
 
 def _place(plan: Plan) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -190,9 +191,8 @@ class ModelOutputs:
             standings.each[frame] = standing
             # A gradient that no labels explain says that the output is not what the loss compares
             # with labels (embeddings of a contrastive loss, say): no prediction of classes.
-            standings.trusted[frame] = not (with_grad[frame] and np.isnan(standing.label_entropy))
-            for metric in _OF_STANDING:
-                self._reader.put_one(table, metric, frame, getattr(standing, metric))
+            unread = bool(with_grad[frame]) and math.isnan(standing.label_entropy)
+            standings.trusted[frame] = not unread
             if standings.trusted[frame] and standing.found is not None:
                 recall = self._memory.recall.observe(
                     frames[frame].header.step, rows[frame], standing.found, standing.majority
@@ -216,6 +216,9 @@ class ModelOutputs:
                 self._reader.put_one(table, "neighbour_agreement", frame, agreement)
                 numbers = self._memory.neighbours.numbering.value()
                 self._reader.put_one(table, "class_numbers", frame, numbers)
+        for metric in _OF_STANDING:
+            values = np.array([getattr(standing, metric) for standing in standings.each])
+            self._reader.put(table, metric, values, here)
         return standings
 
     def _way(self, output: Reals, gradient: Reals, target: Found | None) -> float:

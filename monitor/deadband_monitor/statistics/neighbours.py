@@ -83,7 +83,7 @@ class Neighbours:
         with the same label - chance) / (1 - chance), or the correlation of neighbours' targets.
         """
         kind, targets, labelled = _comparable(found)
-        if len(targets) != labelled.sum() or len(labelled) != len(rows):
+        if len(targets) != np.count_nonzero(labelled) or len(labelled) != len(rows):
             return np.nan
         rows = rows[:, evenly(rows.shape[1], _FEATURES)]
         shape = (rows.shape[1], targets.shape[1])
@@ -117,7 +117,7 @@ class Neighbours:
         square *= -2.0
         square += self._norms[:stored]
         square += np.einsum("nm,nm->n", own, own)[:, None]
-        square[square <= _NOT_APART * 2.0 * max(rows.shape[1], 1)] = np.inf
+        np.putmask(square, square <= _NOT_APART * 2.0 * max(rows.shape[1], 1), np.inf)
         for query, row in enumerate(chosen.tolist()):
             place = self._place.get(keys[row])
             if place is not None:

@@ -55,6 +55,12 @@ def entropy(p: Doubles) -> Doubles:
     return np.asarray(0.0 - np.add.reduce(each, axis=-1))
 
 
+def entropy_of(p: Doubles) -> float:
+    """The same of one distribution, (c,)."""
+    some = p[p > 0]
+    return 0.0 - float(some @ np.log(some))
+
+
 def binary_entropy(p: Doubles) -> Doubles:
     """Entropy of a yes with probability p, elementwise, nats."""
     return entropy(np.stack([p, 1.0 - p], axis=-1))

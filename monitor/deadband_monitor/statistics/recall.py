@@ -48,17 +48,17 @@ class RareRecall:
         self._sum += counts
         while len(self._counts) > _SAMPLES or self._counts[0][0] < step // 2:
             self._sum -= self._counts.popleft()[1]
-        due, right = self._sum
-        rare = due >= _FEWEST_A_CLASS
+        rare = self._sum[0] >= _FEWEST_A_CLASS
         rare[majority] = False
-        if due[rare].sum() < _FEWEST:
+        due, right = self._sum[:, rare]
+        if np.add.reduce(due) < _FEWEST:
             return np.nan
-        return float((right[rare] / due[rare]).mean())
+        return float(np.add.reduce(right / due) / len(due))
 
 
 def _counts(rows: Reals, found: Labels | YesNo | Targets | None) -> Doubles | None:
     if isinstance(found, Labels) and 2 <= rows.shape[1] <= _MOST_CLASSES:
-        said = rows[found.rows].argmax(axis=1)
+        said = rows.argmax(axis=1)[found.rows]
         labels, classes = found.classes, rows.shape[1]
     elif isinstance(found, YesNo) and rows.shape[1] == 1:
         # Probabilities lie within 0..1, and logits of a batch hardly ever do.

@@ -31,7 +31,7 @@ from deadband_monitor.statistics.labels import (
     squared_targets,
     yes_no_targets,
 )
-from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy, sigmoid, softmax
+from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy_of, sigmoid, softmax
 from deadband_monitor.statistics.ownloss import OwnLoss, along
 from deadband_monitor.statistics.squash import bent
 from deadband_monitor.statistics.values import Doubles, Reals
@@ -210,7 +210,7 @@ class Skill:
         standing.majority, standing.majority_share = window.majority()
         if labels is not None and standing.label_entropy > LEAST_ENTROPY:
             counts = np.bincount(labels.classes) / len(labels.classes)
-            standing.batch_label_entropy = float(entropy(counts)) / standing.label_entropy
+            standing.batch_label_entropy = entropy_of(counts) / standing.label_entropy
         constant = self._own.constant = window.constant_loss()
         if constant > LEAST_ENTROPY and window.size >= _LABELS_A_CLASS * window.distinct:
             standing.loss_constant = constant * self._factor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deadband_monitor.statistics.labels import Labels
-from deadband_monitor.statistics.outputs import entropy
+from deadband_monitor.statistics.outputs import entropy_of
 from deadband_monitor.statistics.values import Doubles, Ints
 
 WINDOW = 2000
@@ -51,7 +51,7 @@ class LabelWindow:
 
     def entropy(self) -> float:
         """Entropy of the labels, nats."""
-        return float(entropy(self._counts / self._size)) if self._size else np.nan
+        return entropy_of(self._counts / self._size) if self._size else np.nan
 
     def majority(self) -> tuple[int, float]:
         """The most frequent class, the first of equals, and its share of the labels."""
@@ -73,7 +73,7 @@ class LabelWindow:
         """
         mass = np.maximum(self._mass, 0.0)
         total = mass.sum()
-        return float(entropy(mass / total)) if total > 0 else np.nan
+        return entropy_of(mass / total) if total > 0 else np.nan
 
     def constant_scatter(self) -> float:
         """Standard deviation of a row's loss under that prediction; 0 where classes are even."""
