@@ -160,7 +160,8 @@ def report(
             out |= {name, f"{name} mended"}  # the remedy of what is no fault proves nothing
             thrown += 1
     if options.half == "crossed":
-        print(f"{thrown} of {options.runs} drawn are not proven and count for nothing")
+        count = sum(scenario.fails for scenario in scenarios.values())
+        print(f"{thrown} of {count} drawn are not proven and count for nothing")
         # What is not asked for was trained to prove the rest.
         both = (True, False) if options.remedies else (True,)
         wanted = {"failing": (True,), "healthy": (False,)}.get(options.only, both)
