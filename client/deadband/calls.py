@@ -105,6 +105,8 @@ class LayerCapture:
             return
         call, probe.calls = probe.calls, probe.calls + 1
         root.beyond = call >= MOST_CALLS
+        if root.rootless and tensor is not None and tensor.requires_grad:
+            root.given.note(probe, tensor)
         if tensor is None or root.beyond or (call and root.rootless):
             return
         if root.rootless and tensor.requires_grad:

@@ -138,6 +138,8 @@ class ModelCapture(UpdateCapture):
             if root.eval_seen and not root.seen:
                 root.takes_eval = True
             root.eval_seen = False
+            if root.rootless:
+                root.forwards = root.given.calls
             if root.forwards and root.counted < _COUNTED:
                 root.counted += 1
                 if root.forwards > root.calls:
@@ -336,11 +338,14 @@ class ModelCapture(UpdateCapture):
             cell = self._cell_of(
                 root.entry.cells, What.OUTPUT_GRAD, shown, OUTPUT, root.output_layout
             )
-            self._output_gradient(root, tensor, cell)
+            if root.rootless:
+                self._hook_gradient(tensor, cell)  # its parts tell that the backward begins
+            else:
+                self._output_gradient(root, tensor, cell)
 
     def _reveal(self, root: Root, tensor: Tensor) -> None:
-        """A loss was given what compiled code made, and no call of the model was seen."""
-        root.seen = root.revealed = True
+        """A loss was given what compiled code or a part made: no call of the model was seen."""
+        root.seen, root.revealed = True, not root.rootless
         self._show_output(root, tensor)
 
     def _leave(self, root: Root, *, raised: bool = False) -> None:

@@ -19,6 +19,7 @@ from deadband.functional import FunctionalActivations
 from deadband.hooks import NOTHING, HookEntry, leaf_entry, new_key
 from deadband.losscalls import KINDS, LossCall
 from deadband.norms import is_batch_norm
+from deadband.parts import Given
 from deadband.recorder import Entry, ModelEntry
 from deadband.regions import Layout
 from deadband.structure import Structure
@@ -170,6 +171,7 @@ class Root:
         """Whether a training forward of this step was seen."""
         self.rootless = False
         """Whether parts are called without the root."""
+        self.given: Given[Probe] = Given()
         self.takes_eval = False
         """Whether training forwards run in eval mode."""
         self.eval_seen = False
@@ -401,6 +403,7 @@ class Root:
         self.matched, self.shown, self.forwards = 0, None, 0
         self.pending.clear()
         self.left.begin()
+        self.given.begin()
 
 
 def has_custom_forward(root: nn.Module) -> bool:

@@ -123,8 +123,12 @@ class LossListener:
                 self._reveal(root, call.input)
         if call.target.requires_grad and not call.input.requires_grad and call.name in _EITHER_WAY:
             call = call._replace(input=call.target, target=call.input)
-        if call.target.requires_grad and len(self._roots) == 1 and self._roots[0].rootless:
-            self._learns(self._roots[0])  # called by its parts: whose output it is cannot be told
+        root = self._roots[0]
+        if len(self._roots) == 1 and root.rootless:
+            if call.target.requires_grad:
+                self._learns(root)  # called by its parts: whose output it is cannot be told
+            elif root.shown is None and root.given.gave(call.input, call.result):
+                self._reveal(root, call.input)
         matches = [(self._match(root, call), root) for root in self._roots]
         if matches:
             match, root = max(matches, key=lambda each: each[0])

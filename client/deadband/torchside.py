@@ -217,7 +217,7 @@ class TorchSide:
     def _heard_loss(self, loss: Tensor) -> None:
         """A scalar is back-propagated; several in one step add up, as their gradients do."""
         if self.armed:
-            self.capture.backward_begins()
+            self.capture.backward_begins(loss)
         if self._given:
             return
         try:

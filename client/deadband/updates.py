@@ -68,16 +68,27 @@ class UpdateCapture(LayerCapture):
         self._choices.clear()
         self._moved = None
 
-    def backward_begins(self) -> None:
+    def backward_begins(self, loss: Tensor) -> None:
         """A loss is about to be back-propagated."""
         start = perf_counter()
         try:
             for root in self.roots:
+                if root.rootless and root.shown is not None and not root.given.is_all_of(loss):
+                    self._forget_output(root)
                 if root.seen and not root.left.taken:
                     root.left.note(self._taps_of(root)[:MOST_LEFT])
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+    def _forget_output(self, root: Root) -> None:
+        """What stood for its output is only a part of what the loss is about."""
+        root.given.closed, root.given.last, root.shown = True, None, None
+        for what in (What.OUTPUT, What.OUTPUT_GRAD, What.TARGET):
+            root.entry.cells.pop(what, None)
+        root.loss_call, root.loss_shapes, root.loss_matched = "", ((), ()), 0
+        root.loss_of_output, root.usual_loss = False, None
+        self.recorder.changed = True
 
     def _model_backward(self, root: Root, *, reached: bool = False) -> None:
         start = perf_counter()
