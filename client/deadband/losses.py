@@ -18,6 +18,8 @@ _KINDS = {
     "SmoothL1Loss": "smooth_l1",
     "HuberLoss": "huber",
     "KlDiv": "kl_div",
+    "CtcLoss": "ctc",
+    "CudnnCtcLoss": "ctc",
     "SoftMarginLoss": "soft_margin",
     "MultiMarginLoss": "multi_margin",
 }

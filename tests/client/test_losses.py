@@ -54,3 +54,11 @@ def test_a_negative_cosine_similarity_is_known(loss: Loss) -> None:
 def test_what_only_uses_cosines_is_not_taken_for_one(loss: Loss, kind: str) -> None:
     p, z = torch.randn(6, 4, requires_grad=True), torch.randn(6, 4, requires_grad=True)
     assert loss_kind(loss(p, z)) == kind
+
+
+def test_the_loss_of_alignments_is_known() -> None:
+    logits = torch.randn(7, 2, 4, requires_grad=True)
+    said, lengths = torch.tensor([[1, 2], [3, 1]]), torch.tensor([7, 7])
+    for reduction in ("mean", "sum"):
+        loss = F.ctc_loss(logits.log_softmax(2), said, lengths, lengths - 5, reduction=reduction)
+        assert loss_kind(loss / 2) == "ctc"

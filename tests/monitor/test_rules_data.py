@@ -204,6 +204,34 @@ def test_batches_that_are_sorted_by_label_are_called_within_ten_steps() -> None:
     assert "shuffle=True" in top(made).advice
 
 
+def of_single_rows(kinds: int, alike: int) -> Bend:
+    """Batches of one row; so many of the first are of one kind, and of the others each is."""
+
+    def bend(sample: SceneSample) -> None:
+        known = sample.step >= 32
+        others = max(0, sample.step - alike) / max(sample.step, 1)
+        shares = [1 - others, *[others / (kinds - 1)] * (kinds - 1)]
+        entropy = -sum(p * math.log(p) for p in shares if p > 0)
+        fed(
+            label_entropy=entropy if known else np.nan, batch_label_entropy=np.nan,
+            majority_share=max(shares) if known else np.nan, skill=np.nan, information=np.nan,
+        )(sample)  # fmt: skip
+
+    return bend
+
+
+def test_single_rows_that_come_sorted_by_label_are_told_by_the_first_of_them() -> None:
+    made = scene(rows=1, classes=5).run(260, of_single_rows(5, alike=120))
+    assert made.standing["input-anomaly"].onset_step == 32
+    assert "labels were all the same" in made.standing["input-anomaly"].message
+    assert top(made).cause == "low-data-diversity"
+
+
+def test_single_rows_of_many_kinds_are_silent() -> None:
+    made = scene(rows=1, classes=5).run(260, of_single_rows(5, alike=2))
+    assert "input-anomaly" not in {flag.kind for flag in made.engine.flags}
+
+
 def drawn(rows: int, shares: tuple[float, ...]) -> Bend:
     """Batches of `rows` labels drawn at random."""
     random = np.random.default_rng(rows)

@@ -89,6 +89,44 @@ def test_a_loss_that_squashes_again_has_a_floor(case: str) -> None:
     assert where in top(made).advice
 
 
+def behind_relu(dead: float) -> Bend:
+    """Ten classes behind a ReLU, a share of whose units fires for no row."""
+
+    def bend(sample: SceneSample) -> None:
+        shows(out_min=0.0, out_max=6.0, label_entropy=math.log(10))(sample)
+        sample.layer("out", dead_units=dead)
+
+    return bend
+
+
+def test_classes_whose_unit_never_rises_above_zero_cannot_be_told() -> None:
+    made = trained_by(last="relu").run(40, behind_relu(0.3))
+    assert made.standing["loss-plateau"].severity == "warning"
+    assert top(made).cause == "output-activation-mismatch"
+    assert "remove the ReLU at the end of the model (out)" in top(made).advice
+    assert trained_by(last="relu").run(200, behind_relu(0.0)).engine.flags == []
+
+
+def test_units_of_classes_that_do_not_occur_may_stay_at_zero() -> None:
+    def bend(sample: SceneSample) -> None:
+        behind_relu(0.3)(sample)
+        sample.model(label_entropy=math.log(7))
+
+    assert "loss-plateau" not in trained_by(last="relu").run(100, bend).standing
+
+
+def test_an_alignment_that_costs_less_than_nothing_was_given_no_logarithms() -> None:
+    def bend(sample: SceneSample) -> None:
+        regression(target_mean=np.nan, target_sd=np.nan)(sample)
+        sample.loss = -3.4 - sample.step / 100
+        sample.model(loss=sample.loss, skill=np.nan, loss_constant=np.nan)
+
+    made = trained_by("ctc", prediction=(), target=()).run(20, bend)
+    assert made.standing["loss-divergence"].severity == "critical"
+    assert top(made).cause == "loss-mismatch"
+    assert "log_softmax" in top(made).advice
+
+
 def test_the_floors_are_those_of_plain_arithmetic() -> None:
     assert floor(Clash.SOFTMAX_CE, 2, math.nan) == pytest.approx(0.3133, abs=1e-4)
     assert floor(Clash.SOFTMAX_CE, 1000, math.nan) == pytest.approx(5.91, abs=1e-2)

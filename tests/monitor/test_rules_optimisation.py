@@ -7,6 +7,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from rules_builds import trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import OptimizerGroup
@@ -304,3 +305,30 @@ def test_answers_that_are_sure_and_wrong_are_flagged_while_the_loss_still_falls(
     # A penalty on the weights lifts the loss as well, and is nobody's fault.
     scene = Scene().run(160, lambda sample: overconfident(0.7, sample))
     assert "loss-divergence" not in scene.standing
+
+
+def test_losses_of_single_rows_may_lie_far_apart() -> None:
+    """One in four is more than half above a constant answer's loss; their mean is below it."""
+
+    def single(sample: SceneSample) -> None:
+        sample.loss = 4.0 if sample.step % 4 == 0 else 0.8
+        sample.model(loss=sample.loss, skill=0.3, information=0.4)
+
+    assert "loss-divergence" not in {f.kind for f in Scene().run(400, single).engine.flags}
+
+    def worse(sample: SceneSample) -> None:
+        single(sample)
+        sample.loss *= 3
+
+    assert "loss-divergence" in Scene().run(400, worse).standing
+
+
+def test_a_mean_of_advantages_goes_back_to_zero_as_the_policy_gets_sure() -> None:
+    def surrogate(sample: SceneSample) -> None:
+        step = sample.step
+        sample.loss = 0.02 if step == 1 else -0.22 * math.exp(-max(0, step - 30) / 200)
+        unknown = dict.fromkeys(("skill", "information", "loss_constant", "label_entropy"), np.nan)
+        sample.model(loss=sample.loss, **unknown)
+
+    made = trained_by("", prediction=(), target=()).run(700, surrogate)
+    assert "loss-divergence" not in {flag.kind for flag in made.engine.flags}

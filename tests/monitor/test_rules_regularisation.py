@@ -54,6 +54,20 @@ def test_one_weight_that_decays_to_nothing_is_spared() -> None:
     assert "weight-collapse" not in decayed(Scene(), "Adam", 3e-3, 0.3).run(200, one).standing
 
 
+def test_a_penalty_far_above_the_loss_is_named_where_the_weights_shrink() -> None:
+    def outweighed(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        left = 0.99**sample.step
+        sample.loss = 2.31 + 300 * left
+        sample.model(loss=sample.loss, further_loss=300 * left)
+        for name in MATRICES:
+            sample.layer(name, weight_growth=max(0.3, left), pull_to_zero=0.2)
+
+    cause = decayed(Scene(), "Adam", 1e-3, 0.0).run(240, outweighed).engine.causes()[0]
+    assert cause.cause == "over-regularisation"
+    assert "times the loss at first" in " ".join(cause.evidence)
+
+
 def test_steps_that_only_shrink_are_named_before_half_the_weights_are_gone() -> None:
     def pulled(sample: SceneSample) -> None:
         sample.no_better_than_constant()

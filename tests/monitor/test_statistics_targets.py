@@ -215,6 +215,16 @@ def test_the_best_constant_of_every_regression_loss_has_no_skill(kind: str, redu
     assert of_model(better, "sigma_share") == pytest.approx(0.5, rel=1e-4)
 
 
+@pytest.mark.parametrize("times", [30.0, 64.0, 128.0])
+def test_a_penalty_as_many_times_the_loss_as_it_has_rows_makes_no_sum_of_it(times: float) -> None:
+    z, y = drawn(64, 2), drawn(64, 2, seed=1).detach()
+    own = fn.mse_loss(z, y)
+    given = measured("mse", z, own + (times - 1) * own.detach(), y, times=12)
+    variance = y.var(0, correction=0).mean().item()
+    assert of_model(given, "skill") == pytest.approx(1 - own.item() / variance, rel=1e-3)
+    assert of_model(given, "further_loss") == pytest.approx((times - 1) * own.item(), rel=1e-3)
+
+
 def test_a_column_against_a_row_of_targets_is_judged_by_their_variance() -> None:
     z, y = drawn(64, 1), 3.0 + 0.5 * drawn(64, seed=1).detach()
     loss = ((z - y) ** 2).mean()  # (64, 1) against (64,): the well-known accident

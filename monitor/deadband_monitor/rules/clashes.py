@@ -12,6 +12,7 @@ class Clash(Enum):
     SOFTMAX_CE = "softmax before cross_entropy"
     SIGMOID_CE = "sigmoid before cross_entropy"
     TANH_CE = "tanh before cross_entropy"
+    RELU_CE = "ReLU before cross_entropy"
     SIGMOID_LOGITS = "sigmoid before binary_cross_entropy_with_logits"
     TANH_LOGITS = "tanh before binary_cross_entropy_with_logits"
     RELU_LOGITS = "ReLU before binary_cross_entropy_with_logits"
@@ -43,6 +44,8 @@ BOUNDED = frozenset(
     {Clash.RELU_TARGETS, Clash.SIGMOID_TARGETS, Clash.TANH_TARGETS, Clash.SOFTMAX_TARGETS}
 )
 """The output cannot reach the targets."""
+SHUT_OUT = BOUNDED | {Clash.RELU_CE}
+"""Something that the last activation cannot give is needed."""
 BOTTOMLESS = frozenset({Clash.REVERSED, Clash.UNBOUNDED})
 """The lower the loss, the worse the answers: it falls for ever."""
 SQUASHED = frozenset(
@@ -50,6 +53,7 @@ SQUASHED = frozenset(
         Clash.SOFTMAX_CE,
         Clash.SIGMOID_CE,
         Clash.TANH_CE,
+        Clash.RELU_CE,
         Clash.SIGMOID_LOGITS,
         Clash.TANH_LOGITS,
         Clash.RELU_LOGITS,

@@ -87,14 +87,13 @@ class InputAnomaly(ModelRule):
         if changed is not None:
             return changed
         if model.feed.mixture.sorted_since is not None:
-            ratio = model.feed.mixture.sorted_ratio
+            mixture = model.feed.mixture
             return Judgement(
                 active=True,
                 clear=False,
-                message=f"the batches are sorted by label: each holds {ratio:.0%} of the variety "
-                "of labels that a random one would",
-                evidence={"batch_label_entropy": ratio},
-                onset_step=model.feed.mixture.sorted_since,
+                message=f"the data come sorted by label: {mixture.how_sorted}",
+                evidence={"batch_label_entropy": mixture.sorted_ratio},
+                onset_step=mixture.sorted_since,
             )
         if few_rows(model):
             return _few(past, model)

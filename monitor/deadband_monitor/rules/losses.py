@@ -15,7 +15,7 @@ from deadband_monitor.rules.trend import LevelShift
 
 NEVER_NEGATIVE = {
     **dict.fromkeys(
-        ("cross_entropy", "nll", "bce", "bce_logits"), "minus the logarithm of a probability"
+        ("cross_entropy", "nll", "bce", "bce_logits", "ctc"), "minus the logarithm of a probability"
     ),
     "kl_div": "the divergence of two distributions",
 }
@@ -72,6 +72,11 @@ class LossDivergence(ModelRule):
     RUINED = 0.8
     """Share that makes it a failure, once it has lasted forty steps: warm restarts and catapults
     are back within twenty."""
+
+    FROM_ZERO = 0.2
+    """How far from zero a loss begins, over how far it fell, below which it is a mean of advantages
+    (REINFORCE with a baseline) or of one score less another: it began at zero, and goes back there
+    as the policy gets sure and the scores alike."""
 
     NOTHING_LEFT = 1e-3
     """Share of the start below which levels of a loss are all alike: what is left of a memorised
@@ -148,10 +153,11 @@ class LossDivergence(ModelRule):
         # Without labels the level of a constant answer is unknown, and some objectives are annealed
         # upwards: only a ten-fold rise counts then.
         factor = 1.5 if math.isfinite(constant) else 10.0
-        # Spikes that come again and again count too, once they are a quarter of the steps.
-        above = past.loss.above(factor * level, 15, 20) or (
-            math.isfinite(constant) and past.loss.above(factor * level, 10, 40)
-        )
+        above = past.loss.above(factor * level, 15, 20)
+        if not above and math.isfinite(constant) and past.loss.above(factor * level, 10, 40):
+            # Spikes that come again and again count too, once they are a quarter of the steps and
+            # the mean is worse than a constant answer's: losses of single rows are spread as wide.
+            above = past.loss.mean(40) - 2 * past.loss.error(40) > level
         above = above and past.loss.falling is not True
         if not above and self._sure_and_wrong(seen, past, model, constant):
             return Judgement(
@@ -214,7 +220,10 @@ class LossDivergence(ModelRule):
     def _set_back(self, seen: Observation, past: Past, model: ModelPast) -> Judgement:
         """The loss jumped from the level it had reached, and does not come back."""
         loss = past.loss
-        level = known_min(model.value("loss_constant"), loss.first)
+        constant = model.value("loss_constant")
+        if math.isnan(constant) and abs(loss.first) < self.FROM_ZERO * (loss.first - loss.best):
+            return Judgement(active=False, clear=True)
+        level = known_min(constant, loss.first)
         shifted = self._shift(past, model, self.NOTHING_LEFT * level)
         limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
         lost = loss.above(limit, 14, 16)

@@ -38,6 +38,8 @@ OFF_ONE = 0.2
 HELD = 2.0
 """Times the loss that the furthest target must be able to cost, where nothing but its range tells
 of the output: few targets are the furthest. Standardised ones under a ReLU reach ten times it."""
+HALF_A_CLASS = 0.5
+"""By which units that fire must be fewer than the classes that occur."""
 POSITIVE = frozenset({"relu", "relu6", "softplus"})
 
 
@@ -49,6 +51,10 @@ class Reading(msgspec.Struct, frozen=True):
     """Columns of the output; 0 where they are not known."""
     last: str
     """Activation that makes the output; empty where another layer does."""
+    alive: float
+    """Units of the last layer that fired in the last samples; NaN where it is none that can die."""
+    labels: float
+    """Classes that occur, at least: as many as evenly spread ones of the same entropy."""
     labelled: bool
     """The labels were found at this output: the loss acts on it and on nothing else."""
     low: float
@@ -152,6 +158,8 @@ def _classes_clash(read: Reading) -> Clash | None:
         return Clash.SOFTMAX_CE
     if read.last in {"sigmoid", "hardsigmoid"} and read.unit_range:
         return Clash.SIGMOID_CE
+    if read.last in {"relu", "relu6"} and read.alive < read.labels - HALF_A_CLASS:
+        return Clash.RELU_CE
     return Clash.TANH_CE if read.last == "tanh" and read.tanh_range else None
 
 

@@ -25,6 +25,10 @@ FEWEST_ROWS = 8
 FEWEST_OTHERS = 5.0
 """Where fewer rows of a batch are due to other classes than the largest, its mixture is a matter of
 luck (Cochran 1954, on the least counts of a chi-square test)."""
+FEWEST_LABELS = 32
+"""Labels from which on their entropy is stated."""
+LUCK = 1e-6
+"""Chance of the first labels to be all the same, below which the data are sorted."""
 SIGMAS = 6.0
 """Deviations by which the labels of batches must be more alike than chance makes them."""
 
@@ -58,6 +62,16 @@ class Mixture:
         self._mixed = 0
         self._entropies: deque[tuple[int, float, float]] = deque(maxlen=12)
         self._suspected: int | None = None
+        self._alike = 0
+        """Labels from the first on that were all the same."""
+        self._alike_since = 0
+
+    @property
+    def how_sorted(self) -> str:
+        """In words, where `sorted_since` is known."""
+        if self._alike:
+            return f"the first {self._alike} labels were all the same, later ones differ"
+        return f"a batch holds {self.sorted_ratio:.0%} of the variety of labels of a random one"
 
     def add(self, step: int, value: Mapping[str, float], model: Model, *, rose: bool) -> None:
         """Take one sample; rose: its losses are far above the last ones."""
@@ -83,6 +97,8 @@ class Mixture:
     def _add_labels(self, step: int, value: Mapping[str, float], model: Model) -> None:
         whole, ratio = value["label_entropy"], value["batch_label_entropy"]
         shape, yes_no = model.loss_target, model.loss.startswith("bce")
+        if math.prod(shape) < FEWEST_ROWS:
+            self._add_single(step, value, math.prod(shape))
         if not math.isfinite(ratio):
             return
         # Of several yes/no answers a row each is compared with its own of the other rows.
@@ -118,6 +134,15 @@ class Mixture:
                 self.sorted_since = self._suspected
         elif self.sorted_ratio > 0.6:
             self._suspected = self.sorted_since = None
+
+    def _add_single(self, step: int, value: Mapping[str, float], labels: int) -> None:
+        """Single rows have no mixture; the order in which the first ones came does tell."""
+        whole = value["label_entropy"]
+        if whole == 0:
+            self._alike_since = self._alike_since or step
+            self._alike = max(self._alike, FEWEST_LABELS) + labels
+        elif whole >= MIXED_LABELS and value["majority_share"] ** self._alike < LUCK:
+            self.sorted_since, self.sorted_ratio = self._alike_since, 0.0
 
 
 def _of_others(value: Mapping[str, float]) -> float:

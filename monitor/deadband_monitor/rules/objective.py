@@ -48,6 +48,7 @@ _NEEDED = {
     Clash.STRETCHED: 1,
     Clash.ONE_LOGIT: 1,
     Clash.COUPLED: LONG,
+    Clash.RELU_CE: LONG,
     Clash.SILENT: LONG,
     Clash.REVERSED: 3,
     Clash.UNBOUNDED: 3,
@@ -156,6 +157,7 @@ _FROM_THE_START = frozenset({Clash.CLASS_NUMBERS, Clash.COUPLED, Clash.REVERSED,
 
 _LOSS, _ENTROPY = MODEL_COLUMN["loss"], MODEL_COLUMN["label_entropy"]
 _OUT_RMS, _OUT_GRAD = LAYER_COLUMN["out_rms"], LAYER_COLUMN["out_grad_rms"]
+_DEAD = LAYER_COLUMN["dead_units"]
 _M = {
     name: MODEL_COLUMN[name]
     for name in (
@@ -201,6 +203,8 @@ def _read(
         loss=model.loss,
         units=units,
         last=layout.layers[last].activation if ends else "",
+        alive=(1 - float(layers[last, _DEAD])) * units,
+        labels=math.exp(value["label_entropy"]),
         labelled=math.isfinite(value["label_entropy"]) or math.isfinite(value["target_sd"]),
         low=value["out_min"],
         high=value["out_max"],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deadband_monitor.statistics.labels import Labels, YesNo
-from deadband_monitor.statistics.values import Doubles
+from deadband_monitor.statistics.values import Doubles, Reals
 
 LEAST_ENTROPY = 1e-3
 """Nats; with less, all labels of the window are the same and there is nothing to be skilled at."""
@@ -64,6 +64,18 @@ def mean_yes_no_loss(found: YesNo, p: Doubles, positive_weight: float) -> float:
     yes = positive_weight * found.values * np.log(np.maximum(p, _LEAST_YES_NO))
     no = (1.0 - found.values) * np.log(np.maximum(1.0 - p, _LEAST_YES_NO))
     return -float((yes + no).mean())
+
+
+def of_a_mean(gradient: Reals, squares: Doubles, elements: int) -> bool:
+    """Whether the gradient (r, c) of a squared error, 2 r / s, has the s of the mean: elements."""
+    grad = gradient.astype(np.float64)
+    scale = elements * math.sqrt(float((grad * grad).sum()) / (4 * float(squares.sum())))
+    return _NEAR_ONE[0] < scale < _NEAR_ONE[1]
+
+
+def mean_factor(pointwise: Doubles, loss: float, last: float) -> float:
+    """As `value_factor`, of a mean: 1, or the last one (NaN at first) where more was added."""
+    return _closest(loss, float(pointwise.mean()), (1.0,), last, least=0.0)
 
 
 def value_factor(

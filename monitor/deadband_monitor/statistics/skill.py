@@ -17,7 +17,9 @@ from deadband_monitor.statistics.factors import (
     LEAST_ENTROPY,
     class_factor,
     mean_class_loss,
+    mean_factor,
     mean_yes_no_loss,
+    of_a_mean,
     value_factor,
     yes_no_factor,
 )
@@ -259,11 +261,14 @@ class Skill:
         window, output = self._targets, shown.output
         found: Targets | None = None
         if isinstance(shown.given, Targets):
-            found = Targets(shown.given.values, self._value_factor(shown, shown.given.values))
-            residual = output - found.values
+            residual = output - shown.given.values
             gradient = shown.gradient if self._kind == "mse" else None
-            if gradient is not None and along(gradient, residual):
-                self._own.add(float(np.mean(residual * residual)), shown.loss, found.factor)
+            if gradient is not None and not along(gradient, residual):
+                gradient = None
+            factor = self._value_factor(shown, shown.given.values, gradient)
+            found = Targets(shown.given.values, factor)
+            if gradient is not None:
+                self._own.add(float(np.mean(residual * residual)), shown.loss, factor)
         elif shown.gradient is not None and self._kind == "mse":
             found = squared_targets(output, shown.gradient, shown.elements, shown.loss)
         if found is not None:
@@ -301,7 +306,8 @@ class Skill:
         self._constant = best_constant(self._kind, values, self._constant, self._width)
         return float(pointwise(self._kind, values - self._constant, self._width).mean())
 
-    def _value_factor(self, shown: Shown, targets: Doubles) -> float:
+    def _value_factor(self, shown: Shown, targets: Doubles, gradient: Reals | None) -> float:
+        """Recorded loss over its mean; gradient: where it is that of a squared error alone."""
         if self._kind not in VALUE_LOSSES:
             return self._factor
         output = shown.output.astype(np.float64)
@@ -309,6 +315,8 @@ class Skill:
             width = huber_width(output, targets, shown.gradient.astype(np.float64))
             self._width = width if np.isfinite(width) else self._width
         losses = pointwise(self._kind, output - targets, self._width)
+        if gradient is not None and of_a_mean(gradient, losses, shown.elements):
+            return mean_factor(losses, shown.loss, self._factor)
         halved = bool(self._guess.kind)  # by hand, many take half the square
         return value_factor(losses, shown.elements, shown.loss, self._factor, halved=halved)
 

@@ -215,10 +215,7 @@ def _sorted(case: Case) -> Iterator[Suspect]:
         belief=0.95,
         onset=case.start,
         explains=BLOW_UP | STARVED,
-        evidence=[
-            f"a batch holds {mixture.sorted_ratio:.0%} of the variety of labels that a random one "
-            "of its size would: the data come sorted by label"
-        ],
+        evidence=[f"{mixture.how_sorted}: the data come sorted by label"],
         advice="DataLoader(data, shuffle=True), or x, y = x[p], y[p], p = torch.randperm(len(x))",
     )
 
@@ -307,6 +304,9 @@ def _noise(case: Case) -> Iterator[Suspect]:
         return
     healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
     belief = 0.8 if agreement < chance(model) + scatter(model) else 0.4
+    if case.facts.input_kind:
+        # What lies next to what is a matter of the largest feature or of rounding then.
+        belief /= 3
     if recurrent(case) is not None:
         # Series that are alike as a whole need not agree in what counts, one value early on: the
         # nearest of 1500 noisy ones of 40 values had the label by chance, whatever the rule.

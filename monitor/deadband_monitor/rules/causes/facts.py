@@ -25,6 +25,8 @@ SHUT_BIAS = -1.0
 sums of 0.3 to 1.5 from standardised inputs."""
 WHOLE = 0.01
 """Share of variance that is far from lost: a few sigmoids leave 1e-4 of it."""
+LEFT_OF_GRADIENT = 1e-8
+"""Share of the last layer's gradient at the first one that is next to nothing."""
 DEEP = 5
 """Weight matrices from which a signal can be lost in depth."""
 
@@ -98,7 +100,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "saturated": past.stands("saturation", model.name),
         "dead": past.stands("dead-units", model.name),
         "faint_depth": len(matrices) >= DEEP
-        and _lost_in_depth(past, model.name, first, last)
+        and (_lost_in_depth(past, model.name, first, last) or _lost_on_the_way_back(past, sound))
         and not _lost_at_once(past, layout, sound),
         "input_scale": kind in {"offset", "large"},
         "input_tiny": kind == "tiny",
@@ -191,6 +193,18 @@ def _lost_in_depth(past: Past, model: str, first: float, last: float) -> bool:
     fades = first > 1e-3 and last < 1e-5 * first
     standing = past.standing.get(("vanishing-gradient", model))
     return fades or (standing is not None and standing[0] != "info" and last < 1e-3 * first)
+
+
+def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> bool:
+    """At the first sample next to nothing of the last layer's gradient arrived at the first one.
+
+    Nodes of a graph or positions may differ by what is mixed in at each layer, so that the way
+    there does not tell. Twenty ReLU layers as PyTorch draws them leave 1.6e-8, six sigmoid ones
+    1e-6.
+    """
+    grads = _column(past.first, "out_grad_rms")[rows]
+    body = grads[grads > 0]
+    return len(body) >= 2 and bool(body[0] < LEFT_OF_GRADIENT * body[-1])
 
 
 def _lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> bool:

@@ -17,7 +17,7 @@ from deadband_monitor.rules.causes.descent import (
 )
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
-from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, Clash, floor
+from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, SHUT_OUT, Clash, floor
 from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import OF_SOFTMAX, POSITIVE, VALUE_LOSSES, WAYS_OF_VALUES
@@ -32,6 +32,7 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.SOFTMAX_CE: SLOW,
     Clash.SIGMOID_CE: SLOW,
     Clash.TANH_CE: SLOW,
+    Clash.RELU_CE: SLOW | {"output-collapse", "dead-units"},
     Clash.SIGMOID_LOGITS: SLOW,
     Clash.TANH_LOGITS: SLOW,
     Clash.RELU_LOGITS: SLOW | {"output-collapse", "dead-units"},
@@ -75,7 +76,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if clash is not None:
         exact = clash not in _BELIEF and not _by_range(case, clash)
         yield Suspect(
-            word="output-activation-mismatch" if clash in BOUNDED else "loss-mismatch",
+            word="output-activation-mismatch" if clash in SHUT_OUT else "loss-mismatch",
             tier=Tier.EXACT if exact else Tier.PATTERN,
             belief=0.99 if exact else _BELIEF.get(clash, 0.85),
             onset=case.model.objective.since,
@@ -175,6 +176,9 @@ def _subtracted(case: Case) -> Suspect:
             f"loss = {case.build.loss}(...) without a minus before it; for distributions, give "
             "logarithms first and probabilities that sum to 1 second"
         )
+    if case.build.loss == "ctc":
+        why = "what it was given are no logarithms of probabilities"
+        advice = "F.ctc_loss(F.log_softmax(output, dim=-1), ...): it takes log-probabilities"
     return Suspect(
         word="loss-mismatch",
         belief=0.8 if loss.first < 0 else 0.6,
@@ -291,6 +295,8 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         lines[0] += f", rows miss 1 by {model.value('row_sum_error'):.2g}"
     if clash in BOUNDED or clash is Clash.BCE_TARGETS:
         lines[0] += f", targets in {model.value('target_min'):.3g}..{model.value('target_max'):.3g}"
+    if clash is Clash.RELU_CE:
+        lines[0] += ": some classes that occur have a unit that never rises above zero"
     least = floor(clash, model.objective.classes, model.value("target_mean"))
     if math.isfinite(least):
         constant = model.value("loss_constant")
@@ -319,7 +325,7 @@ def _advice(case: Case, clash: Clash) -> str:
     at = f" at the end of the model ({last})" if last else " at the end of the model"
     if case.model.objective.behind:
         at = " between the model and the loss"
-    if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE, Clash.TANH_CE}:
+    if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE, Clash.TANH_CE, Clash.RELU_CE}:
         what = clash.value.split(" ", 1)[0]
         return (
             f"remove the {what}{at}: cross_entropy takes raw logits and applies log_softmax itself"
@@ -334,7 +340,7 @@ def _advice(case: Case, clash: Clash) -> str:
         low, high = case.model.value("target_min"), case.model.value("target_max")
         return (
             f"remove the activation{at}, so that it can reach targets of "
-            f"{rounded_signed(low)}..{rounded_signed(high)}, or scale the targets into its range"
+            f"{rounded(low)}..{rounded(high)}, or scale the targets into its range"
         )
     if clash in {Clash.CLASS_NUMBERS, Clash.STRETCHED}:
         highest = case.model.value("target_max")
@@ -389,8 +395,3 @@ def _same_shape(case: Case) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
-
-
-def rounded_signed(value: float) -> str:
-    """As `rounded`, for figures on either side of zero."""
-    return f"-{rounded(-value)}" if value < 0 else rounded(value)

@@ -30,6 +30,8 @@ PULL = 0.5
 """Cosine of updates and minus the weights from which most of a step only shrinks them."""
 DROPPED = 0.8
 """Dropout above it leaves a unit fewer than one input in five; 0.5 is the usual most."""
+OUTWEIGHS = 5.0
+"""Times the loss function's own value, from which what is added to it is what is trained."""
 HALF_LIFE_STEPS = 200
 """Half-life of a weight without gradients, ln 2 / (lr x decay), below which decay rules the run:
 AdamW at 1e-3 with 0.1 has 7000 steps, SGD at 0.1 with 5e-4 14 000."""
@@ -54,7 +56,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=_weaken(case),
         )
-    elif case.model.pull > PULL or (_half_life(case) < HALF_LIFE_STEPS and _shrunk(case) < 0.9):
+    elif case.model.pull > PULL or (_rules(case) and _shrunk(case) < 0.9):
         both = case.model.pull > PULL and _shrunk(case) < 0.9
         model = case.model
         raised = model.large_update_lr > RAISED * model.usual_lr > 0
@@ -103,6 +105,21 @@ def _half_life(case: Case) -> float:
     return math.log(2) / (decay * lr)
 
 
+def _rules(case: Case) -> bool:
+    """Decay, or what is added to the loss, decides where the weights go."""
+    return _half_life(case) < HALF_LIFE_STEPS or _added(case) > OUTWEIGHS
+
+
+def _added(case: Case) -> float:
+    """What was added to the loss function's own value, over that, at the start; NaN where nothing.
+
+    A penalty that rules is what training takes away first.
+    """
+    added = case.model.start("further_loss")
+    own = case.past.loss.first - added
+    return added / own if own > 0 else math.nan
+
+
 def _shrunk(case: Case) -> float:
     """Median growth of the weight matrices."""
     layout, table = case.layout, case.past.lowest
@@ -120,6 +137,8 @@ def _lines(case: Case) -> list[str]:
         lines.append(f"weight_decay {decay:g} at lr {lr:g}")
         if math.isfinite(_half_life(case)):
             lines[-1] += f": decay alone halves a weight in {_half_life(case):.0f} steps"
+    if _added(case) > OUTWEIGHS:
+        lines.append(f"what is added to the loss was {_added(case):.2g} times the loss at first")
     if case.model.pull > 0.3:
         lines.append(f"{case.model.pull:.0%} of the direction of a step is towards zero weights")
     if _shrunk(case) < 0.9:

@@ -12,8 +12,10 @@ LARGE_BIAS = 5.0
 
 
 def rounded(value: float) -> str:
-    """One significant figure and a half: 0.08, 0.25, 12."""
-    if value <= 0 or not math.isfinite(value):
+    """One significant figure and a half: 0.08, 0.25, -12."""
+    if value < 0:
+        return f"-{rounded(-value)}"
+    if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = 1 - math.floor(math.log10(value))
     return f"{round(value, digits):.12g}"
