@@ -194,6 +194,24 @@ def test_nan_with_finite_inputs_is_not_the_datas_fault() -> None:
     assert "bad-data" not in scene().run(50, fed()).run(4, overflow).causes
 
 
+def blank(sample: SceneSample) -> None:
+    """Inputs of zeros; dropout makes answers of them that differ."""
+    sample.no_better_than_constant()
+    fed(in_rms=0.0, in_variance=0.0, in_max=0.0, out_variance=0.2, in_constant=1.0)(sample)
+
+
+def test_inputs_of_zeros_are_seen_behind_dropout() -> None:
+    def first_layer(rho: float, sample: SceneSample) -> None:
+        blank(sample)
+        sample.layer("fc1", out_variance=rho)
+
+    made = scene().run(40, lambda sample: first_layer(0.0, sample))
+    assert made.standing["input-anomaly"].message == "every input is the same"
+    assert top(made).cause in {"low-data-diversity", "bad-data"}
+    # What was copied may be the blank corner of a picture.
+    assert "input-anomaly" not in scene().run(40, lambda s: first_layer(0.4, s)).standing
+
+
 # --- labels ---------------------------------------------------------------------------------------
 
 
@@ -225,6 +243,36 @@ def test_single_rows_that_come_sorted_by_label_are_told_by_the_first_of_them() -
     assert made.standing["input-anomaly"].onset_step == 32
     assert "labels were all the same" in made.standing["input-anomaly"].message
     assert top(made).cause == "low-data-diversity"
+
+
+def with_head(rows: int, classes: int, units: int) -> Scene:
+    made = scene(rows, classes)
+    *body, last = made.table.layers
+    head = msgspec.structs.replace(last, units=units, fan_in=32)
+    made.table = msgspec.structs.replace(made.table, layers=(*body, head))
+    return made
+
+
+def of_one_class(sample: SceneSample) -> None:
+    sample.loss = 2.3 * math.exp(-sample.step / 5)
+    fed(
+        label_entropy=0.0, batch_label_entropy=np.nan, majority_share=1.0, skill=np.nan,
+        loss_constant=np.nan, information=0.3, majority_predicted=1.0, loss=sample.loss,
+    )(sample)  # fmt: skip
+
+
+def test_data_of_one_class_are_told_however_low_the_loss() -> None:
+    made = with_head(64, 10, 10).run(15, of_one_class)
+    assert "input-anomaly" not in made.standing
+    made.run(10, of_one_class)
+    assert made.standing["input-anomaly"].severity == "warning"
+    assert top(made).cause == "low-data-diversity"
+    assert "bincount" in top(made).advice
+
+
+def test_positives_that_stand_first_by_design_are_no_class() -> None:
+    made = with_head(64, 65, 128).run(60, of_one_class)
+    assert "input-anomaly" not in made.standing
 
 
 def test_single_rows_of_many_kinds_are_silent() -> None:

@@ -40,6 +40,20 @@ def test_answers_that_are_wrong_on_new_data_from_the_start_are_overfitting() -> 
     assert scene.standing["overfitting"].severity == "warning"
 
 
+def test_one_answer_to_all_is_not_learnt_by_heart_though_other_rows_price_it() -> None:
+    """Hardly a yes in training, half of them yes in evaluation: always no costs much there."""
+
+    def always_no(sample: SceneSample) -> None:
+        evaluated(lambda step: 2.0)(sample)
+        sample.loss = 0.04 + 0.01 * math.sin(sample.step)
+        sample.model(
+            loss=sample.loss, loss_constant=0.06, label_entropy=0.06, majority_share=0.989,
+            majority_predicted=1.0, information=0.02, skill=0.2,
+        )  # fmt: skip
+
+    assert Scene().run(300, always_no).engine.causes()[0].cause == "class-imbalance"
+
+
 def test_four_evaluations_say_nothing() -> None:
     assert not Scene().run(99, evaluated(lambda step: 2.1)).standing
 

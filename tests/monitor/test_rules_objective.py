@@ -115,6 +115,27 @@ def test_units_of_classes_that_do_not_occur_may_stay_at_zero() -> None:
     assert "loss-plateau" not in trained_by(last="relu").run(100, bend).standing
 
 
+def of_a_pulse(loss: float) -> Bend:
+    """Values that never fall below zero, by whatever makes them, for targets with noise there."""
+
+    def bend(sample: SceneSample) -> None:
+        regression(out_min=0.0, out_max=2.0, target_min=-0.3, target_mean=0.2, target_sd=0.5)(
+            sample
+        )
+        sample.loss = loss
+        sample.model(loss=loss, skill=1 - loss / 0.25, loss_constant=0.25)
+
+    return bend
+
+
+def test_noise_below_zero_is_no_target_that_must_be_reached() -> None:
+    met = trained_by("mse", prediction=(64, 1), target=(64, 1)).run(60, of_a_pulse(0.01))
+    assert "loss-plateau" not in met.standing
+    missed = trained_by("mse", prediction=(64, 1), target=(64, 1)).run(60, of_a_pulse(0.04))
+    assert missed.standing["loss-plateau"].onset_step == 1
+    assert top(missed).cause == "output-activation-mismatch"
+
+
 def test_an_alignment_that_costs_less_than_nothing_was_given_no_logarithms() -> None:
     def bend(sample: SceneSample) -> None:
         regression(target_mean=np.nan, target_sd=np.nan)(sample)

@@ -67,6 +67,11 @@ TOLD = 0.5
 shuffled in mid-run it knows none at once (a skill far below 0), and learns some by heart later."""
 
 
+ONE_CLASS = 1000
+"""Labels that are all the same, from which data have one class: of one row in a hundred of another
+there would be one in 1000 with a chance of 4e-5 of none."""
+
+
 class InputAnomaly(ModelRule):
     """Inputs that are all alike, tiny, huge, sorted by label, or changed for the worse."""
 
@@ -95,6 +100,15 @@ class InputAnomaly(ModelRule):
                 evidence={"batch_label_entropy": mixture.sorted_ratio},
                 onset_step=mixture.sorted_since,
             )
+        if _of_one_class(past, model):
+            alike = model.feed.mixture.alike
+            return Judgement(
+                active=True,
+                clear=False,
+                message=f"the first {alike} labels are all of one class: any answer can be learnt",
+                evidence={"labels_alike": float(alike)},
+                onset_step=past.first_step,
+            )
         if few_rows(model):
             return _few(past, model)
         judged = _from_the_start(past, model)
@@ -105,6 +119,22 @@ class InputAnomaly(ModelRule):
         if self._odd[model.name] < self.SAMPLES:
             return Judgement(active=False, clear=False)
         return judged
+
+
+def _of_one_class(past: Past, model: ModelPast) -> bool:
+    """Of many labels, and a unit for each class to answer with, all are the same.
+
+    Where the logits are made of something else the right one may stand at one place by design, as
+    the positive pair does in MoCo (He et al., arXiv:1911.05722).
+    """
+    assert past.layout is not None
+    layout, mixture = past.layout, model.feed.mixture
+    told = layout.models[layout.index_of[model.name]]
+    if mixture.differ or mixture.alike < ONE_CLASS or len(told.loss_input) != 2:
+        return False
+    rows = layout.rows(model.name)
+    heads = rows[layout.head[rows] & layout.matrix[rows]]
+    return any(layout.layers[row].units == told.loss_input[1] for row in heads.tolist())
 
 
 def few_rows(model: ModelPast) -> bool:
@@ -197,7 +227,11 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         return Judgement(active=False, clear=True)
     if not math.isfinite(rms):
         return None
-    constant = (rho < CONSTANT or rms == 0) and not model.value("out_variance") > 1e-3
+    constant = rho < CONSTANT or rms == 0
+    if model.value("out_variance") > 1e-3:
+        # What was copied may be a blank part of long inputs; behind dropout even one input for ever
+        # is answered in many ways, but not by the first layer.
+        constant = constant and _tells_nothing_apart(past, model)
     if constant and layout.models[index].calls > 1:
         return None  # one call of many was seen: all walks may begin in one room
     odd = odd_scale(rho, largest, rms)
@@ -236,6 +270,16 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         message=message,
         evidence=measured(evidence),
     )
+
+
+def _tells_nothing_apart(past: Past, model: ModelPast) -> bool:
+    """The first layer with weights gives the same for every row."""
+    assert past.layout is not None
+    rows = past.layout.rows(model.name)
+    weighted = rows[past.layout.matrix[rows]]
+    if not len(weighted):
+        return False
+    return bool(past.newest[weighted[0], LAYER_COLUMN["out_variance"]] < CONSTANT)
 
 
 def _unheard(past: Past, model: ModelPast) -> bool:

@@ -39,6 +39,11 @@ MOST_ROWS, MOST_PLACES = 64, 4
 tokens are copied, and sixteen pixels of one line, of which neighbours tend to be of one class."""
 
 
+def names_one_class(share: float, said: float) -> bool:
+    """Whether all is said to be of the class that holds this share, and that looks like success."""
+    return share >= UNEVEN and said >= 0.99
+
+
 def rows_shown(target: Sequence[int]) -> int:
     """How many labels of a sample were seen of targets of this shape; 0 where it is not known."""
     if not target:

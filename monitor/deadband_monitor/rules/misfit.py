@@ -40,6 +40,9 @@ HELD = 2.0
 of the output: few targets are the furthest. Standardised ones under a ReLU reach ten times it."""
 HALF_A_CLASS = 0.5
 """By which units that fire must be fewer than the classes that occur."""
+MET = 0.1
+"""Share of the targets' variance (or deviation) below which the loss of targets that are met lies:
+no answer need follow their noise below zero."""
 POSITIVE = frozenset({"relu", "relu6", "softplus"})
 
 
@@ -213,6 +216,7 @@ def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     # than the square of the furthest target: a loss that stands above has another reason.
     furthest = below**2 if read.loss == "mse" else -below
     held = stays_above and read.low == 0 and furthest >= HELD * read.value
+    held = held and read.value > MET * (sd**2 if read.loss == "mse" else sd)
     if under and (read.last in POSITIVE or read.way == BEHIND_RELU or held):
         return Clash.RELU_TARGETS
     sigmoid = read.unit_range and read.last in {"sigmoid", "hardsigmoid"}

@@ -62,15 +62,17 @@ class Mixture:
         self._mixed = 0
         self._entropies: deque[tuple[int, float, float]] = deque(maxlen=12)
         self._suspected: int | None = None
-        self._alike = 0
+        self.alike = 0
         """Labels from the first on that were all the same."""
+        self.differ = False
+        """Others came after them."""
         self._alike_since = 0
 
     @property
     def how_sorted(self) -> str:
         """In words, where `sorted_since` is known."""
-        if self._alike:
-            return f"the first {self._alike} labels were all the same, later ones differ"
+        if self.alike:
+            return f"the first {self.alike} labels were all the same, later ones differ"
         return f"a batch holds {self.sorted_ratio:.0%} of the variety of labels of a random one"
 
     def add(self, step: int, value: Mapping[str, float], model: Model, *, rose: bool) -> None:
@@ -97,8 +99,8 @@ class Mixture:
     def _add_labels(self, step: int, value: Mapping[str, float], model: Model) -> None:
         whole, ratio = value["label_entropy"], value["batch_label_entropy"]
         shape, yes_no = model.loss_target, model.loss.startswith("bce")
-        if math.prod(shape) < FEWEST_ROWS:
-            self._add_single(step, value, math.prod(shape))
+        if math.prod(shape) == shape[0] and not yes_no:
+            self._follow_first(step, value, min(64, shape[0]))
         if not math.isfinite(ratio):
             return
         # Of several yes/no answers a row each is compared with its own of the other rows.
@@ -135,13 +137,18 @@ class Mixture:
         elif self.sorted_ratio > 0.6:
             self._suspected = self.sorted_since = None
 
-    def _add_single(self, step: int, value: Mapping[str, float], labels: int) -> None:
-        """Single rows have no mixture; the order in which the first ones came does tell."""
+    def _follow_first(self, step: int, value: Mapping[str, float], labels: int) -> None:
+        """How long the first labels are all of one class.
+
+        Single rows have no mixture; the order in which the first ones came does tell.
+        """
         whole = value["label_entropy"]
-        if whole == 0:
+        self.differ = self.differ or whole > 0
+        if whole == 0 and not self.differ:
             self._alike_since = self._alike_since or step
-            self._alike = max(self._alike, FEWEST_LABELS) + labels
-        elif whole >= MIXED_LABELS and value["majority_share"] ** self._alike < LUCK:
+            self.alike = max(self.alike, FEWEST_LABELS) + labels
+        by_chance = value["majority_share"] ** self.alike >= LUCK
+        if labels < FEWEST_ROWS and whole >= MIXED_LABELS and not by_chance:
             self.sorted_since, self.sorted_ratio = self._alike_since, 0.0
 
 

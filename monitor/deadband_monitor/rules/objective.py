@@ -152,7 +152,9 @@ class Objective:
         return lasted or self.always_positive >= LONG
 
 
-_FROM_THE_START = frozenset({Clash.CLASS_NUMBERS, Clash.COUPLED, Clash.REVERSED, Clash.UNBOUNDED})
+_FROM_THE_START = frozenset(
+    {Clash.CLASS_NUMBERS, Clash.RELU_TARGETS, Clash.COUPLED, Clash.REVERSED, Clash.UNBOUNDED}
+)
 """What takes time to tell and was so from the start."""
 
 _LOSS, _ENTROPY = MODEL_COLUMN["loss"], MODEL_COLUMN["label_entropy"]

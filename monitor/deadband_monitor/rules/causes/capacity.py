@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_rows
 from deadband_monitor.rules.room import bends, bottleneck, is_linear, spectators
 
@@ -141,10 +142,13 @@ def _by_heart(case: Case) -> Suspect:
     if dropout < 0.1:
         advice.append("nn.Dropout(0.3)")
     advice.append("more data or augmentation")
+    # What running averages make of the weights in evaluation says nothing of the weights; nor does
+    # the price of one and the same answer where the other rows are of other classes.
+    elsewhere = case.flag("batchnorm-mismatch") is not None or lags(case) is not None
+    share, said = (case.model.value(f"majority_{each}") for each in ("share", "predicted"))
     return Suspect(
         word="overfitting",
-        # What running averages make of the weights in evaluation says nothing of the weights.
-        belief=0.95 if case.flag("batchnorm-mismatch") is None and lags(case) is None else 0.1,
+        belief=0.1 if elsewhere or names_one_class(share, said) else 0.95,
         onset=flag.onset_step,
         explains=frozenset({"overfitting"}),
         evidence=lines,

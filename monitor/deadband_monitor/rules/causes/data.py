@@ -16,7 +16,7 @@ from deadband_monitor.rules.inputs import (
     change_in_words,
     told_all_the_same,
 )
-from deadband_monitor.rules.majority import RULING, UNEVEN
+from deadband_monitor.rules.majority import RULING, names_one_class
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import RAISED
@@ -40,6 +40,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     """Bad data, sorted or few rows, class imbalance, label noise."""
     yield from _bad(case)
     yield from _sorted(case)
+    yield from _of_one_class(case)
     yield from few(case)
     yield from _uneven(case)
     yield from _rare_yes(case)
@@ -220,6 +221,24 @@ def _sorted(case: Case) -> Iterator[Suspect]:
     )
 
 
+def _of_one_class(case: Case) -> Iterator[Suspect]:
+    flag, mixture = case.flag("input-anomaly"), case.model.feed.mixture
+    if flag is None or "labels_alike" not in flag.evidence:
+        return
+    yield Suspect(
+        word="low-data-diversity",
+        belief=0.9,
+        onset=case.start,
+        explains=STARVED,
+        evidence=[
+            f"all of the first {mixture.alike} labels were of one class, out of "
+            f"{case.build.loss_input[1]} that the model can answer"
+        ],
+        advice="torch.bincount(labels) over the data set: a filter, a folder or a label map that "
+        "leaves one class; where the others come later, shuffle",
+    )
+
+
 def _uneven(case: Case) -> Iterator[Suspect]:
     model = case.model
     share, said = model.value("majority_share"), model.value("majority_predicted")
@@ -227,7 +246,7 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     # A single sample may hold the one row in a hundred that is said to be of another class: what
     # the rule found in many of them counts.
     found = flag is not None and "majority_share" in flag.evidence
-    if not (found or (share >= UNEVEN and said >= 0.99)):
+    if not (found or names_one_class(share, said)):
         return
     if not model.value("information") > 1e-4:
         return
@@ -236,7 +255,7 @@ def _uneven(case: Case) -> Iterator[Suspect]:
         word="class-imbalance",
         belief=0.85 if ratio >= 8 else 0.6,
         onset=case.start,
-        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        explains=frozenset({"constant-predictor", "loss-plateau", "overfitting"}),
         evidence=[
             f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions; outputs "
             "still vary with the input"
