@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
+from rules_builds import linear, scene_of
 from rules_scene import Scene, SceneSample
 
-from deadband.wire import OptimizerGroup
+from deadband.wire import Cause, OptimizerGroup
 
 MATRICES = ("fc1", "fc2", "fc3")
 
@@ -129,3 +132,27 @@ def test_behind_a_strong_dropout_noise_that_sinks_is_no_progress_however_seldom_
         assert scene.causes[0] == "over-regularisation"
         learns = strong().run(320, lambda sample: sinking(sample, 2e-3), every=every)
         assert "constant-predictor" not in learns.standing
+
+
+def deep(left: Sequence[float]) -> Cause:
+    """Eight layers whose gradients are these at the first sample; all but the last decay."""
+    names = [f"l{place}" for place in range(len(left))]
+    made = scene_of([linear(name, 64, 64) for name in names], model={"loss": "cross_entropy"})
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        for name, gradient in zip(names, left, strict=True):
+            sample.layer(name, out_grad_rms=gradient, grad_rms=gradient)
+        for name in names[:-1]:
+            sample.layer(name, weight_growth=0.95**sample.step, pull_to_zero=0.9)
+
+    return decayed(made, "Adam", 0.01, 5e-4).run(120, bend).engine.causes()[0]
+
+
+def test_weights_that_decay_for_want_of_a_gradient_are_a_matter_of_depth() -> None:
+    assert deep([10.0 ** (2 * place - 18) for place in range(8)]).cause == "depth-vanishing"
+    assert deep([10.0 ** (place / 4 - 4) for place in range(8)]).cause == "over-regularisation"
+
+
+def test_a_branch_that_is_left_out_at_once_is_no_matter_of_depth() -> None:
+    assert deep([1e-14, *[1e-3] * 7]).cause == "over-regularisation"

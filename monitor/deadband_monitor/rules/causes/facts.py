@@ -25,8 +25,8 @@ SHUT_BIAS = -1.0
 sums of 0.3 to 1.5 from standardised inputs."""
 WHOLE = 0.01
 """Share of variance that is far from lost: a few sigmoids leave 1e-4 of it."""
-LEFT_OF_GRADIENT = 1e-8
-"""Share of the last layer's gradient at the first one that is next to nothing."""
+LOST_DECADES = 8
+"""By which the gradient falls from the last layer to the first: next to nothing is left."""
 DEEP = 5
 """Weight matrices from which a signal can be lost in depth."""
 
@@ -203,8 +203,11 @@ def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> bool:
     1e-6.
     """
     grads = _column(past.first, "out_grad_rms")[rows]
-    body = grads[grads > 0]
-    return len(body) >= 2 and bool(body[0] < LEFT_OF_GRADIENT * body[-1])
+    body = np.log10(grads[grads > 0])
+    if len(body) < 2 or body[-1] - body[0] < LOST_DECADES:
+        return False
+    # A branch beside the others, say a router, is left out at once and not little by little.
+    return bool(np.diff(body).max() < LOST_DECADES / 2)
 
 
 def _lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> bool:

@@ -125,6 +125,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
                     "representation-collapse",
                     "loss-plateau",
                     "frozen-weights",
+                    "weight-collapse",  # decay alone is left to move them
                 }
             ),
             evidence=[
