@@ -61,7 +61,7 @@ def values(sample: SceneSample, **more: float) -> None:
     sample.model(0, **(usual | more))
 
 
-@pytest.mark.parametrize(("loss", "named"), [(0.1, False), (0.005, True)])
+@pytest.mark.parametrize(("loss", "named"), [(0.1, False), (0.015, True), (0.005, False)])
 def test_what_lies_out_of_reach_is_blamed_for_no_more_than_it_can_cost(
     loss: float, named: bool
 ) -> None:
