@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deadband.written import written_loss
+
 _KINDS = {
     "MseLoss": "mse",
     "BinaryCrossEntropyWithLogits": "bce_logits",
@@ -32,6 +34,9 @@ def loss_kind(loss: Any) -> str:
     nodes = [getattr(loss, "grad_fn", None)]
     if _is_cosine(nodes[0]):
         return "cosine"
+    written = written_loss(nodes[0])
+    if written:
+        return written
     for position in range(_DEEPEST):
         if position >= len(nodes):
             break

@@ -62,3 +62,68 @@ def test_the_loss_of_alignments_is_known() -> None:
     for reduction in ("mean", "sum"):
         loss = F.ctc_loss(logits.log_softmax(2), said, lengths, lengths - 5, reduction=reduction)
         assert loss_kind(loss / 2) == "ctc"
+
+
+LABELS = torch.tensor([0, 1, 2, 0, 1, 3])
+
+
+def categorical(logits: Tensor) -> Tensor:
+    return torch.distributions.Categorical(logits=logits).log_prob(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        (lambda z: -z.log_softmax(-1).gather(1, LABELS[:, None]).mean(), "cross_entropy"),
+        (lambda z: -F.log_softmax(z, 1)[torch.arange(6), LABELS].sum() / 6, "cross_entropy"),
+        (lambda z: -(F.one_hot(LABELS) * F.log_softmax(z, 1)).sum(1).mean(), "cross_entropy"),
+        (lambda z: (z.logsumexp(1) - z.gather(1, LABELS[:, None])[:, 0]).mean(), "cross_entropy"),
+        (lambda z: -categorical(z).mean(), "cross_entropy"),
+        (
+            lambda z: (
+                -z.log_softmax(1).gather(1, LABELS[:, None]).mean() + 0.01 * z.square().mean()
+            ),
+            "cross_entropy",
+        ),
+        (lambda z: (F.softplus(z) - z * F.one_hot(LABELS)).mean(), "bce_logits"),
+        (
+            lambda z: (
+                -(
+                    F.one_hot(LABELS) * F.logsigmoid(z) + (1 - F.one_hot(LABELS)) * F.logsigmoid(-z)
+                ).mean()
+            ),
+            "bce_logits",
+        ),
+        (
+            lambda z: (
+                -(
+                    F.one_hot(LABELS) * z.sigmoid().log()
+                    + (1 - F.one_hot(LABELS)) * (1 - z.sigmoid()).log()
+                ).mean()
+            ),
+            "bce",
+        ),
+    ],
+)
+def test_a_classifying_loss_written_by_hand_is_known(
+    loss: Callable[[Tensor], Tensor], kind: str
+) -> None:
+    logits = torch.randn(6, 4, requires_grad=True)
+    assert loss_kind(loss(logits * 1.5)) == kind
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        # A policy's steps are weighed by what they were worth.
+        lambda z: -(categorical(z) * torch.randn(6)).mean(),
+        # An entropy, two answers that should agree, and what a discriminator says.
+        lambda z: -(z.softmax(1) * z.log_softmax(1)).sum(1).mean(),
+        lambda z: -(z.softmax(1) * z.flip(0).log_softmax(1)).sum(1).mean(),
+        lambda z: F.softplus(-z[:3]).mean() + F.softplus(z[3:]).mean(),
+    ],
+)
+def test_what_has_no_labels_is_not_taken_for_a_classifying_loss(
+    loss: Callable[[Tensor], Tensor],
+) -> None:
+    assert loss_kind(loss(torch.randn(6, 4, requires_grad=True) * 1.5)) == ""
