@@ -156,3 +156,27 @@ def test_weights_that_decay_for_want_of_a_gradient_are_a_matter_of_depth() -> No
 
 def test_a_branch_that_is_left_out_at_once_is_no_matter_of_depth() -> None:
     assert deep([1e-14, *[1e-3] * 7]).cause == "over-regularisation"
+
+
+def jumping(sample: SceneSample, pull: float) -> None:
+    """What was learnt in 149 steps is outweighed from step 150 on."""
+    late = sample.step >= 150
+    if late:
+        sample.loss += 160
+        sample.model(loss=sample.loss, skill=-60.0, grad_norm=15.0)
+    for name in MATRICES:
+        sample.layer(name, pull_to_zero=pull if late else -0.1)
+
+
+def test_a_penalty_that_sets_in_is_named_by_the_jump_and_by_where_the_steps_turn() -> None:
+    for every in (1, 50):
+        scene = Scene().run(250, lambda sample: jumping(sample, 0.8), every)
+        assert "loss-divergence" in scene.standing
+        cause = scene.engine.causes()[0]
+        assert (cause.cause, cause.onset_step) == ("over-regularisation", 150)
+
+
+def test_a_loss_that_jumps_while_the_steps_go_on_as_before_is_no_penalty() -> None:
+    scene = Scene().run(250, lambda sample: jumping(sample, 0.1))
+    assert "loss-divergence" in scene.standing
+    assert "over-regularisation" not in scene.causes

@@ -49,6 +49,19 @@ def test_a_small_share_that_is_subtracted_is_no_turned_sign() -> None:
     assert cause.confidence < 0.7
 
 
+def test_a_loss_that_fell_below_its_least_value_made_the_large_steps_that_followed() -> None:
+    def turns(sample: SceneSample) -> None:
+        late = sample.step - 150
+        if late >= 0:
+            goes(sample, -0.1 - 1.5 ** (late / 2), information=0.3)
+        if late > 15:
+            sample.layer("fc1", update_ratio=0.05 * 1.5 ** (late / 2))
+
+    scene = of_loss("cross_entropy").run(190, turns)
+    assert "update-too-large" in scene.standing
+    assert scene.engine.causes()[0].cause == "loss-mismatch"
+
+
 def test_a_squared_error_below_zero_is_called_whatever_it_is_called_with() -> None:
     def turned(sample: SceneSample) -> None:
         goes(sample, -1.0 - 0.1 * sample.step, target_sd=1.0, target_mean=0.0)

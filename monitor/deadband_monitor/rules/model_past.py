@@ -30,6 +30,10 @@ HOPELESS_STEPS, HOPELESS = 100, 40
 steps to 1e-4, as slow as large language models are warmed up, needs five times as many."""
 RAISED = 2.0
 """A rate at half of the ruinous one trains well: the usable range spans a decade."""
+PULLED, LITTLE_PULLED = 0.7, 0.3
+"""Cosine of a step and minus the weights, median of the matrices, from which it does little but
+shrink them, and below which it does not: without a penalty it is -0.3 to 0.2, from the first sample
+after a strong one sets in 0.8."""
 STRAIGHT = 1.1
 """Rise of a rate over that of the steps, up to which it rises by as much at each."""
 RUN_OUT = 0.01
@@ -96,6 +100,11 @@ class ModelPast:
         self.pull = math.nan
         """Smoothed cosine of the updates and minus the weights, median over matrices: how much of
         what the optimiser does is to shrink them."""
+        self.pulled_since: int | None = None
+        """The first of two samples in a row in which nearly all of a step was that, where it was
+        little before."""
+        self._pulled: tuple[int, float] = (0, 0.0)
+        """The first sample of such a row, if it is one, and the smoothed pull before it."""
         self.norms: deque[float] = deque(maxlen=20)
         """The last gradient norms."""
         self.idle_samples = 0
@@ -216,11 +225,18 @@ class ModelPast:
             self.large_update, self.large_update_lr = implied, lr
             self.usual_lr = self._last_lr
 
-    def absorb_pull(self, pulls: Floats) -> None:
+    def absorb_pull(self, step: int, pulls: Floats) -> None:
         """Fold the pull to zero of the model's matrices in."""
         known = pulls[np.isfinite(pulls)]
         if len(known):
             pull = _middle(known)
+            begun, before = self._pulled
+            if not pull > PULLED:
+                self._pulled = 0, 0.0
+            elif not begun:
+                self._pulled = step, self.pull
+            elif self.pulled_since is None and before < LITTLE_PULLED:
+                self.pulled_since = begun
             self.pull = pull if math.isnan(self.pull) else self.pull + 0.1 * (pull - self.pull)
 
     def absorb_update(self, step: int, largest: float) -> None:

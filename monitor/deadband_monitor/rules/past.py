@@ -180,7 +180,7 @@ class Past:
             updates = layers[trained, _UPDATE]
             largest = float(np.fmax.reduce(updates)) if len(trained) else math.nan
             past.absorb_update(seen.step, largest)
-            past.absorb_pull(layers[trained, _PULL])
+            past.absorb_pull(seen.step, layers[trained, _PULL])
             outside = past.value("nonfinite") > 0 or losses_broken
             past.broken.absorb(seen.step, layers, layout.rows_of[i], trained, outside=outside)
 

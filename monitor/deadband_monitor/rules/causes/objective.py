@@ -179,11 +179,14 @@ def _subtracted(case: Case) -> Suspect:
     if case.build.loss == "ctc":
         why = "what it was given are no logarithms of probabilities"
         advice = "F.ctc_loss(F.log_softmax(output, dim=-1), ...): it takes log-probabilities"
+    since, large = loss.below_since(0.0), case.model.large_update_step
+    # No step, however large, takes a loss below its least value: those that follow are made by it.
+    turned = large is not None and case.start < (since or 0) <= large
     return Suspect(
         word="loss-mismatch",
-        belief=0.8 if loss.first < 0 else 0.6,
-        onset=case.start if flag is None else flag.onset_step,
-        explains=SLOW | RUNAWAY,
+        belief=0.9 if turned else 0.8 if loss.first < 0 else 0.6,
+        onset=flag.onset_step if flag else since if turned and since else case.start,
+        explains=SLOW | RUNAWAY | AFTERMATH,
         evidence=[f"the loss is {loss.fresh:.3g}, and {case.build.loss} is never negative: {why}"],
         advice=advice,
     )

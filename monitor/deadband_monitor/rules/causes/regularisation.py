@@ -28,6 +28,9 @@ STARVED = frozenset(
 
 PULL = 0.5
 """Cosine of updates and minus the weights from which most of a step only shrinks them."""
+SOON_STEPS = 20
+"""Steps within which momentum has turned to what a penalty asks for; two samples, where they lie
+farther apart."""
 DROPPED = 0.8
 """Dropout above it leaves a unit fewer than one input in five; 0.5 is the usual most."""
 OUTWEIGHS = 5.0
@@ -56,16 +59,18 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=_weaken(case),
         )
+    elif (begun := _begun(case)) is not None:
+        yield begun
     elif case.model.pull > PULL or (_rules(case) and _shrunk(case) < 0.9):
         both = case.model.pull > PULL and _shrunk(case) < 0.9
         model = case.model
         raised = model.large_update_lr > RAISED * model.usual_lr > 0
         # Decay works by the rate: where a rise of it made it strong, it began with that rise.
-        begun = model.large_update_step if raised else None
+        since = model.large_update_step if raised else None
         yield Suspect(
             word="over-regularisation",
             belief=0.9 if both else 0.75,
-            onset=case.start if begun is None else begun,
+            onset=case.start if since is None else since,
             phase=2,
             explains=STARVED,
             evidence=_lines(case),
@@ -85,6 +90,33 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=f"dropout {dropout:g} -> 0.5 or less (0.1-0.3 in narrow layers)",
         )
+
+
+def _begun(case: Case) -> Suspect | None:
+    """A penalty that sets in: the loss jumps by what is added, and all steps turn to zero weights.
+
+    Rows or labels that change make a loss jump too, and no step towards zero; a step that is too
+    large is measured.
+    """
+    loss, model = case.past.loss, case.model
+    jumped, pulled, large = loss.jumped, model.pulled_since, model.large_update_step
+    if jumped is None or pulled is None or (large is not None and large <= pulled):
+        return None
+    if not 0 <= pulled - jumped <= max(SOON_STEPS, 2 * case.past.sample_interval):
+        return None
+    return Suspect(
+        word="over-regularisation",
+        belief=0.9,
+        onset=jumped,
+        explains=STARVED | {"loss-divergence", "exploding-gradient"},
+        evidence=[
+            f"the loss went from {loss.best:.3g} up at step {jumped}, and from step {pulled} on "
+            "nearly all of each step is towards zero weights, in most matrices at once",
+            *_lines(case),
+        ],
+        advice="look at what is added to the loss from that step on: a mean of the squares in "
+        "place of their sum, or a factor of a thousandth",
+    )
 
 
 def _decay(case: Case) -> tuple[float, float, str]:
