@@ -28,9 +28,9 @@ STARVED = frozenset(
 
 PULL = 0.5
 """Cosine of updates and minus the weights from which most of a step only shrinks them."""
-SOON_STEPS = 20
-"""Steps within which momentum has turned to what a penalty asks for; two samples, where they lie
-farther apart."""
+SOON_STEPS, SOON_SAMPLES = 20, 2
+"""Steps within which momentum has turned to what a penalty asks for; so many samples, where they
+lie farther apart."""
 DROPPED = 0.8
 """Dropout above it leaves a unit fewer than one input in five; 0.5 is the usual most."""
 OUTWEIGHS = 5.0
@@ -102,7 +102,8 @@ def _begun(case: Case) -> Suspect | None:
     jumped, pulled, large = loss.jumped, model.pulled_since, model.large_update_step
     if jumped is None or pulled is None or (large is not None and large <= pulled):
         return None
-    if not 0 <= pulled - jumped <= max(SOON_STEPS, 2 * case.past.sample_interval):
+    samples = case.past.samples_at(pulled) - case.past.samples_at(jumped)
+    if pulled < jumped or (pulled - jumped > SOON_STEPS and samples > SOON_SAMPLES):
         return None
     return Suspect(
         word="over-regularisation",
