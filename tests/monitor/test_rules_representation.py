@@ -46,6 +46,20 @@ def test_embeddings_of_two_views_that_become_one_point_are_a_failure() -> None:
     assert scene.causes[0] == "missing-stop-gradient"
 
 
+@pytest.mark.parametrize(("loss", "stands"), [(1e-6, True), (0.8, False)])
+def test_targets_of_long_ago_are_told_from_values_that_stay(loss: float, stands: bool) -> None:
+    def draws(sample: SceneSample, apart: float) -> None:
+        _ssl(sample, directions=11, apart=apart, rank=12)
+        late = apart < 0.1
+        sample.loss = loss if late else 2.0
+        sample.model(loss=sample.loss, target_sd=1.0, out_sd=0.01 if late else 1.0)
+
+    scene = scene_of(ENCODER, model={"calls": 2, "loss": "mse"})
+    scene.run(20, lambda s: draws(s, 0.5))
+    scene.run(330, lambda s: draws(s, 3e-4), every=50)
+    assert ("representation-collapse" in scene.standing) is stands
+
+
 def test_embeddings_that_keep_a_sixth_of_their_directions_are_flagged_at_the_encoder() -> None:
     scene = _views()
     scene.run(20, lambda s: _ssl(s, directions=12, apart=1.0, rank=14))

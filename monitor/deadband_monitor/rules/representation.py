@@ -72,6 +72,9 @@ PARTED = 1.5
 """1 - mean cosine of the last outputs over what it began with: above it they have been told apart.
 Triplets, which pay for what is alike, end at 2; of views drawn together none rose above 1."""
 
+BYGONE = 0.1
+"""Squared error over the variance of the targets that outputs of half their spread cannot have."""
+
 
 class HiddenSignal(LayerRule):
     """A hidden layer that told inputs apart tells them apart no more."""
@@ -165,7 +168,7 @@ class OneDirection(ModelRule):
             return None
         if not len(rows) or model.value("label_entropy") > 0 or _makes_samples(layout, model):
             return None
-        if model.value("target_sd") >= 0.5 * model.start("target_sd"):
+        if model.value("target_sd") >= 0.5 * model.start("target_sd") and not _bygone(past, model):
             return None  # the loss compares with values that stay: two batches, not two views
         row, now, start = _narrowest(seen, past, rows)
         apart, apart_first = _closest(seen, past, rows)
@@ -241,6 +244,16 @@ class RepresentationCollapse:
         """See `Rule`."""
         for part in self._parts:
             yield from part.judge(seen, past)
+
+
+def _bygone(past: Past, model: ModelPast) -> bool:
+    """Whether the targets of the window are none of now, for samples lie too far apart.
+
+    Outputs of half their spread leave a quarter of their variance at the least.
+    """
+    spread = model.value("target_sd")
+    narrow = model.value("out_sd") < 0.5 * spread
+    return narrow and past.loss.fresh < BYGONE * spread * spread
 
 
 def _narrowest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[int, float, float]:
