@@ -118,6 +118,19 @@ def test_tokens_that_are_alike_are_told_though_the_loss_sinks_to_a_constant_answ
     assert scene.standing["attention-collapse"].raised_step < 60
 
 
+def test_tokens_that_were_alike_at_birth_did_not_undo_what_was_learnt_later() -> None:
+    def loses(sample: SceneSample) -> None:
+        _attend(sample, alike_from=0, alike=0.9995)
+        if sample.step > 200:
+            sample.loss = 500.0
+            sample.model(loss=500.0, skill=-200.0, information=0.0, lr=2.0)
+            _attend(sample, alike_from=0, alike=0.99999)
+
+    scene = scene_of(_transformer()).run(400, loses, every=50)
+    assert "attention-collapse" in scene.standing
+    assert scene.causes[0] == "learning-rate-too-high"
+
+
 def test_a_branch_that_adds_the_same_to_all_tokens_is_healthy() -> None:
     scene = scene_of(_transformer())
 

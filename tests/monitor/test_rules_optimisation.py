@@ -332,3 +332,18 @@ def test_a_mean_of_advantages_goes_back_to_zero_as_the_policy_gets_sure() -> Non
 
     made = trained_by("", prediction=(), target=()).run(700, surrogate)
     assert "loss-divergence" not in {flag.kind for flag in made.engine.flags}
+
+
+@pytest.mark.parametrize(("rate", "named"), [(2.0, True), (0.2, False)])
+def test_a_loss_that_left_when_the_rate_was_raised_tells_of_steps_that_nobody_measured(
+    rate: float, named: bool
+) -> None:
+    def leaves(sample: SceneSample) -> None:
+        sample.model(lr=0.2)
+        if sample.step > 200:
+            sample.loss = 500.0
+            sample.model(loss=500.0, skill=-200.0, lr=rate)
+
+    scene = Scene().run(400, leaves, every=50)
+    assert "loss-divergence" in scene.standing
+    assert ("learning-rate-too-high" in scene.causes) is named

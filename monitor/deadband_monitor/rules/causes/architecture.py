@@ -25,6 +25,9 @@ HOT_LOGIT = 50.0
 """Attention logits above it leave e^-50 for all keys but a few; trained models stay near 10 to 20,
 and runs whose logits pass 1e4 diverge (Dehghani et al., arXiv:2302.05442)."""
 
+LEARNT = 0.7
+"""Share of its first value that the loss of a run that learns has come to for twenty steps."""
+
 SHARP = 0.3
 """Share of the most entropy below which attention was born one-sided: standardised queries and keys
 over the root of their size begin at 0.8 and more, logits of 50 at 0.1."""
@@ -124,7 +127,7 @@ def _attention(case: Case, flag: Flag) -> Suspect:
         return _peaked(case, flag, entropy, first)
     row = case.layout.row_of.get((case.model.name, flag.layer), -1)
     began = float(case.past.first[row, LAYER_COLUMN["token_similarity"]]) if row >= 0 else math.nan
-    born = began > 0.99
+    born = began > 0.99 and not _learnt_and_lost(case)
     lines = [f"tokens of {flag.layer}: mean cosine {figures.get('token_similarity', math.nan):.5f}"]
     if born:
         lines.append(f"at the first sample it was {began:.5f} already: the weights had not moved")
@@ -141,6 +144,12 @@ def _attention(case: Case, flag: Flag) -> Suspect:
         ),
         layer=flag.layer,
     )
+
+
+def _learnt_and_lost(case: Case) -> bool:
+    """Whether the loss fell and was lost again later: what was so at birth did not keep it up."""
+    flag, loss = case.flag("loss-divergence") or case.flag("output-collapse"), case.past.loss
+    return flag is not None and flag.onset_step > case.start and loss.best < LEARNT * loss.first
 
 
 def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:

@@ -123,6 +123,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield from _killed(case)
         yield from _broke_after_rise(case)
         yield from _ran_away(case)
+        yield from _left_after_rise(case)
     else:
         yield Suspect(
             word="learning-rate-too-high",
@@ -277,6 +278,31 @@ def _ran_away(case: Case) -> Iterator[Suspect]:
             else ""
         )
         + "; clip the gradient norm at 1.0; start again, a ruined network does not recover",
+    )
+
+
+def _left_after_rise(case: Case) -> Iterator[Suspect]:
+    """The loss left for good, and all it kept, when the rate was raised between two samples."""
+    model, flag = case.model, case.flag("loss-divergence")
+    level = RUNAWAY * known_max(case.past.loss.first, model.latest("loss_constant"))
+    since = case.past.loss.above_since(level) if level > 0 else None
+    if flag is None or since is None or case.layout.several_models:
+        return
+    interval = case.past.sample_interval
+    before, now = (model.rates.at(since + way * max(LOOK_BACK, 2 * interval)) for way in (-1, 1))
+    if not now > RAISED * before > 0:
+        return
+    yield Suspect(
+        word="learning-rate-too-high",
+        belief=0.85,
+        onset=flag.onset_step,
+        explains=BLOW_UP,
+        evidence=[
+            f"the learning rate went from {before:g} to {now:g} about step {since}, from which the "
+            f"loss stood above {level:.3g}"
+        ],
+        advice=f"lr {now:g} -> {before:g}, as it was: check the schedule, reload a checkpoint from "
+        f"before step {flag.onset_step}; clip the gradient norm at 1.0",
     )
 
 
