@@ -269,6 +269,14 @@ def test_one_target_for_ten_units_is_called_at_once() -> None:
         assert not stretched((64, 10), target)
 
 
+def test_one_target_for_ten_units_of_a_loss_by_hand_is_told_by_its_gradient() -> None:
+    made = trained_by("mse", prediction=(), target=())
+    made.run(5, regression(squashed=10.0, target_min=0, target_max=9))
+    assert "loss-plateau" in made.standing
+    assert top(made).cause == "loss-mismatch"
+    assert top(made).evidence[0] == "every unit of a row is drawn to the same number"
+
+
 MISFITS: dict[str, tuple[str, dict[str, float], str]] = {
     "kl_div on logits": ("kl_div", {"squashed": 3.0}, "log_softmax"),
     "kl_div on probabilities": ("kl_div", {"squashed": 4.0}, "log_softmax"),

@@ -328,7 +328,7 @@ def test_a_mean_of_advantages_goes_back_to_zero_as_the_policy_gets_sure() -> Non
         step = sample.step
         sample.loss = 0.02 if step == 1 else -0.22 * math.exp(-max(0, step - 30) / 200)
         unknown = dict.fromkeys(("skill", "information", "loss_constant", "label_entropy"), np.nan)
-        sample.model(loss=sample.loss, **unknown)
+        sample.model(0, loss=sample.loss, **unknown)
 
     made = trained_by("", prediction=(), target=()).run(700, surrogate)
     assert "loss-divergence" not in {flag.kind for flag in made.engine.flags}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.statistics.labels import Targets
 from deadband_monitor.statistics.neighbours import Neighbours
+from deadband_monitor.statistics.numbering import numbers_for_all
 
 ROWS = 1200
 Data = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -75,3 +76,13 @@ def test_too_few_numbers_broken_ones_and_far_ones_are_not_judged() -> None:
     assert np.isnan(told((x, y / 2)))
     assert np.isnan(told((x, y * 1000)))
     assert np.isnan(told((x, y - 4)))
+
+
+def test_class_numbers_that_every_column_is_drawn_to_are_told_from_heads_of_one_quantity() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(4, size=(16, 1)) * np.ones((1, 4))
+    assert numbers_for_all(kinds + 0.01 * rng.normal(size=kinds.shape))
+    assert not numbers_for_all(rng.normal(size=(16, 1)) * np.ones((1, 4)))
+    assert not numbers_for_all(3 * kinds)  # counts, of which there are more than columns
+    assert not numbers_for_all(np.eye(4)[rng.integers(4, size=16)])
+    assert not numbers_for_all(np.ones((16, 4)))

@@ -24,7 +24,7 @@ a constant; with targets of its own, each row bends it."""
 BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
 ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX, MIXED = 2.0, 3.0, 4.0, 5.0, 9.0
-BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH = 6.0, 7.0, 8.0
+BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH, FOR_ALL = 6.0, 7.0, 8.0, 10.0
 """What the statistic `squashed` says."""
 WAYS_OF_VALUES = {BEHIND_RELU: "ReLU", BEHIND_SIGMOID: "sigmoid", BEHIND_TANH: "tanh"}
 """Activations that stand between the model and a loss of values."""
@@ -189,7 +189,7 @@ def _shares_a_whole(read: Reading) -> bool:
 def _values_clash(read: Reading, stays_above: bool) -> Clash | None:
     if crosses(read.prediction, read.target):
         return Clash.BROADCAST
-    if stretched(read.prediction, read.target):
+    if stretched(read.prediction, read.target) or read.way == FOR_ALL:
         return Clash.STRETCHED
     # Before anything is learnt an output may dwarf the targets, and then it rules the gradient too;
     # it does not where it makes up less than half of the squared error, or is less than an absolute

@@ -17,12 +17,13 @@ from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
 from deadband_monitor.statistics.heads import Head, HeadMemory
-from deadband_monitor.statistics.labels import Labels, labels_of_frames
+from deadband_monitor.statistics.labels import Labels, Targets, labels_of_frames
 from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.model_inputs import InputRows
 from deadband_monitor.statistics.moments import nonfinite_where, spread
 from deadband_monitor.statistics.neighbours import Neighbours
+from deadband_monitor.statistics.numbering import numbers_for_all
 from deadband_monitor.statistics.outputs import CLASSIFYING, softmax
 from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
@@ -43,6 +44,9 @@ positions, as many as that are drawn once; 64 tell the information to 3 %."""
 
 MIXED_UP = 9.0
 """What `squashed` says of a cross entropy that reads positions as classes."""
+
+FOR_ALL = 10.0
+"""What it says of a squared error that draws all columns to the number of a class."""
 
 _OF_STANDING = (
     "label_entropy",
@@ -208,6 +212,8 @@ class ModelOutputs:
                 self._reader.put_one(table, "squashed", frame, way)
             if known and (coupled or self._loss == "kl_div"):
                 way = self._way(rows[frame], gradient, target)
+                if target is None and isinstance(standing.found, Targets):
+                    way = FOR_ALL if numbers_for_all(standing.found.values) else way
                 self._reader.put_one(table, "squashed", frame, way)
             if given is not None and given.usable[frame] and standing.found is not None:
                 agreement = self._memory.neighbours.observe(

@@ -17,6 +17,9 @@ _FEWEST = 4
 _MOST = 100
 _WHOLE = 1e-3
 """Targets that are inferred from gradients are whole to so much."""
+_FEWEST_COLUMNS, _FEWEST_ROWS = 3, 8
+_NEARLY = 0.05
+"""The same where outputs and gradients are in half precision."""
 _FEWEST_COMPARED = 256
 _MEMORY = 2048
 """Comparisons that the figure is an average of, as in `neighbours`."""
@@ -76,3 +79,17 @@ class Numbering:
             return np.nan
         agreement = (sharing / compared - self._chance) / (1 - self._chance)
         return float(distance / expected) if agreement >= _SHARED and expected > 0 else np.nan
+
+
+def numbers_for_all(values: Doubles) -> bool:
+    """Whether all columns of a row are drawn to one number, and it numbers one of the columns.
+
+    So does a squared error between (n, c) outputs and class numbers of shape (n, 1). Heads that all
+    learn one quantity have the same target too, and it is no whole number below their count.
+    """
+    columns = values.shape[1]
+    if columns < _FEWEST_COLUMNS or len(values) < _FEWEST_ROWS:
+        return False
+    whole = np.rint(values[:, :1])
+    alike = bool((np.abs(values - whole) <= _NEARLY).all())
+    return alike and whole.min() >= 0 and 0 < whole.max() < columns and np.ptp(whole) > 0

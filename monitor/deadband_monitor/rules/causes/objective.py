@@ -249,10 +249,9 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
     if clash is Clash.ONE_LOGIT:
         return ["cross_entropy over one class is 0 whatever the logit, and so is its gradient"]
     if clash is Clash.STRETCHED:
-        return [
-            f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: "
-            "every unit of a row is drawn to the same number"
-        ]
+        told = f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: "
+        drawn = "every unit of a row is drawn to the same number"
+        return [told + drawn if shapes.loss_input else drawn]
     if clash in {Clash.KL_LOGITS, Clash.KL_PROBABILITIES}:
         return [
             "the loss gradient is that of kl_div on "
