@@ -205,7 +205,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Elements that require a gradient."""
     compiled: bool = False
     loss: str = ""
-    """Name of the loss as autograd knows it: `cross_entropy`, `mse`, `bce`, `nll`, `bce_logits`."""
+    """Name of the loss as autograd knows it: `cross_entropy`, `mse`, `bce`, `ctc`, `bce_logits`."""
     loss_input: tuple[int, ...] = ()
     """Shape of what the loss was given as prediction, where a loss function was seen called."""
     loss_target: tuple[int, ...] = ()
