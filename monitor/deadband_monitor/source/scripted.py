@@ -108,7 +108,7 @@ def _run(name: str, *, layers: int, samples: int, every: int, onset: int) -> Ite
             time=time,
             rank=0,
             table=1,
-            layers=_layer_rows(layers, sample, fall).tobytes(),
+            layers=_layer_rows(layers, sample, fall, noise).tobytes(),
             models=_model_rows(sample, fall, noise).tobytes(),
             scalars=_scalars(step, every, sample, fall, noise),
         )
@@ -121,11 +121,9 @@ def _run(name: str, *, layers: int, samples: int, every: int, onset: int) -> Ite
     )
 
 
-def _layer_rows(layers: int, sample: int, fall: float) -> Floats:
+def _layer_rows(layers: int, sample: int, fall: float, noise: np.random.Generator) -> Floats:
     depth = np.arange(layers) / max(layers - 1, 1)
-    # Drawn metric by metric, sample by sample: a metric that is added one day leaves the others.
-    drawn = np.random.default_rng((7, sample)).standard_normal((len(LAYER_METRICS), layers))
-    wobble = np.exp(0.05 * drawn.T)
+    wobble = np.exp(0.05 * noise.standard_normal((layers, len(LAYER_METRICS))))
     # The fault starts in the deepest layers and climbs towards the input.
     share = np.clip(fall * 1.5 - 0.5 * (1 - depth), 0.0, 1.0)
     values: dict[str, np.ndarray] = {
