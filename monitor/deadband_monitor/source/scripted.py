@@ -31,6 +31,9 @@ from deadband_monitor.state.series import Floats
 
 STARTED = 1_700_000_000.0
 """When every scripted run began, seconds since the epoch."""
+DRAWN = LAYER_COLUMN["norm_test_shift"]
+"""Metrics that noise is drawn for, a fixed number: one that is appended to the table one day leaves
+the figures of the others, and the pictures of the screens, as they are."""
 
 
 def layer_table(seq: int, layers: int, *, activation: str = "relu", lr: float = 0.1) -> LayerTable:
@@ -123,7 +126,7 @@ def _run(name: str, *, layers: int, samples: int, every: int, onset: int) -> Ite
 
 def _layer_rows(layers: int, sample: int, fall: float, noise: np.random.Generator) -> Floats:
     depth = np.arange(layers) / max(layers - 1, 1)
-    wobble = np.exp(0.05 * noise.standard_normal((layers, len(LAYER_METRICS))))
+    wobble = np.exp(0.05 * noise.standard_normal((layers, DRAWN)))
     # The fault starts in the deepest layers and climbs towards the input.
     share = np.clip(fall * 1.5 - 0.5 * (1 - depth), 0.0, 1.0)
     values: dict[str, np.ndarray] = {
@@ -149,7 +152,7 @@ def _layer_rows(layers: int, sample: int, fall: float, noise: np.random.Generato
     rows = np.full((layers, len(LAYER_METRICS)), np.nan)
     for metric, column in values.items():
         rows[:, LAYER_COLUMN[metric]] = column
-    rows *= wobble
+    rows[:, :DRAWN] *= wobble
     linear = np.arange(layers) % 2 == 0
     for metric in ("saturation", "saturated_units", "dead_units", "zero_share"):
         column_of = LAYER_COLUMN[metric]
