@@ -50,6 +50,8 @@ class Facts:
     first_signal: float
     last_signal: float
     """Dependence ratio after the first and the last hidden layer, before the first step."""
+    lost_decades: float
+    """By which the gradient fell on its way back; 0 where it was not lost."""
     grown: float
     """Largest growth of a weight."""
     shut: int | None
@@ -90,6 +92,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
     # What a bias shuts is not lost in depth: only the layers before it tell.
     sound = rows if shut is None else rows[rows < shut - 1]
     first, last = (math.nan, math.nan) if late else _signals(past, layout, sound)
+    lost = _lost_on_the_way_back(past, sound)
     grown = _finite(_column(past.highest, "weight_growth")[matrices])
     growth = float(grown.max()) if len(grown) else 1.0
     seen = {
@@ -100,7 +103,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "saturated": past.stands("saturation", model.name),
         "dead": past.stands("dead-units", model.name),
         "faint_depth": len(matrices) >= DEEP
-        and (_lost_in_depth(past, model.name, first, last) or _lost_on_the_way_back(past, sound))
+        and (_lost_in_depth(past, model.name, first, last) or lost > 0)
         and not _lost_at_once(past, layout, sound),
         "input_scale": kind in {"offset", "large"},
         "input_tiny": kind == "tiny",
@@ -122,6 +125,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         spreads=tuple(float(value) for value in spreads),
         first_signal=first,
         last_signal=last,
+        lost_decades=lost,
         grown=growth,
         shut=shut,
     )
@@ -195,8 +199,10 @@ def _lost_in_depth(past: Past, model: str, first: float, last: float) -> bool:
     return fades or (standing is not None and standing[0] != "info" and last < 1e-3 * first)
 
 
-def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> bool:
-    """At the first sample next to nothing of the last layer's gradient arrived at the first one.
+def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> float:
+    """Decades that the gradient fell by from the last layer to the first at the first sample.
+
+    0 where some of it arrived.
 
     Nodes of a graph or positions may differ by what is mixed in at each layer, so that the way
     there does not tell. As PyTorch draws them each layer leaves 1 / sqrt(3) of it times the slope's
@@ -205,9 +211,9 @@ def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> bool:
     grads = _column(past.first, "out_grad_rms")[rows]
     body = np.log10(grads[grads > 0])
     if len(body) < 2 or body[-1] - body[0] < LOST_DECADES:
-        return False
+        return 0.0
     # A branch beside the others, say a router, is left out at once and not little by little.
-    return bool(np.diff(body).max() < LOST_DECADES / 2)
+    return float(body[-1] - body[0]) if np.diff(body).max() < LOST_DECADES / 2 else 0.0
 
 
 def _lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> bool:

@@ -129,7 +129,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
                 }
             ),
             evidence=[
-                f"at the start the first hidden layer passes {facts.first_signal:.2g} of its "
+                f"at the start the gradient fell to 1e-{facts.lost_decades:.0f} of itself on its "
+                "way from the last layer to the first"
+                if facts.lost_decades
+                else f"at the start the first hidden layer passes {facts.first_signal:.2g} of its "
                 f"variance on, the last {facts.last_signal:.1g}"
             ],
             advice="initialise with nn.init.kaiming_uniform_ (ReLU) or xavier_uniform_ (tanh), "
