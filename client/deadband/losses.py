@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deadband.graph import before, kind_of
 from deadband.written import written_loss
 
 _KINDS = {
@@ -43,7 +44,7 @@ def loss_kind(loss: Any) -> str:
         node = nodes[position]
         if node is None:
             continue
-        name = type(node).__name__.split("Backward")[0]
+        name = kind_of(node)
         if name in ("NllLoss", "NllLoss2D", "NLLLoss", "NLLLoss2D"):
             return "cross_entropy" if "LogSoftmax" in _below(node, 2) else "nll"
         if name in _KINDS:
@@ -69,14 +70,14 @@ def _is_cosine(node: Any) -> bool:
     for _ in range(8):
         if node is None:
             return False
-        name = type(node).__name__.split("Backward")[0]
+        name = kind_of(node)
         if name == "Sum":
             below = _below(node, 5)
             if below[:1] != ["Sum"]:
                 return below[:2] == ["Mul", "Div"] and "LinalgVectorNorm" in below
         elif name not in _SCALAR_WORK:
             return False
-        node = next((each for each, _ in node.next_functions if each is not None), None)
+        node = next(iter(before(node)), None)
     return False
 
 
@@ -85,13 +86,8 @@ def _below(node: Any, depth: int) -> list[str]:
     names: list[str] = []
     level = [node]
     for _ in range(depth):
-        level = [
-            following
-            for each in level
-            for following, _ in each.next_functions
-            if following is not None
-        ]
-        names += [type(each).__name__.split("Backward")[0] for each in level]
+        level = [following for each in level for following in before(each)]
+        names += [kind_of(each) for each in level]
     return names
 
 

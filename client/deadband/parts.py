@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from deadband.graph import before, kind_of
+
 Part = TypeVar("Part")
 
 _SCALED = frozenset({"Mul", "Div", "Add", "Sub", "ToCopy"})
@@ -75,8 +77,8 @@ class Given(Generic[Part]):
                 return False
             if node is own:
                 return True
-            ahead = [each for each, _ in node.next_functions if each is not None]
-            if len(ahead) != 1 or type(node).__name__.split("Backward")[0] not in _SCALED:
+            ahead = before(node)
+            if len(ahead) != 1 or kind_of(node) not in _SCALED:
                 return False
             node = ahead[0]
         return False

@@ -7,10 +7,11 @@ many positions; a router's are a product with a weight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
+
+from deadband.graph import before, kind_of
 
 _SHAPED = frozenset({
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Transpose",
@@ -30,13 +31,13 @@ def are_of_keys(weights: Tensor) -> bool:
         if not ahead:
             return False
         node = ahead.pop()
-        kind = _kind(node)
+        kind = kind_of(node)
         if kind == "Bmm":
-            return not any(_is_weight(each) for each in _before(node))
+            return not any(_is_weight(each) for each in before(node))
         if kind in _DROPS and _one_for_each(node, weights.shape[-1]):
             return True
         if kind in _THROUGH:
-            ahead += _before(node)
+            ahead += before(node)
     return False
 
 
@@ -54,18 +55,10 @@ def _one_for_each(node: Any, count: int) -> bool:
 def _is_weight(node: Any) -> bool:
     """Whether a parameter itself comes in here, not what was computed by it."""
     for _ in range(_MOST):
-        if _kind(node) not in _SHAPED:
+        if kind_of(node) not in _SHAPED:
             break
-        node = next(_before(node), None)
-    return _kind(node).endswith("AccumulateGrad")
-
-
-def _before(node: Any) -> Iterator[Any]:
-    return (each for each, _ in node.next_functions if each is not None)
-
-
-def _kind(node: Any) -> str:
-    return "" if node is None else node.name().rpartition("::")[2].partition("Backward")[0]
+        node = next(iter(before(node)), None)
+    return kind_of(node).endswith("AccumulateGrad")
 
 
 __all__ = ["are_of_keys"]

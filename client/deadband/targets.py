@@ -123,8 +123,8 @@ class LossListener:
                 self._reveal(root, call.input)
         if call.target.requires_grad and not call.input.requires_grad and call.name in _EITHER_WAY:
             call = call._replace(input=call.target, target=call.input)
-        root = self._roots[0]
-        if len(self._roots) == 1 and root.rootless:
+        if len(self._roots) == 1 and self._roots[0].rootless:
+            root = self._roots[0]
             if call.target.requires_grad:
                 self._learns(root)  # called by its parts: whose output it is cannot be told
             elif root.shown is None and root.given.gave(call.input, call.result):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from deadband.graph import before, kind_of
+
 _WORK = frozenset(
     ("Neg", "Rsub", "Mean", "Sum", "Div", "Squeeze", "Select", "View", "UnsafeView", "Unsqueeze")
 )
@@ -27,25 +29,27 @@ def written_loss(node: Any) -> str:
         if kind:
             return kind
         # Of a sum the first is followed: penalties are added behind.
-        if _name(node) not in _WORK | {"Add"}:
+        if kind_of(node) not in _WORK | {"Add"}:
             return ""
-        node = next(iter(_made(node)), None)
+        node = next(iter(before(node)), None)
     return ""
 
 
 def _formula(node: Any) -> str:
-    name, below = _name(node), [_name(each) for each in _made(node)]
-    if name in _PICKS and _logarithms_of_shares(_made(node)[:1]):
+    name, below = kind_of(node), [kind_of(each) for each in before(node)]
+    if name in _PICKS and _logarithms_of_shares(before(node)[:1]):
         return "cross_entropy"  # log_softmax(out)[row, label]
-    if name == "Mul" and _by_a_constant(node) and _logarithms_of_shares(_made(node)):
+    if name == "Mul" and _by_a_constant(node) and _logarithms_of_shares(before(node)):
         return "cross_entropy"  # one_hot * log_softmax(out)
     if name == "Sub" and below[:1] == ["Logsumexp"] and _picked(node):
         return "cross_entropy"  # logsumexp(out) - out[row, label]
-    if name == "Sub" and below == ["Softplus", "Mul"] and _by_a_constant(_made(node)[1]):
+    if name == "Sub" and below == ["Softplus", "Mul"] and _by_a_constant(before(node)[1]):
         return "bce_logits"  # softplus(out) - out * y
     if name == "Add" and below == ["Mul", "Mul"]:
         # y * log(p) + (1 - y) * log(1 - p)
-        parts = {_name(each) for mul in _made(node) if _by_a_constant(mul) for each in _made(mul)}
+        parts = {
+            kind_of(each) for mul in before(node) if _by_a_constant(mul) for each in before(mul)
+        }
         return {"Log": "bce", "LogSigmoid": "bce_logits"}.get("".join(parts), "")
     return ""
 
@@ -53,30 +57,21 @@ def _formula(node: Any) -> str:
 def _logarithms_of_shares(nodes: list[Any]) -> bool:
     """Whether it is a log_softmax, as torch's or as `logits - logits.logsumexp()`."""
     for each in nodes:
-        if _name(each) == "LogSoftmax":
+        if kind_of(each) == "LogSoftmax":
             return True
-        if _name(each) == "Sub" and "Logsumexp" in [_name(part) for part in _made(each)]:
+        if kind_of(each) == "Sub" and "Logsumexp" in [kind_of(part) for part in before(each)]:
             return True
     return False
 
 
 def _picked(node: Any) -> bool:
     """Whether what is taken off is one element a row."""
-    part = _made(node)[1] if len(_made(node)) == 2 else None
-    while part is not None and _name(part) in _WORK:
-        part = next(iter(_made(part)), None)
-    return part is not None and _name(part) in _PICKS
+    part = before(node)[1] if len(before(node)) == 2 else None
+    while part is not None and kind_of(part) in _WORK:
+        part = next(iter(before(part)), None)
+    return part is not None and kind_of(part) in _PICKS
 
 
 def _by_a_constant(node: Any) -> bool:
     """Whether one of two factors hangs on nothing that learns."""
-    return len(_made(node)) == 1
-
-
-def _made(node: Any) -> list[Any]:
-    """Nodes whose results this one works on."""
-    return [each for each, _ in node.next_functions if each is not None]
-
-
-def _name(node: Any) -> str:
-    return type(node).__name__.split("Backward")[0]
+    return len(before(node)) == 1

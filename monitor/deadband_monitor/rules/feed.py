@@ -17,6 +17,7 @@ import numpy as np
 
 from deadband_monitor.metrics import MODEL_COLUMN
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.majority import MOST_ROWS
 from deadband_monitor.rules.mixture import FEWEST_OTHERS, HEALTHY_START, LASTING, Mixture, Spell
 
 HEAVY_TAILS = 20.0
@@ -211,7 +212,7 @@ class Feed:
         self._follow_constant(step, value)
         shape = layout.models[index].loss_target
         self.mixture.add(step, value, layout.models[index], rose=rose)
-        others = min(64, shape[0]) * (1 - value["majority_share"]) if shape else math.nan
+        others = min(MOST_ROWS, shape[0]) * (1 - value["majority_share"]) if shape else math.nan
         # With a handful of rare rows the agreement is that of a few pairs, and goes where they go.
         # Nor of a few targets far out: they rule the agreement of all.
         if not others < FEWEST_OTHERS and not value["target_kurtosis"] > HEAVY_TAILS:

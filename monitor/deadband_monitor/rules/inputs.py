@@ -275,8 +275,7 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
 def _tells_nothing_apart(past: Past, model: ModelPast) -> bool:
     """The first layer with weights gives the same for every row."""
     assert past.layout is not None
-    rows = past.layout.rows(model.name)
-    weighted = rows[past.layout.matrix[rows]]
+    weighted = past.layout.weighted(model.name)
     if not len(weighted):
         return False
     return bool(past.newest[weighted[0], LAYER_COLUMN["out_variance"]] < CONSTANT)
@@ -307,11 +306,11 @@ def _drowned(past: Past, model: ModelPast) -> bool:
         return False
     assert past.layout is not None
     layout = past.layout
-    rows = layout.rows(model.name)
-    weighted = rows[layout.matrix[rows]].tolist()
+    weighted = layout.weighted(model.name).tolist()
     if not weighted:
         return False
-    first, end = weighted[0], weighted[1] if len(weighted) > 1 else int(rows[-1])
+    last = int(layout.rows(model.name)[-1])
+    first, end = weighted[0], weighted[1] if len(weighted) > 1 else last
     if layout.layers[first].kind.startswith(RECURRENT):
         rms = float(past.newest[first, LAYER_COLUMN["weight_rms"]])
         return rms * math.sqrt(layout.fan_in[first]) * model.value("in_rms") > FAR_OUT

@@ -115,6 +115,11 @@ class Layout:
         """Rows of one model's layers, in order of execution."""
         return self.rows_of[self.index_of[model]]
 
+    def weighted(self, model: str) -> NDArray[np.int64]:
+        """Those of them that multiply by a matrix."""
+        rows = self.rows(model)
+        return rows[self.matrix[rows]]
+
     def begins_after(self, old: Layout) -> bool:
         """Whether a model learns that did not, where one alone did before: a second stage."""
         before, now = (

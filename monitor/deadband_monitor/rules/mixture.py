@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from deadband.wire import Model
+from deadband_monitor.rules.majority import MOST_ROWS
 
 SORTED = 0.35
 """Entropy of a batch's labels over that of the last 2000, below which it is sorted: shuffled
@@ -82,7 +83,7 @@ class Mixture:
             return
         if math.isfinite(value["label_entropy"]):
             self._add_labels(step, value, model)
-        elif math.isfinite(value["target_sd"]) and min(64, shape[0]) >= FEWEST_ROWS:
+        elif math.isfinite(value["target_sd"]) and min(MOST_ROWS, shape[0]) >= FEWEST_ROWS:
             self._add_values(step, value["batch_label_entropy"] == 0, rose=rose)
 
     def _add_values(self, step: int, alike: bool, *, rose: bool) -> None:
@@ -99,12 +100,13 @@ class Mixture:
     def _add_labels(self, step: int, value: Mapping[str, float], model: Model) -> None:
         whole, ratio = value["label_entropy"], value["batch_label_entropy"]
         shape, yes_no = model.loss_target, model.loss.startswith("bce")
-        if math.prod(shape) == shape[0] and not yes_no:
-            self._follow_first(step, value, min(64, shape[0]))
+        seen, singly = min(MOST_ROWS, shape[0]), math.prod(shape) == shape[0]
+        if singly and not yes_no:
+            self._follow_first(step, value, seen)
         if not math.isfinite(ratio):
             return
         # Of several yes/no answers a row each is compared with its own of the other rows.
-        rows = min(64, shape[0]) if yes_no or math.prod(shape) == shape[0] else 0
+        rows = seen if yes_no or singly else 0
         classes = 2 if yes_no or not model.loss_input else model.loss_input[-1]
         if whole < MIXED_LABELS and self.one_label.samples >= LASTING:
             return  # by now the data themselves seem to be of one class: it goes on

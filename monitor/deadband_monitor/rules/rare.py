@@ -9,7 +9,7 @@ import math
 from statistics import median
 
 from deadband_monitor.rules.base import Observation
-from deadband_monitor.rules.majority import NAMED, RULING
+from deadband_monitor.rules.majority import MOST_ROWS, NAMED, RULING
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.trend import MIN_POINTS
 
@@ -36,8 +36,10 @@ TOLD = 0.3
 def rarely_met(past: Past, model: ModelPast) -> bool:
     """A batch of one label is no sign of sorted rows where the other classes are rare."""
     assert past.layout is not None
-    rows = math.prod(past.layout.models[past.layout.index_of[model.name]].loss_target or (64,))
-    return model.majority.rules and model.majority.may_lack_others(min(64, rows))
+    rows = math.prod(
+        past.layout.models[past.layout.index_of[model.name]].loss_target or (MOST_ROWS,)
+    )
+    return model.majority.rules and model.majority.may_lack_others(min(MOST_ROWS, rows))
 
 
 def patience(model: ModelPast) -> int:

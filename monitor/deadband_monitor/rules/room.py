@@ -106,7 +106,7 @@ def bottleneck(layout: Layout, model: str) -> tuple[str, int, bool] | None:
 def spectators(past: Past, layout: Layout, model: str) -> tuple[str, ...]:
     """All weight matrices, where none of them was ever run and something else is trained."""
     rows = layout.rows(model)
-    matrices = rows[layout.matrix[rows]]
+    matrices = layout.weighted(model)
     ran = np.isfinite(past.first[rows, LAYER_COLUMN["out_rms"]])
     moved = past.newest[rows, LAYER_COLUMN["update_ratio"]] > 0
     if not len(matrices) or np.isfinite(past.first[matrices, LAYER_COLUMN["out_rms"]]).any():
@@ -128,8 +128,7 @@ def left_as_drawn(past: Past, model: str) -> tuple[str, ...]:
     """
     layout = past.layout
     assert layout is not None
-    rows = layout.rows(model)
-    rows = rows[layout.matrix[rows]]
+    rows = layout.weighted(model)
     if layout.learns[rows].all():
         return ()
     spreads = past.first[rows, LAYER_COLUMN["weight_spread"]]

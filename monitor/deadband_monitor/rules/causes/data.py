@@ -119,10 +119,11 @@ def _blank(case: Case) -> Iterator[Suspect]:
     Only a part of long inputs is copied, and a part that is blank does not tell of the whole.
     """
     flag = case.flag("output-collapse")
-    rows = case.layout.rows(case.model.name)
-    first = next((row for row in rows.tolist() if case.layout.matrix[row]), None)
-    if flag is None or first is None or case.layout.embedding[rows[0]]:
+    weighted = case.layout.weighted(case.model.name)
+    ids = case.layout.takes_ids[case.layout.index_of[case.model.name]]
+    if flag is None or not len(weighted) or ids:
         return
+    first = weighted[0]
     rho, rms, grown = (
         float(case.past.newest[first, LAYER_COLUMN[name]])
         for name in ("out_variance", "weight_rms", "weight_growth")

@@ -244,12 +244,16 @@ def ran_away(case: Case) -> int | None:
     division, does so in one step, from a loss like any other.
     """
     broken = case.model.broken.step
-    constant = case.model.latest("loss_constant")
-    level = RUNAWAY * known_max(case.past.loss.first, constant)
-    if broken is None or case.layout.several_models or not level > 0:
+    since, _ = _far_above_start(case)
+    if broken is None or case.layout.several_models:
         return None
-    since = case.past.loss.above_since(level)
     return since if since is not None and broken - since >= RUNAWAY_STEPS else None
+
+
+def _far_above_start(case: Case) -> tuple[int | None, float]:
+    """Since when the loss stands so far above its start for good, and above what."""
+    level = RUNAWAY * known_max(case.past.loss.first, case.model.latest("loss_constant"))
+    return (case.past.loss.above_since(level) if level > 0 else None), level
 
 
 def _ran_away(case: Case) -> Iterator[Suspect]:
@@ -284,8 +288,7 @@ def _ran_away(case: Case) -> Iterator[Suspect]:
 def _left_after_rise(case: Case) -> Iterator[Suspect]:
     """The loss left for good, and all it kept, when the rate was raised between two samples."""
     model, flag = case.model, case.flag("loss-divergence")
-    level = RUNAWAY * known_max(case.past.loss.first, model.latest("loss_constant"))
-    since = case.past.loss.above_since(level) if level > 0 else None
+    since, level = _far_above_start(case)
     if flag is None or since is None or case.layout.several_models:
         return
     interval = case.past.sample_interval

@@ -168,8 +168,7 @@ def _wide(case: Case, typical: float, *, small: bool) -> str:
 def _exploding(case: Case) -> Iterator[Suspect]:
     """Each layer enlarges what it gets, and none is to blame alone."""
     layout = case.layout
-    rows = layout.rows(case.model.name)
-    matrices = rows[layout.matrix[rows]]
+    matrices = layout.weighted(case.model.name)
     sizes = case.past.first[matrices, LAYER_COLUMN["out_rms"]]
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) < DEEP:
