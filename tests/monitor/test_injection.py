@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.injection import delivery, request
+from deadband_monitor.injection import debugger, delivery, request
 from deadband_monitor.injection.process import PythonProcess
+from deadband_monitor.injection.registers import BASIC_X86_64
 
 
 def process(folder: Path, body: str, version: tuple[int, int] = (3, 14)) -> PythonProcess:
@@ -44,6 +47,28 @@ def test_a_closed_door_is_told_with_the_mend(tmp_path: Path, said: str, told: st
         delivery.deliver(process(tmp_path, f'echo "{said}" >&2; exit 1'), Path("/tmp/ask.py"))
 
 
+def stub_gdb(folder: Path, monkeypatch: pytest.MonkeyPatch, rehearsed: str, handed: str) -> Path:
+    """A gdb that is a shell script: what it does with our own process, and with the other one.
+
+    Returns:
+        Where it writes down what it was asked, a line each time.
+    """
+    asked = folder / "asked"
+    gdb = folder / "gdb"
+    gdb.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" | tr "\\n" " " >> {asked}; echo >> {asked}\n'
+        f'case "$*" in *getpid*) {rehearsed};; *) {handed};; esac\n'
+    )
+    gdb.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return asked
+
+
+CALLS = "echo deadband-rehearsed=1"
+TAKES = "echo deadband-pending=0"
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -55,12 +80,49 @@ def test_a_closed_door_is_told_with_the_mend(tmp_path: Path, said: str, told: st
 def test_what_the_debugger_cannot_do_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str
 ) -> None:
-    gdb = tmp_path / "gdb"
-    gdb.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
-    gdb.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    stub_gdb(tmp_path, monkeypatch, CALLS, f"echo '{said}' >&2")
     with pytest.raises(MonitorError, match=told):
         delivery.deliver(process(tmp_path, "", version=(3, 11)), Path("/tmp/ask.py"))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("ptrace: Operation not permitted.", "SYS_PTRACE"),
+        ("Invalid cast.", r"cannot call functions .*\(Invalid cast\.\).* was left alone"),
+    ],
+)
+def test_a_process_is_not_touched_by_a_debugger_that_failed_with_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    asked = stub_gdb(tmp_path, monkeypatch, f"echo '{said}' >&2", TAKES)
+    with pytest.raises(MonitorError, match=told):
+        delivery.deliver(process(tmp_path, "", version=(3, 11)), Path("/tmp/ask.py"))
+    assert "4711" not in asked.read_text()
+
+
+def test_a_debugger_that_knows_too_few_registers_is_given_the_basic_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = f'case "$*" in *tdesc*) {CALLS};; *) echo "extended state" >&2;; esac'
+    asked = stub_gdb(tmp_path, monkeypatch, able, TAKES)
+    delivery.deliver(process(tmp_path, "", version=(3, 11)), Path("/tmp/ask.py"))
+    plain, basic, handed = asked.read_text().splitlines()
+    assert "tdesc" not in plain
+    assert "set tdesc filename" in basic
+    assert "set tdesc filename" in handed
+    assert "-p 4711" in handed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the basic registers are x86-64's")
+def test_gdb_takes_the_basic_registers_as_they_are_described(tmp_path: Path) -> None:
+    described = tmp_path / "registers.xml"
+    described.write_text(BASIC_X86_64)
+    said = debugger._rehearse("gdb", (f"set tdesc filename {described}",))
+    assert "deadband-rehearsed=1" in said.stdout
+    assert "target description" not in said.stderr
 
 
 def test_without_a_debugger_the_mend_is_told(
