@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
-from processes import end_hubs, ended, follow
+from processes import await_end, end_hubs, ended, follow
 from test_ranks import LOOP
 from zmq.utils import z85
 
 from deadband import wire
 from deadband_monitor.hub.gate import Gate
+from deadband_monitor.hub.registry import live_hub
 from deadband_monitor.record.reader import Recording
 from deadband_monitor.source.live import LiveSource
 
@@ -89,6 +90,11 @@ def test_ranks_of_another_node_come_to_the_hub_of_rank_0(
     assert [flag.ranks for flag in flags] == [[1]], [flag.message for flag in flags]
     assert not list((homes / "1" / "runs").glob("*.dbr")), "that node has no recording of its own"
     for node in (0, 1):
+        monkeypatch.setenv("DEADBAND_HOME", f"{homes}/{node}")
+        for path in wire.live_folder().glob("*.json"):
+            hub = live_hub(path.stem)
+            if hub is not None:
+                await_end(hub.hub_pid)
         assert not list((homes / str(node)).rglob("*.gate"))
 
 
