@@ -51,6 +51,20 @@ def test_one_cell_is_narrow_for_a_series_of_single_values() -> None:
     assert narrow == ("fc1", 1, False)
 
 
+def test_an_expert_of_two_units_is_no_bottleneck_beside_others_of_its_shape() -> None:
+    router = linear("router", 64, 12)
+    first, second = (
+        (linear(f"experts.{n}.0", 64, 2), linear(f"experts.{n}.2", 2, 10)) for n in (0, 1)
+    )
+    assert bottleneck(layout(router, *first, *second), "model") is None
+    assert bottleneck(layout(*first), "model") == ("experts.0.0", 2, True)
+
+
+def test_a_chain_that_is_narrow_twice_is_narrow() -> None:
+    chain = linear("a", 8, 2), linear("b", 2, 8), linear("c", 8, 2), linear("d", 2, 8)
+    assert bottleneck(layout(*chain), "model") == ("a", 2, True)
+
+
 def of_values(*layers: Layer) -> Scene:
     return scene_of(
         list(layers), model={"loss": "mse", "loss_input": (32, 1), "loss_target": (32, 1)}

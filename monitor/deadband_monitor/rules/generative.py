@@ -117,7 +117,11 @@ class MadeAlike(ModelRule):
             self._first_low.pop(model.name, None)
         elif diversity < ALIKE:
             self._first_low.setdefault(model.name, seen.step)
-        growing = not up and trend.rising(max(100, seen.step // 3), ALIKE) is True
+        # Once past the mark it rises to nothing any more; what swings comes back below within it.
+        lately = [value for step, value, _ in recent if 4 * (seen.step - step) < self.WINDOW_STEPS]
+        risen = len(lately) >= 4 and min(lately) >= ALIKE
+        rising = trend.rising(max(100, seen.step // 3), ALIKE) is True
+        growing = not up and (rising or risen)
         grace = self.grace_steps if up else self.START_STEPS
         values = [value for _, value, _ in recent]
         swings = max(values) > 3 * ALIKE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -89,18 +90,29 @@ def _spread(values: Floats, row: int) -> float:
 def bottleneck(layout: Layout, model: str) -> tuple[str, int, bool] | None:
     """The first hidden layer of one or two units, through which everything has to pass.
 
-    What follows takes in nothing else: a gate or a score of one unit has the whole width beside it.
+    What follows takes in nothing else: a gate or a score of one unit has the whole width beside it,
+    and so have experts and towers, of which others of the same shape take the same inputs.
     The last value tells whether it is narrower than what it is given: one that has as many units as
     inputs loses nothing by its width.
     """
-    rows = _weighted(layout, model)
-    for row, following in pairwise(rows):
-        layer = layout.layers[row]
-        if layer.units in {1, 2} and layout.layers[following].fan_in == layer.units:
+    layers = [layout.layers[row] for row in _weighted(layout, model)]
+    for layer, following in pairwise(layers):
+        narrow = layer.units in {1, 2} and following.fan_in == layer.units
+        if narrow and not _has_twins(layer, layers):
             # A recurrent layer has to keep a whole series in what it has for one step of it.
             series = layer.kind.startswith(RECURRENT)
             return layer.name, layer.units, series or layer.units < layer.fan_in
     return None
+
+
+def _has_twins(layer: Layer, layers: Sequence[Layer]) -> bool:
+    """Whether another of its shape takes in something else than what the one before it gives."""
+    return any(
+        other is not layer
+        and (other.fan_in, other.units) == (layer.fan_in, layer.units)
+        and other.fan_in != before.units
+        for before, other in pairwise(layers)
+    )
 
 
 def spectators(past: Past, layout: Layout, model: str) -> tuple[str, ...]:
