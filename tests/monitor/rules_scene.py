@@ -160,6 +160,11 @@ class SceneSample:
         for name, value in values.items():
             self.models[row, MODEL_COLUMN[name]] = value
 
+    def nothing_measured(self, **told: float) -> None:
+        """As the last losses and evaluations of a run come."""
+        self.layers[:], self.models[:] = np.nan, np.nan
+        self.model(**{"loss": self.loss, "nonfinite": 0, "lr": 0.1, "skipped": 0} | told)
+
     def no_better_than_constant(self) -> None:
         self.loss = 2.31
         self.model(loss=2.31, skill=-0.004, information=1e-4)

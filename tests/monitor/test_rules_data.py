@@ -403,6 +403,25 @@ def test_labels_that_have_nothing_to_do_with_the_inputs_are_called_while_learnt_
     assert "x[i] belongs to y[i]" in top(made).advice
 
 
+def test_labels_that_have_nothing_to_do_with_the_inputs_are_no_overfitting() -> None:
+    """The last evaluation, of which nothing else is measured, shows that it was learnt by heart."""
+
+    def heart(sample: SceneSample) -> None:
+        creeping(0.01)(sample)
+        if sample.step % 50 == 0:
+            sample.model(eval_loss=2.0 + sample.step / 100)
+
+    def ended(sample: SceneSample) -> None:
+        heart(sample)
+        sample.nothing_measured(eval_loss=4.5)
+
+    made = scene().run(249, heart)
+    assert "overfitting" not in made.standing
+    made.run(1, ended)
+    assert "overfitting" in made.standing
+    assert top(made).cause == "label-noise"
+
+
 @pytest.mark.parametrize(
     "bend",
     [creeping(0.35), creeping(0.01, goal=0.9), creeping(0.01, distinct=1.0), creeping(np.nan)],

@@ -261,6 +261,14 @@ def test_a_schedule_that_ran_out_half_way_to_the_answer_leaves_the_weights_at_re
     assert scene.standing["frozen-weights"].severity == "warning"
     assert scene.causes[0] == "learning-rate-too-low"
 
+    def ended(sample: SceneSample) -> None:
+        sample.loss = 1.9
+        sample.nothing_measured(lr=0)
+
+    scene.run(1, ended)
+    assert scene.standing["frozen-weights"].severity == "warning"
+    assert scene.causes[0] == "learning-rate-too-low"
+
 
 def test_a_schedule_that_ran_out_where_no_more_can_be_learnt_is_fine() -> None:
     def ran_out(sample: SceneSample) -> None:

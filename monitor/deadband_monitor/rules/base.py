@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband.wire import LayerTable
+from deadband_monitor.rules.model_past import TOLD
 from deadband_monitor.rules.past import Past
 from deadband_monitor.state.series import Floats
 
@@ -29,6 +30,13 @@ class Observation:
     losses: Floats
     """Every loss since the sample before; NaN where a step gave none."""
     learning_rates: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it shows anything of a network: a run ends with losses and evaluations alone."""
+        known = np.isfinite(self.models)
+        told = np.count_nonzero(known[:, TOLD])
+        return bool(np.count_nonzero(known) > told or np.count_nonzero(np.isfinite(self.layers)))
 
 
 class Words(msgspec.Struct, frozen=True):

@@ -89,14 +89,16 @@ class Engine:
         layout = self.past.layout
         if layout is None or layout.table is not seen.table:
             self.adopt(seen.table)
-        # The last losses of a run come with nothing measured: that is no new evidence, and without
-        # statistics no cause could be named.
-        measured = bool(np.count_nonzero(np.isfinite(seen.models)))
-        if not measured:
-            self.causes()
+        # The last losses and evaluations of a run come with nothing measured: they are judged, and
+        # explained, beside what the sample before showed. Without it a rule would take back what it
+        # found, and no cause could be named.
+        measured = seen.measured
+        before = None if measured else self.past.shown()
         changed: list[Flag] = []
         with np.errstate(all="ignore"):
             self.past.absorb(seen)
+            if before is not None:
+                self.past.show(before)
             for rule in self.rules:
                 changed += self._run(rule, seen)
         due = measured and self.past.samples - self._weighed_at >= RECONSIDER_SAMPLES

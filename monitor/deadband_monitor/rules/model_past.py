@@ -38,6 +38,8 @@ STRAIGHT = 1.1
 """Rise of a rate over that of the steps, up to which it rises by as much at each."""
 RUN_OUT = 0.01
 """Share of its highest value below which a learning rate has all but ended the training."""
+TOLD = [MODEL_COLUMN[name] for name in ("loss", "nonfinite", "lr", "eval_loss", "skipped")]
+"""What is known of a step that nothing was copied of."""
 
 
 class ModelPast:
@@ -121,6 +123,18 @@ class ModelPast:
     def value(self, name: str) -> float:
         """A statistic of the newest sample."""
         return self._values[MODEL_COLUMN[name]]
+
+    @property
+    def values(self) -> list[float]:
+        """All statistics of the newest sample."""
+        return self._values
+
+    def fill(self, values: list[float], best_of_now: float) -> None:
+        """Take what the newest sample, of which nothing was measured, lacks from an older one."""
+        told = {column: self._values[column] for column in TOLD}
+        self._values = [told.get(column, value) for column, value in enumerate(values)]
+        if math.isnan(self.best_of_now):
+            self.best_of_now = best_of_now
 
     def latest(self, name: str) -> float:
         """The newest finite value of a statistic: not every sample has each."""

@@ -146,9 +146,12 @@ def _by_heart(case: Case) -> Suspect:
     # the price of one and the same answer where the other rows are of other classes.
     elsewhere = case.flag("batchnorm-mismatch") is not None or lags(case) is not None
     share, said = (case.model.value(f"majority_{each}") for each in ("share", "predicted"))
+    # Of labels that have nothing to do with the inputs there is nothing to learn but by heart.
+    guessed = case.flag("constant-predictor")
+    random = guessed is not None and "neighbour_agreement" in guessed.evidence
     return Suspect(
         word="overfitting",
-        belief=0.1 if elsewhere or names_one_class(share, said) else 0.95,
+        belief=0.1 if elsewhere or random or names_one_class(share, said) else 0.95,
         onset=flag.onset_step,
         explains=frozenset({"overfitting"}),
         evidence=lines,
