@@ -69,6 +69,18 @@ def test_a_loss_that_climbs_over_many_steps_was_not_thrown() -> None:
     assert thrown.since is None
 
 
+@pytest.mark.parametrize(("joined", "since"), [(0.0, 61), (0.5, None)])
+def test_classes_that_join_later_are_more_to_learn_and_throw_nothing_away(
+    joined: float, since: int | None
+) -> None:
+    thrown = Thrown()
+    series, steps = losses(np.geomspace(3.0, 0.9, 40))
+    for loss, step in zip(series, steps, strict=True):
+        met = joined * min(1.0, max(0, step - 60) / 30)  # some rows of them at a time
+        thrown.add([loss], [step], CONSTANT, 1.79 + met)
+    assert thrown.since == since
+
+
 def test_losses_of_another_task_are_held_against_nothing() -> None:
     thrown = Thrown()
     series, steps = losses(np.full(40, 3.0))

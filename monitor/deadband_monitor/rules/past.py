@@ -257,7 +257,7 @@ class Past:
         if not math.isfinite(constant):
             self.thrown.pause()  # the loss of another task, perhaps: not comparable
             return
-        self.thrown.add(losses, steps, constant)
+        self.thrown.add(losses, steps, constant, row[MODEL_COLUMN["label_entropy"]])
 
     def _watch_loss(self, row: Sequence[float]) -> None:
         if self.loss_was_high:
