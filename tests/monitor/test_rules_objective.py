@@ -89,6 +89,15 @@ def test_a_loss_that_squashes_again_has_a_floor(case: str) -> None:
     assert where in top(made).advice
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll"])
+def test_a_loop_by_hand_takes_the_logarithm_of_what_its_softmax_gave(loss: str) -> None:
+    made = trained_by(loss, last="softmax", prediction=(), target=())
+    by_hand = msgspec.structs.replace(made.table.models[0], kind="")
+    made.table = msgspec.structs.replace(made.table, models=(by_hand,))
+    made.run(100, shows(**PROBABILITIES))
+    assert made.engine.flags == []
+
+
 def behind_relu(dead: float) -> Bend:
     """Ten classes behind a ReLU, a share of whose units fires for no row."""
 

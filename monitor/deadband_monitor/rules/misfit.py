@@ -90,6 +90,8 @@ class Reading(msgspec.Struct, frozen=True):
     prediction: tuple[int, ...]
     target: tuple[int, ...]
     """Shapes of the loss's two arguments."""
+    by_hand: bool = False
+    """No loss function was seen: the name is the user's word for what the loop does."""
 
     @property
     def unit_range(self) -> bool:
@@ -151,6 +153,8 @@ def _classes_clash(read: Reading) -> Clash | None:
     if read.units == 1:
         return Clash.ONE_LOGIT
     simplex = read.unit_range and read.rows <= SUMS
+    if simplex and read.by_hand and not read.negative:
+        return None  # -log p is taken of what the softmax gave; -p would be below zero
     if read.loss == "nll":
         if simplex:
             return Clash.NLL_PROBABILITIES

@@ -228,6 +228,7 @@ def _read(
         numbered=value["class_numbers"],
         prediction=model.loss_input,
         target=model.loss_target,
+        by_hand=not model.kind,
     )
 
 
