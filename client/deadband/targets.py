@@ -171,7 +171,9 @@ class LossListener:
             return Match.OUTPUT
         if sum(each.seen for each in self._roots) != 1:
             return Match.NONE
-        if given.numel() == math.prod(shown.shape) and given.shape[-1:] == shown.shape[-1:]:
+        if given.numel() == math.prod(shown.shape) and (
+            given.shape[-1:] == shown.shape[-1:] or _by_channel(given, shown.shape)
+        ):
             return Match.SHAPE
         return Match.ROWS if given.shape[:1] == shown.shape[:1] else Match.NONE
 
@@ -206,10 +208,9 @@ class LossListener:
             and shown.contiguous
         )
         if call.kind in _BY_CLASS and not target.is_floating_point():
-            if (
-                call.input.shape == shown.shape
-                and target.ndim == 2
-                and layout is not Layout.CHANNELS
+            if layout is not Layout.CHANNELS and (
+                (call.input.shape == shown.shape and target.ndim == 2)
+                or _by_channel(call.input, shown.shape)
             ):
                 # Classes lie along axis 1 of three: the output is channels over positions.
                 root.output_layout = layout = Layout.CHANNELS
@@ -305,6 +306,19 @@ class EvaluationLosses:
 
 def _device(value: Any) -> Any:
     return getattr(value, "device", None)
+
+
+def _by_channel(given: Tensor, shown: Sequence[int]) -> bool:
+    """Whether rows of one position each were made of an output of channels over positions.
+
+    They may have been turned, as is right, or only viewed so: as many elements are in both.
+    """
+    return (
+        len(shown) >= 3
+        and given.ndim == 2
+        and given.shape[1] == shown[1] != shown[-1]
+        and given.numel() == math.prod(shown)
+    )
 
 
 def _memory(tensor: Tensor) -> int:

@@ -132,6 +132,21 @@ def test_classes_along_axis_one_of_three_make_the_output_channels(frames_of: Fra
     np.testing.assert_array_equal(frames.held(What.TARGET, "model"), y[:, 2:18])
 
 
+@pytest.mark.parametrize("turned", [True, False])
+def test_rows_made_of_channels_over_positions_tell_where_the_classes_lie(
+    frames_of: FramesOf, *, turned: bool
+) -> None:
+    y = torch.randint(0, 3, (4 * 20,))
+
+    def loss_of(model: nn.Module, step: int) -> Tensor:
+        output = model(torch.randn(4, 2, 20))
+        return F.cross_entropy((output.transpose(1, 2) if turned else output).reshape(-1, 3), y)
+
+    frames = frames_of(watched_steps(nn.Conv1d(2, 3, 3, padding=1), loss_of, steps=3))
+    assert frames.slot(What.OUTPUT, "model").axes == "nup"
+    assert frames.plan.models[0].loss_input == (80, 3)
+
+
 @pytest.mark.parametrize(
     ("loss", "kind"),
     [

@@ -435,3 +435,14 @@ def test_classes_that_are_viewed_where_they_should_be_turned_show_in_the_gradien
         "cross_entropy", z, loss, y, axes="npu", target_axes="np", read_as=(32, 26, 24)
     )
     assert (of_model(found, "squashed") == 9.0) is not turned
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_channels_made_rows_of_positions_are_turned_or_mixed(*, turned: bool) -> None:
+    z = drawn(32, 5, 16)
+    y = torch.randint(0, 5, (32 * 16,), generator=torch.Generator().manual_seed(2))
+    rows = z.transpose(1, 2).reshape(-1, 5) if turned else z.reshape(-1, 5)
+    loss = fn.cross_entropy(rows, y)
+    found = measured("cross_entropy", z, loss, None, axes="nup", read_as=(512, 5))
+    assert (of_model(found, "squashed") == 9.0) is not turned
+    assert np.isfinite(of_model(found, "skill")) == turned

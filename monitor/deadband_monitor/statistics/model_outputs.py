@@ -312,7 +312,13 @@ def _sum_error(rows: Reals, axis: int, *, logs: bool) -> Doubles:
 
 
 def _moved(source: tuple[int, ...], given: tuple[int, ...]) -> bool:
-    """Whether a loss was given (n, t, c) as (n, c, t): turned, or else only viewed so."""
+    """Whether a loss was given (n, t, c) as (n, c, t): turned, or else only viewed so.
+
+    Or channels over positions, (n, c, t), as rows of one position each, (n t, c).
+    """
+    if len(source) >= 3 and len(given) == 2:
+        rows = source[0] * math.prod(source[2:])
+        return given == (rows, source[1]) and source[1] != source[-1]
     if len(source) != 3 or len(given) != 3 or source[1] == source[2]:
         return False
     return (source[1], source[2]) == (given[2], given[1])
