@@ -37,7 +37,7 @@ def test_targets_with_a_large_offset_leave_little_variance_and_no_flag() -> None
 
 
 def test_a_network_that_forgets_what_it_knew_has_collapsed() -> None:
-    scene = Scene().run(200).run(12, useless)
+    scene = Scene().run(200).run(20, useless)
     flag = scene.standing["output-collapse"]
     assert flag.severity == "critical"
     assert 200 < flag.onset_step <= 209

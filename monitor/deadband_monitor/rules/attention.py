@@ -39,7 +39,12 @@ OFTEN, FULLY = 0.15, 3
 alone: of close calls between two keys there are some. A vision transformer whose queries were four
 hundred times too large did so in 0.24 to 0.33 of its samples. Heads that were taught to find one
 key before the run did so in one of sixty (they hovered at 0.02 to 0.06), and went on learning."""
+HOT_LOGIT = 50.0
+"""Attention logits above it leave e^-50 for all keys but a few; trained models stay near 10 to 20,
+and runs whose logits pass 1e4 diverge (Dehghani et al., arXiv:2302.05442)."""
 STUCK_STEPS = IDLE_STEPS = 50
+COOLED = 0.5
+"""Growth of such weights at which a quarter of the scores is left: they are on their way."""
 SOME_SKILL = 0.2
 SKILLED = 0.9
 """Skill of a network that has no need of it."""
@@ -66,6 +71,8 @@ class AttentionCollapse(LayerRule):
         """Samples since then."""
         self._fixed: NDArray[np.float32] = np.zeros(0, np.float32)
         """Those of them in which one key was looked at."""
+        self._heat: NDArray[np.float32] = np.zeros(0, np.float32)
+        """Size of the scores that the drawn weights make."""
 
     def adopt(self, layout: Layout) -> None:
         """See `LayerRule`."""
@@ -102,12 +109,14 @@ class AttentionCollapse(LayerRule):
         # Whatever is learnt nevertheless is learnt from what the tokens have in common.
         poor = alike & (skill < POOR) & (seen.step >= POOR_STEPS)
         stuck = self._born_stuck(entropy, first, seen, past, layout)
+        self._heat = drawn_heat(past, layout)
+        stuck |= self._drawn_hot(entropy, seen, past, layout)
         active = ((self._fell | alike) & idle) | useless | poor | stuck
         return LayerView(
             active=active & (seen.step >= self.grace_steps),
             # One good batch from tokens alike is no recovery.
             clear=~active & ~(alike & (skill < SOME_SKILL)),
-            known=np.isfinite(entropy) | np.isfinite(similarity),
+            known=np.isfinite(entropy) | np.isfinite(similarity) | np.isfinite(self._heat),
         )
 
     def _born_stuck(
@@ -131,16 +140,29 @@ class AttentionCollapse(LayerRule):
         stuck &= self._fixed >= FULLY
         for index, rows in enumerate(layout.rows_of):
             if stuck[rows].any():
-                name = layout.models[index].name
-                # A model that began with skill was trained to look at one key.
-                taught = past.models[name].start("skill") > SOME_SKILL
-                skilled = past.solved(name) or past.skill(name) > SKILLED
-                stuck[rows] &= not (taught or skilled)
+                stuck[rows] &= not _taught_or_skilled(past, layout.models[index].name)
         return stuck
+
+    def _drawn_hot(
+        self, entropy: NDArray[np.float32], seen: Observation, past: Past, layout: Layout
+    ) -> Mask:
+        """Rows of attention that shows no scores, and whose weights make them far too large.
+
+        A weight so wide is not moved by steps of a usual size either: it stays as it was drawn.
+        """
+        hot: Mask = (self._heat > HOT_LOGIT) & ~np.isfinite(entropy)
+        if not hot.any() or seen.step < STUCK_STEPS:
+            return np.zeros(len(entropy), bool)
+        hot &= ~(column(seen, "weight_growth") < COOLED)
+        for index, rows in enumerate(layout.rows_of):
+            if hot[rows].any():
+                hot[rows] &= not _taught_or_skilled(past, layout.models[index].name)
+        return hot
 
     def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
         fell, stuck = self._fell, np.isfinite(self._stuck_since)
+        heat = np.where(np.isfinite(column(seen, "attention_entropy")), np.nan, self._heat)
         begun = past.first[:, LAYER_COLUMN["attention_entropy"]].copy()
         entropies, similarities, logits = columns(
             seen, "attention_entropy", "token_similarity", "attention_logit"
@@ -155,6 +177,11 @@ class AttentionCollapse(LayerRule):
                     f"every query looks at one key alone, and did from the start: entropy "
                     f"{entropy:.1g} of the most; queries and keys get no gradient"
                 )
+            elif heat[row] > HOT_LOGIT:
+                message = (
+                    f"queries and keys were drawn so wide that their scores are about "
+                    f"{heat[row]:.2g}: each query looks at one key, chosen at random"
+                )
             elif fell[row]:
                 message = (
                     f"a head fixed on few keys: entropy {entropy:.2g} of the most, "
@@ -164,6 +191,7 @@ class AttentionCollapse(LayerRule):
                 "attention_entropy": entropy,
                 "first_attention_entropy": first,
                 "attention_logit": float(logits[row]),
+                "drawn_logit": float(heat[row]),
                 "token_similarity": similarity,
             }
             return Words(message, measured(evidence))
@@ -188,6 +216,27 @@ class AttentionCollapse(LayerRule):
             if layout.matrix[tail].sum() >= 2 and similarity[known[0]] < 0.99:
                 alike[tail] = True
         return alike
+
+
+def drawn_heat(past: Past, layout: Layout) -> NDArray[np.float32]:
+    """Standard deviation of the scores that attention's packed weights made of its first input.
+
+    Elements of queries and keys have the variance w^2 fan_in x^2, and a score is the product of one
+    of each over the root of as many as there are: it is as large as that variance. NaN for other
+    layers. The input is what the layer before it gave.
+    """
+    spread = past.first[:, LAYER_COLUMN["weight_spread"]]
+    given = past.first[:, LAYER_COLUMN["out_rms"]]
+    before = np.concatenate(([np.nan], given[:-1])).astype(np.float32)
+    heat = (spread * before) ** 2 / 3
+    packed = np.array([layer.kind == "MultiheadAttention" for layer in layout.layers], bool)
+    return np.where(packed, heat, np.float32(np.nan)).astype(np.float32)
+
+
+def _taught_or_skilled(past: Past, model: str) -> bool:
+    """Whether a model that began with skill was trained to look at one key, or has it by now."""
+    taught = past.models[model].start("skill") > SOME_SKILL
+    return taught or past.solved(model) or past.skill(model) > SKILLED
 
 
 def _learns_nothing(past: Past, model: str, step: int) -> bool:

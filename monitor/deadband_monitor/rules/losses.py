@@ -29,6 +29,29 @@ WIDER, AGAINST = 1.5, -0.3
 that no error of the right sign has together; the spread of the targets is that of a window."""
 
 
+OUTWEIGHED = 10.0
+"""Times all that was seen to be added to a loss, by which that cannot have made it negative."""
+
+
+def is_far_below_zero(past: Past, model: ModelPast) -> bool:
+    """The loss lies further below zero than that of a constant answer lies above.
+
+    All that could be learnt is worth less than what was gained: a minus stands before the loss, or
+    before what outweighs it. The logarithm of a learnt spread, an entropy that is rewarded come to
+    a part of it.
+    """
+    fresh, constant = past.loss.fresh, model.latest("loss_constant")
+    added = model.latest("further_loss")
+    outweighs = math.isnan(added) or -fresh > OUTWEIGHED * abs(added)
+    return outweighs and -fresh > constant > 0
+
+
+def fell_since(past: Past, model: ModelPast) -> int:
+    """Since when a loss that can fall for ever does: where it began above zero, it was turned."""
+    since = past.loss.below_since(0.0) if past.loss.first > 0 else None
+    return model.objective.since if since is None else since
+
+
 def is_below_zero(past: Past, model: ModelPast) -> bool:
     """A loss that is never negative is so, and nothing else was ever added to it.
 
@@ -37,7 +60,7 @@ def is_below_zero(past: Past, model: ModelPast) -> bool:
     """
     assert past.layout is not None
     kind = past.layout.models[past.layout.index_of[model.name]].loss
-    alone = math.isnan(model.latest("further_loss"))
+    alone = math.isnan(model.latest("further_loss")) or is_far_below_zero(past, model)
     least = BY_ROUNDING if kind == "kl_div" else 0.0
     return kind in NEVER_NEGATIVE and past.loss.fresh < least and alone
 
@@ -86,6 +109,9 @@ class LossDivergence(ModelRule):
     """Spread of the first outputs over the samples; usual initialisations give 0.1 to 1, weights
     drawn 40 times too wide 50."""
     SURE_STEPS = 100
+    WILD = 100.0
+    """Times the spread of the targets, and a constant answer's loss: usual initialisations put out
+    0.1 to 1 of standardised inputs, and raw ones of some hundreds are tamed within 50 steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +130,8 @@ class LossDivergence(ModelRule):
             if _by_what_is_added(layout.models[index], model):
                 return Judgement(active=False, clear=True)
             return self._negative(past, layout.models[index].loss)
-        driven = _driven_away(seen, model, layout.models[index])
+        driven = _driven_away(seen, past, model, layout.models[index])
+        driven = driven or self._far_out(seen, past, model, layout.models[index])
         if driven is not None:
             return driven
         if not past.loss.first > 0:
@@ -140,7 +167,7 @@ class LossDivergence(ModelRule):
             severity="critical" if clash is Clash.REVERSED else "warning",
             message=f"the loss is {past.loss.fresh:.3g} and falls for ever: {clash.value}",
             evidence={"loss": past.loss.fresh},
-            onset_step=model.objective.since,
+            onset_step=fell_since(past, model),
         )
 
     def _above_start(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
@@ -202,6 +229,36 @@ class LossDivergence(ModelRule):
             and past.loss.above(1.5 * constant, 36, 40)
         )
 
+    def _far_out(
+        self, seen: Observation, past: Past, model: ModelPast, told: Model
+    ) -> Judgement | None:
+        """Values were answered with others that are orders of magnitude too wide, and still are.
+
+        It is on its way down, from where hundreds of steps are nothing. Targets that lie far from
+        zero are answered too close together at first; inputs that are not scaled are tamed in some
+        tens of steps.
+        """
+        constant, fresh = model.value("loss_constant"), past.loss.fresh
+        wide = model.start("out_sd") > self.WILD * model.value("target_sd")
+        if told.loss not in VALUE_LOSSES or not wide or not constant > 0:
+            return None
+        if seen.step - model.born < self.SURE_STEPS:
+            return None
+        if not past.loss.above(self.WILD * constant, 36, 40):
+            return None
+        return Judgement(
+            active=True,
+            clear=False,
+            message=f"the loss is {fresh:.3g}, a constant answer's {constant:.3g}: the answers "
+            "were far too wide from the start",
+            evidence={
+                "loss": fresh,
+                "loss_constant": constant,
+                "out_sd": model.start("out_sd"),
+            },
+            onset_step=past.first_step,
+        )
+
     def _thrown_back(self, seen: Observation, past: Past) -> Judgement | None:
         """What had been learnt was of no use from one step on; it is learnt anew."""
         fresh, thrown = past.loss.fresh, past.thrown
@@ -254,7 +311,14 @@ class LossDivergence(ModelRule):
         return shifted and math.isfinite(shift.level)
 
 
-def _driven_away(seen: Observation, model: ModelPast, told: Model) -> Judgement | None:
+def _turned_since(seen: Observation, past: Past, model: ModelPast) -> int:
+    since = past.loss.below_since(0.0) if past.loss.first > 0 > past.loss.fresh else None
+    if since is not None:
+        return since
+    return model.objective.began if model.objective.began is not None else seen.step
+
+
+def _driven_away(seen: Observation, past: Past, model: ModelPast, told: Model) -> Judgement | None:
     """The gradient of a squared or absolute error pushes the output away from the targets.
 
     It is the output less the target, and so goes with an output that spreads wider than the targets
@@ -274,5 +338,5 @@ def _driven_away(seen: Observation, model: ModelPast, told: Model) -> Judgement 
         message="the gradient drives the output away from the targets: it spreads "
         f"{wide:.2g} times as wide as they do, and descent widens it",
         evidence={"sigma_share": wide, "coupling": coupling},
-        onset_step=model.objective.began if model.objective.began is not None else seen.step,
+        onset_step=_turned_since(seen, past, model),
     )

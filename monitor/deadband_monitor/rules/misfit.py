@@ -109,7 +109,8 @@ def clash_of(read: Reading, stays_above: bool) -> Clash | None:
     found = _known_clash(read, stays_above)
     if found is None and read.below:
         return Clash.REVERSED
-    if found is None and read.falls and not read.loss:
+    # An error is never negative: what falls for ever is a minus before it, or what is subtracted.
+    if found is None and read.falls and (not read.loss or read.loss in VALUE_LOSSES):
         return Clash.UNBOUNDED
     # A sigmoid is flat as well, but only far out.
     flat = read.silent and read.low > -FAR_OUT and read.high < FAR_OUT

@@ -58,6 +58,24 @@ def scatter(model: ModelPast) -> float:
     return of_one / math.sqrt(met) if met > 1 else 0.0
 
 
+PLAINLY = 0.15
+"""Agreement from which labels are plainly not random."""
+
+
+def told_by_chance(model: ModelPast) -> bool:
+    """Whether neighbours tell nothing, by so many rows that it would show if they did.
+
+    Of the same rows met again and again each counts once. What is learnt then is learnt by heart
+    for want of anything else.
+    """
+    agreement, rows = model.value("neighbour_agreement"), model.value("in_rows")
+    alike = math.exp(-model.value("label_entropy"))
+    of_one = math.sqrt(alike / (1 - alike)) if 0 < alike < 0.5 else 1.0
+    if not rows > 0 or model.value("majority_share") > EVEN:
+        return False
+    return agreement < chance(model) and agreement + 2 * of_one / math.sqrt(rows) < PLAINLY
+
+
 def unrelated(past: Past, model: ModelPast) -> bool:
     """Whether the labels look random, and what little skill there is learnt by heart."""
     agreement = model.value("neighbour_agreement")

@@ -9,6 +9,7 @@ import numpy as np
 
 from deadband.wire import Flag, Layer
 from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.attention import HOT_LOGIT, drawn_heat
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
@@ -20,10 +21,6 @@ from deadband_monitor.rules.normalisation import (
     batches_kept,
 )
 from deadband_monitor.rules.structure import routers
-
-HOT_LOGIT = 50.0
-"""Attention logits above it leave e^-50 for all keys but a few; trained models stay near 10 to 20,
-and runs whose logits pass 1e4 diverge (Dehghani et al., arXiv:2302.05442)."""
 
 LEARNT = 0.7
 """Share of its first value that the loss of a run that learns has come to for twenty steps."""
@@ -156,11 +153,17 @@ def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:
     """Each query saw one key before anything was learnt: its choice has no gradient to mend it."""
     flagged = flag.layer if flag is not None else ""
     layout, first = case.layout, case.past.first
+    heat = drawn_heat(case.past, layout)
     for row in layout.rows(case.model.name).tolist():
         logit = float(first[row, LAYER_COLUMN["attention_logit"]])
         entropy = float(first[row, LAYER_COLUMN["attention_entropy"]])
         name = layout.layers[row].name
-        if not entropy < SHARP or logit <= HOT_LOGIT or (flag is not None and name != flagged):
+        if flag is not None and name != flagged:
+            continue
+        if math.isnan(entropy) and heat[row] > HOT_LOGIT:
+            yield _drawn_hot(case, name, float(heat[row]), flagged=flag is not None)
+            return
+        if not entropy < SHARP or logit <= HOT_LOGIT:
             continue
         yield Suspect(
             word="attention-collapse",
@@ -177,6 +180,22 @@ def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:
             layer=name,
         )
         return
+
+
+def _drawn_hot(case: Case, name: str, heat: float, *, flagged: bool) -> Suspect:
+    return Suspect(
+        word="attention-collapse",
+        belief=0.93 if flagged else 0.8,
+        onset=case.start,
+        explains=_STUCK | BLOW_UP | {"attention-collapse"},
+        evidence=[
+            f"first sample: by the weights of {name} and what it is given, its scores are about "
+            f"{heat:.2g}; of scores above {HOT_LOGIT:g} one key takes all"
+        ],
+        advice="draw the weights of queries and keys with nn.init.xavier_uniform_, or normalise "
+        "both before their product (QK-norm)",
+        layer=name,
+    )
 
 
 def _peaked(case: Case, flag: Flag, entropy: float, first: float) -> Suspect:

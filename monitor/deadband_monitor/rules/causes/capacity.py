@@ -10,6 +10,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_rows
 from deadband_monitor.rules.room import bends, bottleneck, is_linear, spectators
+from deadband_monitor.rules.unrelated import told_by_chance
 
 TELLS = 0.5
 """Agreement of nearest neighbours from which the inputs plainly tell the answer; noise gives 0."""
@@ -149,9 +150,10 @@ def _by_heart(case: Case) -> Suspect:
     # Of labels that have nothing to do with the inputs there is nothing to learn but by heart.
     guessed = case.flag("constant-predictor")
     random = guessed is not None and "neighbour_agreement" in guessed.evidence
+    other = elsewhere or random or names_one_class(share, said)
     return Suspect(
         word="overfitting",
-        belief=0.1 if elsewhere or random or names_one_class(share, said) else 0.95,
+        belief=0.1 if other else 0.5 if told_by_chance(case.model) else 0.95,
         onset=flag.onset_step,
         explains=frozenset({"overfitting"}),
         evidence=lines,

@@ -373,9 +373,11 @@ def _typing_errors(case: Case) -> list[Suspect]:
 
 
 def _told_by_nothing(case: Case) -> Iterator[Suspect]:
-    """Of ids no neighbours are known; a sound network that learns nothing leaves the labels."""
-    ids = case.layout.takes_ids[case.layout.index_of[case.model.name]]
-    if not ids or case.facts.seen or case.flag("constant-predictor") is None:
+    """Of ids no neighbours are known, nor of too few samples.
+
+    A sound network that learns nothing leaves the labels.
+    """
+    if case.facts.seen or case.flag("constant-predictor") is None:
         return
     yield Suspect(
         word="label-noise",

@@ -113,7 +113,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         or (len(spreads) > 0 and _most(spreads < SMALL_WEIGHTS) and not twins),
         "large_weights": len(spreads) > 0
         and (_most(spreads > LARGE_WEIGHTS) or bool((spreads > FAR_TOO_WIDE).any())),
-        "tiny_updates": 0 < model.peak_update < SMALL_UPDATE,
+        "tiny_updates": 0 < model.peak_update < SMALL_UPDATE and not _gradless(past, matrices),
         "shrinking": past.stands("weight-collapse", model.name),
     }
     return Facts(
@@ -129,6 +129,12 @@ def gather(past: Past, model: ModelPast) -> Facts:
         grown=growth,
         shut=shut,
     )
+
+
+def _gradless(past: Past, matrices: NDArray[np.int64]) -> bool:
+    """Every gradient was exactly zero at every sample: what moves the weights is decay alone."""
+    grads = _column(past.highest, "grad_rms")[matrices]
+    return len(grads) > 0 and bool((grads == 0).all())
 
 
 def _empty(past: Past, layout: Layout, rows: NDArray[np.int64]) -> tuple[str, ...]:

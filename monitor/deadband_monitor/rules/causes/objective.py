@@ -18,7 +18,7 @@ from deadband_monitor.rules.causes.descent import (
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, SHUT_OUT, Clash, floor
-from deadband_monitor.rules.losses import is_below_zero
+from deadband_monitor.rules.losses import fell_since, is_below_zero, is_far_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import OF_SOFTMAX, POSITIVE, VALUE_LOSSES, WAYS_OF_VALUES
 
@@ -79,7 +79,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
             word="output-activation-mismatch" if clash in SHUT_OUT else "loss-mismatch",
             tier=Tier.EXACT if exact else Tier.PATTERN,
             belief=0.99 if exact else _BELIEF.get(clash, 0.85),
-            onset=case.model.objective.since,
+            onset=fell_since(case.past, case.model)
+            if clash in BOTTOMLESS
+            else case.model.objective.since,
             phase=0,
             explains=_EXPLAINS[clash],
             evidence=_evidence(case, clash),
@@ -88,6 +90,20 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif _below_zero(case):
         yield _subtracted(case)
+    elif (flag := case.flag("loss-divergence")) is not None and "coupling" in flag.evidence:
+        yield Suspect(
+            word="loss-mismatch",
+            belief=0.93,
+            onset=flag.onset_step,
+            explains=SLOW | RUNAWAY | AFTERMATH,
+            evidence=[
+                f"the outputs spread {flag.evidence['sigma_share']:.2g} times as wide as the "
+                "targets, and the loss's gradient drives them further apart (correlation "
+                f"{flag.evidence['coupling']:.2g}; that of an error is above zero)"
+            ],
+            advice=f"loss = {case.build.loss}(...) without a minus before it or a factor below "
+            "zero",
+        )
     elif fell_and_broke(case):
         yield bottomless(case)
     if clash is None:
@@ -182,9 +198,12 @@ def _subtracted(case: Case) -> Suspect:
     since, large = loss.below_since(0.0), case.model.large_update_step
     # No step, however large, takes a loss below its least value: those that follow are made by it.
     turned = large is not None and case.start < (since or 0) <= large
+    far = is_far_below_zero(case.past, case.model)
     return Suspect(
         word="loss-mismatch",
-        belief=0.9 if turned else 0.8 if loss.first < 0 else 0.6,
+        # What it does to rows that are held back, or to the network, follows from it.
+        tier=Tier.EXACT if far else Tier.PATTERN,
+        belief=0.93 if far else 0.9 if turned else 0.8 if loss.first < 0 else 0.6,
         onset=flag.onset_step if flag else since if turned and since else case.start,
         explains=SLOW | RUNAWAY | AFTERMATH,
         evidence=[f"the loss is {loss.fresh:.3g}, and {case.build.loss} is never negative: {why}"],
@@ -314,6 +333,8 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
 def _bottomless(case: Case, clash: Clash) -> list[str]:
     loss, first = case.past.loss, case.model.start("out_rms")
     lines = [f"the loss went from {loss.first:.3g} to {loss.fresh:.3g} and never was above zero"]
+    if loss.first > 0:
+        lines = [f"the loss went from {loss.first:.3g} to {loss.fresh:.3g}"]
     if clash is Clash.REVERSED:
         lines.append(f"{case.build.loss} is never negative: minus it is what is made small")
     else:

@@ -12,7 +12,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.misfit import OF_SOFTMAX
-from deadband_monitor.rules.model_past import RAISED
+from deadband_monitor.rules.model_past import RAISED, SMALL_UPDATE
 from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
 
 HEALTHY_UPDATE = 0.01
@@ -43,7 +43,12 @@ UNMOVED = 0.03
 """Largest way of a hidden weight from where it began, as a share of itself, after hundreds of
 steps: an autoencoder of sigmoids under SGD at 0.05 came to 0.02 in 1400 steps and gave the mean,
 under Adam it learns; networks that learn are past 0.1 within 300."""
-UNMOVED_STEPS = 300
+CLIPPED_UPDATE = HEALTHY_UPDATE / 10
+"""Largest update of a run whose gradients are clipped to next to nothing; clipped to what is usual,
+at 1.0, its updates are as large as any."""
+UNMOVED_FROM = 150
+"""Steps from which it is asked. Before step 300 the way is to be as short for the steps so far:
+`SMALL_UPDATE` at each. Adagrad's first step may be longer, those after it are ever shorter."""
 
 UNDONE = 2.0
 """Way from the start, in steps, of weights that are written back after each."""
@@ -83,6 +88,21 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=advice,
         )
+    elif math.isfinite(norm := _clipped_to(case)) and model.peak_update < CLIPPED_UPDATE:
+        reason, advice = _of_clipping(case, norm)
+        yield Suspect(
+            word="learning-rate-too-low",
+            belief=0.85,
+            onset=case.start,
+            phase=2,
+            explains=STUCK,
+            evidence=[
+                f"the largest update so far was {model.peak_update:.1e} of the weights, healthy "
+                f"starts near {HEALTHY_UPDATE:g}",
+                reason,
+            ],
+            advice=advice,
+        )
     elif model.run_out_step is not None and not case.past.skill(model.name) >= 0.5:
         lr = model.value("lr")
         yield Suspect(
@@ -104,7 +124,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif _undone(case):
         pass  # `plumbing` speaks of it
-    elif _unmoved(case) < UNMOVED and case.past.step >= UNMOVED_STEPS:
+    elif _unmoved(case) < min(UNMOVED, SMALL_UPDATE * case.past.step) and (
+        case.past.step >= UNMOVED_FROM
+    ):
         yield Suspect(
             word="learning-rate-too-low",
             belief=0.6,
@@ -370,15 +392,9 @@ def _why_tiny(case: Case) -> tuple[str, str]:
             "sqrt(v) + eps takes the step away",
             f"eps {group.eps:g} -> 1e-8",
         )
-    norms = np.log10(np.array(model.norms)) if model.norms else np.zeros(0)
-    rescales = group is not None and any(group.betas)
-    if len(norms) >= 10 and norms.std() < 0.02 and norms.mean() < -2 and not rescales:
-        norm = 10 ** float(norms.mean())
-        new = norm * HEALTHY_UPDATE / model.peak_update
-        return (
-            f"the gradient norm is {norm:.1e} at every step: it is clipped",
-            f"max_norm {norm:.1g} -> 1.0 (about {rounded(min(new, 10.0))} or more)",
-        )
+    norm = _clipped_to(case)
+    if math.isfinite(norm):
+        return _of_clipping(case, norm)
     if model.lr_climbs:
         return (
             f"the learning rate still rises, at {model.value('lr'):.1e} after {case.past.step} "
@@ -387,6 +403,24 @@ def _why_tiny(case: Case) -> tuple[str, str]:
             f"updates need {_steps_to_go(case)} steps to reach {HEALTHY_UPDATE:g} of the weights",
         )
     return "", _raise(case)
+
+
+def _clipped_to(case: Case) -> float:
+    """A small norm that the gradient has at every step, where it makes the steps; or NaN."""
+    norms = np.log10([norm for norm in case.model.norms if norm > 0])
+    group = next(iter(case.layout.table.optimizers), None)
+    rescales = group is not None and any(group.betas)
+    if len(norms) >= 10 and norms.std() < 0.02 and norms.mean() < -2 and not rescales:
+        return 10 ** float(norms.mean())
+    return math.nan
+
+
+def _of_clipping(case: Case, norm: float) -> tuple[str, str]:
+    new = norm * HEALTHY_UPDATE / case.model.peak_update
+    return (
+        f"the gradient norm is {norm:.1e} at every step: it is clipped",
+        f"max_norm {norm:.1g} -> 1.0 (about {rounded(min(new, 10.0))} or more)",
+    )
 
 
 def _steps_to_go(case: Case) -> str:

@@ -28,6 +28,10 @@ STARVED = frozenset(
 
 PULL = 0.5
 """Cosine of updates and minus the weights from which most of a step only shrinks them."""
+KEPT, KEPT_STEPS = 0.98, 50
+"""Share of their size that weights have after so many steps, where the pull to zero is no rule over
+them: nothing else moves them, a gradient that was clipped away or never came, and decay is what is
+left of the step."""
 SOON_STEPS, SOON_SAMPLES = 20, 2
 """Steps within which momentum has turned to what a penalty asks for; so many samples, where they
 lie farther apart."""
@@ -61,7 +65,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif (begun := _begun(case)) is not None:
         yield begun
-    elif case.model.pull > PULL or (_rules(case) and _shrunk(case) < 0.9):
+    elif _pulls(case) or (_rules(case) and _shrunk(case) < 0.9):
         both = case.model.pull > PULL and _shrunk(case) < 0.9
         model = case.model
         raised = model.large_update_lr > RAISED * model.usual_lr > 0
@@ -90,6 +94,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=f"dropout {dropout:g} -> 0.5 or less (0.1-0.3 in narrow layers)",
         )
+
+
+def _pulls(case: Case) -> bool:
+    """Most of what a step does is to shrink the weights, and they do shrink."""
+    kept = _shrunk(case) > KEPT and case.past.step - case.start >= KEPT_STEPS
+    return case.model.pull > PULL and not kept
 
 
 def _begun(case: Case) -> Suspect | None:
