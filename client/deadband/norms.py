@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer
 
+from deadband.batches import Batch
 from deadband.cells import Cell, make_cell
 from deadband.recorder import Entry
 from deadband.regions import LAYER, Layout
-from deadband.weights import Batch
 from deadband.wire import What
 
 

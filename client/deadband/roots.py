@@ -17,13 +17,14 @@ from deadband.compiling import CompiledCall, compiled_parts, is_compiled
 from deadband.descriptions import model_of
 from deadband.functional import FunctionalActivations
 from deadband.hooks import NOTHING, HookEntry, leaf_entry, new_key
+from deadband.leftgradients import LeftGradients
 from deadband.losscalls import KINDS, LossCall
 from deadband.norms import is_batch_norm
 from deadband.parts import Given
 from deadband.recorder import Entry, ModelEntry
 from deadband.regions import Layout
 from deadband.structure import Structure
-from deadband.weights import LeftGradients, WeightTap
+from deadband.weights import WeightTap
 from deadband.wire import Model
 
 Usual = tuple[Entry, Cell, Cell]

@@ -19,10 +19,11 @@ from deadband.cells import Cell
 from deadband.descriptions import parameter_layer
 from deadband.device import is_device
 from deadband.gradients import await_gradient
+from deadband.leftgradients import MOST_LEFT
 from deadband.recorder import Entry, Recorder
 from deadband.roots import Root
 from deadband.tensors import is_solid
-from deadband.weights import MOST_LEFT, WeightTap, copy_after, copy_before
+from deadband.weights import WeightTap, copy_after, copy_before
 from deadband.weightsets import WeightSet
 from deadband.wire import What
 

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deadband.batches import Batch, copy_together
 from deadband.cells import Cell
-from deadband.weights import Batch, WeightTap, copy_after, copy_before, copy_together
+from deadband.weights import WeightTap, copy_after, copy_before
 
 _PLAIN = frozenset({Tensor, nn.Parameter})
 _filled = attrgetter("filled")
