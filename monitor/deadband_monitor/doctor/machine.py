@@ -19,6 +19,7 @@ from deadband import wire
 from deadband_monitor.doctor.finding import Finding, broken, looks, note, ok
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.hub.registry import describe, live_hub, live_runs
+from deadband_monitor.injection.debugger import ForbiddenError, rehearse
 from deadband_monitor.settings import read_settings, settings_path
 from deadband_monitor.state.run_state import ENDED
 
@@ -181,11 +182,15 @@ def _ssh() -> Finding:
 def _injection() -> Finding:
     if sys.version_info >= (3, 14):
         return ok("attach --pid", "by the interpreter's own door (3.14)")
-    if shutil.which("gdb") is None:
+    gdb = shutil.which("gdb")
+    if gdb is None:
         return note("attach --pid", "gdb is not here", "apt install gdb")
-    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
-    if os.geteuid() and scope.exists() and scope.read_text().strip() != "0":
-        return note("attach --pid", "the system forbids it", "run it with sudo")
+    try:
+        rehearse(gdb)
+    except ForbiddenError:
+        return note("attach --pid", "the system forbids it", "run it with sudo, or with SYS_PTRACE")
+    except MonitorError as error:
+        return note("attach --pid", f"gdb cannot call functions here ({error})", "a newer gdb")
     return ok("attach --pid", "by gdb")
 
 

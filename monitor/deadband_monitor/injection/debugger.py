@@ -10,8 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from deadband_monitor.errors import MonitorError
@@ -30,6 +29,14 @@ _REHEARSAL = (
 )
 
 
+class DebuggerError(MonitorError):
+    """What gdb said when it was to call a function of a process of our own."""
+
+
+class ForbiddenError(DebuggerError):
+    """The system does not let it."""
+
+
 def hand_over(process: PythonProcess, code: str) -> None:
     """Have the process run some code; returns once it will, not when it has.
 
@@ -43,7 +50,16 @@ def hand_over(process: PythonProcess, code: str) -> None:
             f"to look into a process of Python {version} gdb is needed, and not here: install it"
             " (apt install gdb), or start the run with `deadband run` (3.14 needs no gdb)"
         )
-    with _as_it_works(gdb, process) as ahead:
+    with tempfile.TemporaryDirectory(prefix="deadband-") as folder:
+        try:
+            ahead = _what_works(gdb, Path(folder))
+        except ForbiddenError:
+            raise forbidden(process) from None
+        except DebuggerError as error:
+            raise MonitorError(
+                f"gdb cannot call functions on this machine ({error}), so process {process.pid} was"
+                " left alone: install a newer gdb, or start the run with `deadband run`"
+            ) from None
         said = run(_command(gdb, process.pid, ahead, _pending(code)))
     if "deadband-pending=0" in said.stdout:
         return
@@ -60,29 +76,39 @@ def hand_over(process: PythonProcess, code: str) -> None:
     )
 
 
-@contextmanager
-def _as_it_works(gdb: str, process: PythonProcess) -> Iterator[Sequence[str]]:
+def rehearse(gdb: str) -> None:
+    """Call a function of a process of our own.
+
+    Raises:
+        ForbiddenError: it may not.
+        DebuggerError: it cannot.
+        MonitorError: gdb did not come to an end.
+    """
+    with tempfile.TemporaryDirectory(prefix="deadband-") as folder:
+        _what_works(gdb, Path(folder))
+
+
+def _what_works(gdb: str, folder: Path) -> Sequence[str]:
     """Commands ahead of all others with which gdb can call a function here: few, or none.
 
     Where it knows but the basic registers, the others are neither saved nor written: what is called
     is plain code of libc and of the interpreter, which leaves them alone.
+
+    Args:
+        gdb: the program.
+        folder: where the registers may be described; to be kept as long as the commands are used.
     """
-    with tempfile.TemporaryDirectory(prefix="deadband-") as folder:
-        basic = Path(folder, "registers.xml")
-        basic.write_text(BASIC_X86_64)
-        said = ""
-        for ahead in ((), (f"set tdesc filename {basic}",)):
-            tried = _rehearse(gdb, ahead)
-            if "deadband-rehearsed=1" in tried.stdout:
-                yield ahead
-                return
-            if _is_forbidden(tried.stdout + tried.stderr):
-                raise forbidden(process)
-            said = said or _last_line(tried.stderr)
-    raise MonitorError(
-        f"gdb cannot call functions on this machine ({said}), so process {process.pid} was left"
-        " alone: install a newer gdb, or start the run with `deadband run`"
-    )
+    basic = folder / "registers.xml"
+    basic.write_text(BASIC_X86_64)
+    said = ""
+    for ahead in ((), (f"set tdesc filename {basic}",)):
+        tried = _rehearse(gdb, ahead)
+        if "deadband-rehearsed=1" in tried.stdout:
+            return ahead
+        if _is_forbidden(tried.stdout + tried.stderr):
+            raise ForbiddenError
+        said = said or _last_line(tried.stderr)
+    raise DebuggerError(said)
 
 
 def _rehearse(gdb: str, ahead: Sequence[str]) -> subprocess.CompletedProcess[str]:
