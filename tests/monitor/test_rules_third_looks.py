@@ -243,3 +243,78 @@ def test_values_answered_orders_of_magnitude_too_wide_are_called_while_they_stil
         sample.model(out_sd=0.1, target_mean=1000.0)
 
     assert "loss-divergence" not in of_loss("mse").run(110, far).standing
+
+
+# --- losses written out by hand, whose shapes nobody tells
+def by_hand() -> Scene:
+    scene = Scene()
+    model = msgspec.structs.replace(scene.table.models[0], loss_input=(), loss_target=())
+    scene.table = msgspec.structs.replace(scene.table, models=(model,))
+    return scene
+
+
+@pytest.mark.parametrize(("share", "shows"), [(0.05, True), (0.97, False)])
+def test_rows_in_order_of_class_are_seen_under_a_loss_written_by_hand(
+    share: float, shows: bool
+) -> None:
+    def in_order(sample: SceneSample) -> None:
+        sample.model(
+            batch_label_entropy=share,
+            majority_share=0.3,
+            majority_predicted=0.3,
+            in_rows=16 * sample.step,
+            in_distinct=1.0,
+        )
+
+    assert ("input-anomaly" in by_hand().run(30, in_order).standing) is shows
+
+
+def test_without_the_number_of_rows_an_odd_mixture_says_nothing() -> None:
+    def in_order(sample: SceneSample) -> None:
+        sample.model(batch_label_entropy=0.05, majority_share=0.3, majority_predicted=0.3)
+
+    assert "input-anomaly" not in by_hand().run(30, in_order).standing
+
+
+# --- what evaluation asks for
+@pytest.mark.parametrize(("recall", "named"), [(0.27, "class-imbalance"), (0.9, "overfitting")])
+def test_rare_classes_that_are_not_even_learnt_by_heart_are_missed_by_evaluation(
+    recall: float, named: str
+) -> None:
+    def uneven(sample: SceneSample) -> None:
+        sample.loss *= 0.15
+        sample.model(
+            loss=sample.loss,
+            loss_constant=0.35,
+            majority_share=0.93,
+            majority_predicted=0.97,
+            rare_recall=recall,
+            label_entropy=0.35,
+            batch_label_entropy=1.0,
+            information=0.2,
+        )
+        if sample.step % 10 == 0:
+            sample.model(eval_loss=2.8)
+
+    scene = of_loss("cross_entropy").run(200, uneven)
+    assert scene.standing["overfitting"]
+    assert scene.causes[0] == named
+
+
+# --- steps in which nothing ran
+def test_a_step_in_which_nothing_ran_broke_nothing() -> None:
+    def rests(sample: SceneSample) -> None:
+        if sample.step == 2:
+            sample.layers[:], sample.models[:], sample.loss = np.nan, np.nan, np.nan
+        if sample.step == 1:
+            sample.layer("fc1", update_ratio=0.36)
+
+    assert Scene().run(20, rests).engine.past.models["model"].broken.step is None
+
+
+def test_a_loss_that_is_no_number_broke_the_run() -> None:
+    def breaks(sample: SceneSample) -> None:
+        if sample.step == 12:
+            sample.loss = np.nan
+
+    assert Scene().run(20, breaks).engine.past.models["model"].broken.step == 12

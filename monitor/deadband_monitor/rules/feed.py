@@ -65,6 +65,8 @@ _COLUMNS = {
         "label_entropy",
         "batch_label_entropy",
         "majority_share",
+        "in_distinct",
+        "in_rows",
         "target_mean",
         "target_sd",
         "target_kurtosis",

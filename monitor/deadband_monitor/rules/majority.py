@@ -44,6 +44,11 @@ def names_one_class(share: float, said: float) -> bool:
     return share >= UNEVEN and said >= 0.99
 
 
+def misses_the_rare(share: float, recall: float) -> bool:
+    """Whether this class holds nearly all labels, and the others are not even learnt by heart."""
+    return share >= RULING and recall < FOUND
+
+
 def rows_shown(target: Sequence[int]) -> int:
     """How many labels of a sample were seen of targets of this shape; 0 where it is not known."""
     if not target:

@@ -68,6 +68,8 @@ class Mixture:
         self.differ = False
         """Others came after them."""
         self._alike_since = 0
+        self._rows, self._rows_seen = 0, 0.0
+        """Rows of a batch where no shape tells them, and those that came so far."""
 
     @property
     def how_sorted(self) -> str:
@@ -80,11 +82,26 @@ class Mixture:
         """Take one sample; rose: its losses are far above the last ones."""
         shape = model.loss_target
         if not shape:
+            # Of a loss written out by hand the labels are read, and no shapes are told: the rows
+            # of the inputs are those of a batch.
+            self._count_rows(value)
+            if math.isfinite(value["label_entropy"]) and self._rows:
+                self._add_labels(step, value, model)
             return
         if math.isfinite(value["label_entropy"]):
             self._add_labels(step, value, model)
         elif math.isfinite(value["target_sd"]) and min(MOST_ROWS, shape[0]) >= FEWEST_ROWS:
             self._add_values(step, value["batch_label_entropy"] == 0, rose=rose)
+
+    def _count_rows(self, value: Mapping[str, float]) -> None:
+        """How many rows came with this sample: what the window of the inputs grew by."""
+        total = value["in_rows"] / value["in_distinct"]
+        if not math.isfinite(total):
+            return
+        grown = round(total - self._rows_seen)
+        if self._rows_seen and grown > 0:
+            self._rows = min(grown, self._rows or grown)
+        self._rows_seen = total
 
     def _add_values(self, step: int, alike: bool, *, rose: bool) -> None:
         """Values that are all the same now, and came as a surprise.
@@ -99,7 +116,7 @@ class Mixture:
 
     def _add_labels(self, step: int, value: Mapping[str, float], model: Model) -> None:
         whole, ratio = value["label_entropy"], value["batch_label_entropy"]
-        shape, yes_no = model.loss_target, model.loss.startswith("bce")
+        shape, yes_no = model.loss_target or (self._rows,), model.loss.startswith("bce")
         seen, singly = min(MOST_ROWS, shape[0]), math.prod(shape) == shape[0]
         if singly and not yes_no:
             self._follow_first(step, value, seen)
@@ -108,6 +125,8 @@ class Mixture:
         # Of several yes/no answers a row each is compared with its own of the other rows.
         rows = seen if yes_no or singly else 0
         classes = 2 if yes_no or not model.loss_input else model.loss_input[-1]
+        if not model.loss_target and not yes_no:
+            classes = math.ceil(math.exp(whole))  # as many evenly spread ones have this entropy
         if whole < MIXED_LABELS and self.one_label.samples >= LASTING:
             return  # by now the data themselves seem to be of one class: it goes on
         if rows < FEWEST_ROWS or whole < MIXED_LABELS:

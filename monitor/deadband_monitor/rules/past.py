@@ -191,7 +191,8 @@ class Past:
             largest = float(np.fmax.reduce(updates)) if len(trained) else math.nan
             past.absorb_update(seen.step, largest)
             past.absorb_pull(seen.step, layers[trained, _PULL])
-            outside = past.value("nonfinite") > 0 or losses_broken
+            # Of a step in which nothing ran, no loss was told either: it is not known, not broken.
+            outside = past.value("nonfinite") > 0 or (losses_broken and ran)
             past.broken.absorb(seen.step, layers, layout.rows_of[i], trained, outside=outside)
 
     def shown(self) -> Shown:

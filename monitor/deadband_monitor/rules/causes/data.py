@@ -16,7 +16,7 @@ from deadband_monitor.rules.inputs import (
     change_in_words,
     told_all_the_same,
 )
-from deadband_monitor.rules.majority import RULING, names_one_class
+from deadband_monitor.rules.majority import RULING, misses_the_rare, names_one_class
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import RAISED
@@ -247,7 +247,10 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     # A single sample may hold the one row in a hundred that is said to be of another class: what
     # the rule found in many of them counts.
     found = flag is not None and "majority_share" in flag.evidence
-    if not (found or names_one_class(share, said)):
+    # Where evaluation asks for the others, that they are not known is told by it first.
+    asked = case.flag("overfitting") is not None
+    asked = asked and misses_the_rare(share, model.value("rare_recall"))
+    if not (found or asked or names_one_class(share, said)):
         return
     if not model.value("information") > 1e-4:
         return
