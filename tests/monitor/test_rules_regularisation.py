@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -69,6 +70,21 @@ def test_a_penalty_far_above_the_loss_is_named_where_the_weights_shrink() -> Non
     cause = decayed(Scene(), "Adam", 1e-3, 0.0).run(240, outweighed).engine.causes()[0]
     assert cause.cause == "over-regularisation"
     assert "times the loss at first" in " ".join(cause.evidence)
+
+
+def test_what_was_added_is_held_against_what_a_constant_answer_costs() -> None:
+    # By the tenth sample, when the shares are told, much of the penalty is gone already.
+    def outweighed(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        added = 3 + 31 * 0.96**sample.step
+        sample.loss = 2.3 + added
+        told = added if sample.step >= 10 else math.nan
+        sample.model(loss=sample.loss, skill=-0.001, further_loss=told)
+        for name in MATRICES:
+            sample.layer(name, weight_growth=max(0.7, 0.99**sample.step), pull_to_zero=0.2)
+
+    causes = decayed(Scene(), "Adam", 2e-3, 0.0).run(500, outweighed).causes
+    assert causes[0] == "over-regularisation"
 
 
 def test_steps_that_only_shrink_are_named_before_half_the_weights_are_gone() -> None:
@@ -180,4 +196,16 @@ def test_a_penalty_that_sets_in_is_named_by_the_jump_and_by_where_the_steps_turn
 def test_a_loss_that_jumps_while_the_steps_go_on_as_before_is_no_penalty() -> None:
     scene = Scene().run(250, lambda sample: jumping(sample, 0.1))
     assert "loss-divergence" in scene.standing
+    assert "over-regularisation" not in scene.causes
+
+
+def test_what_two_models_make_of_one_loss_is_no_penalty_of_either() -> None:
+    def at_odds(sample: SceneSample) -> None:
+        jumping(sample, 0.8 if sample.step < 160 else 0.1)
+        if sample.step >= 150:
+            sample.model(0, out_variance=0.0, out_sd=0.0, information=0.0, skill=math.nan)
+
+    assert "over-regularisation" in Scene().run(250, at_odds).causes
+    scene = Scene(models=("generator", "critic")).run(250, at_odds)
+    assert "output-collapse" in scene.standing
     assert "over-regularisation" not in scene.causes

@@ -106,8 +106,10 @@ def _begun(case: Case) -> Suspect | None:
     """A penalty that sets in: the loss jumps by what is added, and all steps turn to zero weights.
 
     Rows or labels that change make a loss jump too, and no step towards zero; a step that is too
-    large is measured.
+    large is measured. Of two that play against each other the loss is not this one's alone.
     """
+    if case.layout.several_models:
+        return None
     loss, model = case.past.loss, case.model
     jumped, pulled, large = loss.jumped, model.pulled_since, model.large_update_step
     if jumped is None or pulled is None or (large is not None and large <= pulled):
@@ -156,11 +158,15 @@ def _rules(case: Case) -> bool:
 def _added(case: Case) -> float:
     """What was added to the loss function's own value, over that, at the start; NaN where nothing.
 
-    A penalty that rules is what training takes away first.
+    A penalty that rules is what training takes away first: the first loss of all may lie far above
+    those by which the share of each was told. What a constant answer costs stays the same.
     """
-    added = case.model.start("further_loss")
-    own = case.past.loss.first - added
-    return added / own if own > 0 else math.nan
+    added, skill = case.model.start("further_loss"), case.model.value("skill")
+    own = case.past.loss.fresh - case.model.latest("further_loss")
+    constant = own / (1 - skill) if skill < 1 else math.nan
+    if not constant > 0:
+        constant = case.past.loss.first - added
+    return added / constant if constant > 0 else math.nan
 
 
 def _shrunk(case: Case) -> float:
