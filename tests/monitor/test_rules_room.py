@@ -167,3 +167,16 @@ def test_a_loss_over_all_rows_that_comes_to_rest_is_called_before_five_hundred_s
 
     made = Scene().run(400, bend)
     assert ("loss-plateau" in made.standing) is rests
+
+
+@pytest.mark.parametrize(("widest", "spread", "linear_one"), [(1.0, 0.7, False), (14, 7.0, True)])
+def test_what_bends_behind_the_last_layer_makes_no_line(
+    widest: float, spread: float, linear_one: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.layer("lin", out_rms=7.0)
+        sample.model(out_min=-widest, out_max=widest, out_rms=spread, neighbour_agreement=0.95)
+
+    causes = of_values(linear("lin", 1, 1)).run(400, bend).causes
+    assert causes[0] == ("insufficient-capacity" if linear_one else "local-minimum")

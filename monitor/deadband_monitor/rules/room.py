@@ -68,8 +68,16 @@ def bends(past: Past, layout: Layout, model: str) -> bool:
     """Something between a layer of one unit and the next is no straight line, and no layer bends.
 
     A line makes of the spread of the one the spread of the other, times the weight; a sine or a
-    square that the forward pass calls as a function does not.
+    square that the forward pass calls as a function does not. Nor is that a line which keeps within
+    -1..1 what the last layer spreads wider; what lies within 0..1 are shares, and each follows its
+    own sum.
     """
+    index = layout.index_of[model]
+    last, found = layout.output_of[index], past.models[model]
+    if last in _weighted(layout, model) and -1 <= found.value("out_min") < 0:
+        given, put = float(past.newest[last, LAYER_COLUMN["out_rms"]]), found.value("out_rms")
+        if found.value("out_max") <= 1 and given > UNLIKE * put > 0:
+            return True
     for row, following in pairwise(_weighted(layout, model)):
         if layout.layers[row].units != 1 or layout.layers[following].fan_in != 1:
             continue
