@@ -160,6 +160,20 @@ def test_weights_that_grow_for_ever_while_nothing_is_learnt_are_flagged() -> Non
     assert flag.raised_step < 120
 
 
+@pytest.mark.parametrize(("momentum", "named"), [(0.999, True), (0.9, False)])
+def test_momentum_that_carries_the_weights_away_counts_as_a_rate(
+    momentum: float, *, named: bool
+) -> None:
+    def growing(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        grown(sample, 1 + sample.step / 2)
+        sample.layer("act1", saturation=min(1.0, sample.step / 50))
+
+    scene = optimised_by(Scene(), momentum=momentum).run(200, growing)
+    assert "weight-divergence" in scene.standing
+    assert ("learning-rate-too-high" in scene.causes) is named
+
+
 def test_weights_that_grow_with_the_skill_are_fine() -> None:
     scene = Scene().run(300, lambda sample: grown(sample, 1 + sample.step / 2))
     assert "weight-divergence" not in scene.standing

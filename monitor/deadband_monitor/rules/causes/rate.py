@@ -62,6 +62,9 @@ RUNAWAY = 10.0
 """Loss over that of the start, or of a constant answer, from which a run has left for good: a
 catapult that comes back may pass it for a step."""
 RUNAWAY_STEPS = 2
+CARRIED = 10.0
+"""lr / (1 - momentum), by which the noise of SGD goes (Mandt et al., arXiv:1704.04289), from which
+momentum is too high: 0.1 at 0.9 is 1, a one-cycle's peak of 1.5 at 0.85, which trains, is 10."""
 
 STUCK = frozenset({"constant-predictor", "frozen-weights", "loss-plateau"})
 """What steps that are too small can bring about."""
@@ -145,6 +148,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield from _killed(case)
         yield from _broke_after_rise(case)
         yield from _ran_away(case)
+        yield from _carried_away(case)
         yield from _left_after_rise(case)
     else:
         yield Suspect(
@@ -304,6 +308,29 @@ def _ran_away(case: Case) -> Iterator[Suspect]:
             else ""
         )
         + "; clip the gradient norm at 1.0; start again, a ruined network does not recover",
+    )
+
+
+def _carried_away(case: Case) -> Iterator[Suspect]:
+    """Momentum adds up steps none of which is large by itself, and the weights swing ever wider."""
+    flag = case.flag("weight-divergence") or case.flag("loss-divergence")
+    group = max(case.layout.table.optimizers, key=lambda each: each.momentum, default=None)
+    if flag is None or group is None or group.optimizer != "SGD" or not group.momentum < 1:
+        return
+    far = group.lr / (1 - group.momentum)
+    if not far > CARRIED:
+        return
+    yield Suspect(
+        word="learning-rate-too-high",
+        belief=0.85,
+        onset=flag.onset_step,
+        explains=BLOW_UP,
+        evidence=[
+            f"momentum {group.momentum:g} makes a gradient act {1 / (1 - group.momentum):.0f} "
+            f"times, so that lr {group.lr:g} goes as far as {far:.3g} without"
+        ],
+        advice=f"momentum {group.momentum:g} -> 0.9, or lr {group.lr:g} -> "
+        f"{rounded(1 - group.momentum)}; start again, a ruined network does not recover",
     )
 
 
