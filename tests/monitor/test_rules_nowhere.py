@@ -159,3 +159,14 @@ def test_little_skill_after_an_update_that_replaced_the_weights_is_none() -> Non
     assert ruined.standing["constant-predictor"].severity == "warning"
     assert ruined.causes[0] == "learning-rate-too-high"
     assert "constant-predictor" not in hard.standing
+
+
+def test_a_first_stage_whose_targets_nobody_saw_is_no_level_for_the_next() -> None:
+    def stages(sample: SceneSample) -> None:
+        sample.lost = lambda step: 0.05 if step < 250 else 0.02 + 2.3 * math.exp(-(step - 250) / 30)
+        sample.loss = sample.lost(sample.step)
+        if sample.step < 250:
+            sample.model(skill=math.nan, loss_constant=math.nan, information=math.nan)
+
+    standing = Scene().run(450, stages, 50).standing
+    assert all(flag.severity == "info" for flag in standing.values())

@@ -413,3 +413,16 @@ def test_what_one_step_drove_to_flat_ends_is_told_though_the_rest_learns(
     if called:
         assert scene.standing["saturation"].severity == "warning"
         assert scene.causes[0] == "learning-rate-too-high"
+
+
+def test_values_that_were_learnt_and_lost_are_told_by_how_far_they_spread() -> None:
+    def lost(sample: SceneSample) -> None:
+        gone = sample.step > 200
+        sample.model(information=np.nan, sigma_share=0.05 if gone else 0.9)
+        if gone:
+            sample.loss = 2.3
+            sample.model(loss=2.3, skill=0.0)
+
+    flag = Scene().run(230, lost).standing["output-collapse"]
+    assert "spreads 0.05 times as wide as the targets after 0.9" in flag.message
+    assert "information" not in flag.evidence

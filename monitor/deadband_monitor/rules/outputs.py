@@ -88,11 +88,8 @@ class OutputCollapse(ModelRule):
                 # No labels to judge by, and the loss halved: a constant first output may be meant.
                 return Judgement(active=True, clear=False, message=message, evidence=evidence)
         else:
-            message = (
-                f"the output lost what it had learnt: information {model.value('information'):.2g}"
-                f" after {model.peak_information:.2g}"
-            )
-            evidence["peak_information"] = model.peak_information
+            message, peaks = _what_was_lost(model)
+            evidence |= peaks
         return Judgement(
             active=exact or lost,
             clear=not exact and not still_lost and (rho > DUST or works) and not says_nothing,
@@ -112,6 +109,19 @@ def _shows_one_call_of_many(past: Past, model: ModelPast) -> bool:
     assert past.layout is not None
     calls = past.layout.models[past.layout.index_of[model.name]].calls
     return calls > 1 and model.value("in_variance") < CONSTANT
+
+
+def _what_was_lost(model: ModelPast) -> tuple[str, dict[str, float]]:
+    """Of classes the information about them, of values how far the outputs spread."""
+    now, peak = model.value("information"), model.peak_information
+    words, share = "the output lost what it had learnt: ", model.value("sigma_share")
+    if math.isfinite(now):
+        return f"{words}information {now:.2g} after {peak:.2g}", {"peak_information": peak}
+    return (
+        f"{words}it spreads {share:.2g} times as wide as the targets after "
+        f"{model.peak_sigma_share:.2g}",
+        {"sigma_share": share, "peak_sigma_share": model.peak_sigma_share},
+    )
 
 
 def _lost(model: ModelPast, skill: float) -> tuple[bool, bool]:

@@ -77,6 +77,8 @@ class Past:
         self.loss_was_high = False
         """The loss stayed above 1.5 times its start and a constant answer's for five of eight."""
         self.thrown = Thrown()
+        self._constant_known = False
+        """Whether the sample before this told what a constant answer costs."""
         self.anew = Anew()
         self.models: dict[str, ModelPast] = {}
         self.flow = Flow()
@@ -257,7 +259,11 @@ class Past:
         constant = row[MODEL_COLUMN["loss_constant"]]
         if not math.isfinite(constant):
             self.thrown.pause()  # the loss of another task, perhaps: not comparable
+            self._constant_known = False
             return
+        if not self._constant_known:
+            # The labels were met at this step; the losses before it may be another task's.
+            losses, steps, self._constant_known = losses[-1:], steps[-1:], True
         self.thrown.add(losses, steps, constant, row[MODEL_COLUMN["label_entropy"]])
 
     def _watch_loss(self, row: Sequence[float]) -> None:
