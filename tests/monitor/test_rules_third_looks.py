@@ -277,9 +277,17 @@ def test_without_the_number_of_rows_an_odd_mixture_says_nothing() -> None:
 
 
 # --- what evaluation asks for
-@pytest.mark.parametrize(("recall", "named"), [(0.27, "class-imbalance"), (0.9, "overfitting")])
+@pytest.mark.parametrize(
+    ("recall", "said", "named"),
+    [
+        (0.27, 0.97, "class-imbalance"),
+        (0.9, 0.97, "overfitting"),
+        (np.nan, 0.98, "class-imbalance"),
+        (np.nan, 0.93, "overfitting"),
+    ],
+)
 def test_rare_classes_that_are_not_even_learnt_by_heart_are_missed_by_evaluation(
-    recall: float, named: str
+    recall: float, said: float, named: str
 ) -> None:
     def uneven(sample: SceneSample) -> None:
         sample.loss *= 0.15
@@ -287,7 +295,7 @@ def test_rare_classes_that_are_not_even_learnt_by_heart_are_missed_by_evaluation
             loss=sample.loss,
             loss_constant=0.35,
             majority_share=0.93,
-            majority_predicted=0.97,
+            majority_predicted=said,
             rare_recall=recall,
             label_entropy=0.35,
             batch_label_entropy=1.0,
@@ -318,3 +326,48 @@ def test_a_loss_that_is_no_number_broke_the_run() -> None:
             sample.loss = np.nan
 
     assert Scene().run(20, breaks).engine.past.models["model"].broken.step == 12
+
+
+# --- targets
+def values(sample: SceneSample, **more: float) -> None:
+    sample.model(information=np.nan, label_entropy=np.nan, out_sd=1.0, sigma_share=0.8, **more)
+
+
+@pytest.mark.parametrize(("sd", "called"), [(250.0, True), (1.0, False)])
+def test_targets_off_scale_are_a_reason_to_be_stuck_for_which_half_the_patience_will_do(
+    sd: float, called: bool
+) -> None:
+    def stands(sample: SceneSample) -> None:
+        constant = sd * sd
+        sample.loss = constant * (0.5 + float(np.exp(-sample.step / 5)))
+        values(
+            sample,
+            loss=sample.loss,
+            loss_constant=constant,
+            skill=0.5,
+            target_sd=sd,
+            target_mean=0.0,
+            neighbour_agreement=0.97,
+        )
+
+    assert ("loss-plateau" in of_loss("mse").run(350, stands).standing) is called
+
+
+@pytest.mark.parametrize(("kurtosis", "called"), [(180.0, True), (40.0, False)])
+def test_a_few_extreme_targets_among_several_a_row_leave_a_little_agreement(
+    kurtosis: float, called: bool
+) -> None:
+    def ruled(sample: SceneSample) -> None:
+        sample.loss = 70.0
+        values(
+            sample,
+            loss=70.0,
+            loss_constant=100.0,
+            skill=0.3,
+            target_sd=10.0,
+            target_mean=0.0,
+            target_kurtosis=kurtosis,
+            neighbour_agreement=0.15,
+        )
+
+    assert ("constant-predictor" in of_loss("mse").run(260, ruled).standing) is called

@@ -27,6 +27,8 @@ POOR = 0.3
 RULING = 0.88
 """Share of the most frequent class (8 to 1 and more) from which finding so few of the others is no
 matter of classes that overlap: with 80 to 20 the best answer to noisy rows may be no better."""
+MOSTLY = 0.8
+"""Share of the most frequent class, 4 to 1, from which naming the others so seldom is a loss."""
 LATELY, LATELY_STEPS = 3, 80
 """Samples in a row without a word of any other class, and the steps they span, where it is the
 losses that tell how little is known of those."""
@@ -99,6 +101,17 @@ class Majority:
     def others(self, rows: int) -> float:
         """How many of so many rows are of the other classes."""
         return rows * (1 - self._share)
+
+    @property
+    def misses(self) -> bool:
+        """So few rows are said to be of other classes that not half of those can be found."""
+        due = named = 0.0
+        for _, others, said in reversed(self._samples):
+            due, named = due + others, named + said
+            if due >= FEWEST or (due >= ONE_OF and named <= NAMED * due):
+                break
+        found = FOUND if due >= FEWEST else NAMED
+        return self._share >= MOSTLY and due >= ONE_OF and named <= found * due
 
     @property
     def never(self) -> bool:

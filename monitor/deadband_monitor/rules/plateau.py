@@ -42,6 +42,8 @@ AT_REST_STEPS = 350
 """The same in all where a batch holds every row there is, and the loss has no noise to hide what it
 comes to: parity by three units had 0.7513, 0.7506 and 0.7504 from its second quarter on."""
 
+OFF_SCALE = 10.0
+"""Mean and standard deviation of targets that usual weights and rates do not suit."""
 FEW = 16
 """Different rows in all: an exclusive or and the like."""
 FEW_SHARE = 0.1
@@ -176,7 +178,8 @@ class LossPlateau(ModelRule):
             or left_as_drawn(past, model.name)
             or past.layout.models[past.layout.index_of[model.name]].unregistered
         )
-        patience = PATIENCE_STEPS // 2 if cramped else PATIENCE_STEPS
+        known = cramped or _off_scale(past, model)
+        patience = PATIENCE_STEPS // 2 if known else PATIENCE_STEPS
         age = seen.step - model.born
         quarters = _quarters(past, model, gains, age)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
@@ -258,6 +261,14 @@ def _quarters(past: Past, model: ModelPast, gains: History, age: int) -> tuple[f
         middle = len(half) // 2
         parts += [median(half[:middle]), median(half[middle:])]
     return tuple(parts)
+
+
+def _off_scale(past: Past, model: ModelPast) -> bool:
+    """The targets are of a size that weights and rates are not made for: a reason to be stuck."""
+    assert past.layout is not None
+    told = past.layout.models[past.layout.index_of[model.name]]
+    mean, sd = abs(model.start("target_mean")), model.start("target_sd")
+    return told.loss in VALUE_LOSSES and (sd > OFF_SCALE or mean > OFF_SCALE)
 
 
 def few_rows(model: ModelPast) -> bool:

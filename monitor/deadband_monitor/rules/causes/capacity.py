@@ -150,7 +150,9 @@ def _by_heart(case: Case) -> Suspect:
     # Of labels that have nothing to do with the inputs there is nothing to learn but by heart.
     guessed = case.flag("constant-predictor")
     random = guessed is not None and "neighbour_agreement" in guessed.evidence
-    uneven = names_one_class(share, said) or misses_the_rare(share, case.model.value("rare_recall"))
+    recall = case.model.value("rare_recall")
+    seldom = case.model.majority.misses if math.isnan(recall) else misses_the_rare(share, recall)
+    uneven = names_one_class(share, said) or seldom
     other = elsewhere or random or uneven
     return Suspect(
         word="overfitting",

@@ -249,7 +249,9 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     found = flag is not None and "majority_share" in flag.evidence
     # Where evaluation asks for the others, that they are not known is told by it first.
     asked = case.flag("overfitting") is not None
-    asked = asked and misses_the_rare(share, model.value("rare_recall"))
+    recall = model.value("rare_recall")
+    misses = model.majority.misses if math.isnan(recall) else misses_the_rare(share, recall)
+    asked = asked and misses
     if not (found or asked or names_one_class(share, said)):
         return
     if not model.value("information") > 1e-4:
