@@ -201,6 +201,22 @@ def test_two_values_normalised_together_are_flagged_at_once() -> None:
     assert scene.causes[0] == "batchnorm-misuse"
 
 
+def test_norms_in_evaluation_mode_are_named_of_a_run_that_broke() -> None:
+    scene = _normed(0.1)
+    scene.run(100, lambda s: _norm(s, shift=0.0))
+
+    def broken(sample: SceneSample) -> None:
+        sample.layers[:] = math.nan
+        for name in ("fc1", "bn", "fc2"):
+            sample.layer(name, nonfinite=1)
+        sample.loss = math.nan
+        sample.model(nonfinite=1, loss=math.nan, information=math.nan, skill=math.nan)
+
+    scene.run(20, broken)
+    assert scene.causes[0] == "batchnorm-misuse"
+    assert "model.train()" in scene.engine.causes()[0].advice
+
+
 def test_a_small_last_batch_is_no_misuse() -> None:
     scene = _normed(0.1)
     scene.run(200, lambda s: _norm(s, values=2 if s.step % 10 == 0 else 64))

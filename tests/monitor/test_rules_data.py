@@ -120,6 +120,18 @@ def test_one_odd_batch_is_no_change() -> None:
     assert made.engine.flags == []
 
 
+@pytest.mark.parametrize("values", [{"in_constant": 1.0}, {"in_variance": 0.0}])
+def test_inputs_that_are_constant_now_and_then_belong_to_the_loop(values: dict[str, float]) -> None:
+    """A decoder that sometimes starts by itself, with the same first token in all of its rows."""
+    random = np.random.default_rng(0)
+
+    def by_itself(sample: SceneSample) -> None:
+        bent = values | {"in_repeat": 1.0} if random.random() < 0.6 else {}
+        fed(**bent)(sample)
+
+    assert scene().run(400, by_itself).engine.flags == []
+
+
 def test_inputs_that_grow_little_by_little_are_no_change() -> None:
     def grows(sample: SceneSample) -> None:
         fed(in_rms=10 ** (sample.step / 200), in_max=4 * 10 ** (sample.step / 200))(sample)

@@ -127,6 +127,28 @@ def test_a_discriminator_at_its_equilibrium_is_healthy() -> None:
     assert scene.engine.verdict() == "healthy"
 
 
+def test_batches_all_real_or_all_made_are_no_sorted_data() -> None:
+    scene = scene_of(GAN)
+    scene.table = msgspec.structs.replace(
+        scene.table,
+        models=tuple(
+            msgspec.structs.replace(model, loss="bce_logits", loss_target=(64, 1))
+            for model in scene.table.models
+        ),
+    )
+
+    def of_a_kind(sample: SceneSample, diversity: float) -> None:
+        _gan(sample, diversity)
+        sample.model(1, label_entropy=0.69, batch_label_entropy=0.0, target_mean=0.5)
+
+    scene.run(100, lambda s: of_a_kind(s, 0.8))
+    assert "input-anomaly" not in scene.standing
+    alone = scene_of(GAN)
+    alone.table = scene.table
+    alone.run(100, lambda s: of_a_kind(s, math.nan))
+    assert "input-anomaly" in alone.standing
+
+
 def test_an_autoencoder_in_two_parts_is_no_adversary() -> None:
     parts = [
         linear("e", 64, 16, "encoder"),

@@ -295,6 +295,34 @@ def test_a_schedule_that_ran_out_where_no_more_can_be_learnt_is_fine() -> None:
     assert "frozen-weights" not in Scene().run(200, ran_out).standing
 
 
+def test_modest_steps_that_only_make_it_worse_go_up_the_slope() -> None:
+    def up(sample: SceneSample) -> None:
+        sample.loss = 2.3 * math.exp(sample.step / 40)
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=1e-3)
+
+    cause = Scene().run(120, up).engine.causes()[0]
+    assert cause.cause == "loss-mismatch"
+    assert "maximize=False" in cause.advice
+
+
+def test_a_loss_that_fell_before_it_rose_had_steps_down_the_slope() -> None:
+    def back(sample: SceneSample) -> None:
+        sample.loss = 2.3 * math.exp(abs(sample.step - 30) / 30 - 1)
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=1e-3)
+
+    assert "loss-mismatch" not in Scene().run(120, back).causes
+
+
+def test_answers_that_are_sure_before_anything_was_learnt_are_a_matter_of_the_weights() -> None:
+    def sure(sample: SceneSample) -> None:
+        sample.loss = 5 + 25 * math.exp(-sample.step / 60)
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=0.5, out_sd=13)
+
+    cause = Scene().run(150, sure).engine.causes()[0]
+    assert cause.cause == "bad-initialisation-scale"
+    assert "divide the weights of the last layer by 26" in cause.advice
+
+
 def test_a_signal_that_doubles_from_layer_to_layer_is_named_before_the_rate() -> None:
     names = [f"fc{i}" for i in range(12)]
     scene = Scene(names)

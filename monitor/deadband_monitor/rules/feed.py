@@ -37,6 +37,10 @@ padded or curriculum data move more and are given more."""
 SMOOTH = 0.85
 """Share of steps on which the loss fell. A fresh batch each step makes it fall and rise about
 equally often (20 steps of a fair coin reach 0.85 once in 700); one batch learnt by heart falls."""
+COMES_AND_GOES = 2
+"""Times that constant inputs were followed by others, from which they belong to the loop: a decoder
+that now and then starts by itself, all of its rows with the same first token. What a loader has
+lost does not come back."""
 ROSE = 2.0
 """Times the largest of the last losses, of a loss that is startled by what it is given."""
 
@@ -201,19 +205,29 @@ class Feed:
         """The step before the first of them, and how many they are."""
 
     def absorb(
-        self, step: int, now: Sequence[float], losses: Sequence[float], layout: Layout, index: int
+        self,
+        step: int,
+        now: Sequence[float],
+        losses: Sequence[float],
+        layout: Layout,
+        index: int,
+        *,
+        played: bool = False,
     ) -> None:
-        """Fold one sample in; `now` is the model's row of it."""
+        """Fold one sample in; `now` is the model's row of it, played: against a generator."""
         value = {name: now[column] for name, column in _COLUMNS.items()}
         known = [loss for loss in losses if math.isfinite(loss)]
         rose = bool(known and self._losses) and max(known) > ROSE * max(self._losses)
         self._losses.extend(known)
         self._follow_finite(step, value)
-        if math.isfinite(value["in_rms"]) or not value["nonfinite"] > 0:
-            self._follow_repeat(step, value["in_repeat"])  # rows of NaN are alike for no loader
         self._follow_constant(step, value)
+        finite = math.isfinite(value["in_rms"]) or not value["nonfinite"] > 0
+        if finite and not self._constant.samples and not self._blank.samples:
+            # Rows of NaN are alike for no loader, and constant ones in any two batches.
+            self._follow_repeat(step, value["in_repeat"])
         shape = layout.models[index].loss_target
-        self.mixture.add(step, value, layout.models[index], rose=rose)
+        if not played:  # a batch is all real or all made there, and so are its labels
+            self.mixture.add(step, value, layout.models[index], rose=rose)
         others = min(MOST_ROWS, shape[0]) * (1 - value["majority_share"]) if shape else math.nan
         # With a handful of rare rows the agreement is that of a few pairs, and goes where they go.
         # Nor of a few targets far out: they rule the agreement of all.
@@ -229,8 +243,8 @@ class Feed:
 
     def _conclude(self) -> None:
         for change, since, samples in (
-            (Change.CONSTANT, self._constant.since, self._constant.samples),
-            (Change.CONSTANT, self._blank.since, self._blank.samples),
+            (Change.CONSTANT, self._constant.since, _lost(self._constant, self._varied)),
+            (Change.CONSTANT, self._blank.since, _lost(self._blank, self._plain)),
             (Change.REPEATED, self._repeat.since, self._repeat.samples),
             (Change.RESCALED, self._scale.since, self._scale.out),
             (Change.LABELS, self.mixture.one_label.since, self.mixture.one_label.samples),
@@ -311,9 +325,15 @@ class Feed:
             self._varied += 1
         if math.isfinite(rho) or value["in_rms"] == 0:
             alike = rho < CONSTANT or value["in_rms"] == 0
-            self._constant.follow(alike and self._varied >= HEALTHY_START, step)
+            self._constant.follow(alike, step)
         share = value["in_constant"]
         if share < 0.5:
             self._plain += 1
         if math.isfinite(share):
-            self._blank.follow(share >= 0.9 and self._plain >= HEALTHY_START, step)
+            self._blank.follow(share >= 0.9, step)
+
+
+def _lost(constant: Spell, others: int) -> int:
+    """Samples in a row whose inputs were constant, where they had been others for good."""
+    usual = others < HEALTHY_START or constant.ended >= COMES_AND_GOES
+    return 0 if usual else constant.samples

@@ -40,10 +40,13 @@ class Spell:
     def __init__(self) -> None:
         self.since = 0
         self.samples = 0
+        self.ended = 0
+        """How often it was over again."""
 
     def follow(self, holds: bool, since: int) -> None:
         """Take one sample."""
         if not holds:
+            self.ended += self.samples > 0
             self.samples = 0
             return
         if self.samples == 0:

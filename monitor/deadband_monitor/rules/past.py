@@ -181,7 +181,8 @@ class Past:
             ran = ran or bool(np.isfinite(layers[layout.rows_of[i], _OUT]).any())
             past.idle_samples = 0 if ran else past.idle_samples + 1
             past.objective.absorb(seen.step, values, layers, layout, i)
-            past.feed.absorb(seen.step, values, self.losses, layout, i)
+            played = layout.several_models and self._plays_against(model.name)
+            past.feed.absorb(seen.step, values, self.losses, layout, i, played=played)
             past.majority.add(
                 seen.step,
                 past.value("majority_share"),
@@ -196,6 +197,14 @@ class Past:
             # Of a step in which nothing ran, no loss was told either: it is not known, not broken.
             outside = past.value("nonfinite") > 0 or (losses_broken and ran)
             past.broken.absorb(seen.step, layers, layout.rows_of[i], trained, outside=outside)
+
+    def _plays_against(self, model: str) -> bool:
+        """Whether another model makes what this one is to tell from the real."""
+        return any(
+            math.isfinite(other.latest("diversity"))
+            for name, other in self.models.items()
+            if name != model
+        )
 
     def shown(self) -> Shown:
         """What the newest sample showed."""

@@ -243,13 +243,15 @@ def _in_evaluation(case: Case) -> Iterator[Suspect]:
     norms = [r for r in rows.tolist() if layout.layers[r].kind.startswith("BatchNorm") and r > 0]
     if not norms:
         return
-    first, now = case.past.first[norms], case.past.newest[norms]
+    first = case.past.first[norms]
     ratio, shift, size = (LAYER_COLUMN[n] for n in ("norm_ratio", "norm_shift", "out_rms"))
     exact = np.abs(first[:, ratio] - 1) < SAME_FIGURES
     exact &= first[:, shift] < SAME_FIGURES
     fed = case.past.first[[row - 1 for row in norms], size]
     idle = np.abs(first[:, size] / fed - 1) < UNCHANGED
-    still = np.abs(now[:, ratio] - 1) < SAME_FIGURES
+    # Not by the newest sample: of values that outgrew their format it has none.
+    lowest, highest = case.past.lowest[norms, ratio], case.past.highest[norms, ratio]
+    still = (lowest > 1 - SAME_FIGURES) & (highest < 1 + SAME_FIGURES)
     if not (exact.all() and idle.mean() > 0.5 and still.mean() >= 0.5):
         return
     name = layout.layers[norms[0]].name

@@ -1,6 +1,8 @@
-"""A loss that fell for ever, until values outgrew their format."""
+"""A loss that fell for ever, until values outgrew their format, or that every step made larger."""
 
 from __future__ import annotations
+
+import math
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 
@@ -16,6 +18,14 @@ ABYSS = 1000.0
 """Times its first size below zero that no density's logarithm leads to: a few nats an element."""
 RUNAWAY_OF_FIRST = 10.0
 """Times its first size above which a loss has risen at some time: its steps went astray."""
+NEVER_FELL = 0.9
+"""Best level of a loss over its first value, from which no step made it smaller. Rates that ruin a
+run let it fall first, or throw it in one step."""
+UPHILL = 2.0
+"""Times its first value that a loss stands at, which has gone up all the way."""
+MODEST = 0.1
+"""Relative update that nothing is thrown by: healthy runs stay below 0.15, what a learning rate
+ruined began at 0.42."""
 SIGN_ADVICE = (
     "look at the sign: what is to grow (a likelihood, a score, a reward) enters with a minus, "
     "loss = -log_prob.mean(), what is to shrink without one; a term that can fall for ever needs a "
@@ -46,4 +56,40 @@ def bottomless(case: Case) -> Suspect:
             f"{case.model.broken.step} values were no longer finite: it has no least value"
         ],
         advice=SIGN_ADVICE,
+    )
+
+
+def climbs(case: Case) -> bool:
+    """Whether the loss only ever rose, by modest steps: they go up the slope, whatever their size.
+
+    Of labels or targets that are known and stay as they are; a policy's loss may rise by right, and
+    so may that of one who plays against another.
+    """
+    loss, model = case.past.loss, case.model
+    if case.layout.several_models or case.flag("loss-divergence") is None:
+        return False
+    if not math.isfinite(model.latest("loss_constant")) or model.feed.change is not None:
+        return False
+    if case.facts.seen & {"large_update", "input_scale", "large_weights"}:
+        return False
+    rose = loss.best >= NEVER_FELL * loss.first > 0 and loss.fresh > UPHILL * loss.first
+    return rose and 0 < model.peak_update < MODEST
+
+
+def uphill(case: Case) -> Suspect:
+    """The gradient of another sign, or steps along it instead of against it."""
+    loss = case.past.loss
+    return Suspect(
+        word="loss-mismatch",
+        belief=0.85,
+        onset=case.start,
+        explains=BLIND | RUNAWAY | AFTERMATH,
+        evidence=[
+            f"the loss rose from {loss.first:.3g} to {loss.fresh:.3g} and never fell, though no "
+            f"step changed a weight by more than {case.model.peak_update:.2g} of itself: the steps "
+            "go up the slope"
+        ],
+        advice="look at the sign: loss.backward() of the loss that is logged, not of its negative; "
+        "maximize=False; an optimiser written by hand goes against the gradient, "
+        "p.add_(step, alpha=-lr)",
     )

@@ -13,7 +13,9 @@ from deadband_monitor.rules.causes.descent import (
     SIGN_ADVICE,
     SLOW,
     bottomless,
+    climbs,
     fell_and_broke,
+    uphill,
 )
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
@@ -106,6 +108,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif fell_and_broke(case):
         yield bottomless(case)
+    elif climbs(case):
+        yield uphill(case)
     if clash is None:
         yield from _shut_output(case)
     if case.model.objective.way == OF_SOFTMAX:

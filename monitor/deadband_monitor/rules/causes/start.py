@@ -21,6 +21,8 @@ initialisation keeps them within 3 over twenty layers, residual sums without nor
 PyTorch's default lie below 30; thirty blocks that double give 1e9."""
 LOUD = 8.0
 """Sums of weights and inputs from which tanh and sigmoid are flat (1e-3 of their slope is left)."""
+USUAL_SPREAD = 0.5
+"""Spread of the first outputs by usual initialisations, 0.1 to 1."""
 HOLDS = 0.9
 """Radius of recurrent weights from which a state lasts for ten steps and more (0.35 of it)."""
 
@@ -109,6 +111,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="initialise with nn.init.kaiming_uniform_ (sd sqrt(2 / fan_in)) for ReLU, "
             "nn.init.xavier_uniform_ for tanh and sigmoid",
         )
+    else:
+        yield from _sure_at_first(case)
     if "faint_depth" in facts.seen:
         yield Suspect(
             word="depth-vanishing",
@@ -152,6 +156,32 @@ def _no_harm(case: Case) -> bool:
     rows = rows[(layout.matrix & layout.learns & ~layout.head)[rows]]
     sums = case.past.first[rows, LAYER_COLUMN["out_rms"]]
     return case.facts.seen <= {"large_weights", "weights_tripled"} and bool((sums < LOUD).all())
+
+
+def _sure_at_first(case: Case) -> Iterator[Suspect]:
+    """Answers were sure before anything was learnt, of inputs that are as they should be.
+
+    Weights that stand beside the layers, in a matrix of one's own, are not told wide by their
+    shape; what they lead to is seen.
+    """
+    flag = case.flag("loss-divergence")
+    if flag is None or "out_sd" not in flag.evidence or case.facts.input_kind or case.build.late:
+        return
+    spread = flag.evidence["out_sd"]
+    yield Suspect(
+        word="bad-initialisation-scale",
+        belief=0.6,  # or they were trained, for labels of another order
+        onset=case.start,
+        explains=_OF_SCALE,
+        evidence=[
+            f"the first outputs spread by {spread:.3g} over the inputs (0.1 to 1 is usual), and "
+            f"the loss began at {case.past.loss.first:.3g}, that of a constant answer is "
+            f"{case.model.latest('loss_constant'):.3g}"
+        ],
+        advice=f"divide the weights of the last layer by {spread / USUAL_SPREAD:.0f} or more, its "
+        "bias 0, so that the first loss is that of a constant answer; sd 1 / sqrt(inputs) in the "
+        "layers before it; of a trained network, check the order of its classes",
+    )
 
 
 def _wide(case: Case, typical: float, *, small: bool) -> str:
