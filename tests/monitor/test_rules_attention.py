@@ -55,6 +55,24 @@ def test_a_head_that_fixes_on_one_key_at_once_while_nothing_is_learnt_is_flagged
     assert "QK-norm" in scene.engine.causes()[0].advice
 
 
+@pytest.mark.parametrize("spread", [1.0, 14.0])
+def test_heads_that_are_born_sharp_by_weights_that_are_all_too_wide(spread: float) -> None:
+    scene = scene_of(_transformer())
+
+    def sharp(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(sample, entropy=0.01)
+        for name in ("emb", "b0.attention", "b1.attention"):
+            sample.layer(name, attention_logit=60)
+        for each in sample_layers(sample):
+            if each.fan_in:
+                sample.layer(each.name, weight_spread=spread, weight_growth=1.0)
+
+    scene.run(300, sharp)
+    wanted = "attention-collapse" if spread == 1 else "bad-initialisation-scale"
+    assert scene.causes[0] == wanted
+
+
 def test_low_attention_entropy_that_learns_is_healthy() -> None:
     scene = scene_of(_transformer())
     scene.run(300, lambda s: _attend(s, entropy=0.05))

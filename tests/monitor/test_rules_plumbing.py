@@ -46,6 +46,7 @@ def top(scene: Scene) -> Cause:
 
 def no_gradient(sample: SceneSample) -> None:
     still(sample, *MATRICES, has_grad=0, grad_rms=np.nan, duplicate_grads=np.nan)
+    sample.layers[:, LAYER_COLUMN["out_grad_rms"]] = np.nan
     sample.no_better_than_constant()
     sample.model(grad_share=0, moved_share=0, grad_norm=np.nan, update_ratio=0)
 
@@ -58,6 +59,37 @@ def test_weights_without_any_gradient_are_called_within_ten_steps() -> None:
     assert top(scene).cause == "detached-graph"
     assert top(scene).confidence >= 0.8
     assert ".detach()" in top(scene).advice
+
+
+def test_gradients_that_were_taken_away_before_the_step_are_no_cut_graph() -> None:
+    """A second weight of a layer, as recurrent ones have, is not asked for its gradient."""
+
+    def cleared(sample: SceneSample) -> None:
+        no_gradient(sample)
+        sample.layer("fc2", has_grad=np.nan)
+        sample.layer("fc3", out_grad_rms=0.01)
+
+    cause = top(Scene().run(12, cleared))
+    assert cause.cause == "detached-graph"
+    assert "in this order" in cause.advice
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_weights_that_ask_for_no_gradient_are_named_where_nothing_is_learnt(learns: bool) -> None:
+    """Biases alone are trained: of a network that was trained before, that may do."""
+
+    def biases(sample: SceneSample) -> None:
+        if not learns:
+            sample.no_better_than_constant()
+        still(sample, *MATRICES, has_grad=np.nan, grad_rms=np.nan, duplicate_grads=np.nan)
+
+    scene = Scene()
+    group = OptimizerGroup(optimizer="Adam", lr=1e-3)
+    scene.table = msgspec.structs.replace(scene.table, optimizers=(group,))
+    scene.run(250, biases)
+    assert scene.standing["frozen-weights"].severity == ("info" if learns else "warning")
+    if not learns:
+        assert "requires_grad_(True)" in top(scene).advice
 
 
 def test_a_graph_that_is_cut_in_mid_run_has_its_onset_there() -> None:

@@ -38,7 +38,9 @@ RUN_OUT_STEPS = 100
 that runs over all steps spends a tenth of them at the most below a hundredth of its rate."""
 
 
-_UPDATE, _GRAD = LAYER_COLUMN["update_ratio"], LAYER_COLUMN["grad_rms"]
+_UPDATE, _GRAD, _HAS_GRAD = (
+    LAYER_COLUMN[name] for name in ("update_ratio", "grad_rms", "has_grad")
+)
 
 
 class Block(Enum):
@@ -46,6 +48,7 @@ class Block(Enum):
 
     NO_GRADIENT = "no gradient reaches any weight"
     ZERO_GRADIENT = "every weight gradient is exactly zero"
+    NOT_ASKED = "none asks for a gradient (requires_grad is False), biases and gains may"
     NOT_HELD = "the optimiser does not hold these weights"
     SCALER = "the GradScaler leaves every step out"
     NOT_RUN = "the optimiser steps, but the model that it holds is not run"
@@ -99,12 +102,14 @@ def blockage(past: Past, model: str) -> Blockage | None:
             block = Block.SCALER
         elif not runs(past, model):
             block = Block.NOT_RUN
-        elif bare.all():
+        elif bare.any() and (bare | _unasked(past, rows)).all():
             block = Block.NO_GRADIENT
         elif not held.any():
             block = Block.NOT_HELD
         elif (bare | zero).all():
             block = Block.ZERO_GRADIENT
+        elif layout.table.optimizers and _unasked(past, rows).all():
+            block = Block.NOT_ASKED
         return Blockage(block, int(since.min()) + 1, tuple(rows.tolist()), True)
     stray = still & ~held
     if stray.any():
@@ -118,6 +123,15 @@ def blockage(past: Past, model: str) -> Blockage | None:
     if idle.any():
         return _part(Block.IDLE, rows, since, idle)
     return None
+
+
+def _unasked(past: Past, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows of which it was never known whether they have a gradient.
+
+    Further weights of a layer, and such as ask for none.
+    """
+    unknown: NDArray[np.bool_] = np.isnan(past.highest[rows, _HAS_GRAD])
+    return unknown
 
 
 def _part(
@@ -221,6 +235,10 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
             left = seen.layers[list(found.rows), LAYER_COLUMN["grad_left"]]
             if (left > 0).any() and lasted < PILING_STEPS:
                 return ""
+        if found.block is Block.NOT_ASKED:
+            # Somebody said so, and biases alone can adapt what was trained (Ben Zaken et al. 2022).
+            learns = past.skill(model.name) > 0.3 or past.learning(model.name)
+            return "info" if learns else "warning"
         return "warning" if layout.several_models else "critical"
     if found.block is Block.IDLE and lasted < TURNS_STEPS:
         return "info"  # a second optimiser may begin later, or take long turns

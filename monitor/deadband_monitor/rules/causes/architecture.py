@@ -11,6 +11,7 @@ from deadband.wire import Flag, Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.attention import HOT_LOGIT, drawn_heat
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS
 from deadband_monitor.rules.causes.rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.losses import is_below_zero
@@ -154,6 +155,9 @@ def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:
     flagged = flag.layer if flag is not None else ""
     layout, first = case.layout, case.past.first
     heat = drawn_heat(case.past, layout)
+    spreads = case.facts.spreads
+    # Where all weights are as wide, so are those of queries and keys.
+    wide = len(spreads) > 0 and bool(np.median(spreads) > LARGE_WEIGHTS)
     for row in layout.rows(case.model.name).tolist():
         logit = float(first[row, LAYER_COLUMN["attention_logit"]])
         entropy = float(first[row, LAYER_COLUMN["attention_entropy"]])
@@ -169,6 +173,8 @@ def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:
             word="attention-collapse",
             belief=0.93 if flag is not None else 0.8,
             onset=case.start,
+            phase=int(wide),
+            root=not wide,
             explains=_STUCK | BLOW_UP | {"attention-collapse"},
             evidence=[
                 f"first sample: the entropy of {name} was {entropy:.2g} of the most"

@@ -165,6 +165,7 @@ def _cut(case: Case, found: Blockage) -> Suspect:
         tier, belief = Tier.PATTERN, 0.9
     if found.block is Block.SIDE:
         tier, belief = Tier.PATTERN, 0.5
+    cleared = found.block is Block.NO_GRADIENT and _passed_back(case)
     return Suspect(
         word="detached-graph",
         tier=tier,
@@ -176,10 +177,17 @@ def _cut(case: Case, found: Blockage) -> Suspect:
             f"{found.block.value}"
             if found.everything
             else f"{names} did not move since step {found.since}: {found.block.value}"
-        ],
-        advice=_mend(found.block, names),
+        ]
+        + ["a gradient came back through the layers, and at the step no weight has one"] * cleared,
+        advice=_mend(Block.ZERO_GRADIENT if cleared else found.block, names),
         layer="" if found.everything else layers[0],
     )
+
+
+def _passed_back(case: Case) -> bool:
+    """Whether backward went through the layers: what is missing at the step was cleared."""
+    rows = case.layout.rows(case.model.name)
+    return bool((case.past.newest[rows, _OUT_GRAD] > 0).any())
 
 
 def _unknown_to_torch(names: tuple[str, ...], start: int) -> Suspect:
@@ -227,6 +235,8 @@ def _mend(block: Block, names: str) -> str:
         "backward and step",
         Block.ZERO_GRADIENT: "optimizer.zero_grad(); loss.backward(); optimizer.step(), in this "
         "order",
+        Block.NOT_ASKED: "for p in model.parameters(): p.requires_grad_(True), at least of "
+        f"{names}; and build the optimiser after that",
         Block.NOT_HELD: f"build the optimiser after the last change of the model, with "
         f"model.parameters(): it does not hold {names}; where that is meant, "
         "layer.requires_grad_(False)",

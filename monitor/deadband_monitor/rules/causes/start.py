@@ -76,8 +76,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
                 f"{', '.join(facts.empty[:4])} began at zero and are zero still: each multiplies "
                 "the other's gradient"
             ],
-            advice=f"draw all of them but one at random: nn.init.normal_({facts.empty[0]}.weight, "
-            "std=0.1); a product of two zeros has no slope",
+            advice="draw all of them but one at random: "
+            f"nn.init.normal_({_weight(case)}, std=0.1); a product of two zeros has no slope",
             layer=facts.empty[0],
         )
     elif facts.zero_weights or facts.twin_layers:
@@ -96,8 +96,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
         small = "small_weights" in facts.seen
         typical = sorted(facts.spreads)[len(facts.spreads) // 2] if facts.spreads else math.nan
         mild = not small and _no_harm(case)
-        # What wide weights put out is the size of the gradient of the weights behind them.
-        further = frozenset() if mild else frozenset({"update-too-large"})
+        # What wide weights put out is the size of the gradient of the weights behind them, and
+        # products of wide queries and keys leave each query a single key.
+        further = frozenset() if mild else frozenset({"update-too-large", "attention-collapse"})
         yield Suspect(
             word="bad-initialisation-scale",
             row="" if mild else f"bad-initialisation-scale ({'small' if small else 'large'})",
@@ -144,6 +145,14 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "layers",
             layer=case.layer_of("vanishing-gradient"),
         )
+
+
+def _weight(case: Case) -> str:
+    """The first of the empty weights: a parameter beside the layers is named by itself."""
+    name = case.facts.empty[0]
+    row = case.layout.row_of.get((case.model.name, name), -1)
+    alone = row >= 0 and case.layout.layers[row].kind == "Parameter"
+    return name if alone else f"{name}.weight"
 
 
 def _no_harm(case: Case) -> bool:
