@@ -177,10 +177,17 @@ def test_targets_in_other_units_are_bad_data() -> None:
             target_sd=sd, target_mean=0.0, majority_share=np.nan, majority_predicted=np.nan,
         )(sample)  # fmt: skip
 
+    def startled(sample: SceneSample) -> None:
+        values(sample, 60.0)
+        sample.loss = 3600.0
+
     made = scene(classes=1, loss="mse").run(100, lambda sample: values(sample, 1.0))
-    made.run(10, lambda sample: values(sample, 60.0))
+    made.run(10, startled)
     assert top(made).cause == "bad-data"
     assert "targets" in top(made).evidence[0]
+    grown = scene(classes=1, loss="mse").run(100, lambda sample: values(sample, 1.0))
+    grown.run(20, lambda sample: values(sample, 6.0))  # as of a network that makes its own
+    assert "input-anomaly" not in grown.standing
 
 
 def broken_inputs(sample: SceneSample) -> None:
@@ -513,6 +520,14 @@ def test_a_handful_of_rows_for_ever_is_too_little_data(rows: int, features: int)
 @pytest.mark.parametrize(("rows", "features"), [(4, 2), (133, 13), (112, 4), (40, 10), (100, 300)])
 def test_small_tables_and_truth_tables_are_silent(rows: int, features: int) -> None:
     assert scene().run(300, handful(rows, features)).engine.flags == []
+
+
+def test_a_whole_table_at_each_step_is_no_handful() -> None:
+    """Of 1400 rows the first 64 are copied, each time the same."""
+    made = scene()
+    model = msgspec.structs.replace(made.table.models[0], loss_target=(1400,))
+    made.table = msgspec.structs.replace(made.table, models=(model,))
+    assert made.run(300, handful(64, 64)).engine.flags == []
 
 
 def test_a_round_that_fits_the_cadence_shows_few_rows_of_many() -> None:

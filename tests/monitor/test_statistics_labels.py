@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -316,6 +318,19 @@ def test_sorted_batches_show_against_the_window() -> None:
         )
     assert standing.batch_label_entropy < 0.1
     assert standing.label_entropy > 0.8 * np.log(CLASSES)
+
+
+def test_a_handful_of_labels_of_a_batch_says_nothing_of_its_mixture() -> None:
+    """Of very many classes, a slice shows the labels of the few rows that are of the first ones."""
+    skill = Skill()
+    z = logits(0.1)
+    shown = Shown(numbers(z), None, z.numel(), 2.0)
+    for step in range(40):
+        rows, two = np.arange(ROWS) < 2, np.array([step % CLASSES] * 2)
+        few = Labels(classes=two, rows=rows, weights=np.ones(2), scale=1.0)
+        standing = skill.observe("cross_entropy", replace(shown, given=few))
+    assert standing.label_entropy > 0.8 * np.log(CLASSES)
+    assert np.isnan(standing.batch_label_entropy)
 
 
 def test_labels_of_the_window_stand_in_for_a_while_when_a_step_is_silent() -> None:

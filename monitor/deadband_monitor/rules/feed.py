@@ -45,6 +45,10 @@ ROSE = 2.0
 """Times the largest of the last losses, of a loss that is startled by what it is given."""
 
 
+STARTLED = 20
+"""Samples for which a loss may have been so: some statistics are told at each tenth sample only."""
+
+
 class Change(Enum):
     """How what is fed changed."""
 
@@ -89,8 +93,14 @@ class Usual:
         self.since = 0
         self.factor = 1.0
 
-    def add(self, step: int, value: float) -> None:
-        """Take the next value; one that is not positive and finite says nothing."""
+    def add(self, step: int, value: float, *, noticed: bool = True) -> None:
+        """Take the next value; one that is not positive and finite says nothing.
+
+        Args:
+            step: whose it is.
+            value: a scale.
+            noticed: what a rise does to a run is seen; one that does nothing is what was usual.
+        """
         if not value > 0 or math.isinf(value):
             return
         level = math.log10(value)
@@ -99,7 +109,8 @@ class Usual:
         if not near and len(self._values) >= HEALTHY_START:
             low, high = min(self._values), max(self._values)
             beyond = max(low - level, level - high)
-            if beyond > max(SHIFT, SHIFT_OF_RANGE * (high - low)):
+            rises = self.out == 0 and level > high
+            if beyond > max(SHIFT, SHIFT_OF_RANGE * (high - low)) and (noticed or not rises):
                 if self.out == 0:
                     self.since = step
                 self.out += 1
@@ -187,6 +198,8 @@ class Feed:
         """The loss was seen to fall on that batch as it does only on one; learnt by heart, it
         swings about its floor."""
         self._losses: deque[float] = deque(maxlen=21)
+        self._calm = STARTLED
+        """Samples since the loss last rose at once."""
         self._varied = 0
         self._constant = Spell()
         self._plain = 0
@@ -199,6 +212,8 @@ class Feed:
         self._last_step = 0
         self._stride = 0
         """Greatest common divisor of the steps between samples since the rows were last new."""
+        self._part = False
+        """Batches have more rows than are copied; where nobody shuffles, always the same ones."""
         self._mingled = 0
         """Samples since then that held a part of the rows of the sample before."""
         self._together = (0, 0)
@@ -219,6 +234,7 @@ class Feed:
         known = [loss for loss in losses if math.isfinite(loss)]
         rose = bool(known and self._losses) and max(known) > ROSE * max(self._losses)
         self._losses.extend(known)
+        self._calm = 0 if rose else self._calm + 1
         self._follow_finite(step, value)
         self._follow_constant(step, value)
         finite = math.isfinite(value["in_rms"]) or not value["nonfinite"] > 0
@@ -226,6 +242,7 @@ class Feed:
             # Rows of NaN are alike for no loader, and constant ones in any two batches.
             self._follow_repeat(step, value["in_repeat"])
         shape = layout.models[index].loss_target
+        self._part = bool(shape) and shape[0] > MOST_ROWS
         if not played:  # a batch is all real or all made there, and so are its labels
             self.mixture.add(step, value, layout.models[index], rose=rose)
         others = min(MOST_ROWS, shape[0]) * (1 - value["majority_share"]) if shape else math.nan
@@ -236,7 +253,9 @@ class Feed:
         if not layout.several_models:
             # A discriminator is fed by its generator, whose scale grows a hundredfold at first.
             self._scale.add(step, value["in_rms"])
-            self._targets.add(step, value["target_sd"])
+            # Answers to larger targets are wrong at once. Targets that a network makes for itself,
+            # of its own slope or of what it holds a later state to be worth, grow as it learns.
+            self._targets.add(step, value["target_sd"], noticed=self._calm < STARTLED)
         self._conclude()
         self._follow_stride(step, value["in_repeat"])
         self._last_step = step
@@ -265,7 +284,9 @@ class Feed:
 
     @property
     def seen_whole(self) -> bool:
-        """The rows of the samples are those of the steps between them as well."""
+        """The rows of the samples are those of their steps, and of the ones between, as well."""
+        if self._part:
+            return False
         return self._stride == 1 or self._mingled >= LASTING or self._smooth
 
     @property

@@ -41,6 +41,9 @@ from deadband_monitor.statistics.windows import LabelWindow, TargetWindow, Value
 
 _SMOOTHING = 0.2
 """Weight of the newest sample in the skill: follows a change within five samples."""
+_FEWEST_OF_BATCH = 8
+"""Labels of a batch from which their entropy is stated, where it has as many rows: of a thousand
+classes a slice shows the first ones alone, and the few rows whose label is one of those."""
 _FEWEST_LABELS = 32
 """Labels before their entropy is worth stating; below 32 it is biased low by a tenth and more."""
 _LABELS_A_CLASS = 2
@@ -210,7 +213,11 @@ class Skill:
             return
         standing.label_entropy = window.entropy()
         standing.majority, standing.majority_share = window.majority()
-        if labels is not None and standing.label_entropy > LEAST_ENTROPY:
+        if (
+            labels is not None
+            and len(labels.classes) >= min(_FEWEST_OF_BATCH, len(output))
+            and standing.label_entropy > LEAST_ENTROPY
+        ):
             counts = np.bincount(labels.classes) / len(labels.classes)
             standing.batch_label_entropy = entropy_of(counts) / standing.label_entropy
         constant = self._own.constant = window.constant_loss()
