@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from deadband import wire
 
+SPARING = 16
+"""Frames of a ring that are too few to be shared out."""
 RING_BYTES = 24 * 2**20
 """About what a ring takes. A longer one costs the training thread: it is never in cache."""
 LONGEST = 256
@@ -142,6 +144,18 @@ class Arena:
     def keeps_up(self) -> bool:
         """Whether the hub takes frames about as fast as they come."""
         return 2 * self.waiting <= self._length
+
+    @property
+    def stride(self) -> int:
+        """One in how many frames is to be written; 1 while half of the ring is free.
+
+        Twice as many with each halving of what is left: so the first frames lie there as they
+        came, and the rest of the ring spans the start of a hub, or its stall, to the end.
+        """
+        free = self._length - self.waiting
+        if self._length < SPARING or 2 * free >= self._length:
+            return 1
+        return 1 << (self._length // max(1, 2 * free)).bit_length()
 
     @property
     def has_room(self) -> bool:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,6 +32,8 @@ from deadband.wire import Layer, Model, OptimizerGroup, Plan, Slot, What
 if TYPE_CHECKING:
     from deadband.device import Fleet
 
+_GLANCE_S = 0.002
+"""How often is looked whether the hub has taken a frame, once training is over."""
 MOST_PLANS = 32
 """A loop whose shapes change for ever is followed so often; then what does not fit is left out."""
 
@@ -161,6 +164,10 @@ class Recorder:
                 return False
         return self._link().is_free if self.arena is None else self.arena.has_room
 
+    def has_room_in_turn(self, turn: int) -> bool:
+        """Whether a frame is to be written now: the fuller the ring, the fewer of them."""
+        return self.has_room and (self.arena is None or turn % self.arena.stride == 0)
+
     @property
     def keeps_up(self) -> bool:
         """Whether the hub takes frames as fast as they come."""
@@ -213,8 +220,15 @@ class Recorder:
         return bytes([1, *[cell.filled and not cell.recut for cell in self._flat]])
 
     def write_rest(self, step: int, time: float, ledger: Ledger) -> None:
-        """Write the losses and scalars since the last sample as a frame that measures nothing."""
+        """Write the losses and scalars since the last sample as a frame that measures nothing.
+
+        They are all that tells of the last steps, so a hub that is behind, or is still starting, is
+        waited for as long as its link is.
+        """
         if self.plan is not None and (ledger.losses or ledger.has_scalars):
+            deadline = monotonic() + self._link().patience_s
+            while not self.has_room and monotonic() < deadline:
+                sleep(_GLANCE_S)
             self.begin()
             if self.write(step, time, ledger, skipped=False, cost_s=0.0):
                 self.samples -= 1

@@ -49,6 +49,10 @@ class Link(Protocol):
     def is_free(self) -> bool:
         """Whether a frame in a message would leave soon."""
 
+    @property
+    def patience_s(self) -> float:
+        """How long it is worth to wait for the hub at the end."""
+
     def close(self, bye: wire.Bye) -> bool:
         """Send the last message; True where a hub has taken over and will clean up."""
 
@@ -66,6 +70,11 @@ class NoLink:
     def is_free(self) -> bool:
         """Nobody waits."""
         return False
+
+    @property
+    def patience_s(self) -> float:
+        """There is no hub."""
+        return 0.0
 
     def close(self, bye: wire.Bye) -> bool:
         """Nobody cleans up."""
@@ -118,9 +127,16 @@ class Sender:
         """Whether a frame in a message would leave soon."""
         return not self._refused and len(self._outbox) < MOST_WAITING
 
+    @property
+    def patience_s(self) -> float:
+        """See `Link`."""
+        if self._refused:
+            return 0.0
+        return CLOSE_S if self._welcomed else HUB_START_S
+
     def close(self, bye: wire.Bye) -> bool:
         """Send the last message; True where a hub has taken over and will clean up."""
-        patience = CLOSE_S if self._welcomed or self._refused else HUB_START_S
+        patience = self.patience_s or CLOSE_S
         self._deadline = time.monotonic() + patience
         self.post(bye)
         if self._ended.wait(patience + CLOSE_S):

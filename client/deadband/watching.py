@@ -264,7 +264,7 @@ class Watch(Verdicts, Block):
         """The step that begins now is sampled, if there is room for its frame."""
         self._last = start = perf_counter()
         try:
-            if self._recorder.has_room:
+            if self._recorder.has_room_in_turn((self._step + 1) // self._cadence.interval):
                 self._recorder.begin()
                 self._armed = True
                 if self._torch is not None:

@@ -66,6 +66,25 @@ def test_every_frame_is_there_when_it_is_needed(
     arena.close(unlink=True)
 
 
+def test_a_ring_that_nobody_empties_holds_the_first_frames_and_some_of_many_more(
+    tmp_path: Path,
+) -> None:
+    arena = Arena(tmp_path / "ring", PAYLOAD)
+    frame = np.ones(PAYLOAD // 4, np.float32)
+    written = []
+    turn = 0
+    while arena.has_room:
+        if turn % arena.stride == 0:
+            arena.write(b"", frame)
+            written.append(turn)
+        turn += 1
+    half = arena.length // 2
+    assert written[:half] == list(range(half))
+    assert turn > 2.5 * arena.length
+    assert max(np.diff(written)) <= turn / 4
+    arena.close(unlink=True)
+
+
 def test_a_ring_that_cannot_be_reserved_takes_only_what_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

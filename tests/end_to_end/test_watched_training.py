@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,34 @@ def test_a_late_viewer_sees_a_watched_loop_from_its_first_step(
     replayed = open_source("loop")
     assert replayed.state.pack() == viewer.state.pack()
     replayed.close()
+
+
+SHORT = """
+import numpy as np, deadband
+watch = deadband.watch(None, every=1)
+for step in range(1, 901):
+    watch.observe("x", np.full((8, 4), step), role="input")
+    watch.step(loss=step)
+watch.close()
+"""
+
+
+@pytest.mark.slow
+def test_of_a_run_that_is_over_before_its_hub_is_there_no_loss_is_lost(
+    viewer: LiveSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEADBAND_RUN", RUN)
+    subprocess.run([sys.executable, "-c", SHORT], check=True, timeout=60)
+    follow(viewer, ended)
+    with closing(Recording(wire.recording_path(RUN))) as recording:
+        samples = [event for event in recording.events() if isinstance(event, Sample)]
+    losses = [
+        step for event in samples for step in np.frombuffer(event.scalars["loss"].steps, np.int64)
+    ]
+    assert losses == list(range(1, 901))
+    measured = [event.step for event in samples if event.layers or event.models]
+    assert measured[:50] == list(range(1, 51))
+    assert measured[-1] > 800
 
 
 def test_a_collapse_is_called_live_and_again_from_its_recording(
