@@ -567,9 +567,10 @@ def test_frames_without_room_are_dropped_and_counted(frames_of: FramesOf) -> Non
         watch.step(loss=0.5)
     frames = frames_of(watch)
     assert frames.length == 256
-    assert frames.steps == list(range(1, 257))
-    assert watch._recorder.dropped >= 40
-    assert watch._recorder.samples == 256
+    assert frames.steps[:128] == list(range(1, 129))
+    assert frames.steps[-1] > 290
+    assert watch._recorder.samples == len(frames.steps) < 256
+    assert watch._recorder.dropped + watch._recorder.samples in {300, 301}  # the next was refused
 
 
 def test_parts_called_without_their_root_are_seen(frames_of: FramesOf) -> None:

@@ -188,6 +188,17 @@ def test_units_that_become_twins_out_of_weights_near_zero_were_drawn_too_small()
     assert scene.causes[0] == "bad-initialisation-scale"
 
 
+@pytest.mark.parametrize(("passed", "cause"), [(0.005, True), (0.5, False)])
+def test_weights_that_are_narrow_together_are_drawn_too_small(passed: float, cause: bool) -> None:
+    def faint(sample: SceneSample) -> None:
+        useless(sample)
+        for place, layer in enumerate(("fc1", "fc2", "fc3")):
+            sample.layer(layer, weight_spread=0.3, weight_rms=0.02, out_rms=0.1 * passed**place)
+
+    causes = Scene().run(200, faint).causes
+    assert ("bad-initialisation-scale" in causes) == cause
+
+
 def test_a_head_that_is_born_as_one_unit_and_stays_so_is_all_twins() -> None:
     def tied(sample: SceneSample) -> None:
         sample.no_better_than_constant()
