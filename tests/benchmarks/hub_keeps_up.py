@@ -117,6 +117,7 @@ class Tap:
     def __init__(self, path: Path, payload_bytes: int) -> None:
         self.waiting, self.keeps_up, self.has_room, self.dropped = 0, True, True, 0
         self.length, self.place, self.path, self.failed = 1, 0, path, False
+        self.stride = 1
         self._payload = np.zeros(payload_bytes // 4, np.float32)
         Tap.frames = []
 

@@ -71,6 +71,8 @@ class Lane:
         self._scalars: dict[str, list[tuple[int, float]]] = {}
         self._given = bytearray()
         self._waiting: list[RawFrame] = []
+        self._newest: RawFrame | None = None
+        """The last frame that came, kept or not; its payload is not its own."""
 
     def adopt(self, plan: Plan) -> None:
         self.measure()
@@ -101,8 +103,22 @@ class Lane:
         self._given += header.loss_given or bytes([1] * header.loss_count)
         for name, points in header.scalars.items():
             self._scalars.setdefault(name, []).extend(points)
-        if header.step > 10 and header.step % self.every:
-            return
+        self._newest = RawFrame(header, payload)
+        if header.step <= 10 or header.step % self.every == 0:
+            self._keep(header, payload)
+
+    def rest(self) -> None:
+        """The run is over: losses and scalars since the last sample come as the client sends them.
+
+        That frame measures nothing.
+        """
+        last = self._newest
+        if last is not None and (self._losses or self._scalars):
+            nothing = bytes([1, *bytes(len(last.header.present) - 1)])
+            self._keep(msgspec.structs.replace(last.header, present=nothing), last.payload)
+        self.measure()
+
+    def _keep(self, header: FrameHeader, payload: np.ndarray) -> None:
         merged = payload.copy()
         merged[self._loss_slot : self._loss_slot + len(self._losses)] = [v for _, v in self._losses]
         header = msgspec.structs.replace(
@@ -175,6 +191,7 @@ class Tap:
     """Stands where the client's arena is: hands frames on at once."""
 
     lanes: list[Lane] = []  # noqa: RUF012
+    stride = 1
 
     def __init__(self, path: Path, payload_bytes: int) -> None:
         self.waiting, self.keeps_up, self.has_room, self.dropped = 0, True, True, 0
@@ -198,6 +215,8 @@ class Tap:
 
 class PlanTap:
     """Stands where the client's link is: hands plans on."""
+
+    patience_s = 0.0
 
     def post(self, message: object) -> None:
         if isinstance(message, Plan):
@@ -252,7 +271,7 @@ class Recorder:
             self._watch = None
         self._open.close()
         for lane in self.lanes:
-            lane.measure()
+            lane.rest()
 
     def verdict(self) -> Verdict:
         self.close()
