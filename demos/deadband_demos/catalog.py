@@ -57,9 +57,9 @@ CATALOG = (
     ),
     Demo(
         name="dying-relu-lr",
-        summary="the first steps, at 10, throw every ReLU below zero for good",
+        summary="the first steps, at 1, throw every ReLU below zero for good",
         cause="learning-rate-too-high",
-        remedy="a learning rate of 0.1",
+        remedy="a learning rate of 0.001",
     ),
     Demo(
         name="neuron-lr",

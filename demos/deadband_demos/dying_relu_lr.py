@@ -1,10 +1,10 @@
 """Dying ReLU by the learning rate: the first steps throw every unit below zero.
 
-At a learning rate of 10, SGD's first step changes the weights by more than themselves. The units
+At a learning rate of 1, Adam's first step moves every weight by 1, ten times its size. The units
 that it throws below zero for every digit are off for good, since a ReLU that is off passes no
 gradient. The dead units are what one sees; the learning rate is what killed them.
 
-The twin (`--healthy`) takes 0.1.
+The twin (`--healthy`) takes 0.001.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from deadband_demos.options import read_options
 
 STEPS = 800
 BATCH = 64
-LEARNING_RATE = 10.0  # the fault
-HEALTHY_LEARNING_RATE = 0.1
+LEARNING_RATE = 1.0  # the fault
+HEALTHY_LEARNING_RATE = 0.001
 HIDDEN = 64
 SEED = 0
 
@@ -45,7 +45,7 @@ def main() -> None:
     )
 
     rate = HEALTHY_LEARNING_RATE if options.healthy else LEARNING_RATE
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
 
     watch = deadband.watch(model, optimizer)
     for step in range(1, STEPS + 1):
