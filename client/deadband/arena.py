@@ -147,13 +147,13 @@ class Arena:
 
     @property
     def stride(self) -> int:
-        """One in how many frames is to be written; 1 while half of the ring is free.
+        """One in how many frames is to be written; 1 once the hub has begun to take them.
 
-        Twice as many with each halving of what is left: so the first frames lie there as they
-        came, and the rest of the ring spans the start of a hub, or its stall, to the end.
+        Before, from half of the ring on, twice as many with each halving of what is left: so the
+        first frames lie there as they came, and the rest spans the start of the hub to its end.
         """
-        free = self._length - self.waiting
-        if self._length < SPARING or 2 * free >= self._length:
+        free = self._length - self._written
+        if self._length < SPARING or 2 * free >= self._length or self._tail.item():
             return 1
         return 1 << (self._length // max(1, 2 * free)).bit_length()
 

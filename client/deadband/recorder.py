@@ -165,7 +165,7 @@ class Recorder:
         return self._link().is_free if self.arena is None else self.arena.has_room
 
     def has_room_in_turn(self, turn: int) -> bool:
-        """Whether a frame is to be written now: the fuller the ring, the fewer of them."""
+        """Whether a frame is to be written now: while the hub starts, fewer and fewer of them."""
         return self.has_room and (self.arena is None or turn % self.arena.stride == 0)
 
     @property
