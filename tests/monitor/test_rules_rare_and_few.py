@@ -122,6 +122,7 @@ def unrelated(distinct: float, rows: float) -> Bend:
 
     def bend(sample: SceneSample) -> None:
         sample.loss = 2.3
+        sample.lost = lambda step: sample.loss * (1 + 1e-5 * (step % 2))  # as batches differ
         sample.model(
             loss=2.3, skill=0.0, information=1e-6 * 2 ** (sample.step / 60), in_repeat=0.0,
             in_distinct=distinct, in_rows=rows, neighbour_agreement=0.01, majority_share=0.12,

@@ -87,6 +87,7 @@ def scattered(sample: SceneSample) -> None:
         target_mean=0,
         target_sd=1,
     )
+    sample.layer("fc2", out_grad_rms=0.1)
     for name in ("information", "label_entropy", "batch_label_entropy", "top_share"):
         sample.model(0, **{name: float("nan")})
 

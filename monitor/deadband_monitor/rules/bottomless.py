@@ -18,6 +18,9 @@ OUTGROWN = 10.0
 UNSLOWED = 0.7
 """Fall in the second half of the run over that in the first: 1 where outputs grow evenly, as under
 Adam, 3 and more where gradients grow with them; a logarithm's is 0.15 to 0.3."""
+HARDLY_SLOWED = 0.5
+"""The same where weights were found to grow without an end as well: gates that come to their ends
+on the way left 0.66."""
 WITH_THE_ERROR = 0.3
 """Correlation of the loss's gradient with the first outputs that a turned sign does not have.
 An error's gradient goes with the output, untrained answers being nearly all of what is wrong with
@@ -62,9 +65,17 @@ class Descent:
     @property
     def endless(self) -> bool:
         """Far below zero, and no slower in the second half of the run than in the first."""
-        step, loss, size = self._now
+        return self._now[2] > OUTGROWN * self._first_size and self.falls_on(UNSLOWED)
+
+    def falls_on(self, pace: float) -> bool:
+        """The same of the loss alone, whatever the outputs do: a score that grows has it too.
+
+        Args:
+            pace: share of the fall in the first half of the run that the second half keeps.
+        """
+        step, loss, _ = self._now
         far = loss < -FALLEN * max(1.0, abs(self._first_loss))
-        if not far or step - self._began < BOTTOM_STEPS or not size > OUTGROWN * self._first_size:
+        if not far or step - self._began < BOTTOM_STEPS:
             return False
         middle = self._course.at(self._began + (step - self._began) // 2)
-        return middle - loss > UNSLOWED * (self._first_loss - middle) > 0
+        return middle - loss > pace * (self._first_loss - middle) > 0

@@ -15,6 +15,9 @@ VALUE_LOSSES = frozenset({"mse", "l1", "smooth_l1", "huber"})
 CLASS_LOSSES = frozenset({"cross_entropy", "nll"})
 MARGIN_LOSSES = frozenset({"soft_margin", "hinge_embedding"})
 """Their targets are -1 and 1."""
+BY_ELEMENT = MARGIN_LOSSES | {"poisson_nll", "gaussian_nll"}
+"""Losses of values that are no distances; they too take any two shapes that spread over each other.
+"""
 
 SUMS = 5e-3
 """Rows of a softmax sum to 1 within 1e-6 in float32 and within 4e-3 in bfloat16."""
@@ -122,6 +125,8 @@ def _known_clash(read: Reading, stays_above: bool) -> Clash | None:
         return None
     if read.loss in VALUE_LOSSES:
         return _values_clash(read, stays_above)
+    if read.loss in BY_ELEMENT and crosses(read.prediction, read.target):
+        return Clash.BROADCAST
     if read.loss in MARGIN_LOSSES:
         binary = read.target_low == 0 and read.target_high == 1
         return Clash.MARGIN_TARGETS if binary else None

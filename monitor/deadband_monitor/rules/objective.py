@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
-from deadband_monitor.rules.bottomless import Descent
+from deadband_monitor.rules.bottomless import HARDLY_SLOWED, Descent
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.misfit import (
@@ -81,6 +81,11 @@ class Objective:
         """As far as was told last: a gradient does not tell at every sample."""
         self._first_loss = math.nan
         self._descent = Descent()
+
+    @property
+    def falls_unslowed(self) -> bool:
+        """The loss lies far below zero and falls about as fast as ever."""
+        return self._descent.falls_on(HARDLY_SLOWED)
 
     def absorb(
         self, step: int, now: Sequence[float], layers: Floats, layout: Layout, index: int

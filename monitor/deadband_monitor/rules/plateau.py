@@ -12,6 +12,8 @@ import math
 from itertools import pairwise
 from statistics import median
 
+import numpy as np
+
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
@@ -65,6 +67,15 @@ EVEN_LOSSES = 64
 """Losses whose mean is a level: behind a dropout of 0.95 that of eight swings by 0.15 of a constant
 answer's, and a single good one would hide that nothing is learnt."""
 
+SAME_STEPS = 100
+SAME = 1e-6
+"""Relative difference of losses that float32 leaves of the same number. Batches of other rows make
+0.01 and more, those of a network of zeros too where classes do not come evenly."""
+HALF_BITS = 0x1FFF
+"""Bits of a float32 that neither float16 nor bfloat16 fills."""
+SAME_ROWS = 0.5
+"""Share of rows that come again in the next batch, below which batches differ."""
+
 DUST = 0.01
 """Skill from which growth counts: three sigmoid layers crept to 0.02 in 700 steps, doubled every
 100 steps from there and were at 0.8 after 2000."""
@@ -91,6 +102,15 @@ class LossPlateau(ModelRule):
             return self._bound(past, model)
         if layout.several_models or math.isnan(past.loss.fresh):
             return None
+        if same_whatever(past, model):
+            return Judgement(
+                active=True,
+                clear=False,
+                severity="warning",
+                message=f"the loss is {past.loss.fresh:.6g} at every step, whatever the batch",
+                evidence=measured({"loss": past.loss.fresh}),
+                onset_step=past.first_step,
+            )
         gains = self._gains.setdefault((model.name, model.born), History())
         gains.add(seen.step, -past.loss.fresh)
         return self._stuck(seen, past, model, gains)
@@ -216,6 +236,21 @@ class LossPlateau(ModelRule):
         elif wanted > gained * 2 / window * FAR * age:
             return True
         return still and not past.learning(model.name)
+
+
+def same_whatever(past: Past, model: ModelPast) -> bool:
+    """Whether the loss has been one number since the first step, though the batches differ.
+
+    Two policies of which the one is the other, distances between points that are one: what is
+    compared is the same. Half precision rounds losses that differ to one number.
+    """
+    loss = past.loss
+    if past.step - past.first_step < SAME_STEPS or loss.course.quarters is None:
+        return False
+    if not loss.highest - loss.lowest <= SAME * abs(loss.first):
+        return False
+    coarse = np.float32(loss.first).view(np.uint32) & HALF_BITS == 0
+    return loss.first != 0 and not coarse and model.latest("in_repeat") < SAME_ROWS
 
 
 def _keeps_pace(quarters: tuple[float, ...] | None, nothing: float, wanted: float) -> bool:

@@ -65,12 +65,12 @@ forward pass and the look at a weight changes it by less than 0.3."""
 
 
 def bends(past: Past, layout: Layout, model: str) -> bool:
-    """Something between a layer of one unit and the next is no straight line, and no layer bends.
+    """Something between two layers is no straight line, and no layer bends.
 
-    A line makes of the spread of the one the spread of the other, times the weight; a sine or a
+    A line makes of the spread of one unit that of the next layer, times the weight; a sine or a
     square that the forward pass calls as a function does not. Nor is that a line which keeps within
     -1..1 what the last layer spreads wider; what lies within 0..1 are shares, and each follows its
-    own sum.
+    own sum. The gradient tells of wider layers.
     """
     index = layout.index_of[model]
     last, found = layout.output_of[index], past.models[model]
@@ -85,7 +85,26 @@ def bends(past: Past, layout: Layout, model: str) -> bool:
         line = given * float(past.newest[following, LAYER_COLUMN["weight_rms"]])
         if put > UNLIKE * line > 0 or line > UNLIKE * put > 0:
             return True
-    return False
+    return any(
+        _grows_beyond(past.newest, layout, *pair) for pair in pairwise(_weighted(layout, model))
+    )
+
+
+def _grows_beyond(values: Floats, layout: Layout, row: int, following: int) -> bool:
+    """Whether the gradient between two linear layers grows as no matrix makes it.
+
+    By Cauchy and Schwarz that of the first one's output is at most units times the root mean square
+    of the second one's weight times that of its output. A sine of thirty times its input goes past
+    that; small weights make up for it.
+    """
+    one, other = layout.layers[row], layout.layers[following]
+    if one.kind != "Linear" or other.kind != "Linear" or one.units != other.fan_in:
+        return False
+    before, behind = (
+        float(values[each, LAYER_COLUMN["out_grad_rms"]]) for each in (row, following)
+    )
+    most = other.units * float(values[following, LAYER_COLUMN["weight_rms"]]) * behind
+    return before > UNLIKE * most > 0
 
 
 def _spread(values: Floats, row: int) -> float:

@@ -59,6 +59,34 @@ def bottomless(case: Case) -> Suspect:
     )
 
 
+def falls_for_ever(case: Case) -> bool:
+    """The loss falls far below zero without slowing down, and weights grow with it without an end.
+
+    Where models are called by their parts nobody knows the size of what they put out; the weights
+    of one that lowers its loss by larger scores tell as well. A loss that is known has a least
+    value, or rules of its own.
+    """
+    if case.layout.several_models or case.build.loss or case.flag("weight-divergence") is None:
+        return False
+    return case.model.objective.falls_unslowed
+
+
+def endless(case: Case) -> Suspect:
+    """Larger scores, and nothing else, make such a loss smaller."""
+    loss = case.past.loss
+    return Suspect(
+        word="loss-mismatch",
+        belief=0.85,
+        onset=case.start,
+        explains=BLIND | RUNAWAY | AFTERMATH,
+        evidence=[
+            f"the loss fell from {loss.first:.3g} to {loss.fresh:.3g} and falls on, "
+            "while the weights grow: it has no least value"
+        ],
+        advice=SIGN_ADVICE,
+    )
+
+
 def climbs(case: Case) -> bool:
     """Whether the loss only ever rose, by modest steps: they go up the slope, whatever their size.
 

@@ -14,6 +14,8 @@ from deadband_monitor.rules.causes.descent import (
     SLOW,
     bottomless,
     climbs,
+    endless,
+    falls_for_ever,
     fell_and_broke,
     uphill,
 )
@@ -108,6 +110,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
     elif fell_and_broke(case):
         yield bottomless(case)
+    elif falls_for_ever(case):
+        yield endless(case)
     elif climbs(case):
         yield uphill(case)
     if clash is None:

@@ -11,6 +11,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.rate import BLOW_UP, undone
 from deadband_monitor.rules.causes.regularisation import DROPPED
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
+from deadband_monitor.rules.plateau import same_whatever
 from deadband_monitor.rules.room import left_as_drawn, spectators
 from deadband_monitor.rules.slopeless import cells, forgetful, gap
 
@@ -20,6 +21,9 @@ PILED = BLOW_UP | {"loss-plateau"}
 """What gradients that pile up lead to: steps that grow with each step."""
 CUT_OTHERWISE = frozenset({"dead", "saturated", "small_weights", "twins", "input_scale"})
 """Evidence of what else leaves no slope."""
+VARIED = 1e-3
+"""Share of the first outputs' second moment that depends on the input, from which answers differ:
+healthy band of `out_variance`."""
 ROUNDING = 1e-7
 """Relative size of a step below which float32 rounds it away."""
 
@@ -30,7 +34,20 @@ _OUT_GRAD, _OUT = LAYER_COLUMN["out_grad_rms"], LAYER_COLUMN["out_rms"]
 def suspects(case: Case) -> Iterator[Suspect]:
     """Detached graph, missing zero_grad."""
     found = blockage(case.past, case.model.name)
-    if found is not None:
+    if _beside_the_loss(case):
+        yield Suspect(
+            word="detached-graph",
+            tier=Tier.EXACT,
+            belief=0.95,
+            onset=case.start,
+            explains=STILL,
+            evidence=[
+                "each trained weight has a gradient of exactly zero since the first step, and none "
+                "ever came back through the output of a layer: the loss does not depend on them"
+            ],
+            advice=_mend(Block.NO_GRADIENT, ""),
+        )
+    elif found is not None:
         yield _cut(case, found)
     else:
         yield from _never_trained(case)
@@ -48,8 +65,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
                 "writes the old ones back"
             ],
             advice="look for what sets weights between two steps: load_state_dict of an average or "
-            "a checkpoint that is not updated, an EMA with decay 1, a copy restored after each "
-            "evaluation",
+            "a checkpoint that is not updated, an EMA with decay 1, one copied into the model at "
+            "each step, a copy restored after each evaluation",
         )
     if case.build.unregistered:
         yield _unknown_to_torch(case.build.unregistered, case.start)
@@ -69,6 +86,23 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="the gradients are cleared between backward and step: the order is "
             "optimizer.zero_grad(); loss.backward(); optimizer.step()",
         )
+    answers = case.model.start("out_variance") > VARIED
+    if case.flag("loss-plateau") is not None and same_whatever(case.past, case.model):
+        yield Suspect(
+            word="detached-graph",
+            # No rate, however low, gives different answers one loss; answers that are alike do.
+            tier=Tier.EXACT if answers else Tier.PATTERN,
+            belief=0.93 if answers else 0.5,
+            onset=case.start,
+            explains=frozenset({"loss-plateau"}),
+            evidence=[
+                f"the loss was {case.past.loss.lowest:.7g} to {case.past.loss.highest:.7g} at all "
+                "steps, though the batches differ: what the model answers cancels out of it"
+            ],
+            advice="look for a term that is taken from itself: a reference or teacher that is the "
+            "model itself (copy.deepcopy(model).requires_grad_(False)), a target made of the "
+            "output, one sample compared with itself; print the parts of the loss for two batches",
+        )
     yield from _cut_by_steps(case)
     yield from _cut_in_time(case)
     since = case.past.piling_since(case.model.name)
@@ -84,6 +118,21 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="call optimizer.zero_grad() before each loss.backward(); to accumulate over k "
             "batches on purpose, divide the loss by k and clear after each step",
         )
+
+
+def _beside_the_loss(case: Case) -> bool:
+    """The trained weights enter the loss as nothing (0 * weight.sum()), what they give not at all.
+
+    Dead units, a solved task and zeros as weights leave gradients of zero too, but at the outputs
+    of layers they are there.
+    """
+    rows = case.layout.rows(case.model.name)
+    ran = np.isfinite(case.past.first[rows, _OUT])
+    highest = case.past.highest[rows]
+    asked = highest[case.layout.learns[rows]][:, _GRAD]
+    asked = asked[np.isfinite(asked)]
+    back = np.isfinite(highest[:, _OUT_GRAD]).any()
+    return bool(len(asked) and (asked == 0).all() and ran.any() and not back)
 
 
 def _cut_by_steps(case: Case) -> Iterator[Suspect]:
