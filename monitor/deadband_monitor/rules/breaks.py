@@ -42,7 +42,7 @@ class Break:
             step: of the sample.
             layers: all rows.
             rows: those of the model.
-            trained: of them, those of trained weights.
+            trained: of them, those of layers with trained weights, which put something out.
             outside: whether input, output or loss hold such a value.
         """
         if self.step is not None:

@@ -69,6 +69,9 @@ class Layout:
             rows[self.trained[rows]] for rows in self.rows_of
         ]
         """Rows of each model's weight matrices that an optimiser moves."""
+        single = np.array([layer.kind == "Parameter" for layer in layers], bool)
+        self.giving_of = [rows[~single[rows]] for rows in self.trained_of]
+        """The same without single parameters, which put nothing out themselves."""
         self.grown_of = [rows[~self.embedding[rows]] for rows in self.trained_of]
         """The same without tables, which are drawn near zero often and grow as they learn."""
         self.weights_of = [rows[(self.weights & self.learns)[rows]] for rows in self.rows_of]

@@ -196,7 +196,8 @@ class Past:
             past.absorb_pull(seen.step, layers[trained, _PULL])
             # Of a step in which nothing ran, no loss was told either: it is not known, not broken.
             outside = past.value("nonfinite") > 0 or (losses_broken and ran)
-            past.broken.absorb(seen.step, layers, layout.rows_of[i], trained, outside=outside)
+            rows_of, giving = layout.rows_of[i], layout.giving_of[i]
+            past.broken.absorb(seen.step, layers, rows_of, giving, outside=outside)
 
     def _plays_against(self, model: str) -> bool:
         """Whether another model makes what this one is to tell from the real."""

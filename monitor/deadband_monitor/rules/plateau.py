@@ -76,6 +76,10 @@ HALF_BITS = 0x1FFF
 SAME_ROWS = 0.5
 """Share of rows that come again in the next batch, below which batches differ."""
 
+REACHED = 0.7
+"""Skill that targets of which a part is out of reach do not allow: the half of standardised ones
+that is below zero holds half of their variance."""
+
 DUST = 0.01
 """Skill from which growth counts: three sigmoid layers crept to 0.02 in 700 steps, doubled every
 100 steps from there and were at 0.8 after 2000."""
@@ -119,6 +123,9 @@ class LossPlateau(ModelRule):
         """The objective itself has a floor, or its least value is not what is wanted."""
         clash = model.objective.clash
         assert clash is not None
+        if clash in BOUNDED and past.skill(model.name) > REACHED and past.learning(model.name):
+            # What lies out of reach may be noise about zero: while it learns, it is not stuck.
+            return Judgement(active=False, clear=True)
         rate = model.value("target_mean")
         least = floor(clash, model.objective.classes, rate)
         evidence = {"loss": past.loss.fresh}

@@ -21,9 +21,13 @@ from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.outputs import EXACT
+from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
 from deadband_monitor.rules.representation import ALIVE
 from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance, scatter
 
+NEARLY_ALL = 0.95
+"""Share of the labels that are of one class, from which that alone makes outputs all alike: the
+others come by once in twenty rows, and nothing else is learnt."""
 FEW_NEIGHBOURS = 0.15
 """Agreement of nearest neighbours, beyond chance, from which labels are plainly not random."""
 TYPED = 1000.0
@@ -254,17 +258,19 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     asked = asked and misses
     if not (found or asked or names_one_class(share, said)):
         return
-    if not model.value("information") > 1e-4:
+    telling = model.value("information") > 1e-4
+    alone = share >= NEARLY_ALL and not case.facts.seen
+    if not (telling or alone):
         return
     ratio = share / max(1e-6, 1 - share)
     yield Suspect(
         word="class-imbalance",
-        belief=0.85 if ratio >= 8 else 0.6,
+        belief=(0.85 if telling else 0.7) if ratio >= 8 else 0.6,
         onset=case.start,
         explains=frozenset({"constant-predictor", "loss-plateau", "overfitting"}),
         evidence=[
-            f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions; outputs "
-            "still vary with the input"
+            f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions"
+            + ("; outputs still vary with the input" if telling else "")
         ],
         advice=f"weight the classes (pos_weight = {ratio:.2g} for two, weight = 1 / frequency for "
         "more), or draw evenly with WeightedRandomSampler; report the recall of each class",
@@ -318,7 +324,7 @@ def _noise(case: Case) -> Iterator[Suspect]:
             advice="nn.HuberLoss(delta=1.0) on standardised targets, gradients clipped at 1.0, "
             "or winsorise the targets at the 1st and 99th percentile",
         )
-    if math.isnan(agreement):
+    if not agreement >= NEIGHBOURS_KNOW:
         yield from _told_by_nothing(case)
     if not agreement < FEW_NEIGHBOURS or math.isnan(agreement):
         return
@@ -378,8 +384,9 @@ def _typing_errors(case: Case) -> list[Suspect]:
 
 
 def _told_by_nothing(case: Case) -> Iterator[Suspect]:
-    """Of ids no neighbours are known, nor of too few samples.
+    """Of ids no neighbours are known, nor of too few samples; they may agree a little, besides.
 
+    Labels that came a row late, of rows in an order, agreed by 0.25.
     A sound network that learns nothing leaves the labels.
     """
     if case.facts.seen or case.flag("constant-predictor") is None:

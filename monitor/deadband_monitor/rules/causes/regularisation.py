@@ -9,7 +9,7 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
-from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.rate import BLOW_UP, CLIPPED_UPDATE, clipped_to
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.weights import GONE
@@ -97,7 +97,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 
 def _pulls(case: Case) -> bool:
-    """Most of what a step does is to shrink the weights, and they do shrink."""
+    """Most of what a step does is to shrink the weights, and they do shrink.
+
+    Of a gradient that is clipped to next to nothing decay is what is left, whatever its strength.
+    """
+    if math.isfinite(clipped_to(case)) and case.model.peak_update < CLIPPED_UPDATE:
+        return False
     kept = _shrunk(case) > KEPT and case.past.step - case.start >= KEPT_STEPS
     return case.model.pull > PULL and not kept
 
