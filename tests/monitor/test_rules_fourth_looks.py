@@ -139,3 +139,18 @@ def test_what_a_sound_network_cannot_learn_may_lie_in_the_labels(
 
     causes = of_loss("cross_entropy").run(250, nothing_learnt).engine.causes()
     assert any(c.cause == "label-noise" and c.confidence < 0.6 for c in causes) == named
+
+
+@pytest.mark.parametrize(("directions", "called"), [(1.0, True), (3.0, False)])
+def test_answers_that_all_lie_on_one_line_can_only_rank_the_classes(
+    directions: float, called: bool
+) -> None:
+    def ranked(sample: SceneSample) -> None:
+        sample.loss = 1.36 + 0.25 * math.exp(-sample.step / 40)
+        sample.model(
+            loss=sample.loss, loss_constant=1.61, label_entropy=1.61, information=0.13,
+            skill=1 - sample.loss / 1.61, neighbour_agreement=0.57, participation=directions,
+        )  # fmt: skip
+
+    scene = of_loss("cross_entropy").run(300, ranked)
+    assert ("loss-plateau" in scene.standing) == called

@@ -151,6 +151,9 @@ class UpdateTooLarge:
     """A run that was ruined has recovered when it learns for so long."""
     PLAIN = 1.0
     """18 of 19 ruinous rates began above it, no healthy run at a usual rate came near."""
+    CLIMBS = 0.1
+    """Skill that a half of those steps wins over the other where the harm is being made good: the
+    medians of fifty losses that go nowhere differ by half of it."""
     NO_USE_STEPS = 100
     """A network that such a step did not ruin is better than a constant answer long before."""
 
@@ -231,11 +234,13 @@ class UpdateTooLarge:
             return False
         if past.layout.several_models or seen.step - spell.onset < self.NO_USE_STEPS:
             return False
-        if past.learning(model):
-            return False  # worse than a constant answer, and on its way up from there
         skills = self._skills(model, spell, seen, past)
         half = len(skills) // 2
-        return half >= 3 and all(median(part) < 0.02 for part in (skills[:half], skills[half:]))
+        if half < 3:
+            return False
+        before, now = median(skills[:half]), median(skills[half:])
+        # Worse than a constant answer it may be, and on its way up from there.
+        return max(before, now) < 0.02 and now - before < self.CLIMBS
 
     def _skills(self, model: str, spell: _Spell, seen: Observation, past: Past) -> list[float]:
         """Of the steps since the onset; by the losses, which are known between samples, too."""
