@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from rules_builds import linear, scene_of
 from rules_scene import Scene, SceneSample
 
 
@@ -186,6 +189,39 @@ def test_units_that_become_twins_out_of_weights_near_zero_were_drawn_too_small()
     scene = Scene().run(90, grow_alike)
     assert set(scene.standing) == {"duplicate-units"}
     assert scene.causes[0] == "bad-initialisation-scale"
+
+
+@pytest.mark.parametrize(("spread", "told"), [(1e-4, True), (0.2, False)])
+def test_weights_of_two_inputs_that_are_all_one_number_are_one_unit(
+    spread: float, told: bool
+) -> None:
+    def filled(sample: SceneSample) -> None:
+        useless(sample)
+        for name in ("one", "two"):
+            sample.layer(
+                name,
+                weight_spread=spread,
+                weight_rms=0.1,
+                participation=1.0,
+                duplicate_units=math.nan,
+                duplicate_grads=math.nan,
+            )
+
+    scene = scene_of([linear("one", 2, 16), linear("two", 16, 1)]).run(60, filled)
+    assert ("duplicate-units" in scene.standing) == told
+    assert ("constant-initialisation" in scene.causes) == told
+
+
+@pytest.mark.parametrize(("later", "severity"), [(1.2, "critical"), (0.5, "info")])
+def test_where_no_weight_ever_moved_a_lower_batch_is_no_fall(later: float, severity: str) -> None:
+    def still(sample: SceneSample) -> None:
+        sample.model(0, skill=0.4, information=0.5)
+        sample.loss = 1.4 if sample.step < 5 else later
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, grad_rms=0, has_grad=1, update_ratio=0)
+
+    scene = Scene().run(200, still)
+    assert scene.standing["vanishing-gradient"].severity == severity
 
 
 @pytest.mark.parametrize(("passed", "cause"), [(0.005, True), (0.5, False)])

@@ -132,7 +132,10 @@ class VanishingGradient(LayerRule):
                 return "info" if skill > NEEDLESS else "warning"
             # A loss that falls all the same is brought down by weights outside of what was copied:
             # of a wide layer whose first 80 units are dead, the slice shows nothing else.
-            falls = past.loss.fresh < 0.9 * past.loss.first and skill > 0.05
+            # One batch far below the first is no fall where none of them ever moved.
+            unmoved = past.models[model].peak_update == 0 and past.loss.falling is False
+            stands = unmoved and past.loss.level > 0.7 * past.loss.first
+            falls = past.loss.fresh < 0.9 * past.loss.first and skill > 0.05 and not stands
             if falls and not gone:
                 return "info"
             if gone or self._all_zero.get(model) or (stuck and seen.step >= 100):

@@ -21,7 +21,7 @@ from deadband_monitor.rules.judges import (
     measured,
 )
 from deadband_monitor.rules.known import known_max
-from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import LARGE_UPDATE, ModelPast, Past
 
 GONE = 0.02
@@ -29,6 +29,25 @@ GONE = 0.02
 penalty takes it away; the smallest of a healthy net under AdamW at 0.1 keeps half of itself."""
 GONE_SHARE = 1 / 3
 """Of the matrices: where few of many are taken away, the others do without."""
+
+
+ONE_NUMBER = 0.01
+"""Spread of a weight at the first sample, as a share of its size, where it was filled with one
+number: a step has moved it since, and any random draw around zero gives 1."""
+
+
+def all_of_one_number(past: Past, layout: Layout) -> Mask:
+    """Hidden weights of a few inputs in a model all of whose weights began as one number each.
+
+    In few dimensions the directions of units tell nothing, but then they are one unit for good.
+    """
+    spread, size = (past.first[:, LAYER_COLUMN[name]] for name in ("weight_spread", "weight_rms"))
+    one = spread < ONE_NUMBER * size * np.sqrt(3.0 * layout.fan_in)
+    found = np.zeros(len(one), bool)
+    for rows in layout.trained_of:
+        if len(rows) > 1 and one[rows].all():
+            found[rows] = True
+    return found & ~layout.head & (layout.units >= 4) & (layout.fan_in < 8)
 
 
 class DuplicateUnits(LayerRule):
@@ -45,7 +64,8 @@ class DuplicateUnits(LayerRule):
         twins = column(seen, "duplicate_units")
         twin_grads = column(seen, "duplicate_grads")
         zero = column(seen, "weight_rms") == 0
-        twins = np.where(zero, np.float32(1), twins)
+        filled = all_of_one_number(past, layout) & (column(seen, "participation") < 1.05)
+        twins = np.where(zero | filled, np.float32(1), twins)
         known = np.isfinite(twins)
         if not np.count_nonzero(known):
             return None
@@ -53,7 +73,7 @@ class DuplicateUnits(LayerRule):
             return LayerView.of_none(known)
         # In few dimensions random vectors point the same way by chance (44-50 % twins in a healthy
         # network with two inputs), and a head's rows are told apart by their own labels.
-        judged = layout.wide_hidden.copy()
+        judged = layout.wide_hidden | filled
         # A head that began as one unit and is pushed as one unit stays it: the matrix of a tied
         # autoencoder is first layer and last.
         as_one = past.first[:, LAYER_COLUMN["duplicate_units"]] >= 0.9
@@ -97,7 +117,8 @@ class DuplicateUnits(LayerRule):
         )
 
         def words(row: int) -> Words:
-            twins = 1.0 if sizes[row] == 0 else float(duplicates[row])
+            known = sizes[row] != 0 and math.isfinite(duplicates[row])
+            twins = float(duplicates[row]) if known else 1.0
             message = f"{twins:.0%} of the units are twins: the layer is as wide as one unit"
             if layout.embedding[row]:
                 message = (

@@ -13,6 +13,7 @@ from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import EARLY_STEPS, SMALL_UPDATE, ModelPast, Past
+from deadband_monitor.rules.weights import all_of_one_number
 from deadband_monitor.state.series import Floats
 
 SMALL_WEIGHTS = 0.1
@@ -88,6 +89,9 @@ def gather(past: Past, model: ModelPast) -> Facts:
         spreads, zero = spreads[:0], False
     tables = rows[(layout.embedding & layout.learns)[rows]]
     twins = _twins(past, layout, hidden) or _one_unit_heads(past, layout, rows)
+    if not late:
+        filled = rows[all_of_one_number(past, layout)[rows]]
+        twins += tuple(layout.layers[row].name for row in filled)
     twins += _alike(past, layout, tables)
     kind = odd_scale(model.start("in_variance"), model.start("in_max"), model.start("in_rms"))
     if model.start("in_variance") < CONSTANT or past.stands("input-anomaly", model.name):
