@@ -157,6 +157,11 @@ class ModelCapture(UpdateCapture):
         """Listen no more."""
         self.finish()
         self.rest()
+        # The end may come from outside, in the middle of a call of ours (`attach --detach`).
+        self._gate.retire()
+        for root in self.roots:
+            for entry in (root.gate, root.exit, *(probe.hook for probe in root.probes)):
+                entry.retire()
         self.losses.close()
         compiling.ignore(self.compile_begins)
 

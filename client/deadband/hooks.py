@@ -50,6 +50,11 @@ class HookEntry:
         """Whether it has been put in."""
         return self._key in self._table
 
+    def retire(self) -> None:
+        """Taken for good: what is still being called as the watch ends puts nothing back."""
+        self.take()
+        self.put = _do_nothing
+
     def _put(self) -> None:
         self._table[self._key] = self._hook
         for flag in self._flags:
@@ -71,6 +76,10 @@ class HookEntry:
         self._table.pop(self._key, None)
         for flag in self._flags:
             flag.pop(self._key, None)
+
+
+def _do_nothing() -> None:
+    """Put nothing in."""
 
 
 def new_key() -> int:

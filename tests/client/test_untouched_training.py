@@ -270,3 +270,19 @@ def _timed(watch: Watch, loss: Tensor) -> float:
     for _ in range(1000):
         watch.step(loss=loss)
     return (time.perf_counter() - start) / 1000
+
+
+def test_a_watch_that_is_ended_from_outside_in_the_middle_of_a_hook_leaves_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+    before = len(torch.nn.modules.module._global_forward_pre_hooks)
+    watch = deadband.watch(model, torch.optim.SGD(model.parameters(), 0.1), every=1)
+    assert watch._torch is not None
+    # As a pending call of the interpreter does: between two lines of ours.
+    monkeypatch.setattr(watch._torch.capture, "_forward_begins", watch.close)
+    model(torch.ones(3, 4)).sum().backward()
+    assert len(torch.nn.modules.module._global_forward_pre_hooks) == before
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks

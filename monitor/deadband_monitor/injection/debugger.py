@@ -113,10 +113,14 @@ def _what_works(gdb: str, folder: Path) -> Sequence[str]:
 
 def _rehearse(gdb: str, ahead: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Call a function of a process that nobody misses."""
-    with subprocess.Popen(
-        ["sleep", "120"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as own:
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, stderr=nothing) as own:
+        assert own.stdin is not None
+        assert own.stdout is not None
         try:
+            own.stdin.write(b"\n")
+            own.stdin.flush()
+            own.stdout.readline()  # it has its libraries by now
             return run(_command(gdb, own.pid, ahead, _REHEARSAL))
         finally:
             own.kill()
