@@ -23,6 +23,7 @@ class Outbox:
     """Stands where the link to a hub is."""
 
     is_free = True
+    patience_s = 0.0
 
     def __init__(self) -> None:
         self.posts: list[object] = []

@@ -25,6 +25,7 @@ class Post:
     """A link that keeps what is posted."""
 
     is_free = True
+    patience_s = 0.0
 
     def __init__(self) -> None:
         self.closeups: list[wire.Closeup] = []

@@ -163,7 +163,7 @@ class SceneSample:
     def nothing_measured(self, **told: float) -> None:
         """As the last losses and evaluations of a run come."""
         self.layers[:], self.models[:] = np.nan, np.nan
-        self.model(**{"loss": self.loss, "nonfinite": 0, "lr": 0.1, "skipped": 0} | told)
+        self.model(0, **{"loss": self.loss, "nonfinite": 0, "lr": 0.1, "skipped": 0} | told)
 
     def no_better_than_constant(self) -> None:
         self.loss = 2.31

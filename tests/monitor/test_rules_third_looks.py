@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 import pytest
@@ -75,7 +77,7 @@ def test_a_squared_error_that_falls_for_ever_was_turned_where_it_fell_below_zero
         if late >= 0:
             # Nothing can be read of the targets any more.
             gone = dict.fromkeys(("target_sd", "target_mean", "loss_constant", "skill"), np.nan)
-            sample.model(**gone, out_rms=1.0 + late, target_min=np.nan, target_max=np.nan)
+            sample.model(0, **gone, out_rms=1.0 + late, target_min=np.nan, target_max=np.nan)
         sample.model(loss=sample.loss)
 
     scene = of_loss("mse").run(260, turned)
@@ -165,7 +167,7 @@ def test_a_sound_network_that_learns_nothing_of_too_few_samples_leaves_the_label
 
 
 # --- attention
-def block(spread: float, growth: float = 1.0) -> tuple[Scene, object]:
+def block(spread: float, growth: float = 1.0) -> tuple[Scene, Callable[[SceneSample], None]]:
     scene = scene_of(
         [
             layer("norm", "LayerNorm", units=24),
@@ -330,7 +332,7 @@ def test_a_loss_that_is_no_number_broke_the_run() -> None:
 
 # --- targets
 def values(sample: SceneSample, **more: float) -> None:
-    sample.model(information=np.nan, label_entropy=np.nan, out_sd=1.0, sigma_share=0.8, **more)
+    sample.model(0, information=np.nan, label_entropy=np.nan, out_sd=1.0, sigma_share=0.8, **more)
 
 
 @pytest.mark.parametrize(("sd", "called"), [(250.0, True), (1.0, False)])
