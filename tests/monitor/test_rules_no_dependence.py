@@ -12,7 +12,7 @@ from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.bottomless import HARDLY_SLOWED, Descent
 from deadband_monitor.rules.causes.base import Case
-from deadband_monitor.rules.causes.descent import falls_for_ever
+from deadband_monitor.rules.causes.descent import _falls_for_ever
 
 PLAIN = ("fc1", "fc2", "fc3")
 
@@ -70,7 +70,7 @@ def test_and_named_where_weights_grow_with_it(loss: str, grows: bool) -> None:
         flag={"weight-divergence": "stands"}.get if grows else {}.get,
         model=SimpleNamespace(objective=SimpleNamespace(falls_unslowed=True)),
     )
-    assert falls_for_ever(cast("Case", case)) is (grows and not loss)
+    assert _falls_for_ever(cast("Case", case)) is (grows and not loss)
 
 
 @pytest.mark.parametrize(("turn", "named"), [(0.95, True), (0.0, False)])

@@ -137,11 +137,7 @@ class AttentionCollapse(LayerRule):
         over = (entropy > BROAD) | (self._fixed < OFTEN * self._looked)
         self._stuck_since[over] = np.nan
         stuck: Mask = seen.step - self._stuck_since >= STUCK_STEPS
-        stuck &= self._fixed >= FULLY
-        for index, rows in enumerate(layout.rows_of):
-            if stuck[rows].any():
-                stuck[rows] &= not _taught_or_skilled(past, layout.models[index].name)
-        return stuck
+        return _where_needed(stuck & (self._fixed >= FULLY), past, layout)
 
     def _drawn_hot(
         self, entropy: NDArray[np.float32], seen: Observation, past: Past, layout: Layout
@@ -153,11 +149,7 @@ class AttentionCollapse(LayerRule):
         hot: Mask = (self._heat > HOT_LOGIT) & ~np.isfinite(entropy)
         if not hot.any() or seen.step < STUCK_STEPS:
             return np.zeros(len(entropy), bool)
-        hot &= ~(column(seen, "weight_growth") < COOLED)
-        for index, rows in enumerate(layout.rows_of):
-            if hot[rows].any():
-                hot[rows] &= not _taught_or_skilled(past, layout.models[index].name)
-        return hot
+        return _where_needed(hot & ~(column(seen, "weight_growth") < COOLED), past, layout)
 
     def teller(self, seen: Observation, past: Past, layout: Layout) -> Callable[[int], Words]:
         """See `LayerRule`."""
@@ -225,18 +217,25 @@ def drawn_heat(past: Past, layout: Layout) -> NDArray[np.float32]:
     of each over the root of as many as there are: it is as large as that variance. NaN for other
     layers. The input is what the layer before it gave.
     """
+    heat = np.full(len(layout.layers), np.nan, np.float32)
+    packed = layout.packed_attention
+    if not packed.any():
+        return heat
     spread = past.first[:, LAYER_COLUMN["weight_spread"]]
     given = past.first[:, LAYER_COLUMN["out_rms"]]
     before = np.concatenate(([np.nan], given[:-1])).astype(np.float32)
-    heat = (spread * before) ** 2 / 3
-    packed = np.array([layer.kind == "MultiheadAttention" for layer in layout.layers], bool)
-    return np.where(packed, heat, np.float32(np.nan)).astype(np.float32)
+    heat[packed] = ((spread * before) ** 2 / 3)[packed]
+    return heat
 
 
-def _taught_or_skilled(past: Past, model: str) -> bool:
-    """Whether a model that began with skill was trained to look at one key, or has it by now."""
-    taught = past.models[model].start("skill") > SOME_SKILL
-    return taught or past.solved(model) or past.skill(model) > SKILLED
+def _where_needed(found: Mask, past: Past, layout: Layout) -> Mask:
+    """Without the rows of models that began with skill, trained to look at one key, or have it."""
+    for rows, model in zip(layout.rows_of, layout.models, strict=True):
+        if found[rows].any():
+            taught = past.models[model.name].start("skill") > SOME_SKILL
+            skilled = past.solved(model.name) or past.skill(model.name) > SKILLED
+            found[rows] &= not (taught or skilled)
+    return found
 
 
 def _learns_nothing(past: Past, model: str, step: int) -> bool:

@@ -110,14 +110,14 @@ def _height(level: float, squared: bool) -> float:
 
 def _squared(past: Past, model: ModelPast) -> bool:
     assert past.layout is not None
-    loss = past.layout.models[past.layout.index_of[model.name]].loss
+    loss = past.layout.model(model.name).loss
     return math.isfinite(model.latest("target_sd")) and loss not in VALUE_LOSSES - {"mse"}
 
 
 def _nothing_answered(past: Past, model: ModelPast) -> float:
     """What answers of zero cost, in the loss of a constant answer; infinite where not known."""
     assert past.layout is not None
-    told = past.layout.models[past.layout.index_of[model.name]]
+    told = past.layout.model(model.name)
     mean, sd = model.latest("target_mean"), model.latest("target_sd")
     classes = math.nan
     if told.loss in CLASS_LOSSES and len(told.loss_input) > 1:

@@ -129,7 +129,7 @@ def _of_one_class(past: Past, model: ModelPast) -> bool:
     """
     assert past.layout is not None
     layout, mixture = past.layout, model.feed.mixture
-    told = layout.models[layout.index_of[model.name]]
+    told = layout.model(model.name)
     if mixture.differ or mixture.alike < ONE_CLASS or len(told.loss_input) != 2:
         return False
     rows = layout.rows(model.name)

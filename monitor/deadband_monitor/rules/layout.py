@@ -36,7 +36,8 @@ class Layout:
         # A weight with one input a unit is a gain (normalisation): it has no direction to judge.
         self.matrix: Mask = _mask(layer.fan_in >= 2 for layer in layers) & ~self.embedding
         # A parameter beside the layers gives no output: it is nobody's last layer.
-        gives: Mask = self.matrix & _mask(layer.kind != "Parameter" for layer in layers)
+        apart = _mask(layer.kind == "Parameter" for layer in layers)
+        gives: Mask = self.matrix & ~apart
         self.weights: Mask = self.matrix | _mask(_of_one_input(layer) for layer in layers)
         """The matrices, and layers that take a single input: what decay and penalties act on."""
         self.fan_in = np.array([layer.fan_in for layer in layers], np.int64)
@@ -65,12 +66,14 @@ class Layout:
         for rows in self.rows_of:
             if not self.trained[rows].any():
                 self.trained[rows] = others[rows]
+        self.narrow_hidden: Mask = self.trained & ~self.head & (self.units >= 4) & (self.fan_in < 8)
+        self.packed_attention: Mask = _mask(layer.kind == "MultiheadAttention" for layer in layers)
+        """Queries, keys and values come of one weight."""
         self.trained_of: list[NDArray[np.int64]] = [
             rows[self.trained[rows]] for rows in self.rows_of
         ]
         """Rows of each model's weight matrices that an optimiser moves."""
-        single = np.array([layer.kind == "Parameter" for layer in layers], bool)
-        self.giving_of = [rows[~single[rows]] for rows in self.trained_of]
+        self.giving_of = [rows[~apart[rows]] for rows in self.trained_of]
         """The same without single parameters, which put nothing out themselves."""
         self.grown_of = [rows[~self.embedding[rows]] for rows in self.trained_of]
         """The same without tables, which are drawn near zero often and grow as they learn."""
@@ -113,6 +116,10 @@ class Layout:
         """The layer that gives a model's output; None where the model has none."""
         row = self.output_of[self.index_of[model]]
         return None if row < 0 else self.layers[row]
+
+    def model(self, name: str) -> Model:
+        """How a model was built, as the client told it: its loss, shapes and dropout."""
+        return self.models[self.index_of[name]]
 
     def rows(self, model: str) -> NDArray[np.int64]:
         """Rows of one model's layers, in order of execution."""

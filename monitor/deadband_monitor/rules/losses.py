@@ -59,7 +59,7 @@ def is_below_zero(past: Past, model: ModelPast) -> bool:
     arXiv:1705.07115), an entropy that is rewarded.
     """
     assert past.layout is not None
-    kind = past.layout.models[past.layout.index_of[model.name]].loss
+    kind = past.layout.model(model.name).loss
     alone = math.isnan(model.latest("further_loss")) or is_far_below_zero(past, model)
     least = BY_ROUNDING if kind == "kl_div" else 0.0
     return kind in NEVER_NEGATIVE and past.loss.fresh < least and alone

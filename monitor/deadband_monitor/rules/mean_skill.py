@@ -75,7 +75,7 @@ def _told_by_none(past: Past, model: ModelPast) -> bool:
     A loss that grows by the error itself (Huber's, absolute) is chosen for such targets.
     """
     assert past.layout is not None
-    squared = past.layout.models[past.layout.index_of[model.name]].loss == "mse"
+    squared = past.layout.model(model.name).loss == "mse"
     # Of several targets a row the agreement is the mean: those that are sound still tell a little.
     extreme = model.value("target_kurtosis") > EXTREME
     least = TOLD_LITTLE if extreme else TOLD_BY_NONE

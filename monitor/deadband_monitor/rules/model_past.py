@@ -10,7 +10,7 @@ import numpy as np
 from deadband_monitor.metrics import MODEL_COLUMN, MODEL_METRICS
 from deadband_monitor.rules.breaks import Break
 from deadband_monitor.rules.feed import Feed
-from deadband_monitor.rules.majority import Majority
+from deadband_monitor.rules.majority import Majority, misses_the_rare
 from deadband_monitor.rules.objective import Objective
 from deadband_monitor.rules.trend import History
 from deadband_monitor.state.series import Floats
@@ -123,6 +123,17 @@ class ModelPast:
     def value(self, name: str) -> float:
         """A statistic of the newest sample."""
         return self._values[MODEL_COLUMN[name]]
+
+    @property
+    def misses_the_rare(self) -> bool:
+        """Whether nearly all labels are of one class and the others are hardly found.
+
+        Where it is not known how many of them are, how seldom they are named tells.
+        """
+        recall = self.value("rare_recall")
+        if math.isnan(recall):
+            return self.majority.misses
+        return misses_the_rare(self.value("majority_share"), recall)
 
     @property
     def values(self) -> list[float]:

@@ -14,8 +14,9 @@ from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.past import ModelPast, Past
 
 FEW_NEIGHBOURS, FEW_OF_FEW = 0.15, 0.3
-"""Agreement of nearest neighbours beyond chance from which there is more to learn than a little,
-and the same where one class holds most labels: it hangs on few rows then, and scatters by 0.1."""
+"""Agreement of nearest neighbours beyond chance from which labels are plainly not random and there
+is more to learn than a little, and the same where one class holds most labels: it hangs on few rows
+then, and scatters by 0.1."""
 NEW_ROWS = 0.88
 """Share of different rows among the last 2000, at its lowest: in passes over n rows it comes down
 to 1 - 500 / n, so these are 4200 and more, of which random labels are learnt by heart in hundreds

@@ -107,7 +107,7 @@ def _shows_one_call_of_many(past: Past, model: ModelPast) -> bool:
     The walks of a policy may all begin in one room.
     """
     assert past.layout is not None
-    calls = past.layout.models[past.layout.index_of[model.name]].calls
+    calls = past.layout.model(model.name).calls
     return calls > 1 and model.value("in_variance") < CONSTANT
 
 

@@ -381,7 +381,7 @@ class Past:
     def dropout(self, model: str) -> float:
         """Largest share of units that the model drops in training."""
         assert self.layout is not None
-        return self.layout.models[self.layout.index_of[model]].dropout
+        return self.layout.model(model).dropout
 
     def stands(self, kind: str, model: str) -> bool:
         """Whether a flag of this kind stands with at least a warning."""

@@ -207,7 +207,7 @@ class LossPlateau(ModelRule):
             or bottleneck(past.layout, model.name)
             or left_as_drawn(past, model.name)
             or _on_a_line(model)
-            or past.layout.models[past.layout.index_of[model.name]].unregistered
+            or past.layout.model(model.name).unregistered
         )
         known = cramped or _off_scale(past, model)
         patience = PATIENCE_STEPS // 2 if known else PATIENCE_STEPS
@@ -312,7 +312,7 @@ def _quarters(past: Past, model: ModelPast, gains: History, age: int) -> tuple[f
 def _off_scale(past: Past, model: ModelPast) -> bool:
     """The targets are of a size that weights and rates are not made for: a reason to be stuck."""
     assert past.layout is not None
-    told = past.layout.models[past.layout.index_of[model.name]]
+    told = past.layout.model(model.name)
     mean, sd = abs(model.start("target_mean")), model.start("target_sd")
     return told.loss in VALUE_LOSSES and (sd > OFF_SCALE or mean > OFF_SCALE)
 
@@ -336,7 +336,7 @@ def _margin(past: Past, model: ModelPast) -> float:
     assert past.layout is not None
     if math.isnan(model.value("neighbour_agreement")) and few_rows(model):
         return BELOW_KNOWN
-    values = past.layout.models[past.layout.index_of[model.name]].loss in VALUE_LOSSES
+    values = past.layout.model(model.name).loss in VALUE_LOSSES
     narrow = bottleneck(past.layout, model.name)
     # Two units are what one chooses to draw a map of the data, knowing what it costs.
     one = narrow is not None and narrow[1] == 1

@@ -36,9 +36,7 @@ TOLD = 0.3
 def rarely_met(past: Past, model: ModelPast) -> bool:
     """A batch of one label is no sign of sorted rows where the other classes are rare."""
     assert past.layout is not None
-    rows = math.prod(
-        past.layout.models[past.layout.index_of[model.name]].loss_target or (MOST_ROWS,)
-    )
+    rows = math.prod(past.layout.model(model.name).loss_target or (MOST_ROWS,))
     return model.majority.rules and model.majority.may_lack_others(min(MOST_ROWS, rows))
 
 
@@ -60,7 +58,7 @@ def unlearnt(seen: Observation, past: Past, model: ModelPast) -> bool:
     assert past.layout is not None
     if past.layout.several_models or seen.step - model.born < patience(model):
         return False
-    majority, target = model.majority, past.layout.models[past.layout.index_of[model.name]]
+    majority, target = model.majority, past.layout.model(model.name)
     many = majority.others(_losses(past) * math.prod(target.loss_target or (0,))) >= MANY
     constant = model.value("loss_constant")
     if not (many and majority.rules and constant > 0):
@@ -73,7 +71,7 @@ def unlearnt(seen: Observation, past: Past, model: ModelPast) -> bool:
 def never_given(past: Past, model: ModelPast) -> bool:
     """Many yes/no answers a row (pixels, tags), hardly one of them yes: none is said to be so."""
     assert past.layout is not None
-    loss = past.layout.models[past.layout.index_of[model.name]].loss
+    loss = past.layout.model(model.name).loss
     if not loss.startswith("bce") or math.isfinite(model.value("majority_share")):
         return False
     rate, half = model.value("target_mean"), 0.5 if loss == "bce" else 0.0

@@ -72,22 +72,20 @@ def bends(past: Past, layout: Layout, model: str) -> bool:
     -1..1 what the last layer spreads wider; what lies within 0..1 are shares, and each follows its
     own sum. The gradient tells of wider layers.
     """
-    index = layout.index_of[model]
+    index, weighted = layout.index_of[model], _weighted(layout, model)
     last, found = layout.output_of[index], past.models[model]
-    if last in _weighted(layout, model) and -1 <= found.value("out_min") < 0:
+    if last in weighted and -1 <= found.value("out_min") < 0:
         given, put = float(past.newest[last, LAYER_COLUMN["out_rms"]]), found.value("out_rms")
         if found.value("out_max") <= 1 and given > UNLIKE * put > 0:
             return True
-    for row, following in pairwise(_weighted(layout, model)):
+    for row, following in pairwise(weighted):
         if layout.layers[row].units != 1 or layout.layers[following].fan_in != 1:
             continue
         given, put = (_spread(past.newest, each) for each in (row, following))
         line = given * float(past.newest[following, LAYER_COLUMN["weight_rms"]])
         if put > UNLIKE * line > 0 or line > UNLIKE * put > 0:
             return True
-    return any(
-        _grows_beyond(past.newest, layout, *pair) for pair in pairwise(_weighted(layout, model))
-    )
+    return any(_grows_beyond(past.newest, layout, *pair) for pair in pairwise(weighted))
 
 
 def _grows_beyond(values: Floats, layout: Layout, row: int, following: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from deadband_monitor.rules.modest import modest
+from deadband_monitor.rules.modest import FEW_NEIGHBOURS, modest
 from deadband_monitor.rules.past import ModelPast, Past
 
 CHANCE = 0.05
@@ -53,13 +53,13 @@ def scatter(model: ModelPast) -> float:
     what lies above it, over 1 - c: of many classes it scatters less.
     """
     met = model.value("in_rows") / model.value("in_distinct")
+    return _scatter_of_one(model) / math.sqrt(met) if met > 1 else 0.0
+
+
+def _scatter_of_one(model: ModelPast) -> float:
+    """The same of a single pair."""
     alike = math.exp(-model.value("label_entropy"))
-    of_one = math.sqrt(alike / (1 - alike)) if 0 < alike < 0.5 else 1.0
-    return of_one / math.sqrt(met) if met > 1 else 0.0
-
-
-PLAINLY = 0.15
-"""Agreement from which labels are plainly not random."""
+    return math.sqrt(alike / (1 - alike)) if 0 < alike < 0.5 else 1.0
 
 
 def told_by_chance(model: ModelPast) -> bool:
@@ -69,11 +69,10 @@ def told_by_chance(model: ModelPast) -> bool:
     for want of anything else.
     """
     agreement, rows = model.value("neighbour_agreement"), model.value("in_rows")
-    alike = math.exp(-model.value("label_entropy"))
-    of_one = math.sqrt(alike / (1 - alike)) if 0 < alike < 0.5 else 1.0
     if not rows > 0 or model.value("majority_share") > EVEN:
         return False
-    return agreement < chance(model) and agreement + 2 * of_one / math.sqrt(rows) < PLAINLY
+    error = _scatter_of_one(model) / math.sqrt(rows)
+    return agreement < chance(model) and agreement + 2 * error < FEW_NEIGHBOURS
 
 
 def unrelated(past: Past, model: ModelPast) -> bool:
@@ -95,7 +94,7 @@ def unrelated(past: Past, model: ModelPast) -> bool:
 def leaps(past: Past, model: ModelPast) -> bool:
     """Whether the skill rose from nothing within one round: what was found holds for other rows."""
     assert past.layout is not None
-    target = past.layout.models[past.layout.index_of[model.name]].loss_target
+    target = past.layout.model(model.name).loss_target
     constant, rows = model.value("loss_constant"), model.value("in_rows")
     if not (target and constant > 0 and rows > 0 and past.loss_is_all_of(model)):
         return False
@@ -116,7 +115,7 @@ def shown_again(past: Past, model: ModelPast) -> bool:
     share, rows = model.value("in_distinct"), model.value("in_rows")
     if share < FIRST_ROUND:
         return True
-    target = past.layout.models[past.layout.index_of[model.name]].loss_target
+    target = past.layout.model(model.name).loss_target
     if not (share < 1 and target):
         return False
     sampled = rows / share

@@ -41,13 +41,15 @@ def all_of_one_number(past: Past, layout: Layout) -> Mask:
 
     In few dimensions the directions of units tell nothing, but then they are one unit for good.
     """
+    found = np.zeros(len(layout.layers), bool)
+    if not layout.narrow_hidden.any():  # nearly always
+        return found
     spread, size = (past.first[:, LAYER_COLUMN[name]] for name in ("weight_spread", "weight_rms"))
     one = spread < ONE_NUMBER * size * np.sqrt(3.0 * layout.fan_in)
-    found = np.zeros(len(one), bool)
     for rows in layout.trained_of:
         if len(rows) > 1 and one[rows].all():
             found[rows] = True
-    return found & ~layout.head & (layout.units >= 4) & (layout.fan_in < 8)
+    return found & layout.narrow_hidden
 
 
 class DuplicateUnits(LayerRule):

@@ -47,8 +47,8 @@ class Case:
 
     @property
     def build(self) -> Model:
-        """How the model was built, as the client told it: its loss, shapes and dropout."""
-        return self.layout.models[self.layout.index_of[self.model.name]]
+        """How the model was built: its loss, shapes and dropout."""
+        return self.layout.model(self.model.name)
 
     @property
     def start(self) -> int:

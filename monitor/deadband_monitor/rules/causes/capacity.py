@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.majority import misses_the_rare, names_one_class
+from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_rows
 from deadband_monitor.rules.room import bends, bottleneck, is_linear, spectators
 from deadband_monitor.rules.unrelated import told_by_chance
@@ -150,9 +150,7 @@ def _by_heart(case: Case) -> Suspect:
     # Of labels that have nothing to do with the inputs there is nothing to learn but by heart.
     guessed = case.flag("constant-predictor")
     random = guessed is not None and "neighbour_agreement" in guessed.evidence
-    recall = case.model.value("rare_recall")
-    seldom = case.model.majority.misses if math.isnan(recall) else misses_the_rare(share, recall)
-    uneven = names_one_class(share, said) or seldom
+    uneven = names_one_class(share, said) or case.model.misses_the_rare
     other = elsewhere or random or uneven
     return Suspect(
         word="overfitting",

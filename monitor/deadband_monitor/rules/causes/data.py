@@ -16,10 +16,11 @@ from deadband_monitor.rules.inputs import (
     change_in_words,
     told_all_the_same,
 )
-from deadband_monitor.rules.majority import RULING, misses_the_rare, names_one_class
+from deadband_monitor.rules.majority import RULING, names_one_class
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import RAISED
+from deadband_monitor.rules.modest import FEW_NEIGHBOURS
 from deadband_monitor.rules.outputs import EXACT
 from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
 from deadband_monitor.rules.representation import ALIVE
@@ -28,8 +29,6 @@ from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance, scatter
 NEARLY_ALL = 0.95
 """Share of the labels that are of one class, from which that alone makes outputs all alike: the
 others come by once in twenty rows, and nothing else is learnt."""
-FEW_NEIGHBOURS = 0.15
-"""Agreement of nearest neighbours, beyond chance, from which labels are plainly not random."""
 TYPED = 1000.0
 """Times the usual error that a few targets make the standard deviation of all."""
 SETTLED = 50
@@ -252,10 +251,7 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     # the rule found in many of them counts.
     found = flag is not None and "majority_share" in flag.evidence
     # Where evaluation asks for the others, that they are not known is told by it first.
-    asked = case.flag("overfitting") is not None
-    recall = model.value("rare_recall")
-    misses = model.majority.misses if math.isnan(recall) else misses_the_rare(share, recall)
-    asked = asked and misses
+    asked = case.flag("overfitting") is not None and model.misses_the_rare
     if not (found or asked or names_one_class(share, said)):
         return
     telling = model.value("information") > 1e-4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 
@@ -33,7 +34,17 @@ SIGN_ADVICE = (
 )
 
 
-def fell_and_broke(case: Case) -> bool:
+def suspects(case: Case) -> Iterator[Suspect]:
+    """A wrong sign, told by where the loss goes; at most one of them."""
+    if _fell_and_broke(case):
+        yield _bottomless(case)
+    elif _falls_for_ever(case):
+        yield _endless(case)
+    elif _climbs(case):
+        yield _uphill(case)
+
+
+def _fell_and_broke(case: Case) -> bool:
     """Values outgrew their format while the loss fell: what breaks by its steps has it rise."""
     loss, broken = case.past.loss, case.model.broken.step
     if broken is None or case.layout.several_models or case.flag("non-finite") is None:
@@ -42,24 +53,19 @@ def fell_and_broke(case: Case) -> bool:
     return loss.lowest < -ABYSS * size and not loss.highest > RUNAWAY_OF_FIRST * size
 
 
-def bottomless(case: Case) -> Suspect:
+def _bottomless(case: Case) -> Suspect:
     """Who makes such a loss small makes the answers worse."""
     loss = case.past.loss
-    return Suspect(
-        word="loss-mismatch",
-        tier=Tier.EXACT,
+    return _mismatch(
+        case,
+        f"the loss fell from {loss.first:.3g} to {loss.lowest:.3g}, and at step "
+        f"{case.model.broken.step} values were no longer finite: it has no least value",
         belief=0.95,
-        onset=case.start,
-        explains=BLIND | RUNAWAY | AFTERMATH,
-        evidence=[
-            f"the loss fell from {loss.first:.3g} to {loss.lowest:.3g}, and at step "
-            f"{case.model.broken.step} values were no longer finite: it has no least value"
-        ],
-        advice=SIGN_ADVICE,
+        tier=Tier.EXACT,
     )
 
 
-def falls_for_ever(case: Case) -> bool:
+def _falls_for_ever(case: Case) -> bool:
     """The loss falls far below zero without slowing down, and weights grow with it without an end.
 
     Where models are called by their parts nobody knows the size of what they put out; the weights
@@ -71,23 +77,17 @@ def falls_for_ever(case: Case) -> bool:
     return case.model.objective.falls_unslowed
 
 
-def endless(case: Case) -> Suspect:
+def _endless(case: Case) -> Suspect:
     """Larger scores, and nothing else, make such a loss smaller."""
     loss = case.past.loss
-    return Suspect(
-        word="loss-mismatch",
-        belief=0.85,
-        onset=case.start,
-        explains=BLIND | RUNAWAY | AFTERMATH,
-        evidence=[
-            f"the loss fell from {loss.first:.3g} to {loss.fresh:.3g} and falls on, "
-            "while the weights grow: it has no least value"
-        ],
-        advice=SIGN_ADVICE,
+    return _mismatch(
+        case,
+        f"the loss fell from {loss.first:.3g} to {loss.fresh:.3g} and falls on, "
+        "while the weights grow: it has no least value",
     )
 
 
-def climbs(case: Case) -> bool:
+def _climbs(case: Case) -> bool:
     """Whether the loss only ever rose, by modest steps: they go up the slope, whatever their size.
 
     Of labels or targets that are known and stay as they are; a policy's loss may rise by right, and
@@ -104,20 +104,34 @@ def climbs(case: Case) -> bool:
     return rose and 0 < model.peak_update < MODEST
 
 
-def uphill(case: Case) -> Suspect:
+def _uphill(case: Case) -> Suspect:
     """The gradient of another sign, or steps along it instead of against it."""
     loss = case.past.loss
-    return Suspect(
-        word="loss-mismatch",
-        belief=0.85,
-        onset=case.start,
-        explains=BLIND | RUNAWAY | AFTERMATH,
-        evidence=[
-            f"the loss rose from {loss.first:.3g} to {loss.fresh:.3g} and never fell, though no "
-            f"step changed a weight by more than {case.model.peak_update:.2g} of itself: the steps "
-            "go up the slope"
-        ],
+    return _mismatch(
+        case,
+        f"the loss rose from {loss.first:.3g} to {loss.fresh:.3g} and never fell, though no "
+        f"step changed a weight by more than {case.model.peak_update:.2g} of itself: the steps "
+        "go up the slope",
         advice="look at the sign: loss.backward() of the loss that is logged, not of its negative; "
         "maximize=False; an optimiser written by hand goes against the gradient, "
         "p.add_(step, alpha=-lr)",
+    )
+
+
+def _mismatch(
+    case: Case,
+    line: str,
+    *,
+    advice: str = SIGN_ADVICE,
+    belief: float = 0.85,
+    tier: Tier = Tier.PATTERN,
+) -> Suspect:
+    return Suspect(
+        word="loss-mismatch",
+        tier=tier,
+        belief=belief,
+        onset=case.start,
+        explains=BLIND | RUNAWAY | AFTERMATH,
+        evidence=[line],
+        advice=advice,
     )

@@ -67,7 +67,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
     """Read the evidence about `model` from the memory."""
     layout = past.layout
     assert layout is not None
-    late = layout.models[layout.index_of[model.name]].late
+    late = layout.model(model.name).late
     rows = layout.rows(model.name)
     matrices = rows[(layout.matrix & layout.learns)[rows]]
     hidden = matrices[~layout.head[matrices]]

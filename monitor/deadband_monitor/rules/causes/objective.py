@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from deadband_monitor.rules.causes import descent
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.descent import (
     AFTERMATH,
@@ -12,12 +13,6 @@ from deadband_monitor.rules.causes.descent import (
     RUNAWAY,
     SIGN_ADVICE,
     SLOW,
-    bottomless,
-    climbs,
-    endless,
-    falls_for_ever,
-    fell_and_broke,
-    uphill,
 )
 from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
@@ -108,12 +103,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice=f"loss = {case.build.loss}(...) without a minus before it or a factor below "
             "zero",
         )
-    elif fell_and_broke(case):
-        yield bottomless(case)
-    elif falls_for_ever(case):
-        yield endless(case)
-    elif climbs(case):
-        yield uphill(case)
+    else:
+        yield from descent.suspects(case)
     if clash is None:
         yield from _shut_output(case)
     if case.model.objective.way == OF_SOFTMAX:
