@@ -12,7 +12,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.attention import HOT_LOGIT, drawn_heat
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS
-from deadband_monitor.rules.causes.rate import BLOW_UP, HEALTHY_UPDATE
+from deadband_monitor.rules.causes.high_rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.losses import is_below_zero
 from deadband_monitor.rules.normalisation import (

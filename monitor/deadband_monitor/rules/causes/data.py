@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.inputs import fed_by_a_broken_one
-from deadband_monitor.rules.causes.rate import BLOW_UP
 from deadband_monitor.rules.causes.rows import STARVED, few
 from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect
-from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.high_rate import BLOW_UP
 
 
 def suspects(case: Case) -> Iterator[Suspect]:

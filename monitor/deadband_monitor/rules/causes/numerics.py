@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.breaks import SMALL_OUTPUT
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.causes.rate import ran_away
+from deadband_monitor.rules.causes.high_rate import ran_away
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 
 

@@ -14,7 +14,7 @@ from deadband_monitor.rules.causes.descent import (
     SIGN_ADVICE,
     SLOW,
 )
-from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, SHUT_OUT, Clash, floor
 from deadband_monitor.rules.losses import fell_since, is_below_zero, is_far_below_zero

@@ -8,8 +8,9 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.causes.rate import BLOW_UP, undone
+from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.regularisation import DROPPED
+from deadband_monitor.rules.causes.written_back import undone
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
 from deadband_monitor.rules.plateau import same_whatever
 from deadband_monitor.rules.room import left_as_drawn, spectators

@@ -9,7 +9,8 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
-from deadband_monitor.rules.causes.rate import BLOW_UP, CLIPPED_UPDATE, clipped_to
+from deadband_monitor.rules.causes.high_rate import BLOW_UP
+from deadband_monitor.rules.causes.low_rate import CLIPPED_UPDATE, clipped_to
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.weights import GONE

@@ -11,7 +11,7 @@ from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
-from deadband_monitor.rules.causes.rate import BLOW_UP
+from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.inputs import RECURRENT
 from deadband_monitor.rules.unrelated import LITTLE
 

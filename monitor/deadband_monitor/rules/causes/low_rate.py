@@ -1,0 +1,182 @@
+"""Steps that are too small to get anywhere: a low rate, clipping, a schedule that ran out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.high_rate import HEALTHY_UPDATE
+from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.causes.written_back import undone
+from deadband_monitor.rules.misfit import OF_SOFTMAX
+from deadband_monitor.rules.model_past import SMALL_UPDATE
+from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
+
+UNMOVED = 0.03
+"""Largest way of a hidden weight from where it began, as a share of itself, after hundreds of
+steps: an autoencoder of sigmoids under SGD at 0.05 came to 0.02 in 1400 steps and gave the mean,
+under Adam it learns; networks that learn are past 0.1 within 300."""
+CLIPPED_UPDATE = HEALTHY_UPDATE / 10
+"""Largest update of a run whose gradients are clipped to next to nothing; clipped to what is usual,
+at 1.0, its updates are as large as any."""
+SAME_NORM = 0.04
+"""Decades by which a gradient norm scatters that is cut to one length: 0.02 where only a part of it
+was measured. In 169 healthy runs it was 0.12 in the middle, in one of fifteen below this."""
+UNMOVED_FROM = 150
+"""Steps from which it is asked. Before step 300 the way is to be as short for the steps so far:
+`SMALL_UPDATE` at each. Adagrad's first step may be longer, those after it are ever shorter."""
+STUCK = frozenset({"constant-predictor", "frozen-weights", "loss-plateau"})
+"""What steps that are too small can bring about."""
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Learning rate too low."""
+    model = case.model
+    if "tiny_updates" in case.facts.seen:
+        # A squared error of a softmax over many classes has faint gradients by itself.
+        if model.objective.way == OF_SOFTMAX:
+            yield _tiny(case, *_why_tiny(case), belief=0.5)
+        else:
+            yield _tiny(case, *_why_tiny(case), row="learning-rate-too-low")
+    elif math.isfinite(norm := clipped_to(case)) and model.peak_update < CLIPPED_UPDATE:
+        yield _tiny(case, *_of_clipping(case, norm), belief=0.85)
+    elif model.run_out_step is not None and not case.past.skill(model.name) >= 0.5:
+        yield _run_out(case, model.run_out_step)
+    elif undone(case) is not None:
+        pass  # `plumbing` speaks of it
+    elif _unmoved(case) < min(UNMOVED, SMALL_UPDATE * case.past.step) and (
+        case.past.step >= UNMOVED_FROM
+    ):
+        yield Suspect(
+            word="learning-rate-too-low",
+            belief=0.6,
+            onset=case.start,
+            # What stops units makes steps small; where none is stopped, the rate was there first.
+            phase=2 if case.facts.seen else 0,
+            explains=STUCK,
+            evidence=[
+                f"after {case.past.step} steps the hidden weights lie {_unmoved(case):.1%} of "
+                "themselves from where they began: only the last layer was trained"
+            ],
+            advice="Adam at 1e-3, whose steps are of a size in all layers, or a rate ten to a "
+            "hundred times as high; ReLU or tanh for sigmoid let more of the gradient through",
+        )
+
+
+def _tiny(case: Case, reason: str, advice: str, *, row: str = "", belief: float = 0.0) -> Suspect:
+    return Suspect(
+        word="learning-rate-too-low",
+        row=row,
+        belief=belief,
+        onset=case.start,
+        phase=2,
+        explains=STUCK,
+        evidence=[
+            f"the largest update so far was {case.model.peak_update:.1e} of the weights, healthy "
+            f"starts near {HEALTHY_UPDATE:g}",
+            *([reason] if reason else []),
+        ],
+        advice=advice,
+    )
+
+
+def _run_out(case: Case, step: int) -> Suspect:
+    """The schedule ended before the run did."""
+    model, lr = case.model, case.model.value("lr")
+    # By value: steps of a hundredth of what they were do not train. An exact zero beside weights
+    # that stand still is proof.
+    proven = lr == 0 and case.flag("frozen-weights") is not None
+    return Suspect(
+        word="learning-rate-too-low",
+        tier=Tier.EXACT if proven else Tier.PATTERN,
+        belief=0.97 if proven else 0.85,
+        onset=step,
+        explains=STUCK,
+        evidence=[
+            f"the learning rate fell from {model.peak_lr:g} below a hundredth of it at step "
+            f"{step} and is {lr:g} now, at a skill of {case.past.skill(model.name):.2g}"
+        ],
+        advice=f"let the schedule run over all steps: it ended at step {step}; a "
+        "scheduler that counts epochs belongs behind the epoch, not behind each batch "
+        f"(T_max, step_size in the unit of scheduler.step); go on from lr {model.peak_lr:g}",
+    )
+
+
+def _unmoved(case: Case) -> float:
+    """The furthest that any hidden weight is from its start; infinite where that says nothing.
+
+    Where neighbours do not tell the answer, there may be nothing to move for; where they cannot be
+    asked, a loss that still sinks towards a constant answer's says that there is.
+    """
+    layout, name = case.layout, case.model.name
+    rows = layout.rows(name)
+    rows = rows[(layout.matrix & layout.learns & ~layout.head)[rows]]
+    drift = case.past.newest[rows, LAYER_COLUMN["weight_drift"]]
+    drift = drift[np.isfinite(drift)]
+    agreement = case.model.latest("neighbour_agreement")
+    on_its_way = case.past.skill(name) < 0 and case.past.loss.falling is True
+    tells = agreement >= NEIGHBOURS_KNOW or (math.isnan(agreement) and on_its_way)
+    return float(drift.max()) if len(drift) and tells else math.inf
+
+
+def _why_tiny(case: Case) -> tuple[str, str]:
+    """What makes the updates so small, and what to change: the rate is not always to blame."""
+    model = case.model
+    group = next(iter(case.layout.table.optimizers), None)
+    grads = case.past.highest[:, LAYER_COLUMN["grad_rms"]]
+    grads = grads[case.layout.matrix & np.isfinite(grads)]
+    largest = float(grads.max()) if len(grads) else math.nan
+    if group is not None and group.eps > 10 * largest > 0:
+        return (
+            f"eps is {group.eps:g}, the largest gradient {largest:.1e}: the division by "
+            "sqrt(v) + eps takes the step away",
+            f"eps {group.eps:g} -> 1e-8",
+        )
+    norm = clipped_to(case)
+    if math.isfinite(norm):
+        return _of_clipping(case, norm)
+    if model.lr_climbs:
+        return (
+            f"the learning rate still rises, at {model.value('lr'):.1e} after {case.past.step} "
+            "steps",
+            "end the warm-up after a few hundred to a few thousand steps: at this rate of rise the "
+            f"updates need {_steps_to_go(case)} steps to reach {HEALTHY_UPDATE:g} of the weights",
+        )
+    return "", _raise(case)
+
+
+def clipped_to(case: Case) -> float:
+    """A small norm that the gradient has at every step, where it makes the steps; or NaN.
+
+    Tables give gradients to the rows that were looked up alone, of which not all are measured.
+    """
+    norms = np.log10([norm for norm in case.model.norms if norm > 0])
+    group = next(iter(case.layout.table.optimizers), None)
+    rescales = group is not None and any(group.betas)
+    if len(norms) >= 10 and norms.std() < SAME_NORM and norms.mean() < -2 and not rescales:
+        return 10 ** float(norms.mean())
+    return math.nan
+
+
+def _of_clipping(case: Case, norm: float) -> tuple[str, str]:
+    new = norm * HEALTHY_UPDATE / case.model.peak_update
+    return (
+        f"the gradient norm is {norm:.1e} at every step: it is clipped",
+        f"max_norm {norm:.1g} -> 1.0 (about {rounded(min(new, 10.0))} or more)",
+    )
+
+
+def _steps_to_go(case: Case) -> str:
+    return rounded(case.past.step * HEALTHY_UPDATE / case.model.peak_update)
+
+
+def _raise(case: Case) -> str:
+    scale, lr = HEALTHY_UPDATE / case.model.peak_update, case.model.value("lr")
+    if lr > 0:
+        new = lr * scale
+        return f"lr {lr:g} -> about {rounded(new)} ({rounded(0.3 * new)}-{rounded(3 * new)})"
+    return f"multiply the learning rate by about {rounded(scale)}"
