@@ -578,6 +578,13 @@ MODEL_METRICS: tuple[Metric, ...] = (
         doc="that number over the features of a row; below 2 labels of any kind can be fitted",
         log=True, low=2.0, floor=1e-2, ceiling=1e3, worst="low",
     ),
+    Metric(
+        name="open_share",
+        title="left open",
+        doc="share of the best constant answer's loss that soft labels (grey pixels, smoothed "
+        "classes) have themselves: no answer takes it away",
+        high=0.9, worst="high",
+    ),
 )
 
 # fmt: on

@@ -291,6 +291,23 @@ def test_two_small_heads_without_noise_are_no_variational_latent() -> None:
     assert "representation-collapse" not in scene.standing
 
 
+@pytest.mark.parametrize(("prior", "flagged"), [(0.05, False), (math.nan, True)])
+def test_what_a_prior_that_is_paid_for_leaves_untold_is_no_plateau(
+    prior: float, flagged: bool
+) -> None:
+    def resting(sample: SceneSample) -> None:
+        _vae(sample, means=0.6, active=0.75)
+        sample.loss = 0.7 if sample.step < 20 else 0.5
+        sample.model(
+            loss=sample.loss, loss_constant=0.7, skill=0.3, information=0.3,
+            neighbour_agreement=0.82, further_loss=prior,
+        )  # fmt: skip
+
+    scene = scene_of(VAE)
+    scene.run(700, resting)
+    assert ("loss-plateau" in scene.standing) is flagged
+
+
 def _latents(*layers: Layer) -> list[tuple[str, str]]:
     layout = Layout(scene_of(list(layers)).table)
     return [

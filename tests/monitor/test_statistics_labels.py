@@ -14,6 +14,7 @@ from deadband_monitor.statistics.factors import yes_no_factor
 from deadband_monitor.statistics.labels import (
     Labels,
     Targets,
+    YesNo,
     class_labels,
     labels_of_frames,
     squared_targets,
@@ -533,3 +534,23 @@ def test_a_batch_of_targets_that_are_all_one_figure_holds_no_entropy() -> None:
         y = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(seed))
         assert np.isnan(shown(y).batch_label_entropy)
     assert shown(torch.full((ROWS, 1), -3.0)).batch_label_entropy == 0.0
+
+
+@pytest.mark.parametrize("divided", [1, 16])
+@pytest.mark.parametrize("told", [0.0, 0.6, 0.99])
+def test_what_grey_pixels_leave_open_is_no_lack_of_skill(told: float, divided: int) -> None:
+    """The usual loss of a variational autoencoder: summed, and divided by the rows or not."""
+    grey = 0.05 + 0.9 * torch.rand(16, 40, generator=torch.Generator().manual_seed(1))
+    mean = grey.mean(0).expand_as(grey)
+    binary, skill = fn.binary_cross_entropy_with_logits, Skill()
+    z = torch.logit(torch.lerp(mean, grey, told)).requires_grad_()
+    loss = binary(z, grey, reduction="sum") / divided
+    given, grad = YesNo(grey.double().numpy(), np.nan, np.nan), gradient(loss, z)
+    for _ in range(30):
+        shown = Shown(numbers(z), grad, z.numel(), loss.item(), given)
+        standing = skill.observe("bce_logits", shown)
+    least, most = (binary(torch.logit(each), grey).item() for each in (grey, mean))
+    assert standing.loss_constant == pytest.approx(most * grey.numel() / divided, rel=1e-3)
+    assert standing.open_share == pytest.approx(least / most, rel=1e-3)
+    own = binary(z, grey).item()
+    assert standing.skill == pytest.approx((most - own) / (most - least), abs=1e-3)

@@ -197,21 +197,33 @@ def _rank_lines(report: Report) -> Iterator[str]:
 
 def _scope(coverage: Sequence[Coverage]) -> Iterator[tuple[str, str]]:
     """What was looked for, and what could not be and why."""
-    armed = [_named(cover) for cover in coverage if cover.state == "armed"]
-    blind = [_named(cover) for cover in coverage if cover.state != "armed"]
+    armed = [cover for cover in coverage if cover.state == "armed"]
+    blind = [cover for cover in coverage if cover.state != "armed"]
     if armed:
-        yield "Looked for", f"{', '.join(armed)}."
+        yield "Looked for", f"{_named(armed)}."
     if blind:
-        yield "Could not look for", f"{'; '.join(blind)}."
+        yield "Could not look for", f"{_named(blind)}."
 
 
-def _named(cover: Coverage) -> str:
-    return f"{cover.kind} ({cover.reason})" if cover.reason else cover.kind
+def _named(coverage: Sequence[Coverage]) -> str:
+    """Symptoms of one reason together, those without any first."""
+    of_reason: dict[str, list[str]] = {"": []}
+    for cover in coverage:
+        of_reason.setdefault(cover.reason, []).append(cover.kind)
+    return "; ".join(
+        ", ".join(kinds) + (f" ({reason})" if reason else "")
+        for reason, kinds in of_reason.items()
+        if kinds
+    )
 
 
 def _wrapped(text: str, first: str) -> Iterator[str]:
     yield from textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first)
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_on_hyphens=False,
     ) or [first.rstrip()]
 
 

@@ -187,8 +187,6 @@ class EmptyLatent(ModelRule):
 
     def __init__(self) -> None:
         super().__init__()
-        self._layout: Layout | None = None
-        self._latents: list[list[Latent]] = []
         self._empty_since: dict[str, int] = {}
         self._trend: dict[str, History] = {}
 
@@ -196,10 +194,7 @@ class EmptyLatent(ModelRule):
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        if layout is not self._layout:
-            self._layout = layout
-            self._latents = [latents(layout, i) for i in range(len(layout.models))]
-        for latent in self._latents[layout.index_of[model.name]]:
+        for latent in latents(layout, layout.index_of[model.name]):
             active = float(seen.layers[latent.mean, LAYER_COLUMN["active_units"]])
             nats = _nats(seen, latent)
             if math.isfinite(active) and math.isfinite(nats) and _draws(seen, latent):

@@ -21,6 +21,7 @@ from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear, is_shallow, left_as_drawn
+from deadband_monitor.rules.structure import latents
 from deadband_monitor.rules.trend import MIN_POINTS, History
 
 NEIGHBOURS_KNOW = 0.5
@@ -162,7 +163,7 @@ class LossPlateau(ModelRule):
         # A loss with further terms (a load to balance, a penalty) hides what is known.
         known = known_max(skill, model.value("information"))
         behind = agreement >= NEIGHBOURS_KNOW and agreement - known >= _margin(past, model)
-        if not behind:
+        if not behind or _pays_for_a_prior(past, model):
             return Judgement(active=False, clear=True)
         rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)
         if skill < 0.05 and not left_as_drawn(past, model.name):
@@ -343,11 +344,23 @@ def _margin(past: Past, model: ModelPast) -> float:
     return BELOW_IN_KIND if values and one else BELOW_NEIGHBOURS
 
 
+def _pays_for_a_prior(past: Past, model: ModelPast) -> bool:
+    """Whether a latent is drawn from, and how far it may be from its prior is a part of the loss.
+
+    The best answer then is a trade between the two, and how much it leaves untold is not known. A
+    latent that tells nothing at all is `representation-collapse`, a constant answer its own rule's.
+    """
+    assert past.layout is not None
+    drawn = latents(past.layout, past.layout.index_of[model.name])
+    return not _plain(model) and len(drawn) > 0
+
+
 def _skill(past: Past, model: ModelPast) -> float:
     """What the level of the losses says; the smoothed skill before there are enough of them."""
     constant, level = model.value("loss_constant"), past.loss.mean(EVEN_LOSSES)
     if constant > 0 and math.isfinite(level) and _plain(model):
-        return 1 - level / constant
+        left_open = model.value("open_share")
+        return (1 - level / constant) / (1 - left_open if left_open > 0 else 1)
     return past.skill(model.name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deadband.wire import Layer
 from deadband_monitor.rules.layout import Layout
@@ -33,6 +34,7 @@ class Latent:
     units: int
 
 
+@lru_cache(maxsize=16)
 def latents(layout: Layout, index: int) -> list[Latent]:
     """Latents of one model.
 

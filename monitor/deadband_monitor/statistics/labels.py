@@ -16,11 +16,13 @@ be trusted. Derivations, with s an unknown positive scale (reduction, accumulati
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from deadband_monitor.statistics.outputs import sigmoid, softmax
+from deadband_monitor.statistics.ownloss import along
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
 _FIT = 0.99
@@ -239,6 +241,21 @@ def _soft_yes_no(grad: Doubles, p: Doubles, elements: int) -> YesNo | None:
         if within and np.abs(target - p).max() > _MEASURABLE:
             return YesNo(np.clip(target, 0.0, 1.0), scale, 1.0)
     return None
+
+
+def yes_no_scale(p: Doubles, known: YesNo, gradient: Reals, *, logits: bool) -> float:
+    """The s by which known targets make this gradient, whatever the loss was divided by; or NaN.
+
+    p: (r, c) probabilities of yes; NaN where the gradient holds more than p - y: weights, a mask,
+    further terms at the output.
+    """
+    gap = p - known.values
+    grad = gradient.astype(np.float64)
+    if not logits:
+        grad = grad * p * (1.0 - p)
+    if not along(grad, gap):
+        return np.nan
+    return math.sqrt(float((grad * grad).sum()) / float((gap * gap).sum()))
 
 
 def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) -> Targets | None:

@@ -61,6 +61,7 @@ _OF_STANDING = (
     "target_min",
     "target_max",
     "further_loss",
+    "open_share",
 )
 _OF_DIRECTIONS = ("cosine", "participation", "effective_rank")
 

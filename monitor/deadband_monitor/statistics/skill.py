@@ -31,9 +31,17 @@ from deadband_monitor.statistics.labels import (
     YesNo,
     class_labels,
     squared_targets,
+    yes_no_scale,
     yes_no_targets,
 )
-from deadband_monitor.statistics.outputs import BINARY, binary_entropy, entropy_of, sigmoid, softmax
+from deadband_monitor.statistics.outputs import (
+    BINARY,
+    binary_entropy,
+    entropy,
+    entropy_of,
+    sigmoid,
+    softmax,
+)
 from deadband_monitor.statistics.ownloss import OwnLoss, along
 from deadband_monitor.statistics.squash import bent
 from deadband_monitor.statistics.values import Doubles, Reals
@@ -60,6 +68,9 @@ _MOST_SILENT = 20
 """Samples in a row without labels after which those of the window are no longer believed."""
 _SOFTMAX = 5.0
 """What `bent` says of a squared error of a softmax."""
+_MOST_OPEN = 0.9
+"""Share of a constant answer's loss that soft labels may leave open: of a label that is smoothed to
+next to nothing there is no telling how much was told."""
 _LIKE_TARGETS = VALUE_LOSSES | {"", "gaussian_nll"}
 """Losses whose output should spread as the targets do; a Poisson loss is given logarithms. Empty is
 a loop without autograd that showed its targets."""
@@ -82,6 +93,8 @@ class Standing:
     target_kurtosis: float = np.nan
     target_min: float = np.nan
     target_max: float = np.nan
+    open_share: float = np.nan
+    """Share of the best constant answer's loss that soft labels have themselves."""
     further_loss: float = np.nan
     """What the recorded loss holds beyond the loss function's own value; NaN where nothing."""
     found: Found | None = None
@@ -127,6 +140,7 @@ class Skill:
         self._logits = False
         self._positive_weight = 1.0
         self._smooth = np.nan
+        self._open = 0.0
         self._silent = 0
         self._own = OwnLoss()
         self._of_softmax = False
@@ -166,10 +180,13 @@ class Skill:
 
         A load to balance or a penalty says nothing of how well the labels are told.
         """
-        if self._own.is_apart and self._own.constant > 0:
-            return 1.0 - self._own.value / self._own.constant
         constant = standing.loss_constant
-        return 1.0 - loss / constant if math.isfinite(loss) and constant > 0 else np.nan
+        if self._own.is_apart and self._own.constant > 0:
+            loss, constant = self._own.value, self._own.constant
+        if not (math.isfinite(loss) and constant > 0):
+            return np.nan
+        told = 1.0 - loss / constant
+        return told / (1.0 - standing.open_share) if standing.open_share > 0 else told
 
     def _as_compared(self, shown: Shown) -> Shown:
         """What a squared error was given in place of logits: their softmax, by its gradient."""
@@ -209,6 +226,8 @@ class Skill:
                 chance = window.constant_scatter() / math.sqrt(rows) if rows < counted else 0.0
                 self._own.add(mean_class_loss(labels, p), shown.loss, self._factor, chance)
             standing.found = labels
+            soft = labels.targets
+            self._open = 0.0 if soft is None else float(entropy(soft).mean())
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
         standing.label_entropy = window.entropy()
@@ -223,28 +242,36 @@ class Skill:
         constant = self._own.constant = window.constant_loss()
         if constant > LEAST_ENTROPY and window.size >= _LABELS_A_CLASS * window.distinct:
             standing.loss_constant = constant * self._factor
+            standing.open_share = self._open_share()
+
+    def _open_share(self) -> float:
+        share = self._open / self._own.constant
+        return share if 0 < share < _MOST_OPEN else np.nan
 
     def _observe_yes_no(self, standing: Standing, shown: Shown) -> None:
         window, output = self._targets, shown.output
         # Values that are no probabilities have met their sigmoid between the model and the loss.
         self._logits |= self._kind == "bce_logits" or output.min() < 0 or output.max() > 1
         logits = self._logits
+        p = sigmoid(output) if logits else output.astype(np.float64)
         found = None
         if shown.gradient is not None:
             found = yes_no_targets(output, shown.gradient, shown.elements, logits=logits)
         if isinstance(shown.given, YesNo):
             found = _yes_no_weighed(shown.given, found)
+            if found is shown.given and shown.gradient is not None:
+                found = replace(found, scale=yes_no_scale(p, found, shown.gradient, logits=logits))
         if found is not None:
             window.add(found.values)
             self._silent = 0
             if np.isfinite(found.positive_weight):
                 self._positive_weight = found.positive_weight
-            p = sigmoid(output) if logits else output.astype(np.float64)
             mean = mean_yes_no_loss(found, p, self._positive_weight)
             self._factor = yes_no_factor(found, mean, shown.elements, shown.loss, self._factor)
             if np.isfinite(found.scale):
                 self._own.add(mean, shown.loss, self._factor)
             standing.found = found
+            self._open = float(binary_entropy(found.values).mean())
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
         rate = window.mean()
@@ -263,6 +290,7 @@ class Skill:
             constant = float(((yes + no) * binary_entropy(yes / (yes + no))).mean())
             self._own.constant = constant
             standing.loss_constant = constant * self._factor
+            standing.open_share = self._open_share()
 
     def _observe_values(self, standing: Standing, shown: Shown) -> None:
         window, output = self._targets, shown.output
