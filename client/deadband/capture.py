@@ -33,7 +33,8 @@ _HOOK_S = 3e-6
 """What our clock does not see of one layer: 1.3 µs to call a hook of its forward, as much again and
 a wrapped tensor for the hook of its gradient."""
 _COUNTED = 3
-"""Sampled steps in which training forwards are counted: a loop does not change its ways."""
+"""Sampled steps in which training forwards and their inputs are counted: a loop does not change its
+ways."""
 
 
 class ModelCapture(UpdateCapture):
@@ -315,8 +316,10 @@ class ModelCapture(UpdateCapture):
             self._leave(root, raised=output is None)
             if root.blind and output is not None and not root.transformed:
                 root.await_recompute()
-            if root.counted < _COUNTED and not compiling.known():
-                self._gate.put()
+            if root.counted < _COUNTED:
+                self._count_inputs(root, args, kwargs)
+                if not compiling.known():
+                    self._gate.put()
             cell = root.entry.cells.get(What.INPUT)
             if cell is None or not cell.filled:
                 tensor = layers.first_tensor(args)
@@ -332,6 +335,11 @@ class ModelCapture(UpdateCapture):
         except Exception as error:
             self.failed(error)
         self.spent_s += perf_counter() - start
+
+    def _count_inputs(self, root: Root, args: Any, kwargs: Any) -> None:
+        inputs = layers.count_inputs((args, kwargs))
+        if inputs > root.inputs:
+            root.inputs, self.recorder.changed = inputs, True
 
     def _show_output(self, root: Root, tensor: Tensor) -> None:
         self._model_cell(root, What.OUTPUT, tensor)

@@ -97,6 +97,7 @@ def model_of(
     left_out: int,
     late: bool,
     target_learns: bool,
+    inputs: int,
 ) -> Model:
     """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
@@ -117,6 +118,7 @@ def model_of(
         left_out=left_out,
         late=late,
         target_learns=target_learns,
+        inputs=inputs,
         shards=shards_of(parameters),
         unregistered=_unregistered(module),
     )

@@ -335,3 +335,22 @@ def first_tensor(value: Any, depth: int = 5) -> Tensor | None:
         if tensor is not None and tensor.ndim:
             return tensor
     return None
+
+
+_NO_INPUT = ("mask", "label", "target")
+"""Parts of names of arguments that say which parts of an input count, or what the answer is."""
+
+
+def count_inputs(value: Any, depth: int = 4) -> int:
+    """Tensors in a forward's arguments that the answer may depend on; those of objects are one."""
+    if isinstance(value, Tensor):
+        return int(value.ndim > 0 and value.dtype != torch.bool)
+    if depth == 0:
+        return 0
+    if hasattr(value, "items"):
+        value = [
+            part for name, part in value.items() if not any(each in str(name) for each in _NO_INPUT)
+        ]
+    if isinstance(value, list | tuple):
+        return sum(count_inputs(part, depth - 1) for part in value[:_MOST_PARTS])
+    return 0

@@ -231,6 +231,8 @@ class Root:
         """How sure that is; the plan says what the surest call showed."""
         self.target_learns = False
         """Whether a loss function compared it with something that is trained too."""
+        self.inputs = 1
+        """Tensors that a training forward was given."""
         self.matched = 0
         """The same of this step."""
         self.shown: Shown | None = None
@@ -394,6 +396,7 @@ class Root:
             left_out=self.left_out,
             late=self.late,
             target_learns=self.target_learns,
+            inputs=self.inputs,
         )
 
     def begin(self) -> None:

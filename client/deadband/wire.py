@@ -231,6 +231,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it had trained before anybody looked: the first sample shows no initialisation."""
     target_learns: bool = False
     """Whether a loss function compared it with something that is trained too: a second view."""
+    inputs: int = 1
+    """Tensors that a training forward was given; slices are of the first. Masks, scalars and labels
+    are left out."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):

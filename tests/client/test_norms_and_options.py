@@ -147,3 +147,45 @@ def test_training_forwards_of_a_step_are_counted(calls: int, frames_of: FramesOf
     frames = frames_of(watch)
     assert frames.plan.models[0].calls == calls
     assert frames.plan.id == 1
+
+
+class Pair(nn.Module):
+    """Compares two pictures; says how sure it is where it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 3)
+
+    def forward(
+        self, first: Tensor, second: dict[str, Tensor] | None = None, **options: object
+    ) -> Tensor:
+        other = first if second is None else next(iter(second.values()))
+        out: Tensor = self.head(torch.cat([first, other], 1))
+        return out
+
+
+@pytest.mark.parametrize(
+    ("further", "options", "inputs"),
+    [
+        ((), {}, 1),
+        (({"other": torch.ones(9, 4)},), {}, 2),
+        ((), {"second": {"other": torch.ones(9, 4)}}, 2),
+        ((), {"padding_mask": torch.ones(9, 4), "labels": torch.ones(9), "scale": 2.0}, 1),
+        ((), {"keep": torch.ones(9, dtype=torch.bool), "step": torch.tensor(3)}, 1),
+    ],
+)
+def test_tensors_that_the_answer_may_depend_on_are_counted(
+    further: tuple[object, ...], options: dict[str, object], inputs: int, frames_of: FramesOf
+) -> None:
+    model = Pair()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    for _ in range(4):
+        out = model(torch.randn(9, 4), *further, **options)
+        F.cross_entropy(out, torch.randint(0, 3, (9,))).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        watch.step()
+    frames = frames_of(watch)
+    assert frames.plan.models[0].inputs == inputs
+    assert frames.plan.id == 1

@@ -91,6 +91,29 @@ def test_a_likelihood_loss_below_zero_is_flagged_and_ruinous_below_minus_one() -
     assert scene.standing["loss-divergence"].severity == "critical"
 
 
+@pytest.mark.parametrize(("swings", "called"), [(True, False), (False, True)])
+def test_a_loss_that_swings_about_zero_has_no_start_to_be_measured_by(
+    swings: bool, called: bool
+) -> None:
+    """A policy's: the longer the episodes become, the wider it swings."""
+    random, scene = np.random.default_rng(1), Scene()
+    scene.table = msgspec.structs.replace(
+        scene.table, models=(msgspec.structs.replace(scene.table.models[0], loss=""),)
+    )
+
+    def step(sample: SceneSample) -> None:
+        width = 0.2 if sample.step < 20 else 5.0
+        sample.loss = float(width * random.normal()) if swings else width + 0.1 * random.random()
+        sample.loss = abs(sample.loss) if sample.step > 100 else sample.loss
+        sample.model(
+            loss=sample.loss, information=math.nan, skill=math.nan, loss_constant=math.nan,
+            label_entropy=math.nan,
+        )  # fmt: skip
+
+    scene.run(130, step)
+    assert ("loss-divergence" in scene.standing) is called
+
+
 @pytest.mark.parametrize(("begins", "called"), [(-4.2, True), (0.3, False)])
 def test_a_divergence_is_below_zero_by_rounding_or_by_a_turned_sign(
     begins: float, called: bool

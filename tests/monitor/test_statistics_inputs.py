@@ -240,3 +240,32 @@ def test_what_a_decoder_is_given_is_no_data_to_find_neighbours_in() -> None:
     one = statistician.measure(frames)[-1]
     assert np.isfinite(of_model(one, "neighbour_agreement", 0))
     assert np.isnan(of_model(one, "neighbour_agreement", 1))
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("told", [True, False])
+def test_neighbours_in_one_of_several_inputs_can_tell_the_answer_but_not_that_there_is_none(
+    told: bool, inputs: int
+) -> None:
+    rng = np.random.default_rng(0)
+    bench = Bench([], "mse")
+    bench.models = (msgspec.structs.replace(bench.models[0], inputs=inputs),)
+    bench.add(What.INPUT, 0, (64, 2), "nu")
+    bench.add(What.OUTPUT, 0, (64, 1), "nu")
+    bench.add(What.TARGET, 0, (64, 1), "nu")
+    frames = []
+    for step in range(1, 13):
+        x, y = rng.normal(size=(64, 2)), rng.normal(size=(64, 1))
+        shown = {What.INPUT: x, What.OUTPUT: 0 * y, What.TARGET: x[:, :1] if told else y}
+        frames.append(
+            bench.frame(
+                step, {(what, 0): values.astype(np.float32) for what, values in shown.items()}
+            )
+        )
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    found = of_model(statistician.measure(frames)[-1], "neighbour_agreement")
+    if told:
+        assert found > 0.9
+    else:
+        assert abs(found) < 0.2 if inputs == 1 else np.isnan(found)

@@ -7,7 +7,7 @@ import math
 from deadband.wire import Model
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BOTTOMLESS, Clash
-from deadband_monitor.rules.judges import Judgement, ModelRule
+from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.known import known_max, known_min
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
@@ -174,7 +174,10 @@ class LossDivergence(ModelRule):
         """The loss stands above where it began and above what a constant answer would give."""
         fresh, first = past.loss.fresh, past.loss.first
         constant = model.value("loss_constant")
-        level = known_max(constant, first)
+        level, of = known_max(constant, first), "its start"
+        if math.isnan(constant) and -past.loss.lowest > level:
+            # A loss that swings about zero, as a policy's does, begins anywhere in its swing.
+            level, of = -past.loss.lowest, "what it has been below zero"
         if seen.step - model.born < self.START_GRACE:
             return None
         # Without labels the level of a constant answer is unknown, and some objectives are annealed
@@ -210,8 +213,8 @@ class LossDivergence(ModelRule):
             active=True,
             clear=clear,
             severity=severity,
-            message=f"the loss stands at {fresh:.3g}, {fresh / level:.2g} times its start",
-            evidence={"loss": fresh, "loss_constant": constant if constant == constant else first},
+            message=f"the loss stands at {fresh:.3g}, {fresh / level:.2g} times {of}",
+            evidence=measured({"loss": fresh, "loss_first": first, "loss_constant": constant}),
             onset_step=past.loss.above_since(factor * level),
         )
 

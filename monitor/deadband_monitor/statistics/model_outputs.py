@@ -48,6 +48,9 @@ MIXED_UP = 9.0
 FOR_ALL = 10.0
 """What it says of a squared error that draws all columns to the number of a class."""
 
+TOLD_BY_ONE = 0.5
+"""Agreement of neighbours in the first of several inputs from which that one tells the answer."""
+
 _OF_STANDING = (
     "label_entropy",
     "batch_label_entropy",
@@ -220,6 +223,8 @@ class ModelOutputs:
                 agreement = self._memory.neighbours.observe(
                     given.rows[frame], given.keys[frame], standing.found
                 )
+                if self._reader.model.inputs > 1 and agreement < TOLD_BY_ONE:
+                    agreement = math.nan  # the other inputs may tell them apart
                 self._reader.put_one(table, "neighbour_agreement", frame, agreement)
                 numbers = self._memory.neighbours.numbering.value()
                 self._reader.put_one(table, "class_numbers", frame, numbers)
