@@ -33,14 +33,13 @@ kurtosis is 9, of a lognormal one (sigma 1) 114 in the limit and below 100 in 20
 def mean_skill(past: Past, model: ModelPast) -> tuple[float, float]:
     """Skill by the mean loss, and how much of it a step adds.
 
-    Of several models the single losses are not known, and the middle of what was measured has to
-    do.
+    Of several models, or where the run's loss holds more than the model's (a penalty, weights of
+    one's own), the single losses are not known, and the middle of what was measured has to do.
     """
-    assert past.layout is not None
     constant = model.value("loss_constant")
     span = min(200, max(40, past.step // 2))
     older, newer = past.loss.means(span)
-    if not past.layout.several_models and constant > 0 and math.isfinite(newer):
+    if constant > 0 and math.isfinite(newer) and past.loss_is_all_of(model):
         return 1 - (older + newer) / 2 / constant, (older - newer) / constant / (span / 2)
     _, recent = model.skill.halves(max(200, past.step // 2))
     return median(recent) if recent else math.nan, 0.0

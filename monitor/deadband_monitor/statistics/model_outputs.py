@@ -320,11 +320,14 @@ def _sum_error(rows: Reals, axis: int, *, logs: bool) -> Doubles:
 def _moved(source: tuple[int, ...], given: tuple[int, ...]) -> bool:
     """Whether a loss was given (n, t, c) as (n, c, t): turned, or else only viewed so.
 
-    Or channels over positions, (n, c, t), as rows of one position each, (n t, c).
+    Or channels over positions, (n, c, t), as rows of one position each, (n t, c). A score for each
+    of a list, (n, c, 1), has no positions that could be mixed up: without its last axis it is what
+    a loss over the list is given.
     """
     if len(source) >= 3 and len(given) == 2:
-        rows = source[0] * math.prod(source[2:])
-        return given == (rows, source[1]) and source[1] != source[-1]
+        positions = math.prod(source[2:])
+        mixed = positions > 1 and source[1] != source[-1]
+        return mixed and given == (source[0] * positions, source[1])
     if len(source) != 3 or len(given) != 3 or source[1] == source[2]:
         return False
     return (source[1], source[2]) == (given[2], given[1])
