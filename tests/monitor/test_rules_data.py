@@ -464,6 +464,21 @@ def test_a_few_targets_far_out_are_label_noise() -> None:
     assert "HuberLoss" in top(made).advice
 
 
+def test_a_loss_of_ones_own_says_nothing_of_skill_by_its_mean() -> None:
+    """Forty rare tags under a focal loss that is summed over them."""
+
+    def tags(sample: SceneSample) -> None:
+        fed(
+            target_kurtosis=23.0, target_mean=0.04, label_entropy=0.165, information=0.4,
+            majority_share=np.nan, majority_predicted=np.nan, top_share=np.nan, further_loss=4.3,
+            neighbour_agreement=0.17, loss_constant=np.nan, skill=0.4, out_min=-6, out_max=2,
+        )(sample)  # fmt: skip
+        sample.loss = 4.9 * math.exp(-sample.step / 100) + 0.3
+
+    made = scene(classes=40, loss="bce_logits").run(400, tags)
+    assert not made.standing
+
+
 def test_batches_without_a_target_far_out_do_not_pass_for_skill() -> None:
     def seldom(sample: SceneSample) -> None:
         fed(

@@ -120,6 +120,30 @@ def test_a_linear_model_that_learns_nothing_of_a_plain_task_lacks_capacity() -> 
     assert "ReLU" in cause.advice
 
 
+def test_a_linear_model_whose_inputs_lie_far_off_zero_was_not_tried_for_room() -> None:
+    def far(sample: SceneSample) -> None:
+        neighbours_know(sample)
+        sample.model(in_variance=0.01, in_max=1000, in_rms=600, information=0.0)
+
+    scene = without_activations(Scene(("fc1", "fc2", "fc3"))).run(300, far)
+    assert scene.engine.causes()[0].cause == "unnormalised-inputs"
+
+
+@pytest.mark.parametrize(("per_feature", "cause"), [(0.2, "overfitting"), (20.0, "label-noise")])
+def test_of_fewer_rows_than_dimensions_none_is_near_another(per_feature: float, cause: str) -> None:
+    """What is learnt of them by heart says nothing of their labels."""
+
+    def bend(sample: SceneSample) -> None:
+        evaluated(lambda step: 0.67)(sample)
+        sample.loss = 0.7 * math.exp(-sample.step / 60)
+        sample.model(
+            loss=sample.loss, loss_constant=0.693, label_entropy=0.693, skill=1 - sample.loss / 0.7,
+            neighbour_agreement=-0.22, in_rows=400, in_distinct=0.2, in_per_feature=per_feature,
+        )  # fmt: skip
+
+    assert Scene().run(300, bend).engine.causes()[0].cause == cause
+
+
 def test_a_linear_model_of_random_labels_is_less_sure_to_lack_capacity() -> None:
     def random_labels(sample: SceneSample) -> None:
         sample.no_better_than_constant()

@@ -476,6 +476,37 @@ def test_targets_far_from_zero_come_before_the_rate() -> None:
     assert "152" in top(made).evidence[0]
 
 
+def test_a_squared_error_tells_how_far_off_targets_lie_that_no_output_shows() -> None:
+    def one_action(sample: SceneSample) -> None:
+        sample.loss = 3e6
+        blown_up(sample)
+        sample.model(
+            loss=sample.loss, skill=np.nan, loss_constant=np.nan, out_rms=0.2,
+            target_mean=np.nan, target_sd=np.nan, target_min=np.nan, target_max=np.nan,
+        )  # fmt: skip
+
+    made = trained_by("mse", "", (32,), (32,)).run(20, one_action)
+    cause = top(made)
+    assert cause.cause == "unscaled-targets"
+    assert "1.73e+03" in cause.evidence[0]
+
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_task_beside_one_that_costs_a_million_times_as_much_is_not_trained(
+    *, from_the_start: bool
+) -> None:
+    def drowned(sample: SceneSample) -> None:
+        sample.loss = 1e6 if from_the_start or sample.step > 1 else 2.3
+        sample.layer("fc3", weight_growth=2 + sample.step / 5, weight_spread=15)
+        sample.model(
+            loss=sample.loss, further_loss=1e6, loss_constant=np.nan, skill=-0.2, information=1e-4
+        )
+
+    made = trained_by("cross_entropy", "", (64, 10), (64,)).run(300, drowned)
+    found = [cause.cause for cause in made.engine.causes()]
+    assert ("unscaled-targets" in found[:1]) is from_the_start
+
+
 def test_targets_far_from_zero_that_are_learnt_are_silent() -> None:
     bend = regression(target_mean=152, target_sd=77, target_min=25, target_max=346)
     assert trained_by("mse", "", (64, 1), (64, 1)).run(150, bend).engine.flags == []

@@ -258,3 +258,14 @@ def test_a_start_that_slackens_in_dust_is_no_slow_start(
     for step, value in zip((150, 200, 250), values, strict=True):
         history.add(step, value)
     assert history.rising(100, 0.01) is rises
+
+
+def test_a_history_keeps_its_start_and_what_came_after_a_gap() -> None:
+    history = History()
+    for step in [*range(1, 70), *range(246, 5000)]:
+        history.add(step, float(step))
+    assert len(history) <= 240
+    assert history.at(1) == 1
+    assert history.at(246) == 246
+    assert history.best_before(100) == (61, 61.0)
+    assert history.halves(100)[1][-1] == 4999

@@ -322,6 +322,12 @@ def test_latents_are_recognised_by_shape_and_order_alone() -> None:
     assert _latents(linear("enc", 64, 64), chunked, linear("dec", 8, 64)) == [("fc", "fc")]
 
 
+def test_two_towers_side_by_side_have_no_latent_between_them() -> None:
+    user = [linear("user.0", 8, 64), linear("user.2", 64, 16)]
+    assert _latents(*user, linear("item.0", 8, 64), linear("item.2", 64, 16)) == []
+    assert _latents(*user, linear("dec.0", 8, 64), linear("dec.2", 64, 8)) == [("user.2", "user.2")]
+
+
 def test_query_key_and_value_are_no_latent() -> None:
     attention = [linear(name, 64, 16) for name in ("q", "k", "v")]
     assert _latents(linear("emb", 8, 64), *attention, linear("out", 16, 64)) == []

@@ -92,6 +92,23 @@ def test_units_that_served_and_died_as_the_rate_climbed_were_killed_by_it() -> N
     assert "that of step" in cause.advice
 
 
+def test_units_that_told_the_labels_at_some_cost_served_as_well() -> None:
+    def climbing(sample: SceneSample) -> None:
+        sample.loss = 2.0 + 0.25 * (sample.step % 2)
+        told = min(0.6, 0.02 * sample.step)
+        sample.model(lr=0.1 * 1.005**sample.step, loss=sample.loss, skill=0.08, information=told)
+
+    scene = Scene().run(400, climbing).run(40, lambda sample: thrown_off(5.0, sample))
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "learning-rate-too-high"
+    assert "the information was" in cause.evidence[0]
+
+
+def test_what_killed_units_is_known_long_after() -> None:
+    scene = Scene().run(200).run(3000, lambda sample: thrown_off(5.0, sample))
+    assert scene.engine.causes()[0].cause == "learning-rate-too-high"
+
+
 def test_units_that_die_at_an_even_rate_are_not_blamed_on_it() -> None:
     scene = Scene().run(400).run(40, lambda sample: thrown_off(0.1, sample))
     assert "learning-rate-too-high" not in named(scene)
@@ -107,6 +124,22 @@ def test_a_loss_that_breaks_behind_small_outputs_broke_by_its_own_operations() -
     assert cause.cause == "numerical-overflow"
     assert cause.confidence >= 0.8
     assert "logsumexp" in cause.advice
+
+
+@pytest.mark.parametrize(("low", "cause"), [(-0.4, "loss-mismatch"), (0.1, "numerical-overflow")])
+def test_a_poisson_loss_that_breaks_over_outputs_below_zero_takes_their_logarithm(
+    low: float, cause: str
+) -> None:
+    def broken(sample: SceneSample) -> None:
+        sample.loss = math.nan
+        sample.layer("fc3", nonfinite=1)
+        sample.model(loss=math.nan, nonfinite=1, skill=math.nan, out_min=low, out_max=3.0)
+
+    scene = Scene()
+    (model,) = scene.table.models
+    counted = msgspec.structs.replace(model, loss="poisson_nll", loss_input=(32,))
+    scene.table = msgspec.structs.replace(scene.table, models=(counted,))
+    assert scene.run(5, broken).engine.causes()[0].cause == cause
 
 
 @pytest.mark.parametrize(("further", "cause"), [(0.0, "bad-data"), (0.3, "numerical-overflow")])

@@ -446,3 +446,11 @@ def test_channels_made_rows_of_positions_are_turned_or_mixed(*, turned: bool) ->
     found = measured("cross_entropy", z, loss, None, axes="nup", read_as=(512, 5))
     assert (of_model(found, "squashed") == 9.0) is not turned
     assert np.isfinite(of_model(found, "skill")) == turned
+
+
+def test_scores_of_a_list_without_their_last_axis_have_no_positions_to_mix_up() -> None:
+    z = drawn(16, 12, 1)
+    wanted = fn.softmax(3 * drawn(16, 12), dim=-1)
+    loss = fn.cross_entropy(z[..., 0], wanted)
+    found = measured("cross_entropy", z, loss, None, axes="npu", read_as=(16, 12))
+    assert of_model(found, "squashed") != 9.0

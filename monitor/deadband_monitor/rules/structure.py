@@ -54,6 +54,12 @@ def latents(layout: Layout, index: int) -> list[Latent]:
             if alone and third and layer.units < layer.fan_in and _feeds(layer.units, third):
                 found.append(Latent(row, rows[place + 1], rows[place + 2], layer.units))
         elif layer.units % 2 == 0 and after.fan_in == layer.units // 2 < layer.fan_in:
+            # Of two towers side by side the second begins as the first did, and ends as wide.
+            if (
+                _same(layout.layers[rows[0]], after)
+                and layout.layers[rows[-1]].units == layer.units
+            ):
+                continue
             found.append(Latent(row, row, rows[place + 1], layer.units // 2))
     return found
 

@@ -18,11 +18,15 @@ step those ten would outvote the two hundred that follow."""
 
 
 class History:
-    """A thinned series: at most ~100 points over the run so far, the newest always among them."""
+    """A thinned series over the run so far, at most `capacity` points.
+
+    One for each hundredth of it lately, fewer further back, always the first and the newest.
+    """
 
     def __init__(self, capacity: int = 240) -> None:
-        self._steps: deque[int] = deque(maxlen=capacity)
-        self._values: deque[float] = deque(maxlen=capacity)
+        self._capacity = capacity
+        self._steps: deque[int] = deque()
+        self._values: deque[float] = deque()
 
     def add(self, step: int, value: float) -> None:
         """Take a value; one that is not finite is ignored."""
@@ -32,8 +36,26 @@ class History:
         if len(self._steps) > 1 and step - self._steps[-2] < gap:
             self._steps[-1], self._values[-1] = step, value
             return
+        if len(self._steps) == self._capacity:
+            self._thin()
         self._steps.append(step)
         self._values.append(value)
+
+    def _thin(self) -> None:
+        """Half the points of the older half: how a run stood before it broke stays known.
+
+        By their distance, so that the one at which it went on after a gap is kept.
+        """
+        steps, values = list(self._steps), list(self._values)
+        half = self._capacity // 2
+        apart = 2 * (steps[half] - steps[0]) / half
+        kept = [0]
+        for place in range(1, half):
+            if steps[place] >= steps[kept[-1]] + apart:
+                kept.append(place)
+        kept += range(half, len(steps))
+        self._steps = deque(steps[place] for place in kept)
+        self._values = deque(values[place] for place in kept)
 
     def best_before(self, step: int) -> tuple[int, float] | None:
         """The highest value before `step`, with its step; None where there is none."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.inputs import ANY_LABELS
 from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_rows
 from deadband_monitor.rules.room import bends, bottleneck, is_linear, spectators
@@ -76,6 +77,8 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         evidence.append("there are so few different inputs that all can be told apart")
     elif agreement < NOISE:
         belief = 0.3  # no better answer may exist
+    if case.facts.input_kind:
+        belief /= 3  # what drowns in one feature, or in an offset, was not tried for room
     if linear:
         evidence.insert(0, "no nonlinearity lies between the layers: the model is a linear one")
         advice = "put a hidden layer in front: nn.Sequential(nn.Linear(inputs, 64), nn.ReLU(), ...)"
@@ -152,9 +155,11 @@ def _by_heart(case: Case) -> Suspect:
     random = guessed is not None and "neighbour_agreement" in guessed.evidence
     uneven = names_one_class(share, said) or case.model.misses_the_rare
     other = elsewhere or random or uneven
+    # Of fewer rows than dimensions none is near another, and any labels can be learnt by heart.
+    chance = told_by_chance(case.model) and not case.model.value("in_per_feature") < ANY_LABELS
     return Suspect(
         word="overfitting",
-        belief=0.1 if other else 0.5 if told_by_chance(case.model) else 0.95,
+        belief=0.1 if other else 0.5 if chance else 0.95,
         onset=flag.onset_step,
         explains=frozenset({"overfitting"}),
         evidence=lines,

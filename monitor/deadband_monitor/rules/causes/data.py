@@ -13,6 +13,7 @@ from deadband_monitor.rules.causes.rows import STARVED, few
 from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import (
+    ANY_LABELS,
     change_in_words,
     told_all_the_same,
 )
@@ -338,6 +339,9 @@ def _noise(case: Case) -> Iterator[Suspect]:
         # Series that are alike as a whole need not agree in what counts, one value early on: the
         # nearest of 1500 noisy ones of 40 values had the label by chance, whatever the rule.
         belief /= 2
+    if model.value("in_per_feature") < ANY_LABELS:
+        # A plane can tell any labels of so few rows in so many dimensions: nearest is not near.
+        belief /= 3
     yield Suspect(
         word="label-noise",
         belief=belief if healthy else belief / 3,

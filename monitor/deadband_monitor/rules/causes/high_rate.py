@@ -32,7 +32,7 @@ BLOW_UP = frozenset(
 )
 """What steps that are too large for the weights can bring about, whatever made them so."""
 LEARNT = 0.3
-"""Skill from which units have served."""
+"""Skill, or information, from which units have served."""
 LOOK_BACK = 20
 """Steps before a break within which a rate that was raised can be its reason."""
 RUNAWAY = 10.0
@@ -76,10 +76,13 @@ def _killed(case: Case) -> Iterator[Suspect]:
     stuck = case.flag("dead-units") or case.flag("saturation") or case.flag("output-collapse")
     if stuck is None:
         return
-    before = model.skill.best_before(stuck.onset_step)
+    before, what = model.skill.best_before(stuck.onset_step), "skill"
     if before is None or before[1] < LEARNT:
-        return
-    step, skill = before
+        # Thrown from side to side, answers that tell the labels may cost as much as a constant one.
+        before, what = model.information.best_before(stuck.onset_step), "information"
+        if before is None or model.peak_information < LEARNT:
+            return
+    step, known = before
     then = model.rates.at(step)
     now = model.rates.at(stuck.onset_step)
     if not now > RAISED * then > 0:
@@ -90,7 +93,7 @@ def _killed(case: Case) -> Iterator[Suspect]:
         onset=step + 1,
         explains=BLOW_UP,
         evidence=[
-            f"the skill was {skill:.2g} at step {step}, at a learning rate of {then:.2g}; at step "
+            f"the {what} was {known:.2g} at step {step}, at a learning rate of {then:.2g}; at step "
             f"{stuck.onset_step}, when {stuck.layer or 'the output'} stopped, it was {now:.2g}"
         ],
         advice=f"lr {now:.2g} -> {rounded(then)}, that of step {step}, at the most: check the "

@@ -9,6 +9,9 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.high_rate import ran_away
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 
+EXP_HOLDS = 80.0
+"""Output up to which exp holds in float32, which ends at 88."""
+
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Numerical overflow."""
@@ -37,6 +40,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
                 advice="look for them before training: assert torch.isfinite(y).all() in the "
                 "loader; drop the rows, or fill them with a value that means missing",
             )
+        yield from _logarithm_of_output(case)
         yield Suspect(
             word="numerical-overflow",
             belief=0.5 if targets and not crossed else 0.9,
@@ -100,3 +104,27 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "half precision; clip gradients, use bfloat16",
             layer=overflow.layer,
         )
+
+
+def _logarithm_of_output(case: Case) -> Iterator[Suspect]:
+    """A Poisson loss that takes the output for a rate, and is given what can lie below zero.
+
+    By its formulas: exp(o) - y o is finite for every output that exp does not overflow for, and of
+    o - y log(o) the logarithm is not.
+    """
+    low, high = case.model.value("out_min"), case.model.value("out_max")
+    if case.build.loss != "poisson_nll" or not low < 0 or not high < EXP_HOLDS:
+        return
+    yield Suspect(
+        word="loss-mismatch",
+        tier=Tier.EXACT,
+        belief=0.97,
+        onset=case.start,
+        explains=frozenset({"non-finite"}),
+        evidence=[
+            f"the outputs go down to {low:.2g}, and the loss takes their logarithm: they are no "
+            "rates"
+        ],
+        advice="nn.PoissonNLLLoss(log_input=True), for outputs that are logarithms of rates; or "
+        "F.softplus(output) + 1e-6 before log_input=False",
+    )

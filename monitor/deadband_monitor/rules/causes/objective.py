@@ -19,13 +19,25 @@ from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, SHUT_OUT, Clash, floor
 from deadband_monitor.rules.losses import fell_since, is_below_zero, is_far_below_zero
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
-from deadband_monitor.rules.misfit import OF_SOFTMAX, POSITIVE, VALUE_LOSSES, WAYS_OF_VALUES
+from deadband_monitor.rules.misfit import (
+    CLASS_LOSSES,
+    OF_SOFTMAX,
+    POSITIVE,
+    VALUE_LOSSES,
+    WAYS_OF_VALUES,
+)
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
 has then 25 times the targets' variance to learn before anything else."""
 WIDE = (0.1, 10.0)
 """Standard deviation of targets that usual weights and rates suit."""
+
+DROWNS = 1000.0
+"""Times the loss of a constant answer that another part of the loss costs, from which its gradient
+leaves a thousandth to the task."""
+GROWN = 3.0
+"""Growth of a weight that is no matter of usual training: `weights_tripled`."""
 
 _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.SOFTMAX_CE: SLOW,
@@ -132,6 +144,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "or cross_entropy with class ids",
         )
     yield from _scale(case)
+    yield from _far_from_targets(case)
+    yield from _outweighed(case)
 
 
 def _by_range(case: Case, clash: Clash) -> bool:
@@ -170,6 +184,62 @@ def _scale(case: Case) -> Iterator[Suspect]:
         advice=f"train on y = (y - {mean:.4g}) / {sd:.4g} and scale the predictions back, or begin "
         f"the last bias at {mean:.4g} (nn.init.constant_(last.bias, {mean:.4g}))",
         layer=_last_layer(case),
+    )
+
+
+def _far_from_targets(case: Case) -> Iterator[Suspect]:
+    """Of an output that a loss gets a part of (one action's value) the targets are not known.
+
+    But the root of a squared error is how far they lie from it.
+    """
+    model = case.model
+    if case.build.loss != "mse" or math.isfinite(model.start("target_sd")):
+        return
+    first, size = case.past.loss.first, max(1.0, model.start("out_rms"))
+    if not (case.past.loss_is_all_of(model) and first > (WIDE[1] * size) ** 2):
+        return
+    yield Suspect(
+        word="unscaled-targets",
+        belief=0.85,
+        onset=case.start,
+        explains=BLOW_UP | {"loss-plateau"},
+        evidence=[
+            f"the outputs began at rms {model.start('out_rms'):.2g}, and the root of the squared "
+            f"error was {math.sqrt(first):.3g}: so far off lie the targets"
+        ],
+        advice=f"divide targets (or rewards) by about {rounded(math.sqrt(first))} and scale the "
+        "predictions back; or nn.HuberLoss, whose slope ends at 1",
+        layer=_last_layer(case),
+    )
+
+
+def _outweighed(case: Case) -> Iterator[Suspect]:
+    """Another task's part of the loss is all that is trained, and the weights grow to meet it.
+
+    A penalty that outweighs the loss makes them shrink.
+    """
+    model = case.model
+    if not (case.build.loss in CLASS_LOSSES or case.build.loss.startswith("bce")):
+        return
+    # What was not there in the first loss of all came of the steps; and how much of a sum of 32
+    # bits is the own part is chance beside something so large.
+    further = min(model.start("further_loss"), case.past.loss.first)
+    own = model.value("label_entropy")
+    outweighs = further > DROWNS * own > 0
+    if not outweighs or not case.facts.grown >= GROWN or case.flag("weight-collapse"):
+        return
+    yield Suspect(
+        word="unscaled-targets",
+        belief=0.85,
+        onset=case.start,
+        explains=BLOW_UP | {"loss-plateau"},
+        evidence=[
+            f"what is added to {case.build.loss} was {further / own:.2g} times what a constant "
+            f"answer to it costs, and weights grew {case.facts.grown:.3g}-fold to meet that: "
+            "nothing else is trained"
+        ],
+        advice="print the parts of the loss one by one; standardise the targets of the largest, "
+        "or weigh the parts so that they begin alike",
     )
 
 
