@@ -471,7 +471,8 @@ def test_a_loss_of_ones_own_says_nothing_of_skill_by_its_mean() -> None:
         fed(
             target_kurtosis=23.0, target_mean=0.04, label_entropy=0.165, information=0.4,
             majority_share=np.nan, majority_predicted=np.nan, top_share=np.nan, further_loss=4.3,
-            neighbour_agreement=0.17, loss_constant=np.nan, skill=0.4, out_min=-6, out_max=2,
+            neighbour_agreement=0.17, loss_constant=np.nan, out_min=-6, out_max=2,
+            skill=-0.1 if sample.step < 40 else np.nan,
         )(sample)  # fmt: skip
         sample.loss = 4.9 * math.exp(-sample.step / 100) + 0.3
 
