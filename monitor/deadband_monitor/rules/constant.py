@@ -7,7 +7,7 @@ import math
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.crawl import crawls
-from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, creeps, worthless
+from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, WORTH, creeps, worthless
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few, steady_skill
@@ -104,9 +104,12 @@ class ConstantPredictor(ModelRule):
         useless = math.isnan(skill) or skill < (0.2 if flat else 0.02)
         nothing = worthless(model)
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
-        if clear and skill < 0.1:
-            # The little there is to learn may be learnt: it counts where it lasts.
-            clear = steady_skill(seen.step, model) >= nothing
+        since = past.standing.get((self.kind, model.name))
+        if clear and skill < (0.1 if since is None else WORTH):
+            # The little there is to learn may be learnt: it counts where it lasts. What is learnt
+            # by heart, of rows that come again, takes nothing back that was called.
+            least = nothing if since is None or modest(past, model) else WORTH
+            clear = steady_skill(seen.step, model) >= least
         # Single losses scatter: a lucky batch is no skill where the mean of many says there is
         # none.
         level = _even_level(past, model)
@@ -146,7 +149,6 @@ class ConstantPredictor(ModelRule):
         stalled = (sure or (many and seen.step - since_stalled >= span)) and not steady_skill(
             seen.step, model
         ) >= nothing
-        since = past.standing.get((self.kind, model.name))
         if since is None and past.learning(model.name):
             self._crept[model.name] = seen.step
         # What sank a little until it was called may yet get somewhere.
@@ -240,11 +242,13 @@ class ConstantPredictor(ModelRule):
         recall, (skill, rise) = model.value("rare_recall"), mean_skill(past, model)
         if self._stays_unnamed(seen, past, model, rise):
             return past.first_step
+        called = model.name in self._uneven
+        if called and recall < FOUND:
+            return self._uneven[model.name]  # named once in a while they are not learnt yet
         if skill >= self.KNOWN and not self._never(seen, model, rise):
             return None
-        unfound = recall < FOUND or (math.isnan(recall) and model.majority.lately_silent)
-        if model.name in self._uneven and unfound:
-            return self._uneven[model.name]  # named once in a while they are not learnt yet
+        if called and math.isnan(recall) and model.majority.lately_silent:
+            return self._uneven[model.name]
         if seen.step >= self.POOR_STEPS and recall < POOR and model.majority.rules:
             return past.first_step
         if unlearnt(seen, past, model):

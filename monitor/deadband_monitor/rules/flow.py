@@ -166,7 +166,8 @@ class Flow:
         left, grad = seen.layers[:, _LEFT], seen.layers[:, _GRAD]
         # At the first sample nothing can be left over: it says nothing either way.
         told = (np.isfinite(left) | (has == 1)) & (self._last_step > 0)
-        told &= np.isfinite(grad)  # once it overflows, what was seen before stands
+        # Once it overflows, or is zero because the pile killed the units, what was seen stands.
+        told &= np.isfinite(grad) & (grad > 0)
         _follow(self.kept_since, kept, told, seen.step, True)
         self.kept_samples[kept] += 1
         self.kept_samples[self.kept_since < 0] = 0

@@ -7,6 +7,7 @@ import math
 from deadband.wire import Model
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import BOTTOMLESS, Clash
+from deadband_monitor.rules.creep import WORTH
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.known import known_max, known_min
 from deadband_monitor.rules.misfit import VALUE_LOSSES
@@ -203,7 +204,7 @@ class LossDivergence(ModelRule):
                 onset_step=past.first_step,
             )
         sure = math.isfinite(constant) and model.start("out_sd") > self.SURE
-        clear = fresh < 1.1 * (constant if sure else level)
+        clear = fresh < ((1 - WORTH) * constant if sure else 1.1 * level)
         if not above:
             return Judgement(active=False, clear=clear)
         severity = "warning"
