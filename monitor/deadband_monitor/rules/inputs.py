@@ -12,6 +12,7 @@ from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.feed import CONSTANT, Change, Feed
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.mean_skill import mean_skill
+from deadband_monitor.rules.misfit import CLASS_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
 
 OFFSET = 0.02
@@ -29,6 +30,8 @@ ANY_LABELS = 2.0
 ways to label d + 1 points in d dimensions, half of those of 2 (d + 1) points (Cover, IEEE Trans.
 Electronic Computers 14:326, 1965), so that what is learnt says nothing of other rows. Truth tables
 and worked examples have fewer features."""
+LEAST_ROWS = 4
+"""Fewer than the smallest table of two yes/no features has."""
 ROUNDS = 20.0
 """Times that each of them was shown, on average, before they are called all that there is."""
 TWICE = 0.5
@@ -70,6 +73,10 @@ shuffled in mid-run it knows none at once (a skill far below 0), and learns some
 ONE_CLASS = 1000
 """Labels that are all the same, from which data have one class: of one row in a hundred of another
 there would be one in 1000 with a chance of 4e-5 of none."""
+SOME, NO_LOSS = 200, 0.02
+"""The same where all answers are alike as well and the mean of the last two hundred losses is below
+the second, in nats: of 6400 rows every row of another class would cost ln 50 and more, and one in
+two hundred as much as all of that. Where samples are far apart the losses count all rows."""
 
 
 class InputAnomaly(ModelRule):
@@ -125,16 +132,33 @@ def _of_one_class(past: Past, model: ModelPast) -> bool:
     """Of many labels, and a unit for each class to answer with, all are the same.
 
     Where the logits are made of something else the right one may stand at one place by design, as
-    the positive pair does in MoCo (He et al., arXiv:1911.05722).
+    the positive pair does in MoCo (He et al., arXiv:1911.05722): what the model itself gives is
+    largest anywhere then.
     """
-    assert past.layout is not None
-    layout, mixture = past.layout, model.feed.mixture
-    told = layout.model(model.name)
-    if mixture.differ or mixture.alike < ONE_CLASS or len(told.loss_input) != 2:
+    mixture = model.feed.mixture
+    if mixture.differ or not answerable(past, model):
         return False
+    one_answer = model.value("top_share") == 1
+    known = one_answer and past.loss_is_all_of(model) and past.loss.mean(200) < NO_LOSS
+    return mixture.alike >= (SOME if known else ONE_CLASS)
+
+
+def answerable(past: Past, model: ModelPast) -> int:
+    """How many classes the model has a unit for; 0 where its output is no answer of that kind."""
+    assert past.layout is not None
+    layout = past.layout
+    told = layout.model(model.name)
     rows = layout.rows(model.name)
     heads = rows[layout.head[rows] & layout.matrix[rows]]
-    return any(layout.layers[row].units == told.loss_input[1] for row in heads.tolist())
+    units = {layout.layers[row].units for row in heads.tolist()}
+    if len(told.loss_input) == 2:
+        return told.loss_input[1] if told.loss_input[1] in units else 0
+    if told.loss_input or told.loss not in CLASS_LOSSES:
+        return 0
+    if model.value("majority_predicted") != 1:
+        return 0
+    most = max(units, default=0)  # a loss written out by hand tells no shapes
+    return most if most > 1 else 0
 
 
 def few_rows(model: ModelPast) -> bool:
@@ -146,6 +170,7 @@ def few_rows(model: ModelPast) -> bool:
     features = rows / per_feature
     # Of examples worked by hand there are as many as features, or more.
     enough = features >= LEAST_FEATURES or (features >= 4 and per_feature <= 0.5)
+    enough = enough or (features >= 2 and rows < LEAST_ROWS)
     shown = rows / share * model.feed.steps_a_sample
     return enough and rows > 1 and share <= TWICE and ROUNDS * rows <= shown
 

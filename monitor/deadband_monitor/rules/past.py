@@ -374,7 +374,7 @@ class Past:
     def _signs_of_learning(self, past: ModelPast, window: int) -> Iterator[bool | None]:
         """Whether each of them tells of it, the cheap ones first; None: it cannot tell."""
         yield self.loss.falling
-        yield past.skill.climbing(window, CLIMB)
+        yield past.skill.climbing(min(window, self.step - past.born), CLIMB)  # of a young run, all
         for values, goal in past.tells:
             yield values.rising_lately(window, self.step, goal)
 

@@ -19,6 +19,7 @@ from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.misfit import VALUE_LOSSES
+from deadband_monitor.rules.model_past import PULLED
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import bottleneck, is_linear, is_shallow, left_as_drawn
 from deadband_monitor.rules.structure import latents
@@ -210,7 +211,7 @@ class LossPlateau(ModelRule):
             or _on_a_line(model)
             or past.layout.model(model.name).unregistered
         )
-        known = cramped or _off_scale(past, model)
+        known = cramped or _off_scale(past, model) or model.pull > PULLED
         patience = PATIENCE_STEPS // 2 if known else PATIENCE_STEPS
         age = seen.step - model.born
         quarters = _quarters(past, model, gains, age)
