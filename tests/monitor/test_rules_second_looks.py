@@ -70,15 +70,6 @@ def test_a_squared_error_below_zero_is_called_whatever_it_is_called_with() -> No
     assert of_loss("mse").run(12, turned).causes == ["loss-mismatch"]
 
 
-def test_a_loss_below_zero_is_not_turned_where_gradients_go_with_the_first_outputs() -> None:
-    turned, balanced = Descent(), Descent()
-    for step in range(1, 20):
-        turned.add(step, -1.0 - 0.1 * step, 0.5, -0.6)
-        balanced.add(step, -1.0 - 0.1 * step, 0.5, 0.6 if step == 1 else -0.2)
-    assert turned.turned(1.0)
-    assert not balanced.turned(1.0)
-
-
 def test_a_density_that_is_learnt_falls_below_zero_ever_more_slowly() -> None:
     fit, flight = Descent(), Descent()
     for step in range(1, 600):

@@ -304,7 +304,7 @@ def test_rare_classes_that_are_not_even_learnt_by_heart_are_missed_by_evaluation
             information=0.2,
         )
         if sample.step % 10 == 0:
-            sample.model(eval_loss=2.8)
+            sample.model(eval_loss=0.9)
 
     scene = of_loss("cross_entropy").run(200, uneven)
     assert scene.standing["overfitting"]

@@ -21,10 +21,14 @@ Adam, 3 and more where gradients grow with them; a logarithm's is 0.15 to 0.3.""
 HARDLY_SLOWED = 0.5
 """The same where weights were found to grow without an end as well: gates that come to their ends
 on the way left 0.66."""
-WITH_THE_ERROR = 0.3
-"""Correlation of the loss's gradient with the first outputs that a turned sign does not have.
-An error's gradient goes with the output, untrained answers being nearly all of what is wrong with
-them (0.4 to 0.9); turned, it goes against."""
+AGAINST = -0.7
+"""Correlation of the loss's gradient with outputs that are larger than the targets, above which no
+sign is turned: minus an error drives outputs away and goes against them (-0.99 and below), an error
+goes with them by then (-0.4 to 0.4, whatever is subtracted from it). While outputs are small it
+goes against them either way: all of the target is still missing."""
+FAR_AWAY = 3.0
+"""Times the targets that outputs which come to them are not as large as; where errors count by
+their size alone, the gradient is the same wherever an output lies, and need not go against it."""
 
 
 class Descent:
@@ -35,7 +39,7 @@ class Descent:
         self._began = 0
         self._first_loss = math.nan
         self._first_size = math.nan
-        self._first_pull = math.nan
+        self._pull = math.nan
         self._course = History()
         self._now = (0, math.nan, math.nan)
 
@@ -52,15 +56,22 @@ class Descent:
         self.never_positive = self.never_positive and not loss >= 0
         self._first_loss = loss if math.isnan(self._first_loss) else self._first_loss
         self._first_size = size if math.isnan(self._first_size) else self._first_size
-        self._first_pull = pull if math.isnan(self._first_pull) else self._first_pull
+        self._pull = pull if math.isfinite(pull) else self._pull
         self._course.add(step, loss)
         self._now = step, loss, size
 
-    def turned(self, usual: float) -> bool:
-        """Never above zero, and as far below as a constant answer's loss (`usual`) lies above."""
-        if self._first_pull > WITH_THE_ERROR:
-            return False  # the error is to shrink: something else is subtracted from it
-        return self.never_positive and self._now[1] < -TURNED * usual < 0
+    def turned(self, usual: float, reach: float) -> bool:
+        """Never above zero, and as far below as a constant answer's loss lies above.
+
+        Args:
+            usual: loss of a constant answer.
+            reach: root mean square of the targets.
+        """
+        _, loss, size = self._now
+        # Where the gradient tells of it, the outputs have to be driven away from the targets.
+        away = size > FAR_AWAY * reach or (self._pull < AGAINST and size > reach)
+        below = self.never_positive and loss < -TURNED * usual < 0
+        return below and (away or math.isnan(self._pull))
 
     @property
     def endless(self) -> bool:

@@ -108,7 +108,9 @@ class Objective:
             first=self._first_loss,
         )
         if read is not None and not layout.several_models:
-            below = self._descent.turned(_of_a_constant(read, now[_ENTROPY]))
+            below = self._descent.turned(
+                _of_a_constant(read, now[_ENTROPY]), math.hypot(read.target_mean, read.target_sd)
+            )
             falls = self._descent.endless
             if below or falls:
                 read = msgspec.structs.replace(read, below=below, falls=falls)

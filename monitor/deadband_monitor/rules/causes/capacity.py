@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.data import asks_for_others
 from deadband_monitor.rules.inputs import ANY_LABELS
 from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_rows
@@ -153,7 +154,7 @@ def _by_heart(case: Case) -> Suspect:
     # Of labels that have nothing to do with the inputs there is nothing to learn but by heart.
     guessed = case.flag("constant-predictor")
     random = guessed is not None and "neighbour_agreement" in guessed.evidence
-    uneven = names_one_class(share, said) or case.model.misses_the_rare
+    uneven = names_one_class(share, said) or case.model.misses_the_rare or asks_for_others(case)
     other = elsewhere or random or uneven
     # Of fewer rows than dimensions none is near another, and any labels can be learnt by heart.
     chance = told_by_chance(case.model) and not case.model.value("in_per_feature") < ANY_LABELS

@@ -14,10 +14,11 @@ from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import (
     ANY_LABELS,
+    answerable,
     change_in_words,
     told_all_the_same,
 )
-from deadband_monitor.rules.majority import RULING, names_one_class
+from deadband_monitor.rules.majority import RULING, UNEVEN, names_one_class
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import RAISED
@@ -32,6 +33,10 @@ NEARLY_ALL = 0.95
 others come by once in twenty rows, and nothing else is learnt."""
 TYPED = 1000.0
 """Times the usual error that a few targets make the standard deviation of all."""
+OTHERS_ASKED = 3.0
+"""Times what a constant answer costs in training that the best evaluation costs, from which other
+classes are asked there than are shown: before it knows anything by heart, a model is about as good
+as a constant answer to rows like its own."""
 SETTLED = 50
 """Steps after which a loss that rises at once has left a level; earlier it is a start's doing."""
 PAIRS_ADVICE = (
@@ -237,7 +242,7 @@ def _of_one_class(case: Case) -> Iterator[Suspect]:
         explains=STARVED,
         evidence=[
             f"all of the first {mixture.alike} labels were of one class, out of "
-            f"{case.build.loss_input[1]} that the model can answer"
+            f"{answerable(case.past, case.model)} that the model can answer"
         ],
         advice="torch.bincount(labels) over the data set: a filter, a folder or a label map that "
         "leaves one class; where the others come later, shuffle",
@@ -253,6 +258,7 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     found = flag is not None and "majority_share" in flag.evidence
     # Where evaluation asks for the others, that they are not known is told by it first.
     asked = case.flag("overfitting") is not None and model.misses_the_rare
+    asked = asked or asks_for_others(case)
     if not (found or asked or names_one_class(share, said)):
         return
     telling = model.value("information") > 1e-4
@@ -272,6 +278,15 @@ def _uneven(case: Case) -> Iterator[Suspect]:
         advice=f"weight the classes (pos_weight = {ratio:.2g} for two, weight = 1 / frequency for "
         "more), or draw evenly with WeightedRandomSampler; report the recall of each class",
     )
+
+
+def asks_for_others(case: Case) -> bool:
+    """Whether one class rules in training, and evaluation is of others from its best pass on."""
+    flag, share = case.flag("overfitting"), case.model.latest("majority_share")
+    if flag is None or not share >= UNEVEN:
+        return False
+    constant = case.model.latest("loss_constant")
+    return flag.evidence["best_eval_loss"] > OTHERS_ASKED * constant > 0
 
 
 def _rare_yes(case: Case) -> Iterator[Suspect]:

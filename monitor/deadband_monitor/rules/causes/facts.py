@@ -30,6 +30,8 @@ SHUT_BIAS = -1.0
 sums of 0.3 to 1.5 from standardised inputs."""
 WHOLE = 0.01
 """Share of variance that is far from lost: a few sigmoids leave 1e-4 of it."""
+LEARNT = 0.3
+"""Skill, or information, from which units have served."""
 LOST_DECADES = 8
 """By which the gradient falls from the last layer to the first: next to nothing is left."""
 DEEP = 5
@@ -104,7 +106,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
     grown = _finite(_column(past.highest, "weight_growth")[matrices])
     growth = float(grown.max()) if len(grown) else 1.0
     seen = {
-        "large_update": model.large_update_step is not None,
+        "large_update": model.large_update_step is not None and not made_good(past, model),
         "loss_above_constant": past.loss_was_high,
         "weights_tripled": growth >= 3,
         "gradient_tenfold": model.gradient_rose,
@@ -112,7 +114,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "dead": past.stands("dead-units", model.name),
         "faint_depth": len(matrices) >= DEEP
         and (_lost_in_depth(past, model.name, first, last) or lost > 0)
-        and not _lost_at_once(past, layout, sound),
+        and not (twins or _lost_at_once(past, layout, sound)),
         "input_scale": kind in {"offset", "large"},
         "input_tiny": kind == "tiny",
         "input_constant": kind == "constant",
@@ -143,6 +145,22 @@ def gather(past: Past, model: ModelPast) -> Facts:
         grown=growth,
         shut=shut,
     )
+
+
+def made_good(past: Past, model: ModelPast) -> bool:
+    """Whether so much was learnt between the large step and all that stands that it did no harm."""
+    large = model.large_update_step
+    onsets = [
+        onset
+        for (_, name), (severity, onset, _) in past.standing.items()
+        if name == model.name and severity != "info"
+    ]
+    # What it drove to flat ends may be told late: the rest can learn all the same.
+    harmed = any((kind, model.name) in past.standing for kind in ("update-too-large", "saturation"))
+    if large is None or not onsets or harmed:
+        return False
+    best = model.skill.best_before(min(onsets))
+    return best is not None and best[0] > large and best[1] >= LEARNT
 
 
 def _gradless(past: Past, matrices: NDArray[np.int64]) -> bool:

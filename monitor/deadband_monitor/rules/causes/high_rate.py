@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.facts import LEARNT, made_good
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.model_past import RAISED
@@ -31,8 +32,6 @@ BLOW_UP = frozenset(
     }
 )
 """What steps that are too large for the weights can bring about, whatever made them so."""
-LEARNT = 0.3
-"""Skill, or information, from which units have served."""
 LOOK_BACK = 20
 """Steps before a break within which a rate that was raised can be its reason."""
 RUNAWAY = 10.0
@@ -47,7 +46,7 @@ momentum is too high: 0.1 at 0.9 is 1, a one-cycle's peak of 1.5 at 0.85, which 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Learning rate too high."""
     model = case.model
-    if model.large_update_step is None:
+    if model.large_update_step is None or made_good(case.past, model):
         yield from _killed(case)
         yield from _broke_after_rise(case)
         yield from _ran_away(case)

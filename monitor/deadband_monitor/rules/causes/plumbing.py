@@ -12,6 +12,7 @@ from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.regularisation import DROPPED
 from deadband_monitor.rules.causes.written_back import undone
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
+from deadband_monitor.rules.outputs import EXACT
 from deadband_monitor.rules.plateau import same_whatever
 from deadband_monitor.rules.room import left_as_drawn, spectators
 from deadband_monitor.rules.slopeless import cells, forgetful, gap
@@ -25,11 +26,18 @@ CUT_OTHERWISE = frozenset({"dead", "saturated", "small_weights", "twins", "input
 VARIED = 1e-3
 """Share of the first outputs' second moment that depends on the input, from which answers differ:
 healthy band of `out_variance`."""
+HEARD = 1e-3
+"""Root mean square of answers from which a loss hears them: logits of a thousandth move ln 2 by
+5e-4."""
+OVERFLOWS = 1e16
+"""Gradient from which the squares of all of them together may pass what float32 holds (3e38, of
+millions of weights and layers that multiply further): clipping divides by an infinite norm."""
 ROUNDING = 1e-7
 """Relative size of a step below which float32 rounds it away."""
 
 _UPDATE, _GRAD, _RMS = (LAYER_COLUMN[n] for n in ("update_ratio", "grad_rms", "weight_rms"))
 _OUT_GRAD, _OUT = LAYER_COLUMN["out_grad_rms"], LAYER_COLUMN["out_rms"]
+_VARIANCE = LAYER_COLUMN["out_variance"]
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -87,7 +95,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="the gradients are cleared between backward and step: the order is "
             "optimizer.zero_grad(); loss.backward(); optimizer.step()",
         )
-    answers = case.model.start("out_variance") > VARIED
+    # Answers that are next to nothing are lost in the rounding of the loss, however they differ.
+    start = case.model.start
+    answers = start("out_variance") > VARIED and start("out_rms") > HEARD
     if case.flag("loss-plateau") is not None and same_whatever(case.past, case.model):
         yield Suspect(
             word="detached-graph",
@@ -320,9 +330,18 @@ def _cleared_since(case: Case) -> int | None:
     seen = case.past.newest
     head = rows[-1]
     before = [row for row in layout.rows_of[index].tolist() if row < head]
-    feeding = seen[before[-1], _OUT] if before else case.model.value("in_rms")
+    # A gate may stand open on what is nothing: all that lies behind the last weight counts.
+    since = next(
+        (row for row in reversed(before) if layout.matrix[row]), before[0] if before else 0
+    )
+    feeding = np.fmin.reduce(seen[since:head, _OUT]) if before else case.model.value("in_rms")
+    # Of what is the same for all rows the gradients may add up to nothing (as many answers above
+    # their targets as below), and those that overflow are clipped to nothing.
+    varies = not before or not seen[before[-1], _VARIANCE] < EXACT
+    fits = seen[head, _OUT_GRAD] * feeding < OVERFLOWS
     reached = seen[head, _OUT_GRAD] > 0 and not flow.settled(rows)
-    return int(flow.zero_since[rows].min()) if reached and feeding > 0 else None
+    open_way = reached and feeding > 0 and varies and fits
+    return int(flow.zero_since[rows].min()) if open_way else None
 
 
 def _rounded_away(case: Case, found: Blockage) -> bool:

@@ -23,6 +23,8 @@ STARVED = frozenset(
         "vanishing-gradient",
         "representation-collapse",
         "loss-plateau",
+        # Weights that are forgotten within some steps are the last gradients, and those are alike.
+        "duplicate-units",
     }
 )
 """What too much of it can bring about."""
