@@ -458,6 +458,21 @@ def test_a_loss_that_fits_is_silent(case: str) -> None:
     assert [(flag.kind, flag.severity) for flag in made.engine.flags] == []
 
 
+@pytest.mark.parametrize(("lowest", "fits"), [(0.02, True), (0.5, False)])
+def test_a_loss_below_what_squashed_logits_allow_is_not_of_such(
+    lowest: float, *, fits: bool
+) -> None:
+    """Cross entropy and dice: the gradient of the latter goes through a sigmoid, too."""
+
+    def masks(sample: SceneSample) -> None:
+        shows(squashed=1.0, target_mean=0.05, out_min=-20.0, out_max=8.0)(sample)
+        sample.loss = lowest + 1.4 * math.exp(-sample.step / 30)
+        sample.model(loss=sample.loss, loss_constant=0.2, skill=0.9 if fits else -2.0)
+
+    made = trained_by("bce_logits", **BINARY).run(300, masks)
+    assert ("loss-plateau" not in made.standing) is fits
+
+
 def blown_up(sample: SceneSample) -> None:
     regression(target_mean=152, target_sd=77, target_min=25, target_max=346)(sample)
     if sample.step <= 2:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.bottomless import HARDLY_SLOWED, Descent
-from deadband_monitor.rules.clashes import Clash
+from deadband_monitor.rules.clashes import Clash, floor
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.misfit import (
     ACROSS,
@@ -32,6 +32,8 @@ a tanh that is scaled afterwards (soft caps at 30 or 50) differs by 3 and more."
 LEFT = 0.2
 """Share of the first loss that must be left of one that gives no gradient: a margin that is kept
 everywhere leaves nothing but a penalty on the weights."""
+FALLEN = 0.3
+"""Share of its first value that a loss which is squashed once more never comes to."""
 SAMPLES = 3
 """Values can meet a condition by chance once; exact ones do not three times in a row."""
 DOUBTS = 20
@@ -73,6 +75,8 @@ class Objective:
         """When an output that had stayed above zero for long fell below it."""
         self._candidate: Clash | None = None
         self._candidate_since = 0
+        self._disproved: set[Clash] = set()
+        """What the loss has shown to be untrue."""
         self._first: dict[Clash, int] = {}
         """When each was seen first: one that comes back was there all the time."""
         self._negative = False
@@ -125,6 +129,14 @@ class Objective:
         if self.always_positive >= 0 and math.isfinite(read.low) and read.low != read.high:
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
         found = clash_of(read, self._stays_above(step))
+        alone = not layout.several_models
+        if alone and found is not None and self._below_floor(found, loss):
+            # A dice loss goes through a sigmoid too, and its gradient may look like that of two.
+            self._disproved.add(found)
+        if found in self._disproved:
+            found = None
+        if self.clash in self._disproved:
+            self.clash = None
         untold = found in {None, Clash.SILENT} and math.isnan(read.coupling)
         if untold and self._candidate is Clash.COUPLED:
             return  # all answers lie between two neighbouring targets: no row is told from another
@@ -151,6 +163,15 @@ class Objective:
             needed = LONG if read.silent else 1
         enough = self.samples >= needed or lasted
         self.clash = found if enough else None
+
+    def _below_floor(self, clash: Clash, loss: float) -> bool:
+        """Whether the loss got to where no squashed prediction brings it, in size and in share.
+
+        In share too, for a loss may be divided, by steps that are accumulated, say: the least value
+        of one that is squashed is 0.45 of its first and more.
+        """
+        least = min(floor(clash, self.classes, rate) for rate in (0.0, 1.0))
+        return loss < least and loss < FALLEN * self._first_loss
 
     def _stays_above(self, step: int) -> bool:
         """The output has not been below zero for so long that it may be unable to."""
