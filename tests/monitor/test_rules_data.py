@@ -83,6 +83,39 @@ def test_a_loader_whose_round_fits_the_cadence_repeats_nothing() -> None:
     assert fed_every_tenth(lambda step: math.exp(-step / 50)) is Change.REPEATED
 
 
+def test_a_letter_that_comes_again_by_chance_is_no_repeated_batch() -> None:
+    """Batches of one row: of ten letters every tenth is the one before."""
+    feed, layout, random = Feed(), Layout(scene().table), np.random.default_rng(0)
+    changes = []
+    for step in range(1, 3010):
+        sample = SceneSample(scene(), step)
+        fed(in_repeat=float(step > 3000 or random.random() < 0.1))(sample)
+        feed.absorb(step, sample.models[0].tolist(), [1.0], layout, 0)
+        changes.append(feed.change)
+    assert set(changes[:3000]) == {None}
+    assert changes[-1] is Change.REPEATED
+    assert feed.since == 3000
+
+
+@pytest.mark.parametrize(("given", "flagged"), [({}, True), ({"calls": 4}, False)])
+def test_the_first_letter_of_many_is_not_all_that_is_to_be_told_apart(
+    given: dict[str, int], flagged: bool
+) -> None:
+    made = scene()
+    model = msgspec.structs.replace(made.table.models[0], **given)
+    made.table = msgspec.structs.replace(made.table, models=(model,))
+
+    def resting(sample: SceneSample) -> None:
+        sample.loss = 1.39 if sample.step < 20 else 1.2
+        sample.model(
+            loss=sample.loss, loss_constant=1.39, skill=0.13, information=0.13,
+            neighbour_agreement=np.nan, in_rows=10, in_distinct=0.01,
+        )  # fmt: skip
+
+    made.run(700, resting)
+    assert ("loss-plateau" in made.standing) is flagged
+
+
 def test_full_batches_from_the_start_on_are_silent() -> None:
     assert scene().run(300, fed(in_repeat=1.0, in_distinct=0.07)).engine.flags == []
 

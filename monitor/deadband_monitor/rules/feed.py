@@ -34,6 +34,8 @@ SHIFT = 0.5
 SHIFT_OF_RANGE = 4.0
 """... as many times the whole range it had moved in: standardised batches stay within 0.05 decades,
 padded or curriculum data move more and are given more."""
+BY_CHANCE = 1e-5
+"""Of batches that came again so often by chance: once in a hundred runs of a thousand samples."""
 SMOOTH = 0.85
 """Share of steps on which the loss fell. A fresh batch each step makes it fall and rise about
 equally often (20 steps of a fair coin reach 0.85 once in 700); one batch learnt by heart falls."""
@@ -191,6 +193,8 @@ class Feed:
         self.broken_step: int | None = None
         """First sample whose inputs held NaN or infinity."""
         self._fresh = 0
+        self._again = 0
+        """Batches that were the ones before and were followed by others."""
         self._repeat = Spell()
         self._gaps = 0
         """Greatest common divisor of the steps between the samples of a repeated batch."""
@@ -300,8 +304,12 @@ class Feed:
 
     @property
     def _truly_repeated(self) -> bool:
-        """Not merely an unshuffled loader whose round fits the cadence of the samples."""
-        return self._gaps == 1 or self._learnt
+        """Neither an unshuffled loader whose round fits the cadence of the samples, nor chance.
+
+        Batches of a letter or two are now and then those before.
+        """
+        again = self._again / (self._again + self._fresh)
+        return (self._gaps == 1 or self._learnt) and again**self._repeat.samples < BY_CHANCE
 
     @property
     def _smooth(self) -> bool:
@@ -335,6 +343,8 @@ class Feed:
         if share < FRESH_BATCH:
             self._fresh += 1
         repeated = share >= SAME_BATCH and self._fresh >= HEALTHY_START
+        if not repeated:
+            self._again += self._repeat.samples
         gap = step - self._last_step
         self._gaps = math.gcd(self._gaps, gap) if self._repeat.samples else gap
         self._repeat.follow(repeated, self._last_step)

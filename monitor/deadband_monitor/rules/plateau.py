@@ -157,7 +157,7 @@ class LossPlateau(ModelRule):
         measured_agreement, skill = model.value("neighbour_agreement"), _skill(past, model)
         agreement = measured_agreement
         why = f"though similar inputs have the same answer ({agreement:.2g})"
-        if math.isnan(agreement) and few_rows(model):
+        if math.isnan(agreement) and few_inputs(past, model):
             agreement, why = 1.0, "though so few different inputs can all be told apart"
         elif math.isnan(agreement) and self._one_unit(past, model):
             agreement, why = ONE_UNIT, "one unit can only rank the classes"
@@ -216,7 +216,7 @@ class LossPlateau(ModelRule):
         age = seen.step - model.born
         quarters = _quarters(past, model, gains, age)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
-        at_rest = few_rows(model) and _comes_to_rest(quarters, wanted)
+        at_rest = few_inputs(past, model) and _comes_to_rest(quarters, wanted)
         if age < (AT_REST_STEPS if at_rest else 2 * patience):
             return False
         window = age if at_rest else max(2 * patience, age)
@@ -328,15 +328,21 @@ def _on_a_line(model: ModelPast) -> bool:
     return several and model.value("participation") < LINE
 
 
-def few_rows(model: ModelPast) -> bool:
-    """So few different inputs that all can be told apart."""
-    return model.latest("in_rows") <= FEW and model.latest("in_distinct") < FEW_SHARE
+def few_inputs(past: Past, model: ModelPast) -> bool:
+    """So few different inputs that all can be told apart, and nothing else is given.
+
+    Of one that is called letter by letter, or with a second input, the rows are but a part.
+    """
+    assert past.layout is not None
+    told = past.layout.model(model.name)
+    whole = told.calls == 1 and told.inputs == 1
+    return whole and model.latest("in_rows") <= FEW and model.latest("in_distinct") < FEW_SHARE
 
 
 def _margin(past: Past, model: ModelPast) -> float:
     """How far behind what the inputs tell is too far."""
     assert past.layout is not None
-    if math.isnan(model.value("neighbour_agreement")) and few_rows(model):
+    if math.isnan(model.value("neighbour_agreement")) and few_inputs(past, model):
         return BELOW_KNOWN
     values = past.layout.model(model.name).loss in VALUE_LOSSES
     narrow = bottleneck(past.layout, model.name)

@@ -10,7 +10,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.data import asks_for_others
 from deadband_monitor.rules.inputs import ANY_LABELS
 from deadband_monitor.rules.majority import names_one_class
-from deadband_monitor.rules.plateau import few_rows
+from deadband_monitor.rules.plateau import few_inputs
 from deadband_monitor.rules.room import bends, bottleneck, is_linear, spectators
 from deadband_monitor.rules.unrelated import told_by_chance
 
@@ -73,7 +73,7 @@ def _too_little(case: Case) -> Iterator[Suspect]:
             f"similar inputs have the same answer ({agreement:.2g}; 0 is chance, 1 always), so "
             "there is something to learn"
         )
-    elif few_rows(case.model):
+    elif few_inputs(case.past, case.model):
         belief = 0.85
         evidence.append("there are so few different inputs that all can be told apart")
     elif agreement < NOISE:
@@ -91,7 +91,7 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         belief -= 0.05 if units == 1 else 0.2
         if not narrows:
             # Of two units for many rows (rings, spirals) it is rather the room that lacks.
-            enough = units == 1 or few_rows(case.model)
+            enough = units == 1 or few_inputs(case.past, case.model)
             belief = min(belief, AS_WIDE if enough else SHORT)
         evidence.insert(0, f"everything passes through {units} unit{'s' * (units > 1)} of {layer}")
         advice = f"widen {layer} from {units} to 32 or more units"
