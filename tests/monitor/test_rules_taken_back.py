@@ -13,6 +13,7 @@ from rules_scene import Scene, SceneSample
 
 from deadband.wire import OptimizerGroup
 from deadband_monitor.rules.bottomless import Descent
+from deadband_monitor.rules.causes.facts import made_good
 
 Bend = Callable[[SceneSample], None]
 MATRICES = ("fc1", "fc2", "fc3")
@@ -291,6 +292,17 @@ def test_a_large_first_step_after_which_much_was_learnt_did_not_kill_the_units_l
             sample.model(out_variance=0)
 
     assert Scene().run(260, dies).causes[0] == cause
+
+
+@pytest.mark.parametrize(("kind", "good"), [("dead-units", True), ("weight-divergence", False)])
+def test_a_large_first_step_is_not_made_good_while_weights_grow_without_end(
+    kind: str, *, good: bool
+) -> None:
+    scene = Scene().run(200)
+    (model,) = scene.engine.past.models.values()
+    model.large_update_step = 1
+    scene.engine.past.standing[kind, "model"] = ("critical", 180, 182)
+    assert made_good(scene.engine.past, model) is good
 
 
 def same_weights(sample: SceneSample, twins: bool) -> None:

@@ -155,8 +155,10 @@ def made_good(past: Past, model: ModelPast) -> bool:
         for (_, name), (severity, onset, _) in past.standing.items()
         if name == model.name and severity != "info"
     ]
-    # What it drove to flat ends may be told late: the rest can learn all the same.
-    harmed = any((kind, model.name) in past.standing for kind in ("update-too-large", "saturation"))
+    # What it drove to flat ends may be told late: the rest can learn all the same. And weights that
+    # grow without end are moved by steps as long as the first.
+    harms = ("update-too-large", "saturation", "weight-divergence")
+    harmed = any((kind, model.name) in past.standing for kind in harms)
     if large is None or not onsets or harmed:
         return False
     best = model.skill.best_before(min(onsets))
