@@ -85,18 +85,18 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
     found = chain.from_iterable(family(case) for family in FAMILIES)
     allowed = [suspect for suspect in found if _explains(suspect, flags)]
     better = [suspect for suspect in allowed if suspect.tier is not Tier.RESIDUAL]
-    suspects = _without_consequences(better or allowed)
+    suspects = _without_consequences(case, better or allowed)
     if not suspects:
         return []
     ranked = _ranked(case, suspects)
     if sum(one.share for one in ranked) < NAMED_FROM and better:
         # Hardly a pattern: what is left when all else is ruled out may still be said.
-        ranked = _ranked(case, _without_consequences(allowed))
+        ranked = _ranked(case, _without_consequences(case, allowed))
     if sum(one.share for one in ranked) < NAMED_FROM:
         return []
     chosen = [one for one in ranked if one.share >= ALSO_FROM][:MOST]
     if len(chosen) == 1:
-        chosen += _second(chosen[0], _ranked(case, _without_consequences(allowed)))
+        chosen += _second(chosen[0], _ranked(case, _without_consequences(case, allowed)))
     lasted = 1 - 2.0 ** -max(1, min(past.samples, _persisted(past, flags)))
     named = []
     for one in chosen:
@@ -155,9 +155,15 @@ def _second(first: _Weighed, others: list[_Weighed]) -> list[_Weighed]:
     return []
 
 
-def _without_consequences(suspects: list[Suspect]) -> list[Suspect]:
-    """By definition: units that die or saturate after a ruinous update did not do so by nature."""
+def _without_consequences(case: Case, suspects: list[Suspect]) -> list[Suspect]:
+    """By definition: units that die or saturate after a ruinous update did not do so by nature.
+
+    After one that nothing followed they may have: where the evidence speaks against a rate that is
+    too high, nothing is taken for its work.
+    """
     ruin = next((s for s in suspects if s.word == HIGH_RATE), None)
+    if ruin is not None and not _likely(case, ruin):
+        ruin = None
     if ruin is None:
         return suspects
     return [s for s in suspects if s.root or (s.onset, s.phase) < (ruin.onset, ruin.phase)]
@@ -165,15 +171,16 @@ def _without_consequences(suspects: list[Suspect]) -> list[Suspect]:
 
 def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict[int, float]]:
     """Share of each suspect, by identity, in all that it could be, and its odds."""
-    roots = [s for s in suspects if s.root]
-    first = min((s.onset, s.phase) for s in (roots or suspects))
+    # What the evidence speaks against made nothing of what came after it.
+    likely = [s for s in suspects if _likely(case, s)] or suspects
+    roots = [s for s in likely if s.root]
     # What came before every root was not made by one.
-    first = min(first, min((s.onset, s.phase) for s in suspects))
+    first = min((s.onset, s.phase) for s in likely)
     seen = case.facts.seen
     early = [s for s in suspects if (s.onset, s.phase) == first]
     apart = seen - CONSEQUENCES
-    likely = any(_own_odds(s, apart, _unseen(case, apart)) >= 1 for s in early)
-    if "large_update" in seen and likely and all(s.word != HIGH_RATE for s in early):
+    found = any(_own_odds(s, apart, _unseen(case, apart)) >= 1 for s in early)
+    if "large_update" in seen and found and all(s.word != HIGH_RATE for s in early):
         # What large updates do they do whoever made them: it does not speak against the earlier
         # fault that can make them large, where that is likelier than not.
         seen = apart
@@ -194,6 +201,12 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
     left = 1 - exact.belief
     shares = {key: left * value / total for key, value in weighed.items()}
     return shares | {id(exact): exact.belief}, weighed
+
+
+def _likely(case: Case, suspect: Suspect) -> bool:
+    """Whether the evidence speaks for it rather than against it."""
+    seen = case.facts.seen
+    return _own_odds(suspect, seen, _unseen(case, seen)) >= 1
 
 
 def _own_odds(suspect: Suspect, seen: frozenset[str], unseen: frozenset[str]) -> float:
