@@ -166,7 +166,7 @@ class OneDirection(ModelRule):
         certain = self._told[index] or opposed
         if not (certain or cosine):
             return None
-        if not len(rows) or model.value("label_entropy") > 0 or _makes_samples(layout, model):
+        if not len(rows) or model.value("label_entropy") > 0 or makes_samples(layout, model):
             return None
         if model.value("target_sd") >= 0.5 * model.start("target_sd") and not _bygone(past, model):
             return None  # the loss compares with values that stay: two batches, not two views
@@ -277,7 +277,7 @@ def _closest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[fl
     return 1 - float(now[last]), 1 - float(first[last])
 
 
-def _makes_samples(layout: Layout, model: ModelPast) -> bool:
+def makes_samples(layout: Layout, model: ModelPast) -> bool:
     """Whether another model judges what this one makes: its samples are no embeddings."""
     if not model.value("diversity") >= 0:
         return False

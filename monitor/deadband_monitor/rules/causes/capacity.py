@@ -39,8 +39,11 @@ def suspects(case: Case) -> Iterator[Suspect]:
     few = narrow is not None and not narrow[2]
     stuck = case.flag("loss-plateau") is not None and (few or skill >= 0.05) and skill < 0.9
     # What was known and got lost is no place that training could not get out of.
-    lost = case.flag("loss-divergence") is not None
+    known = case.past.loss.best < min(case.past.loss.first, case.model.latest("loss_constant"))
+    lost = case.flag("loss-divergence") is not None and known
     nothing = case.flag("constant-predictor") is not None and tells and not lost
+    # Inputs that are out of scale are a reason, and no place.
+    nothing = nothing and not case.facts.input_kind
     if (stuck or nothing) and not floor:
         yield Suspect(
             word="local-minimum",

@@ -18,7 +18,7 @@ from deadband_monitor.rules.inputs import (
     change_in_words,
     told_all_the_same,
 )
-from deadband_monitor.rules.majority import RULING, UNEVEN, names_one_class
+from deadband_monitor.rules.majority import MOSTLY, RULING, UNEVEN, names_one_class
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import RAISED
@@ -259,17 +259,22 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     # Where evaluation asks for the others, that they are not known is told by it first.
     asked = case.flag("overfitting") is not None and model.misses_the_rare
     asked = asked or asks_for_others(case)
-    if not (found or asked or names_one_class(share, said)):
+    found = found or asked or names_one_class(share, said)
+    # Of a few samples it cannot be said yet whether the others are known.
+    unsaid = math.isnan(model.value("rare_recall")) and said > share >= MOSTLY
+    held = case.flag("overfitting") if unsaid else None
+    if not found and held is None:
         return
     telling = model.value("information") > 1e-4
     alone = share >= NEARLY_ALL and not case.facts.seen
     if not (telling or alone):
         return
     ratio = share / max(1e-6, 1 - share)
+    belief = (0.85 if telling else 0.7) if ratio >= 8 else 0.6
     yield Suspect(
         word="class-imbalance",
-        belief=(0.85 if telling else 0.7) if ratio >= 8 else 0.6,
-        onset=case.start,
+        belief=belief if found else 0.5,
+        onset=case.start if found or held is None else held.onset_step,
         explains=frozenset({"constant-predictor", "loss-plateau", "overfitting"}),
         evidence=[
             f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions"
@@ -338,6 +343,8 @@ def _noise(case: Case) -> Iterator[Suspect]:
         )
     if not agreement >= NEIGHBOURS_KNOW:
         yield from _told_by_nothing(case)
+    if math.isnan(agreement):
+        yield from _holds_for_no_other(case)
     if not agreement < FEW_NEIGHBOURS or math.isnan(agreement):
         return
     if model.value("majority_share") > EVEN:
@@ -396,6 +403,28 @@ def _typing_errors(case: Case) -> list[Suspect]:
             "missing decimal point, another unit, 999999 for what is not known; drop or mend them",
         )
     ]
+
+
+def _holds_for_no_other(case: Case) -> Iterator[Suspect]:
+    """What was learnt told nothing of other rows at any time: labels at random look the same.
+
+    So do few rows, which is likelier; neighbours, who could tell, were not to be had.
+    """
+    flag, constant = case.flag("overfitting"), case.model.latest("loss_constant")
+    best = math.nan if flag is None else flag.evidence.get("best_eval_loss", math.nan)
+    if flag is None or not best >= constant > 0:
+        return
+    yield Suspect(
+        word="label-noise",
+        belief=0.5,
+        onset=flag.onset_step,
+        explains=frozenset({"overfitting"}),
+        evidence=[
+            f"on rows that are not trained on the loss was {best:.3g} at its best, a constant "
+            f"answer's is {constant:.3g}: what is learnt here holds for no other row"
+        ],
+        advice=PAIRS_ADVICE + "; print ten pairs as text",
+    )
 
 
 def _told_by_nothing(case: Case) -> Iterator[Suspect]:

@@ -11,7 +11,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.generative import ALIKE
 from deadband_monitor.rules.outputs import EXACT
-from deadband_monitor.rules.representation import ALIVE, LOST
+from deadband_monitor.rules.representation import ALIVE, LOST, makes_samples
 
 _VARIANCE = LAYER_COLUMN["out_variance"]
 KIND = "representation-collapse"
@@ -30,7 +30,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     # With optimisers that take turns, not every sample holds both models.
     if flag is not None and "diversity" in flag.evidence:
         yield _mode_collapse(case, flag, flag.evidence["diversity"])
-    elif collapsed is not None and diversity < ALIKE:
+    elif collapsed is not None and (diversity < ALIKE or makes_samples(case.layout, case.model)):
         yield _mode_collapse(case, collapsed, diversity)
     if flag is None:
         return

@@ -38,6 +38,9 @@ RUNAWAY = 10.0
 """Loss over that of the start, or of a constant answer, from which a run has left for good: a
 catapult that comes back may pass it for a step."""
 RUNAWAY_STEPS = 2
+LEAP = 100.0
+"""Growth of a weight that no training brings about: those that work were seen up to 10 times as
+large as they began."""
 CARRIED = 10.0
 """lr / (1 - momentum), by which the noise of SGD goes (Mandt et al., arXiv:1704.04289), from which
 momentum is too high: 0.1 at 0.9 is 1, a one-cycle's peak of 1.5 at 0.85, which trains, is 10."""
@@ -51,6 +54,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield from _broke_after_rise(case)
         yield from _ran_away(case)
         yield from _carried_away(case)
+        yield from _leapt(case)
         yield from _left_after_rise(case)
         return
     yield Suspect(
@@ -162,6 +166,36 @@ def _ran_away(case: Case) -> Iterator[Suspect]:
             else ""
         )
         + "; clip the gradient norm at 1.0; start again, a ruined network does not recover",
+    )
+
+
+def _leapt(case: Case) -> Iterator[Suspect]:
+    """Weights that leapt between two samples, and the loss with them: no such step was measured.
+
+    What is left behind them may be silent, units shut and gradients gone, and the loss that of a
+    constant answer again.
+    """
+    flag = min(case.flags, key=lambda each: each.onset_step)
+    since, lr = flag.onset_step - case.past.sample_interval, case.model.latest("lr")
+    _, level = _far_above_start(case)
+    ruined = case.facts.grown > LEAP and case.past.loss.highest > level > 0
+    if case.past.sample_interval <= 1 or case.model.broken.step is not None or not ruined:
+        return
+    yield Suspect(
+        word="learning-rate-too-high",
+        belief=0.8,
+        onset=max(case.start, since),
+        # Gradients that pile up, or inputs of another scale, make such steps too.
+        root=False,
+        explains=BLOW_UP,
+        evidence=[
+            f"a weight is {case.facts.grown:.2g} times as large as it began, and the loss has been "
+            f"{case.past.loss.highest:.3g} ({case.past.loss.first:.3g} at first): the steps that "
+            f"did it lie between two samples, {case.past.sample_interval} steps apart"
+        ],
+        advice=(f"lr {lr:g} -> about {rounded(lr / 10)}" if lr > 0 else "a tenth of the rate")
+        + "; a loss that is a sum over the batch makes steps as many times as long: take its mean; "
+        "clip the gradient norm at 1.0; start again, a ruined network does not recover",
     )
 
 

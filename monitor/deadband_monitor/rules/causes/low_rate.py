@@ -48,7 +48,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield _run_out(case, model.run_out_step)
     elif undone(case) is not None:
         pass  # `plumbing` speaks of it
-    elif _unmoved(case) < min(UNMOVED, SMALL_UPDATE * case.past.step) and (
+    elif 0 < _unmoved(case) < min(UNMOVED, SMALL_UPDATE * case.past.step) and (
         case.past.step >= UNMOVED_FROM
     ):
         yield Suspect(

@@ -8,7 +8,7 @@ no family knows: from the likelihood table, or their own belief.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from deadband.wire import Cause, Flag
@@ -63,8 +63,15 @@ PLAUSIBLE = 0.5
 share: pieces of evidence that go together (a large update, weights that treble, a gradient ten
 times as high) are counted as if each spoke for itself, which makes the first look surer against the
 others than it is."""
+NEVER_SOUND = 0.99
+"""Belief in a suspect, were it the only one, from which a run that began so is sick whatever else
+is: a signal that is lost in depth came second to what its steps did, eight times of eight."""
 NEARLY_SURE = 0.8
 """Share of the first from which nothing is named beside it for want of better alone."""
+
+HARDLY = 0.5
+"""Odds of a suspect below which what came later is none of its work: it is twice as likely not
+there at all."""
 
 HIGH_RATE = "learning-rate-too-high"
 CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})
@@ -82,10 +89,11 @@ def name_causes(past: Past, standing: Sequence[Flag]) -> list[Cause]:
 
 def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cause]:
     case = Case(past, model, gather(past, model), flags)
-    found = chain.from_iterable(family(case) for family in FAMILIES)
+    found = list(chain.from_iterable(family(case) for family in FAMILIES))
     allowed = [suspect for suspect in found if _explains(suspect, flags)]
     better = [suspect for suspect in allowed if suspect.tier is not Tier.RESIDUAL]
     suspects = _without_consequences(case, better or allowed)
+    born = [_beside(one) for one in found if one not in allowed and _is_born(case, one)]
     if not suspects:
         return []
     ranked = _ranked(case, suspects)
@@ -97,6 +105,10 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
     chosen = [one for one in ranked if one.share >= ALSO_FROM][:MOST]
     if len(chosen) == 1:
         chosen += _second(chosen[0], _ranked(case, _without_consequences(case, allowed)))
+    if len(chosen) == 1 and born:
+        # By itself it would be sure, and it is not what is flagged: what the first leaves is its.
+        alone = [replace(one, share=0.0) for one in _ranked(case, born)]
+        chosen += _second(chosen[0], alone)
     lasted = 1 - 2.0 ** -max(1, min(past.samples, _persisted(past, flags)))
     named = []
     for one in chosen:
@@ -113,6 +125,29 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
             )
         )
     return named
+
+
+def _large_after(first: Suspect, other: Suspect) -> bool:
+    """Whether the other is steps that were large when the first was at work already."""
+    later = (other.onset, other.phase) > (first.onset, first.phase)
+    return other.word == HIGH_RATE and later
+
+
+def _is_born(case: Case, suspect: Suspect) -> bool:
+    """Whether it was there before the first step, and next to no run shows as much without it."""
+    before = suspect.root and (suspect.onset, suspect.phase) <= (case.start, 0)
+    weight = _own_odds(suspect, case.facts.seen, _unseen(case, case.facts.seen))
+    return before and weight / (1 + weight) >= NEVER_SOUND
+
+
+def _beside(suspect: Suspect) -> Suspect:
+    return replace(
+        suspect,
+        evidence=[
+            *suspect.evidence,
+            "it was so before the first step, whether or not what is flagged comes of it",
+        ],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +177,17 @@ def _ranked(case: Case, suspects: list[Suspect]) -> list[_Weighed]:
 
 
 def _second(first: _Weighed, others: list[_Weighed]) -> list[_Weighed]:
-    """What would be believed if the first were not there; it shares what the first leaves."""
+    """What would be believed if the first were not there; it shares what the first leaves.
+
+    Beside a sure one nothing that may be its work is a rival: of 120 such, units that saturated and
+    steps that were large after inputs out of scale, say, not one was what had been done to the run.
+    """
     left = 1 - min(first.share, SUREST[first.suspect.tier])
-    unsure = first.share < NEARLY_SURE and first.suspect.tier is not Tier.EXACT
+    exact = first.suspect.tier is Tier.EXACT
+    unsure = first.share < NEARLY_SURE and not exact
+    sure = exact or first.share >= SUREST[Tier.PATTERN]
     for one in others:
-        follows = first.suspect.tier is Tier.EXACT and not one.suspect.root
+        follows = sure and (not one.suspect.root or _large_after(first.suspect, one.suspect))
         if one.suspect.word == first.suspect.word or follows:
             continue
         residual = one.suspect.tier is Tier.RESIDUAL
@@ -161,9 +202,8 @@ def _without_consequences(case: Case, suspects: list[Suspect]) -> list[Suspect]:
     After one that nothing followed they may have: where the evidence speaks against a rate that is
     too high, nothing is taken for its work.
     """
-    ruin = next((s for s in suspects if s.word == HIGH_RATE), None)
-    if ruin is not None and not _likely(case, ruin):
-        ruin = None
+    rates = (s for s in suspects if s.word == HIGH_RATE and s.root)
+    ruin = next((s for s in rates if _likely(case, s)), None)
     if ruin is None:
         return suspects
     return [s for s in suspects if s.root or (s.onset, s.phase) < (ruin.onset, ruin.phase)]
@@ -204,9 +244,9 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
 
 
 def _likely(case: Case, suspect: Suspect) -> bool:
-    """Whether the evidence speaks for it rather than against it."""
+    """Whether the evidence does not speak against it."""
     seen = case.facts.seen
-    return _own_odds(suspect, seen, _unseen(case, seen)) >= 1
+    return _own_odds(suspect, seen, _unseen(case, seen)) >= HARDLY
 
 
 def _own_odds(suspect: Suspect, seen: frozenset[str], unseen: frozenset[str]) -> float:

@@ -19,6 +19,12 @@ from deadband_monitor.rules.slopeless import cells, forgetful, gap
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
+CLEAR = (
+    "call optimizer.zero_grad() before each loss.backward(); to accumulate over k batches on "
+    "purpose, divide the loss by k and clear after each step"
+)
+FAR_APART = 40
+"""Steps between two samples from which the two are a habit: as far as flags take two for three."""
 PILED = BLOW_UP | {"loss-plateau"}
 """What gradients that pile up lead to: steps that grow with each step."""
 CUT_OTHERWISE = frozenset({"dead", "saturated", "small_weights", "twins", "input_scale"})
@@ -34,6 +40,8 @@ OVERFLOWS = 1e16
 millions of weights and layers that multiply further): clipping divides by an infinite norm."""
 ROUNDING = 1e-7
 """Relative size of a step below which float32 rounds it away."""
+MOST_SKIPPED = 0.5
+"""Share of the steps of the last samples that a scaler left out: it settles after a dozen."""
 
 _UPDATE, _GRAD, _RMS = (LAYER_COLUMN[n] for n in ("update_ratio", "grad_rms", "weight_rms"))
 _OUT_GRAD, _OUT = LAYER_COLUMN["out_grad_rms"], LAYER_COLUMN["out_rms"]
@@ -60,6 +68,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield _cut(case, found)
     else:
         yield from _never_trained(case)
+        yield from _always_skipped(case)
     back = undone(case)
     if back is not None:
         yield Suspect(
@@ -117,7 +126,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
     yield from _cut_by_steps(case)
     yield from _cut_in_time(case)
     since = case.past.piling_since(case.model.name)
-    if since is not None:
+    if since is None:
+        yield from _just_piled(case)
+    else:
         yield Suspect(
             word="missing-zero-grad",
             tier=Tier.EXACT,
@@ -126,9 +137,32 @@ def suspects(case: Case) -> Iterator[Suspect]:
             onset=max(case.start, since - 1),
             explains=PILED,
             evidence=_piled(case),
-            advice="call optimizer.zero_grad() before each loss.backward(); to accumulate over k "
-            "batches on purpose, divide the loss by k and clear after each step",
+            advice=CLEAR,
         )
+
+
+def _just_piled(case: Case) -> Iterator[Suspect]:
+    """Gradients held the old ones at two samples in a row, far apart, and then the run broke."""
+    flow, broken = case.past.flow, case.model.broken.step
+    rows = flow.rows(case.layout, case.layout.index_of[case.model.name])
+    kept = rows[flow.kept_samples[rows] >= 2]
+    if case.layout.several_models or broken is None or not 0 < len(rows) <= 2 * len(kept):
+        return
+    since = int(flow.kept_since[kept].min())
+    if broken - since < 2 * FAR_APART or bool((flow.rests[kept] > 0).any()):
+        return
+    yield Suspect(
+        word="missing-zero-grad",
+        tier=Tier.EXACT,
+        belief=0.9,
+        onset=since,
+        explains=PILED,
+        evidence=[
+            f"at step {since} and at the sample after it .grad still held the gradient of the step "
+            f"before when backward began, and the steps moved the weights; step {broken} broke them"
+        ],
+        advice=CLEAR,
+    )
 
 
 def _beside_the_loss(case: Case) -> bool:
@@ -188,6 +222,31 @@ def _cut_in_time(case: Case) -> Iterator[Suspect]:
         "to cut long sequences, detach once every 50 to 200 positions, and take a loss from each "
         "piece",
         layer=name,
+    )
+
+
+def _always_skipped(case: Case) -> Iterator[Suspect]:
+    """A scaler that left out most samples' steps, and weights that are where they began.
+
+    Where samples are far apart, few of them have shown it so far.
+    """
+    rows = case.past.flow.rows(case.layout, case.layout.index_of[case.model.name])
+    drift = case.past.highest[rows, LAYER_COLUMN["weight_drift"]]
+    grown = case.past.newest[rows, LAYER_COLUMN["weight_growth"]]
+    stood = len(rows) > 0 and not (drift > 0).any() and bool((grown == 1).all())
+    skipped = case.model.value("skipped")
+    if not (skipped > MOST_SKIPPED and stood):
+        return
+    yield Suspect(
+        word="detached-graph",
+        belief=0.9,
+        onset=case.start,
+        explains=STILL,
+        evidence=[
+            f"after {case.past.step} steps no weight has left its place: the GradScaler left out "
+            f"{skipped:.0%} of the steps that were looked at last"
+        ],
+        advice=_mend(Block.SCALER, ""),
     )
 
 
