@@ -81,8 +81,11 @@ def test_too_few_numbers_broken_ones_and_far_ones_are_not_judged() -> None:
 def test_class_numbers_that_every_column_is_drawn_to_are_told_from_heads_of_one_quantity() -> None:
     rng = np.random.default_rng(0)
     kinds = rng.integers(4, size=(16, 1)) * np.ones((1, 4))
-    assert numbers_for_all(kinds + 0.01 * rng.normal(size=kinds.shape))
-    assert not numbers_for_all(rng.normal(size=(16, 1)) * np.ones((1, 4)))
-    assert not numbers_for_all(3 * kinds)  # counts, of which there are more than columns
-    assert not numbers_for_all(np.eye(4)[rng.integers(4, size=16)])
-    assert not numbers_for_all(np.ones((16, 4)))
+    assert numbers_for_all(kinds + 0.01 * rng.normal(size=kinds.shape), 4)
+    assert not numbers_for_all(rng.normal(size=(16, 1)) * np.ones((1, 4)), 4)
+    assert not numbers_for_all(3 * kinds, 4)  # counts, of which there are more than columns
+    assert not numbers_for_all(np.eye(4)[rng.integers(4, size=16)], 4)
+    assert not numbers_for_all(np.ones((16, 4)), 4)
+    tokens = np.repeat(rng.integers(4, size=(16, 3)), 4, axis=1).astype(float)
+    assert numbers_for_all(tokens, 4)  # three tokens of a row beside each other, each of its class
+    assert not numbers_for_all(tokens, 3)

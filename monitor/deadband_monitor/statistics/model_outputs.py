@@ -217,7 +217,9 @@ class ModelOutputs:
             if known and (coupled or self._loss == "kl_div"):
                 way = self._way(rows[frame], gradient, target)
                 if target is None and isinstance(standing.found, Targets):
-                    way = FOR_ALL if numbers_for_all(standing.found.values) else way
+                    units = slot.shape[-1] if slot.axes.endswith("u") else shape[1]
+                    alike = numbers_for_all(standing.found.values, units)
+                    way = FOR_ALL if alike else way
                 self._reader.put_one(table, "squashed", frame, way)
             if given is not None and given.usable[frame] and standing.found is not None:
                 agreement = self._memory.neighbours.observe(

@@ -81,14 +81,17 @@ class Numbering:
         return float(distance / expected) if agreement >= _SHARED and expected > 0 else np.nan
 
 
-def numbers_for_all(values: Doubles) -> bool:
+def numbers_for_all(values: Doubles, columns: int) -> bool:
     """Whether all columns of a row are drawn to one number, and it numbers one of the columns.
 
     So does a squared error between (n, c) outputs and class numbers of shape (n, 1). Heads that all
     learn one quantity have the same target too, and it is no whole number below their count.
+    columns: of an output that has a row for each token, several of which lie side by side here.
     """
-    columns = values.shape[1]
-    if columns < _FEWEST_COLUMNS or len(values) < _FEWEST_ROWS:
+    if columns < _FEWEST_COLUMNS or values.size % columns:
+        return False
+    values = values.reshape(-1, columns)
+    if len(values) < _FEWEST_ROWS:
         return False
     whole = np.rint(values[:, :1])
     alike = bool((np.abs(values - whole) <= _NEARLY).all())
