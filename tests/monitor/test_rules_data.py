@@ -566,6 +566,16 @@ def test_a_handful_of_rows_for_ever_is_too_little_data(rows: int, features: int)
     assert made.causes[0] == "low-data-diversity"
 
 
+def test_two_batches_that_take_turns_are_a_handful_where_no_step_was_left_out() -> None:
+    def taking_turns(sample: SceneSample) -> None:
+        handful(32, 32, repeat=0.0)(sample)
+        loss = sample.loss
+        sample.lost = lambda step: loss * (1 + 0.2 * (step % 2))  # of one of the two it is larger
+
+    assert scene().run(100, taking_turns).causes[0] == "low-data-diversity"
+    assert scene().run(100, taking_turns, every=5).engine.flags == []
+
+
 @pytest.mark.parametrize(("rows", "features"), [(4, 2), (133, 13), (112, 4), (40, 10), (100, 300)])
 def test_small_tables_and_truth_tables_are_silent(rows: int, features: int) -> None:
     assert scene().run(300, handful(rows, features)).engine.flags == []

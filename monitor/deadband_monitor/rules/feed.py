@@ -216,6 +216,8 @@ class Feed:
         self._last_step = 0
         self._stride = 0
         """Greatest common divisor of the steps between samples since the rows were last new."""
+        self._widest = 0
+        """Steps between two samples, at the most; 1 where no step was left out."""
         self._part = False
         """Batches have more rows than are copied; where nobody shuffles, always the same ones."""
         self._mingled = 0
@@ -262,6 +264,8 @@ class Feed:
             self._targets.add(step, value["target_sd"], noticed=self._calm < STARTLED)
         self._conclude()
         self._follow_stride(step, value["in_repeat"])
+        if self._last_step:
+            self._widest = max(self._widest, step - self._last_step)
         self._last_step = step
 
     def _conclude(self) -> None:
@@ -291,7 +295,9 @@ class Feed:
         """The rows of the samples are those of their steps, and of the ones between, as well."""
         if self._part:
             return False
-        return self._stride == 1 or self._mingled >= LASTING or self._smooth
+        # Two batches that take turns have no row in common, and are all that there is.
+        without_gaps = self._widest == 1
+        return without_gaps or self._stride == 1 or self._mingled >= LASTING or self._smooth
 
     @property
     def steps_a_sample(self) -> float:
