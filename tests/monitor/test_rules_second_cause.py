@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from rules_builds import layer, linear, scene_of, trained_by
+from rules_builds import label_free, layer, linear, scene_of, trained_by
 from rules_scene import Scene, SceneSample
 
 WEIGHTS = ("fc1", "fc2", "fc3")
@@ -178,3 +178,19 @@ def test_a_generator_whose_samples_were_all_the_same_has_lost_its_modes() -> Non
     scene.run(200, lambda s: wild(s, one=False)).run(60, lambda s: wild(s, one=True))
     assert "output-collapse" in scene.standing
     assert scene.causes[0] == "adversarial-mode-collapse"
+
+
+@pytest.mark.parametrize("shrinks", [True, False])
+def test_targets_that_a_second_view_makes_are_no_noisy_labels(shrinks: bool) -> None:
+    def views(sample: SceneSample) -> None:
+        label_free(sample)
+        left = 0.5 ** (sample.step / 10) if shrinks else 1.0
+        sample.loss = max(left, 0.3)
+        sample.model(out_sd=0.7 * left)
+        sample.model(out_variance=0.0, target_mean=0.0, target_sd=0.05 * left, target_kurtosis=40.0)
+        sample.layer("fc3", out_variance=0.0)
+
+    scene = trained_by("mse", prediction=(64, 10), target=(64, 10)).run(60, views)
+    assert "output-collapse" in scene.standing
+    blamed = {"label-noise", "unscaled-targets"} & set(scene.causes)
+    assert bool(blamed) != shrinks

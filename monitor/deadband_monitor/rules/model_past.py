@@ -125,6 +125,15 @@ class ModelPast:
         return self._values[MODEL_COLUMN[name]]
 
     @property
+    def makes_its_targets(self) -> bool:
+        """Targets that shrink with the outputs are put out by the model, as a second view is.
+
+        Where a few are far out, those of the first batch may spread wider than all by themselves.
+        """
+        shrunk = (self.value(name) < 0.5 * self.start(name) for name in ("target_sd", "out_sd"))
+        return all(shrunk)
+
+    @property
     def misses_the_rare(self) -> bool:
         """Whether nearly all labels are of one class and the others are hardly found.
 

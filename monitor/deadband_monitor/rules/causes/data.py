@@ -327,7 +327,11 @@ def _noise(case: Case) -> Iterator[Suspect]:
     broke = model.broken.step is not None and model.large_update_step is not None
     kurtosis = model.latest("target_kurtosis") if broke else model.value("target_kurtosis")
     # Yes and no have no tails: there it is how rare one of the two is.
-    if kurtosis > HEAVY_TAILS and not case.build.loss.startswith("bce"):
+    if (
+        kurtosis > HEAVY_TAILS
+        and not model.makes_its_targets
+        and not case.build.loss.startswith("bce")
+    ):
         typing = _typing_errors(case)
         yield from typing
         yield Suspect(

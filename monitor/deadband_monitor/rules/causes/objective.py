@@ -161,6 +161,8 @@ def _scale(case: Case) -> Iterator[Suspect]:
     mean, sd = model.start("target_mean"), model.start("target_sd")
     if case.build.loss not in VALUE_LOSSES or not sd > 0 or not math.isfinite(mean):
         return
+    if model.makes_its_targets:
+        return  # they have no scale of their own
     far, odd = abs(mean) > FAR * sd, not WIDE[0] <= sd <= WIDE[1]
     offset = abs(mean) > WIDE[1]
     if not (far or odd or offset):
