@@ -336,6 +336,46 @@ def test_a_loop_without_autograd_is_judged_by_the_loss_that_fits(kind: str) -> N
     assert np.isfinite(of_model(one, "target_mean"))
 
 
+@pytest.mark.parametrize("rows", [48, 400])
+@pytest.mark.parametrize("shows", ["logits", "probabilities", "one-hot targets"])
+@pytest.mark.parametrize("loss", ["mean", "sum", "other"])
+def test_a_loop_without_autograd_that_answers_with_classes_is_judged_by_its_cross_entropy(
+    loss: str, shows: str, rows: int
+) -> None:
+    """A softmax classifier in numpy; of large batches 48 rows are copied."""
+    rng, skill = np.random.default_rng(0), 0.4
+    bench = Bench([])
+    one_hot = shows == "one-hot targets"
+    bench.add(What.OUTPUT, 0, (48, 5), "nu", source=(rows, 5))
+    if one_hot:
+        bench.add(What.TARGET, 0, (48, 5), "nu", source=(rows, 5))
+    else:
+        bench.add(What.TARGET, 0, (48,), "n", source=(rows,), dtype="int64")
+    frames = []
+    for step in range(1, 41):
+        y = rng.integers(0, 5, rows)
+        target = np.eye(5)[y]
+        z = 1.5 * target + rng.normal(size=(rows, 5))
+        p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        own = -np.log(p[np.arange(rows), y])
+        value = {"mean": own.mean(), "sum": own.sum(), "other": ((p - target) ** 2).sum()}[loss]
+        held = {
+            (What.OUTPUT, 0): (p if shows == "probabilities" else z)[:48].astype(np.float32),
+            (What.TARGET, 0): (target if one_hot else y)[:48].astype(np.float32),
+        }
+        frames.append(bench.frame(step, held, [value]))
+        skill += (1 - own.mean() / np.log(5) - skill) / 5
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    ones = [one for frame in frames for one in statistician.measure([frame])]
+    if loss == "other":
+        assert np.isnan(of_model(ones[-1], "label_entropy"))
+        return
+    assert of_model(ones[-1], "label_entropy") == pytest.approx(np.log(5), rel=0.01)
+    assert of_model(ones[-1], "skill") == pytest.approx(skill, abs=0.03)
+    assert 0.1 < of_model(ones[-1], "information") < 1
+
+
 @pytest.mark.parametrize("width", [0.2, 3.0])
 @pytest.mark.parametrize("kind", ["huber", "smooth_l1"])
 def test_the_width_of_a_huber_loss_is_found_in_its_gradient(kind: str, width: float) -> None:

@@ -16,6 +16,7 @@ from deadband_monitor.statistics.coupled import coupling
 from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
+from deadband_monitor.statistics.guessed import ClassGuess
 from deadband_monitor.statistics.heads import Head, HeadMemory
 from deadband_monitor.statistics.labels import Labels, Targets, labels_of_frames
 from deadband_monitor.statistics.layout import Batch
@@ -78,6 +79,7 @@ class OutputMemory:
     predictions: PredictionMemory = field(default_factory=PredictionMemory)
     recall: RareRecall = field(default_factory=RareRecall)
     head: HeadMemory = field(default_factory=HeadMemory)
+    classes: ClassGuess = field(default_factory=ClassGuess)
     single: GatheredRows = field(default_factory=GatheredRows)
     pointed: GatheredRows = field(default_factory=GatheredRows)
     directions: Doubles = field(default_factory=lambda: np.full(3, np.nan))
@@ -125,6 +127,9 @@ class ModelOutputs:
         self._measure_directions(rows, here, table)
         by_unit = arrange.by_unit(taken.shaped, slot.axes)
         cut = _cut(slot)
+        if not self._reader.loss and self._guess_classes(frames, taken, by_unit, here, losses):
+            self._loss = "cross_entropy"
+            by_unit = self._memory.classes.as_logits(by_unit)
         by_class = self._loss in CLASS_LOSSES
         if not cut:
             put(table, "row_sum_error", _sum_error(by_unit, axis=2, logs=by_class), here)
@@ -143,6 +148,27 @@ class ModelOutputs:
                 standings.each, table,
             )  # fmt: skip
 
+    def _guess_classes(
+        self,
+        frames: Batch,
+        taken: Taken,
+        rows: Reals,
+        here: Mask,
+        losses: Sequence[FrameLosses],
+    ) -> bool:
+        """Whether a loop that shows class numbers, but no loss function, has a cross entropy."""
+        guess, slot = self._memory.classes, taken.slot
+        targets = self._reader.take(frames, What.TARGET)
+        if targets is None or rows.shape[2] < 2 or _cut(slot):
+            return False
+        shape = (rows.shape[1], rows.shape[2])
+        counted = int(np.prod(slot.source or slot.shape)) // shape[1]
+        for frame in np.flatnonzero(here & targets.here).tolist() if not guess.found else ():
+            found = given_targets("cross_entropy", targets.shaped[frame], targets.slot, shape)
+            if isinstance(found, Labels):
+                guess.observe(rows[frame].astype(np.float64), found, losses[frame].now, counted)
+        return guess.found
+
     def _follow_labels(
         self,
         frames: Batch,
@@ -157,6 +183,8 @@ class ModelOutputs:
         slot = taken.slot
         shape = (rows.shape[1], rows.shape[2])
         with_grad, grads = self._gradients(frames, slot, rows)
+        if self._memory.classes.of_probabilities:
+            with_grad = np.zeros_like(with_grad)  # of probabilities it is another one
         if drawn is not None:
             rows, grads = rows[:, drawn], grads[:, drawn]
         targets = self._reader.take(frames, What.TARGET)
