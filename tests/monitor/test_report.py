@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from deadband.wire import Flag, FlagChange, Status
+from deadband.wire import Coverage, Flag, FlagChange, Status
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.report.making import make_report
 from deadband_monitor.report.words import FORMATS, format_for, format_report, headline
@@ -171,6 +172,19 @@ def test_the_headline_names_flags_where_no_cause_is_known(collapsed: RunState) -
     assert headline(make_report(collapsed)) == "FAILING: output-collapse, dead-units"
     collapsed.verdict = "healthy"  # as where nothing but notes stands
     assert headline(make_report(collapsed)) == "HEALTHY; noted: output-collapse, dead-units"
+
+
+def test_a_run_that_no_rule_could_judge_is_not_simply_healthy(healthy: RunState) -> None:
+    report = make_report(healthy)
+    blind = [
+        Coverage(kind=kind, state="impossible", reason="no output seen")
+        for kind in ("output-collapse", "saturation")
+    ]
+    judged = [*blind, Coverage(kind="loss-divergence", state="armed", reason="")]
+    unjudged = replace(report, coverage=blind)
+    assert headline(replace(report, coverage=judged)) == "HEALTHY"
+    assert headline(unjudged) == "HEALTHY, but no rule had anything to judge by"
+    assert "output-collapse, saturation (no output seen)." in format_report(unjudged, "text")
 
 
 def test_a_state_that_knows_nothing_makes_no_report() -> None:

@@ -51,6 +51,8 @@ def headline(report: Report) -> str:
         return f"{report.verdict.upper()}: {kinds}"
     if report.run.status in UNTIMELY:
         return f"{report.verdict.upper()}, but {UNTIMELY[report.run.status]}"
+    if not any(cover.state == "armed" for cover in report.coverage):
+        return f"{report.verdict.upper()}, but no rule had anything to judge by"
     return report.verdict.upper()
 
 
