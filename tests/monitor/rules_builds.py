@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from rules_scene import Scene
 
-from deadband.wire import Layer, Model
+from deadband.wire import Layer, Model, OptimizerGroup
 
 
 def linear(name: str, fan_in: int, units: int, model: str = "model", **more: object) -> Layer:
@@ -75,3 +75,14 @@ def label_free(sample: object) -> None:
         top_share=nan,
         distinct_predictions=nan,
     )
+
+
+SGD = OptimizerGroup(optimizer="SGD", lr=0.1, momentum=0.9)
+
+
+def of_loss(loss: str, *groups: OptimizerGroup) -> Scene:
+    """The usual network with this loss of 32 rows, moved by these optimisers."""
+    given = ((32, 1), (32, 1)) if loss == "mse" else ((32, 10), (32,))
+    scene = trained_by(loss, prediction=given[0], target=given[1])
+    scene.table = msgspec.structs.replace(scene.table, optimizers=groups)
+    return scene

@@ -86,16 +86,20 @@ def test_what_the_debugger_cannot_do_is_told(
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("does", "told"),
     [
-        ("ptrace: Operation not permitted.", "SYS_PTRACE"),
-        ("Invalid cast.", r"cannot call functions .*\(Invalid cast\.\).* was left alone"),
+        ("echo 'ptrace: Operation not permitted.' >&2", "SYS_PTRACE"),
+        (
+            "echo 'Invalid cast.' >&2",
+            r"cannot call functions .*\(Invalid cast\.\).* was left alone",
+        ),
+        ("echo deadband-rehearsed=17", "cannot call functions"),
     ],
 )
 def test_a_process_is_not_touched_by_a_debugger_that_failed_with_our_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, told: str
 ) -> None:
-    asked = stub_gdb(tmp_path, monkeypatch, f"echo '{said}' >&2", TAKES)
+    asked = stub_gdb(tmp_path, monkeypatch, does, TAKES)
     with pytest.raises(MonitorError, match=told):
         delivery.deliver(process(tmp_path, "", version=(3, 11)), Path("/tmp/ask.py"))
     assert "4711" not in asked.read_text()
@@ -121,7 +125,7 @@ def test_gdb_takes_the_basic_registers_as_they_are_described(tmp_path: Path) -> 
     described = tmp_path / "registers.xml"
     described.write_text(BASIC_X86_64)
     said = debugger._rehearse("gdb", (f"set tdesc filename {described}",))
-    assert "deadband-rehearsed=1" in said.stdout
+    assert debugger._REHEARSED in said.stdout
     assert "target description" not in said.stderr
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
-from rules_builds import layer, linear, scene_of
+from rules_builds import layer, linear, scene_of, trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.bottomless import Descent
 
 
 def of_loss(loss: str) -> Scene:
-    scene = Scene()
-    model = msgspec.structs.replace(
-        scene.table.models[0], loss=loss, loss_input=(32, 10), loss_target=(32,)
-    )
-    scene.table = msgspec.structs.replace(scene.table, models=(model,))
-    return scene
+    return trained_by(loss, prediction=(32, 10), target=(32,))
 
 
 def goes(sample: SceneSample, loss: float, **values: float) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
-from rules_builds import label_free, layer, linear, scene_of
+from rules_builds import label_free, layer, linear, scene_of, trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import OptimizerGroup
@@ -26,12 +26,7 @@ GAN = [
 
 
 def of_loss(loss: str, given: tuple[tuple[int, ...], ...] = ((32, 10), (32,))) -> Scene:
-    scene = Scene()
-    model = msgspec.structs.replace(
-        scene.table.models[0], loss=loss, loss_input=given[0], loss_target=given[1]
-    )
-    scene.table = msgspec.structs.replace(scene.table, models=(model,))
-    return scene
+    return trained_by(loss, prediction=given[0], target=given[1])
 
 
 def told(scene: Scene) -> set[str]:

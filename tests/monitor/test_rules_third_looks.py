@@ -7,22 +7,8 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
-from rules_builds import layer, linear, scene_of
+from rules_builds import SGD, layer, linear, of_loss, scene_of
 from rules_scene import Scene, SceneSample
-
-from deadband.wire import OptimizerGroup
-
-SGD = OptimizerGroup(optimizer="SGD", lr=0.1, momentum=0.9)
-
-
-def of_loss(loss: str, *groups: OptimizerGroup) -> Scene:
-    scene = Scene()
-    given = ((32, 1), (32, 1)) if loss == "mse" else ((32, 10), (32,))
-    model = msgspec.structs.replace(
-        scene.table.models[0], loss=loss, loss_input=given[0], loss_target=given[1]
-    )
-    scene.table = msgspec.structs.replace(scene.table, models=(model,), optimizers=groups)
-    return scene
 
 
 # --- signs

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.injection.process import PythonProcess
-from deadband_monitor.injection.programs import forbidden, run
+from deadband_monitor.injection.programs import forbidden, last_line, run
 from deadband_monitor.injection.registers import BASIC_X86_64
 
 _AHEAD = (
@@ -23,10 +23,7 @@ _AHEAD = (
     "set auto-load off",
     "set auto-solib-add off",  # to read every symbol of torch would stop training for long
 )
-_REHEARSAL = (
-    "sharedlibrary libc\\.",
-    'printf "deadband-rehearsed=%d\\n", ((int (*)(void)) getpid)()',
-)
+_REHEARSED = "deadband-rehearsed=1\n"
 
 
 class DebuggerError(MonitorError):
@@ -72,7 +69,7 @@ def hand_over(process: PythonProcess, code: str) -> None:
             " start the run with `deadband run` instead"
         )
     raise MonitorError(
-        f"gdb could not hand code to process {process.pid} ({_last_line(said.stderr)}); try again"
+        f"gdb could not hand code to process {process.pid} ({last_line(said.stderr)}); try again"
     )
 
 
@@ -103,11 +100,11 @@ def _what_works(gdb: str, folder: Path) -> Sequence[str]:
     said = ""
     for ahead in ((), (f"set tdesc filename {basic}",)):
         tried = _rehearse(gdb, ahead)
-        if "deadband-rehearsed=1" in tried.stdout:
+        if _REHEARSED in tried.stdout:
             return ahead
         if _is_forbidden(tried.stdout + tried.stderr):
             raise ForbiddenError
-        said = said or _last_line(tried.stderr)
+        said = said or last_line(tried.stderr)
     raise DebuggerError(said)
 
 
@@ -121,9 +118,16 @@ def _rehearse(gdb: str, ahead: Sequence[str]) -> subprocess.CompletedProcess[str
             own.stdin.write(b"\n")
             own.stdin.flush()
             own.stdout.readline()  # it has its libraries by now
-            return run(_command(gdb, own.pid, ahead, _REHEARSAL))
+            return run(_command(gdb, own.pid, ahead, _rehearsal(own.pid)))
         finally:
             own.kill()
+
+
+def _rehearsal(pid: int) -> Sequence[str]:
+    return (
+        "sharedlibrary libc\\.",
+        f'printf "deadband-rehearsed=%d\\n", ((int (*)(void)) getpid)() == {pid}',
+    )
 
 
 def _command(gdb: str, pid: int, ahead: Sequence[str], then: Sequence[str]) -> list[str]:
@@ -153,8 +157,3 @@ def _pending(code: str) -> Sequence[str]:
 
 def _is_forbidden(text: str) -> bool:
     return "ptrace" in text or "not permitted" in text
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no answer"

@@ -12,7 +12,7 @@ from pathlib import Path
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.injection.debugger import hand_over
 from deadband_monitor.injection.process import PythonProcess
-from deadband_monitor.injection.programs import forbidden, run
+from deadband_monitor.injection.programs import forbidden, last_line, run
 
 DOOR_SINCE = (3, 14)
 
@@ -40,14 +40,13 @@ def _through_the_door(process: PythonProcess, script: Path) -> None:
     said = run(command)
     if said.returncode == 0:
         return
-    last = (said.stderr.strip().splitlines() or ["it does not say why"])[-1]
     # What it ends with may have been raised because of it: "cannot find the runtime".
     if "PermissionError" in said.stderr or "not permitted" in said.stderr:
         raise forbidden(process)
     raise MonitorError(
-        f"process {process.pid} takes no code from outside ({last}); it may have been started with"
-        " PYTHON_DISABLE_REMOTE_DEBUG or -X disable-remote-debug: start it with `deadband run`"
-        " instead"
+        f"process {process.pid} takes no code from outside ({last_line(said.stderr)}); it may have"
+        " been started with PYTHON_DISABLE_REMOTE_DEBUG or -X disable-remote-debug: start it with"
+        " `deadband run` instead"
     )
 
 

@@ -34,6 +34,12 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
         ) from None
 
 
+def last_line(text: str) -> str:
+    """What a program ended with: why it failed, as a rule."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it does not say why"
+
+
 def forbidden(process: PythonProcess) -> MonitorError:
     """The system does not let us look into this process."""
     return MonitorError(

@@ -51,7 +51,7 @@ def ruled_by_few(past: Past, model: ModelPast) -> Judgement | None:
     if past.step < BY_HEART_STEPS or past.layout.several_models:
         return None
     kurtosis = model.value("target_kurtosis")
-    loss = past.layout.models[past.layout.index_of[model.name]].loss
+    loss = past.layout.model(model.name).loss
     # Yes and no have no tails: there it is how rare one of the two is.
     if not kurtosis > HEAVY_TAILS or loss.startswith("bce"):
         return None
