@@ -22,7 +22,7 @@ from deadband_monitor.statistics.labels import (
 )
 from deadband_monitor.statistics.outputs import softmax
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import bent, squashed, squashed_of_frames
+from deadband_monitor.statistics.squash import bent, over_rows, squashed, squashed_of_frames
 
 ROWS, CLASSES = 48, 7
 
@@ -436,6 +436,29 @@ def test_a_softmax_over_the_batch_or_twice_shows_in_the_gradient() -> None:
     assert told(fn.cross_entropy(z.softmax(1), y)) == 1.0
     assert told(fn.nll_loss(z.log_softmax(0), y)) == 2.0
     assert told(fn.nll_loss(z.log_softmax(0), y), whole=False) == 0.0
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-3, 64.0])
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
+def test_a_softmax_over_the_batch_is_told_without_labels(spread: float, factor: float) -> None:
+    z, y, few = logits(spread), classes(), logits(spread, rows=CLASSES)
+
+    def told(loss: Tensor, of: Tensor = z) -> bool:
+        return over_rows(numbers(of), gradient(factor * loss, of))
+
+    def by_hand() -> Tensor:
+        return -z.log_softmax(0).gather(1, y[:, None])
+
+    assert told(by_hand().mean())
+    assert told(by_hand().sum())
+    for loss in (
+        fn.cross_entropy(z, y), fn.cross_entropy(z.softmax(1), y), fn.nll_loss(z, y),
+        fn.multi_margin_loss(z, y), by_hand().mean() + fn.cross_entropy(z, y), z.square().mean(),
+        fn.binary_cross_entropy_with_logits(z, fn.one_hot(y, CLASSES).float()), 0 * z.sum(),
+    ):  # fmt: skip
+        assert not told(loss)
+    # Which picture goes with a text is asked the other way round.
+    assert not told(fn.cross_entropy(few.T, torch.arange(CLASSES)), few)
 
 
 def test_frames_looked_at_together_say_what_each_says_alone() -> None:

@@ -225,6 +225,22 @@ def test_a_penalty_as_many_times_the_loss_as_it_has_rows_makes_no_sum_of_it(time
     assert of_model(given, "further_loss") == pytest.approx((times - 1) * own.item(), rel=1e-3)
 
 
+@pytest.mark.parametrize("weight", [1e-4, 0.1, 1.0, 30.0])
+@pytest.mark.parametrize("scaled", [1.0, 1024.0])
+def test_a_loss_that_is_weighed_is_judged_by_its_weight(weight: float, scaled: float) -> None:
+    """Its gradient is weighed too, and a GradScaler's besides."""
+    z, y = drawn(64, 2), drawn(64, 2, seed=1).detach()
+    own = fn.mse_loss(z, y)
+    given = measured("mse", z, scaled * weight * own, y, times=12, recorded=weight * own.item())
+    variance = y.var(0, correction=0).mean().item()
+    if scaled > 1 and weight < 1:
+        assert np.isnan(of_model(given, "skill"))  # neither's number is known
+        return
+    if scaled == 1:
+        assert of_model(given, "loss_constant") == pytest.approx(weight * variance, rel=1e-4)
+    assert of_model(given, "skill") == pytest.approx(1 - own.item() / variance, rel=1e-3)
+
+
 def test_a_column_against_a_row_of_targets_is_judged_by_their_variance() -> None:
     z, y = drawn(64, 1), 3.0 + 0.5 * drawn(64, seed=1).detach()
     loss = ((z - y) ** 2).mean()  # (64, 1) against (64,): the well-known accident

@@ -14,6 +14,8 @@ LEAST_ENTROPY = 1e-3
 """Nats; with less, all labels of the window are the same and there is nothing to be skilled at."""
 _NEAR_ONE = (0.8, 1.25)
 """Scale of the gradient over that of a mean: masked rows and small last batches blur it."""
+_WEIGHED = 4.0
+"""Scale of the gradient from which, where the loss has the same, both are weighed."""
 _LEAST_PROBABILITY = 1e-300
 _LEAST_YES_NO = float(np.exp(-100.0))
 """torch cuts the logarithms of its binary cross entropy at -100."""
@@ -66,10 +68,14 @@ def mean_yes_no_loss(found: YesNo, p: Doubles, positive_weight: float) -> float:
     return -float((yes + no).mean())
 
 
-def of_a_mean(gradient: Reals, squares: Doubles, elements: int) -> bool:
-    """Whether the gradient (r, c) of a squared error, 2 r / s, has the s of the mean: elements."""
+def scale_of_squares(gradient: Reals, squares: Doubles, elements: int) -> float:
+    """Gradient (r, c) of a squared error over that of a mean of them, 2 r / elements."""
     grad = gradient.astype(np.float64)
-    scale = elements * math.sqrt(float((grad * grad).sum()) / (4 * float(squares.sum())))
+    return elements * math.sqrt(float((grad * grad).sum()) / (4 * float(squares.sum())))
+
+
+def is_mean(scale: float) -> bool:
+    """Whether a loss whose gradient has this scale is a mean over the elements."""
     return _NEAR_ONE[0] < scale < _NEAR_ONE[1]
 
 
@@ -79,13 +85,22 @@ def mean_factor(pointwise: Doubles, loss: float, last: float) -> float:
 
 
 def value_factor(
-    pointwise: Doubles, elements: int, loss: float, last: float, *, halved: bool = False
+    pointwise: Doubles,
+    elements: int,
+    loss: float,
+    last: float,
+    *,
+    halved: bool = False,
+    scale: float = math.nan,
 ) -> float:
     """Recorded loss over the mean loss an element of a regression; pointwise: (r, c).
 
-    halved: half of it is recorded by some.
+    halved: half of it is recorded by some; scale: that of its gradient, where it is known: a loss
+    may be weighed by a number of the user's.
     """
     candidates: tuple[float, ...] = (1.0, float(elements), float(pointwise.shape[1]))
+    if not 1 / _WEIGHED < scale < _WEIGHED:  # nearer to 1 it is a mask, or a smaller last batch
+        candidates += (scale,)
     if halved:
         candidates += tuple(factor / 2 for factor in candidates)
     return _closest(loss, float(pointwise.mean()), candidates, last, least=0.0)

@@ -30,7 +30,13 @@ from deadband_monitor.statistics.predictions import PredictionMemory, measure_pr
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.recall import RareRecall
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
-from deadband_monitor.statistics.squash import bent, lopsided, squashed, squashed_of_frames
+from deadband_monitor.statistics.squash import (
+    bent,
+    lopsided,
+    over_rows,
+    squashed,
+    squashed_of_frames,
+)
 from deadband_monitor.statistics.table import Table
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
@@ -45,6 +51,9 @@ positions, as many as that are drawn once; 64 tell the information to 3 %."""
 
 MIXED_UP = 9.0
 """What `squashed` says of a cross entropy that reads positions as classes."""
+
+OVER_ROWS = 2.0
+"""What it says of a softmax over the batch."""
 
 FOR_ALL = 10.0
 """What it says of a squared error that draws all columns to the number of a class."""
@@ -239,6 +248,9 @@ class ModelOutputs:
                 self._reader.put_one(table, "coupling", frame, bound)
             if known and self._loss in ("cross_entropy", "bce_logits"):
                 way = bends[frame]
+                untold = math.isnan(way) and target is None and told[frame] is None
+                if untold and elements == rows[frame].size and over_rows(rows[frame], gradient):
+                    way = OVER_ROWS
                 if moved and told[frame] is None and lopsided(gradient, counted):
                     way = MIXED_UP
                 self._reader.put_one(table, "squashed", frame, way)

@@ -16,10 +16,11 @@ from deadband_monitor.statistics.constants import (
 from deadband_monitor.statistics.factors import (
     LEAST_ENTROPY,
     class_factor,
+    is_mean,
     mean_class_loss,
     mean_factor,
     mean_yes_no_loss,
-    of_a_mean,
+    scale_of_squares,
     value_factor,
     yes_no_factor,
 )
@@ -350,10 +351,15 @@ class Skill:
             width = huber_width(output, targets, shown.gradient.astype(np.float64))
             self._width = width if np.isfinite(width) else self._width
         losses = pointwise(self._kind, output - targets, self._width)
-        if gradient is not None and of_a_mean(gradient, losses, shown.elements):
-            return mean_factor(losses, shown.loss, self._factor)
+        scale = math.nan
+        if gradient is not None:
+            scale = scale_of_squares(gradient, losses, shown.elements)
+            if is_mean(scale):
+                return mean_factor(losses, shown.loss, self._factor)
         halved = bool(self._guess.kind)  # by hand, many take half the square
-        return value_factor(losses, shown.elements, shown.loss, self._factor, halved=halved)
+        return value_factor(
+            losses, shown.elements, shown.loss, self._factor, halved=halved, scale=scale
+        )
 
 
 def _yes_no_weighed(known: YesNo, inferred: YesNo | None) -> YesNo:

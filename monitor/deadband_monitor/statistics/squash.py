@@ -30,6 +30,10 @@ _ONE_WAY = 0.15
 frequency) to 1 where positions were read as classes; a penalty on the logits adds hundredths ..."""
 _MUCH = 0.5
 """... while much is left to learn: the gradient of a row that is all wrong has 2 in sum."""
+_FEWEST_ROWS = 8
+"""Rows from which one that is a class of its own is no chance."""
+_LEAST, _BLUR = 1e-12, 0.1
+"""Probability below which a ratio says nothing, and what rounding leaves of one number."""
 _AT_ONCE = 1 << 16
 """Elements of frames that are looked at together: small enough for the caches."""
 
@@ -177,6 +181,30 @@ def _across(logits: Doubles, found: Labels) -> Doubles:
     gradient = over_rows * np.bincount(found.classes, minlength=logits.shape[1])
     gradient[np.arange(len(logits)), found.classes] -= 1.0
     return gradient
+
+
+def over_rows(output: Reals, gradient: Reals) -> bool:
+    """Whether the gradient is that of a log_softmax over the rows, whatever the labels are.
+
+    With q = softmax over the rows, g = s (n_c q - t) and t = 1 for the one class of each row: where
+    s n_c is the largest g / q of a column, s n_c q - g is s at the labels and nothing elsewhere.
+    Scores of all rows against all are as good one way as the other. output, gradient: all (r, c)
+    of a batch.
+    """
+    rows, columns = output.shape
+    if columns < 2 or rows < _FEWEST_ROWS or rows == columns:
+        return False
+    q = softmax(output.T.astype(np.float32)).T.astype(np.float64)
+    g = gradient.astype(np.float64)
+    missing = q * (g / np.maximum(q, _LEAST)).max(axis=0) - g
+    labels = missing.argmax(axis=1)
+    found = missing[np.arange(rows), labels]
+    if not found.min() > 0:
+        return False
+    rest = np.sort(missing, axis=1)[:, -2]
+    one = found.max() < (1 + _BLUR) * found.min() and np.abs(rest).max() < _BLUR * found.min()
+    told = Labels(labels, np.ones(rows, np.bool_), np.ones(rows), np.nan)
+    return bool(one) and distance(g, _across(output.astype(np.float64), told)) < FITS
 
 
 def _sizes(frames: Doubles) -> Doubles:
