@@ -278,6 +278,21 @@ def test_a_unit_at_the_edge_of_counting_as_active_is_no_life() -> None:
     assert scene.standing["representation-collapse"].layer == "mu"
 
 
+def test_single_batches_that_say_a_little_more_do_not_fill_a_latent() -> None:
+    """A price that rose leaves a trace of what was known: 0.006 nats a unit, one batch in ten 0.02.
+
+    nats = (m^2 + m^2 / 2) / 2.
+    """
+    scene = scene_of(VAE)
+
+    def traces(sample: SceneSample) -> None:
+        nats = 1.0 if sample.step < 100 else 0.02 if sample.step % 10 == 0 else 0.006
+        _vae(sample, means=math.sqrt(nats / 0.75), active=1 / 8)
+
+    scene.run(190, traces)
+    assert scene.standing["representation-collapse"].layer == "mu"
+
+
 def test_a_latent_that_wakes_slowly_is_waited_for() -> None:
     scene = scene_of(VAE)
     scene.run(150, lambda s: _vae(s, means=0.02 * 1.02**s.step, active=0))

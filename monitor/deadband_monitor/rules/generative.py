@@ -191,6 +191,8 @@ class EmptyLatent(ModelRule):
     grace_steps = 100
 
     LASTING_STEPS = 50
+    BATCHES = 20
+    """Steps whose middle is what the latent says: single ones scatter by a third about it."""
     LOST_STEPS = 400
     """Empty for as long, for more than half of the run and without a sign of waking: a failure. A
     weight of the prior that is warmed up leaves a latent empty at no time, one that is annealed in
@@ -200,6 +202,7 @@ class EmptyLatent(ModelRule):
         super().__init__()
         self._empty_since: dict[str, int] = {}
         self._trend: dict[str, History] = {}
+        self._recent: dict[str, deque[tuple[int, float]]] = {}
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -223,9 +226,15 @@ class EmptyLatent(ModelRule):
     ) -> Judgement:
         layout = past.layout
         assert layout is not None
-        empty = nats < NATS and (active == 0 or nats * latent.units < TOGETHER)
         trend = self._trend.setdefault(model.name, History())
         trend.add(seen.step, nats)
+        # A batch is but a draw: one that says a little more is no sign of life.
+        recent = self._recent.setdefault(model.name, deque())
+        recent.append((seen.step, nats))
+        while seen.step - recent[0][0] >= self.BATCHES:
+            recent.popleft()
+        nats = median(value for _, value in recent)
+        empty = nats < NATS and (active == 0 or nats * latent.units < TOGETHER)
         if not empty:
             self._empty_since.pop(model.name, None)
         since = self._empty_since.setdefault(model.name, seen.step) if empty else seen.step

@@ -28,8 +28,9 @@ FAR_TOO_WIDE = 30.0
 SHUT_BIAS = -1.0
 """Mean bias from which a layer that is dead is so by its bias: weights of the usual spread give
 sums of 0.3 to 1.5 from standardised inputs."""
-WHOLE = 0.01
-"""Share of variance that is far from lost: a few sigmoids leave 1e-4 of it."""
+WHOLE, STRONG = 0.01, 0.1
+"""Share of variance, and standard deviation, that are far from lost: a few sigmoids leave 1e-4 of
+the one, 0.005 of the other."""
 LEARNT = 0.3
 """Skill, or information, from which units have served."""
 LOST_DECADES = 8
@@ -258,10 +259,15 @@ def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> float:
 
 def _lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> bool:
     """One layer leaves exactly nothing of a signal that was whole before it: no matter of depth."""
-    values = _column(past.first, "out_variance")[rows]
-    body = values[np.isfinite(values) & ~layout.head[rows]]
-    gone = np.flatnonzero(body == 0)
-    return len(gone) > 0 and gone[0] > 0 and bool(body[gone[0] - 1] > WHOLE)
+    shares, sizes = (_column(past.first, name)[rows] for name in ("out_variance", "out_rms"))
+    known = np.isfinite(shares) & ~layout.head[rows]
+    shares, sizes = shares[known], sizes[known]
+    gone = np.flatnonzero(shares == 0)
+    if not (len(gone) and gone[0]):
+        return False
+    share, size = float(shares[gone[0] - 1]), float(sizes[gone[0] - 1])
+    # Beside a large bias what varies is a small share, and all there.
+    return share > WHOLE or math.sqrt(share) * size > STRONG
 
 
 def _column(values: Floats, name: str) -> Floats:
