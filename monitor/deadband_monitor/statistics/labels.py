@@ -33,8 +33,6 @@ _MEASURABLE = 1e-3
 """Predictions closer than this to their label leave a gradient that rounding may have bent."""
 _SAME = 0.02
 """Relative difference that rounding of half types leaves between equal scales."""
-_SCALER_POWERS = (10, 24)
-"""Powers of two that a GradScaler's scale lies between: it starts at 16 and moves by ones."""
 _SILENT = 1e-6
 """Norm of a gradient row, against the largest entry of all rows, that can be rounding alone."""
 _AT_ONCE = 1 << 16
@@ -262,10 +260,10 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
     """Targets behind a mean squared error of known value, or None; output, gradient: (r, c).
 
     The scale follows from the loss: with r = z - y, L = mean r^2 and dL/dz = 2 r / elements, so
-    q = elements^2 mean(g^2) / (4 L) is 1. Other values that mean something: `elements` for a sum;
-    with a GradScaler at S = 2^k, S where the scaled loss was recorded and S^2 where the plain one
-    was. Anything else is given up, as are accumulated batches: their q fits two readings. From a
-    part of the rows q is known to a factor, so only the mean and the sum are tried.
+    q = elements^2 mean(g^2) / (4 L) is 1, and `elements` for a sum. Anything else is given up, as
+    are accumulated batches: their q fits two readings. What a GradScaler multiplies is divided
+    again where it is copied; a power of two alone tells of no scale, for the q of a weighted sum
+    with a penalty beside it (a VAE's) wanders through some.
     """
     grad = gradient.astype(np.float64)
     largest = np.abs(grad).max()
@@ -277,18 +275,11 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
         return None
     whole = grad.size == elements
     tolerance = np.log(1.03 if whole else 1.6)
-    power = round(float(np.log2(q)))
     # The gradient over its residual, and the recorded loss over the mean of squares.
     if abs(np.log(q)) < tolerance:
         scale, factor = 2.0 / elements, 1.0
     elif abs(np.log(q / elements)) < tolerance:
         scale, factor = 2.0, float(elements)
-    elif not whole or abs(np.log(q / 2.0**power)) > tolerance:
-        return None
-    elif _SCALER_POWERS[0] <= power < 2 * _SCALER_POWERS[0]:
-        scale, factor = 2.0 * 2.0**power / elements, 2.0**power
-    elif 2 * _SCALER_POWERS[0] <= power <= 2 * _SCALER_POWERS[1] and power % 2 == 0:
-        scale, factor = 2.0 * 2.0 ** (power // 2) / elements, 1.0
     else:
         return None
     return Targets(output.astype(np.float64) - grad / scale, factor)
