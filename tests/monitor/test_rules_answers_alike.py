@@ -112,3 +112,17 @@ def test_targets_far_out_that_no_input_tells_of_are_noise_however_well_they_are_
 )
 def test_far_targets_that_are_told_or_cost_little_are_silent(loss: str, bend: Bend) -> None:
     assert "constant-predictor" not in scene(classes=1, loss=loss).run(300, bend).standing
+
+
+@pytest.mark.parametrize(("loss", "noise"), [("mse", True), ("huber", False), ("l1", False)])
+def test_far_targets_rule_the_losses_that_square_them(loss: str, noise: bool) -> None:
+    """Daily returns: 7 % of the loss is all that can be explained, and it was found."""
+
+    def returns(sample: SceneSample) -> None:
+        of_values(sample, target_kurtosis=48.0, neighbour_agreement=0.03, sigma_share=0.3)
+        sample.loss, sample.lost = 0.93, lambda step: 0.93
+        sample.model(loss=0.93, skill=0.07, loss_constant=1.0)
+
+    made = scene(classes=1, loss=loss).run(400, returns)
+    assert ("constant-predictor" in made.standing) is noise
+    assert ("label-noise" in [each.cause for each in made.engine.causes()]) is noise

@@ -10,7 +10,7 @@ from deadband_monitor.rules.crawl import crawls
 from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, WORTH, creeps, worthless
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
-from deadband_monitor.rules.mean_skill import HEAVY_TAILS, mean_skill, ruled_by_few, steady_skill
+from deadband_monitor.rules.mean_skill import mean_skill, ruled_by_few, steady_skill, tails_rule
 from deadband_monitor.rules.modest import modest
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.rare import (
@@ -93,7 +93,7 @@ class ConstantPredictor(ModelRule):
             return None  # batches of one label: neither information nor skill means anything
         information, sigma = model.value("information"), model.value("sigma_share")
         skill = past.skill(model.name)
-        if model.value("target_kurtosis") > HEAVY_TAILS:
+        if tails_rule(past, model):
             # Most batches have no row of those that rule the loss: only the mean counts them.
             skill = mean_skill(past, model)[0]
         if math.isnan(information) and math.isnan(sigma) and math.isnan(skill):

@@ -13,6 +13,10 @@ from deadband_monitor.rules.feed import HEAVY_TAILS
 from deadband_monitor.rules.judges import Judgement
 from deadband_monitor.rules.past import ModelPast, Past
 
+LINEAR_LOSSES = frozenset({"l1", "smooth_l1", "huber"})
+"""Losses that grow by the error itself: they are chosen for far targets, whose rows pull no harder
+than others there."""
+
 RULED_STEPS = 300
 RULED_SKILL = 0.1
 """Skill by the mean loss that a run ruled by a few targets does not reach: one row in a hundred 200
@@ -28,6 +32,21 @@ thirty or in fifty mistyped leaves 0.02, and without these it is 0.6."""
 EXTREME, TOLD_LITTLE = 100.0, 0.2
 """The same where the tails are heavier than any that are drawn: of an exponential variable the
 kurtosis is 9, of a lognormal one (sigma 1) 114 in the limit and below 100 in 2000 draws."""
+
+
+def tails_count(loss: str) -> bool:
+    """Whether a target far out pulls harder than others by this loss.
+
+    Yes and no have no tails: there it is how rare one of the two is.
+    """
+    return loss not in LINEAR_LOSSES and not loss.startswith("bce")
+
+
+def tails_rule(past: Past, model: ModelPast) -> bool:
+    """Whether a few targets far out are what the model's steps go by."""
+    assert past.layout is not None
+    heavy = model.value("target_kurtosis") > HEAVY_TAILS
+    return heavy and tails_count(past.layout.model(model.name).loss)
 
 
 def mean_skill(past: Past, model: ModelPast) -> tuple[float, float]:
@@ -50,11 +69,9 @@ def ruled_by_few(past: Past, model: ModelPast) -> Judgement | None:
     assert past.layout is not None
     if past.step < BY_HEART_STEPS or past.layout.several_models:
         return None
-    kurtosis = model.value("target_kurtosis")
-    loss = past.layout.model(model.name).loss
-    # Yes and no have no tails: there it is how rare one of the two is.
-    if not kurtosis > HEAVY_TAILS or loss.startswith("bce"):
+    if not tails_rule(past, model):
         return None
+    kurtosis = model.value("target_kurtosis")
     skill, _ = mean_skill(past, model)
     what = "its mean is that of a constant prediction"
     if not (past.step >= RULED_STEPS and skill < RULED_SKILL):
@@ -71,10 +88,7 @@ def ruled_by_few(past: Past, model: ModelPast) -> Judgement | None:
 
 
 def _told_by_none(past: Past, model: ModelPast) -> bool:
-    """Errors are squared, and the targets that make up the squares have nothing to do with inputs.
-
-    A loss that grows by the error itself (Huber's, absolute) is chosen for such targets.
-    """
+    """Errors are squared, and no input tells of the targets that make up the squares."""
     assert past.layout is not None
     squared = past.layout.model(model.name).loss == "mse"
     # Of several targets a row the agreement is the mean: those that are sound still tell a little.
@@ -89,4 +103,4 @@ def steady_skill(step: int, model: ModelPast) -> float:
     return median(recent) if recent else math.nan
 
 
-__all__ = ["HEAVY_TAILS", "mean_skill", "ruled_by_few", "steady_skill"]
+__all__ = ["HEAVY_TAILS", "mean_skill", "ruled_by_few", "steady_skill", "tails_count", "tails_rule"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from statistics import fmean, stdev
 
-from deadband_monitor.rules.mean_skill import HEAVY_TAILS
+from deadband_monitor.rules.mean_skill import tails_rule
 from deadband_monitor.rules.past import ModelPast, Past
 
 FEW_NEIGHBOURS, FEW_OF_FEW = 0.15, 0.3
@@ -36,7 +36,7 @@ def modest(past: Past, model: ModelPast) -> bool:
     few = FEW_OF_FEW if model.majority.uneven else FEW_NEIGHBOURS
     if not (constant > 0 and agreement < few and past.loss_is_all_of(model)):
         return False
-    if model.value("target_kurtosis") > HEAVY_TAILS:
+    if tails_rule(past, model):
         return False
     least = VALUES if math.isfinite(model.value("sigma_share")) else CLASSES
     passes = list(model.evaluations)
