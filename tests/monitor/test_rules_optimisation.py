@@ -197,6 +197,26 @@ def test_momentum_that_carries_the_weights_away_counts_as_a_rate(
     assert ("learning-rate-too-high" in scene.causes) is named
 
 
+@pytest.mark.parametrize(("low", "stands"), [(1.9, True), (1.2, False)])
+def test_growth_without_use_is_taken_back_by_a_loss_lower_than_any_before(
+    low: float, *, stands: bool
+) -> None:
+    """The loss falls for a hundred steps from a height of its own: to where it was, or below."""
+
+    def swings(sample: SceneSample) -> None:
+        step = sample.step
+        sample.loss = 1.8 if step < 60 else 2.2
+        if step > 200:
+            sample.loss = 2.2 - (2.2 - low) * (step - 200) / 100
+        skill = 1 - sample.loss / 2.3
+        sample.model(loss=sample.loss, skill=skill, information=0.2, grad_norm=0.5)
+        grown(sample, 1 + step / 2)
+
+    scene = Scene().run(200, swings)
+    assert "weight-divergence" in scene.standing
+    assert ("weight-divergence" in scene.run(100, swings).standing) is stands
+
+
 def test_weights_that_grow_with_the_skill_are_fine() -> None:
     scene = Scene().run(300, lambda sample: grown(sample, 1 + sample.step / 2))
     assert "weight-divergence" not in scene.standing

@@ -40,6 +40,8 @@ class WeightDivergence(ModelRule):
     def __init__(self) -> None:
         super().__init__()
         self._grown: dict[str, History] = {}
+        self._best: dict[str, float] = {}
+        """The lowest loss there was when growth without use was first seen, by model."""
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -63,10 +65,17 @@ class WeightDivergence(ModelRule):
         worse = not math.isfinite(fresh) or fresh > max(1.5 * best, best + 0.1 * past.loss.first)
         skill = past.skill(model.name)
         helps = skill > 0.5 or (past.learning(model.name) and not worse)
+        active = large and rising and not helps
+        if active:
+            self._best.setdefault(model.name, best)
+        elif not past.stands(self.kind, model.name):
+            self._best.pop(model.name, None)
+        # A loss that comes down from one of its own heights looks like learning for a while.
+        served = skill > 0.5 or (helps and best < self._best.get(model.name, math.inf))
         broken = past.output_gone(model.name) or past.stands("loss-divergence", model.name)
         return Judgement(
-            active=large and rising and not helps,
-            clear=not large or helps,
+            active=active,
+            clear=not large or served,
             severity="critical" if broken else "warning",
             message=f"the weights of {layout.layers[worst].name} have grown {largest:.3g}-fold "
             "and go on growing",
