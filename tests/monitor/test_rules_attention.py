@@ -312,3 +312,27 @@ def test_eval_once_called_takes_it_back() -> None:
     scene = _normed(0.1).run(200, lambda s: _tests(s, 0.6 if s.step < 100 else 0.03))
     assert "batchnorm-mismatch" not in scene.standing
     assert "batchnorm-mismatch" in {flag.kind for flag in scene.changes}
+
+
+@pytest.mark.parametrize(
+    ("given", "cause"), [(0.8, "attention-collapse"), (1e-3, "depth-vanishing")]
+)
+def test_attention_that_is_shown_the_same_of_every_input_has_a_wrong_mask(
+    given: float, cause: str
+) -> None:
+    """Its output differs by rounding alone, whether or not what it was given told inputs apart."""
+    named = [f"b{i}.{part}" for i in range(4) for part in ("attention", "proj", "up")]
+
+    def masked(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(sample)
+        sample.layer("emb", out_variance=0.8)
+        sample.layer("b0.qkv", out_variance=given)
+        for name in [*named, "b1.qkv", "b2.qkv", "b3.qkv", "head"]:
+            sample.layer(name, out_variance=5e-15)
+        sample.model(out_variance=5e-15, information=0.0)
+
+    scene = scene_of(_transformer()).run(60, masked)
+    assert scene.causes[0] == cause
+    if cause == "attention-collapse":
+        assert "key_padding_mask" in scene.engine.causes()[0].advice

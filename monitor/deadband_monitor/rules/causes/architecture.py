@@ -11,7 +11,7 @@ from deadband.wire import Flag, Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.attention import HOT_LOGIT, drawn_heat
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS
+from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS, lost_at_once
 from deadband_monitor.rules.causes.high_rate import BLOW_UP, HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.losses import is_below_zero
@@ -54,6 +54,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     yield from sharp
     if attention is not None and not sharp:
         yield _attention(case, attention)
+    yield from _sees_one_key(case)
     norm = case.flag("batchnorm-mismatch")
     yield from _in_evaluation(case)
     if norm is not None:
@@ -141,6 +142,43 @@ def _attention(case: Case, flag: Flag) -> Suspect:
             "or take fewer blocks"
         ),
         layer=flag.layer,
+    )
+
+
+def _sees_one_key(case: Case) -> Iterator[Suspect]:
+    """Before anything was learnt, attention gave one answer for inputs that were not alike.
+
+    Weights drawn at random mix what they are shown: they were shown the same for every input.
+    """
+    layout, first = case.layout, case.past.first
+    if case.build.late or case.flag("output-collapse") is None:
+        return
+    row = lost_at_once(case.past, layout, layout.rows(case.model.name))
+    if row is None or "attention" not in layout.layers[row].kind.lower():
+        return
+    name = layout.layers[row].name
+    inside = [
+        each
+        for each in layout.rows(case.model.name).tolist()
+        if layout.layers[each].name.startswith(name)
+    ]
+    if (first[inside, LAYER_COLUMN["weight_rms"]] == 0).any():
+        return  # weights of zero are another fault, and give one answer too
+    given = first[:row, LAYER_COLUMN["out_variance"]]
+    yield Suspect(
+        word="attention-collapse",
+        belief=0.85,
+        onset=case.start,
+        explains=_STUCK | {"attention-collapse", "representation-collapse", "vanishing-gradient"},
+        evidence=[
+            f"first sample: {name} was given inputs of which {given[np.isfinite(given)][-1]:.2g} "
+            "is what tells them apart, and put out the same for all: the keys that it may look at "
+            "are the same in every input"
+        ],
+        advice=f"look at the mask of {name}: key_padding_mask (and a boolean attn_mask) is True "
+        "where a key is NOT to be looked at, in scaled_dot_product_attention where it is; "
+        "key_padding_mask=(tokens == PAD)",
+        layer=name,
     )
 
 

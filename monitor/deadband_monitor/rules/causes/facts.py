@@ -31,6 +31,8 @@ sums of 0.3 to 1.5 from standardised inputs."""
 WHOLE, STRONG = 0.01, 0.1
 """Share of variance, and standard deviation, that are far from lost: a few sigmoids leave 1e-4 of
 the one, 0.005 of the other."""
+ROUNDING = 1e-12
+"""Share of variance that float32 makes of equal values: its last digit squared is 1.4e-14."""
 LEARNT = 0.3
 """Skill, or information, from which units have served."""
 LOST_DECADES = 8
@@ -115,7 +117,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "dead": past.stands("dead-units", model.name),
         "faint_depth": len(matrices) >= DEEP
         and (_lost_in_depth(past, model.name, first, last) or lost > 0)
-        and not (twins or _lost_at_once(past, layout, sound)),
+        and not (twins or lost_at_once(past, layout, sound) is not None),
         "input_scale": kind in {"offset", "large"},
         "input_tiny": kind == "tiny",
         "input_constant": kind == "constant",
@@ -257,17 +259,21 @@ def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> float:
     return float(body[-1] - body[0]) if np.diff(body).max() < LOST_DECADES / 2 else 0.0
 
 
-def _lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> bool:
-    """One layer leaves exactly nothing of a signal that was whole before it: no matter of depth."""
+def lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> int | None:
+    """The row of the layer behind which, at the first sample, all inputs are one.
+
+    One layer leaves nothing of a signal that was whole before it: that is no matter of depth.
+    """
     shares, sizes = (_column(past.first, name)[rows] for name in ("out_variance", "out_rms"))
     known = np.isfinite(shares) & ~layout.head[rows]
     shares, sizes = shares[known], sizes[known]
-    gone = np.flatnonzero(shares == 0)
+    gone = np.flatnonzero(shares < ROUNDING)
     if not (len(gone) and gone[0]):
-        return False
+        return None
     share, size = float(shares[gone[0] - 1]), float(sizes[gone[0] - 1])
     # Beside a large bias what varies is a small share, and all there.
-    return share > WHOLE or math.sqrt(share) * size > STRONG
+    whole = share > WHOLE or math.sqrt(share) * size > STRONG
+    return int(rows[known][gone[0]]) if whole else None
 
 
 def _column(values: Floats, name: str) -> Floats:
