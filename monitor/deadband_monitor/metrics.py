@@ -544,7 +544,7 @@ MODEL_METRICS: tuple[Metric, ...] = (
         doc="what the gradient says of the way from output to loss: 0 right, 1 squashed again, "
         "2 over the batch, 3 not at all, 4 without a logarithm, 5 squared error of a softmax, "
         "6 values behind a ReLU, 7 behind a sigmoid, 8 behind a tanh, 9 positions as classes, "
-        "10 class numbers as the target of every column",
+        "10 class numbers as the target of every column, 11 values behind a softmax",
         high=0.0, worst="high",
     ),
     Metric(

@@ -396,6 +396,19 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
     assert "constant-predictor" not in learnt.standing
 
 
+@pytest.mark.parametrize(("furthest", "called"), [(5.0, True), (1.0, False)])
+def test_a_softmax_that_a_loss_of_values_is_given_is_called_where_targets_lie_beyond(
+    furthest: float, called: bool
+) -> None:
+    spread = {"target_sd": 0.4 * furthest, "target_min": 1 - furthest, "target_max": furthest}
+    made = trained_by("mse", prediction=(64, 3), target=(64, 3))
+    made.run(10, regression(out_min=-4, out_max=4, squashed=11.0, **spread))
+    assert bool(made.standing) is called
+    if called:
+        assert top(made).cause == "output-activation-mismatch"
+        assert "that of a softmax behind the output" in " ".join(top(made).evidence)
+
+
 REACH: dict[str, dict[str, float]] = {
     "relu": {"out_min": 0, "out_max": 2},
     "sigmoid": {"out_min": 0.1, "out_max": 0.9},

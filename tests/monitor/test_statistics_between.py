@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from deadband_monitor.statistics.between import RELU, SIGMOID, TANH, between
+from deadband_monitor.statistics.between import RELU, SIGMOID, SOFTMAX, TANH, between
 from deadband_monitor.statistics.labels import Targets
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -38,6 +38,14 @@ def test_a_bend_behind_the_model_is_told_by_its_gradient(kind: str, columns: int
     assert told(kind, torch.relu, columns=columns) == RELU
     assert told(kind, torch.sigmoid, columns=columns) == SIGMOID
     assert told(kind, torch.tanh, columns=columns) == TANH
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_softmax_behind_the_model_is_told_where_there_are_columns(kind: str) -> None:
+    assert told(kind, lambda z: z.softmax(1), columns=5) == SOFTMAX
+    assert np.isnan(told(kind, lambda z: z.softmax(0), columns=5))
+    assert np.isnan(told(kind, lambda z: z.log_softmax(1), columns=5))
+    assert np.isnan(told(kind, lambda z: z, columns=5))
 
 
 @pytest.mark.parametrize("kind", LOSSES)

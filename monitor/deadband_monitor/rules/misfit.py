@@ -27,9 +27,14 @@ a constant; with targets of its own, each row bends it."""
 BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
 ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX, MIXED = 2.0, 3.0, 4.0, 5.0, 9.0
-BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH, FOR_ALL = 6.0, 7.0, 8.0, 10.0
+BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH, FOR_ALL, BEHIND_SOFTMAX = 6.0, 7.0, 8.0, 10.0, 11.0
 """What the statistic `squashed` says."""
-WAYS_OF_VALUES = {BEHIND_RELU: "ReLU", BEHIND_SIGMOID: "sigmoid", BEHIND_TANH: "tanh"}
+WAYS_OF_VALUES = {
+    BEHIND_RELU: "ReLU",
+    BEHIND_SIGMOID: "sigmoid",
+    BEHIND_TANH: "tanh",
+    BEHIND_SOFTMAX: "softmax",
+}
 """Activations that stand between the model and a loss of values."""
 FAR_OUT = 15.0
 """Logits up to which a sigmoid has a gradient in any precision: float32 loses it at 17."""
@@ -232,7 +237,8 @@ def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     sigmoid = read.unit_range and read.last in {"sigmoid", "hardsigmoid"}
     if (under or over) and (sigmoid or read.way == BEHIND_SIGMOID):
         return Clash.SIGMOID_TARGETS
-    if (under or over) and read.unit_range and read.last == "softmax":
+    softmax = read.unit_range and read.last == "softmax"
+    if (under or over) and (softmax or read.way == BEHIND_SOFTMAX):
         return Clash.SOFTMAX_TARGETS
     far = (below < -1 - BEYOND * sd and mean - sd < -1) or (
         above > 1 + BEYOND * sd and mean + sd > 1

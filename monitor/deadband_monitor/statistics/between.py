@@ -13,11 +13,11 @@ import numpy as np
 
 from deadband_monitor.statistics.given import Found
 from deadband_monitor.statistics.labels import Targets
-from deadband_monitor.statistics.outputs import sigmoid
-from deadband_monitor.statistics.squash import APART, FITS, distance
+from deadband_monitor.statistics.outputs import sigmoid, softmax
+from deadband_monitor.statistics.squash import APART, FITS, distance, through_softmax
 from deadband_monitor.statistics.values import Doubles, Reals
 
-RELU, SIGMOID, TANH = 6.0, 7.0, 8.0
+RELU, SIGMOID, TANH, SOFTMAX = 6.0, 7.0, 8.0, 11.0
 
 
 def _clipped(error: Doubles) -> Doubles:
@@ -34,7 +34,7 @@ _ERRORS: dict[str, Callable[[Doubles], Doubles]] = {
 
 
 def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:
-    """`RELU`, `SIGMOID` or `TANH` where the gradient is that of one of them; NaN otherwise.
+    """`RELU`, `SIGMOID`, `TANH` or `SOFTMAX` where the gradient is that of one; NaN otherwise.
 
     output, gradient: (r rows, c columns), finite; found: the targets of these rows.
     """
@@ -53,6 +53,10 @@ def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> f
         value, steepness = bend(z)
         if distance(g, slope(value - t) * steepness) < FITS:
             return code
+    if z.shape[1] > 1:
+        p = softmax(output).astype(np.float64)
+        if distance(g, through_softmax(p, slope(p - t))) < FITS:
+            return SOFTMAX
     return np.nan
 
 
@@ -79,4 +83,4 @@ _BENDS: dict[float, Callable[[Doubles], tuple[Doubles, Doubles]]] = {
 """Value and slope of each activation."""
 
 
-__all__ = ["RELU", "SIGMOID", "TANH", "between"]
+__all__ = ["RELU", "SIGMOID", "SOFTMAX", "TANH", "between"]

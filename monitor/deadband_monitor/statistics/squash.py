@@ -162,16 +162,16 @@ def bent(kind: str, output: Reals, gradient: Reals, found: Found | None) -> floa
     g = gradient.astype(np.float64)
     p = softmax(output).astype(np.float64)
     if kind == "mse":
-        return 5.0 if distance(g, _through_softmax(p, p - t)) < FITS else np.nan
-    ways = {0.0: p - t, 3.0: -t, 4.0: _through_softmax(p, -t)}
+        return 5.0 if distance(g, through_softmax(p, p - t)) < FITS else np.nan
+    ways = {0.0: p - t, 3.0: -t, 4.0: through_softmax(p, -t)}
     fits = {code: distance(g, way) for code, way in ways.items()}
     best = min(fits, key=lambda code: fits[code])
     others = [fit for code, fit in fits.items() if code != best]
     return best if fits[best] < FITS and min(others) > APART else np.nan
 
 
-def _through_softmax(p: Doubles, slope: Doubles) -> Doubles:
-    """The gradient at the logits, from that at their softmax."""
+def through_softmax(p: Doubles, slope: Doubles) -> Doubles:
+    """The gradient at the logits, from that at their softmax; both (r, c)."""
     return np.asarray(p * (slope - (p * slope).sum(axis=1, keepdims=True)))
 
 
