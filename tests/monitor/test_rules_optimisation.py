@@ -7,7 +7,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from rules_builds import trained_by
+from rules_builds import label_free, trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import OptimizerGroup
@@ -105,10 +105,8 @@ def test_a_loss_that_swings_about_zero_has_no_start_to_be_measured_by(
         width = 0.2 if sample.step < 20 else 5.0
         sample.loss = float(width * random.normal()) if swings else width + 0.1 * random.random()
         sample.loss = abs(sample.loss) if sample.step > 100 else sample.loss
-        sample.model(
-            loss=sample.loss, information=math.nan, skill=math.nan, loss_constant=math.nan,
-            label_entropy=math.nan,
-        )  # fmt: skip
+        label_free(sample)
+        sample.model(loss=sample.loss)
 
     scene.run(130, step)
     assert ("loss-divergence" in scene.standing) is called
@@ -124,10 +122,8 @@ def test_a_divergence_is_below_zero_by_rounding_or_by_a_turned_sign(
 
     def apart(sample: SceneSample) -> None:
         sample.loss = begins - sample.step / 2 if called else begins * 0.5**sample.step - 1e-3
-        sample.model(
-            loss=sample.loss, information=math.nan, skill=math.nan, loss_constant=math.nan,
-            label_entropy=math.nan,
-        )  # fmt: skip
+        label_free(sample)
+        sample.model(loss=sample.loss)
 
     scene.run(40, apart)
     assert ("loss-divergence" in scene.standing) is called

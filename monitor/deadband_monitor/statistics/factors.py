@@ -32,7 +32,7 @@ def class_factor(labels: Labels, p: Doubles, counted: int, loss: float, last: fl
     """
     share = np.count_nonzero(labels.rows) / len(labels.rows)
     by_gradient = labels.scale * counted * share
-    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
+    is_mean = _is_near_one(by_gradient)
     if last == 1.0 and (is_mean or np.isnan(by_gradient) or _is_mean_of_more(by_gradient)):
         return last
     candidates = (1.0,) if is_mean else (1.0, by_gradient, counted * share)
@@ -54,7 +54,7 @@ def mean_class_loss(labels: Labels, p: Doubles) -> float:
 def yes_no_factor(found: YesNo, mean: float, elements: int, loss: float, last: float) -> float:
     """Recorded loss over the mean loss an element, of which `mean` is that of the copied rows."""
     by_gradient = found.scale * elements
-    is_mean = _NEAR_ONE[0] < by_gradient < _NEAR_ONE[1]
+    is_mean = _is_near_one(by_gradient)
     if last == 1.0 and (is_mean or _is_mean_of_more(by_gradient)):
         return last
     candidates = (1.0,) if is_mean else (1.0, by_gradient, float(elements))
@@ -74,16 +74,6 @@ def scale_of_squares(gradient: Reals, squares: Doubles, elements: int) -> float:
     return elements * math.sqrt(float((grad * grad).sum()) / (4 * float(squares.sum())))
 
 
-def is_mean(scale: float) -> bool:
-    """Whether a loss whose gradient has this scale is a mean over the elements."""
-    return _NEAR_ONE[0] < scale < _NEAR_ONE[1]
-
-
-def mean_factor(pointwise: Doubles, loss: float, last: float) -> float:
-    """As `value_factor`, of a mean: 1, or the last one (NaN at first) where more was added."""
-    return _closest(loss, float(pointwise.mean()), (1.0,), last, least=0.0)
-
-
 def value_factor(
     pointwise: Doubles,
     elements: int,
@@ -96,14 +86,21 @@ def value_factor(
     """Recorded loss over the mean loss an element of a regression; pointwise: (r, c).
 
     halved: half of it is recorded by some; scale: that of its gradient, where it is known: a loss
-    may be weighed by a number of the user's.
+    may be weighed by a number of the user's, and of a mean the factor is 1, or the last one (NaN at
+    first) where more was added.
     """
+    if _is_near_one(scale):
+        return _closest(loss, float(pointwise.mean()), (1.0,), last, least=0.0)
     candidates: tuple[float, ...] = (1.0, float(elements), float(pointwise.shape[1]))
     if not 1 / _WEIGHED < scale < _WEIGHED:  # nearer to 1 it is a mask, or a smaller last batch
         candidates += (scale,)
     if halved:
         candidates += tuple(factor / 2 for factor in candidates)
     return _closest(loss, float(pointwise.mean()), candidates, last, least=0.0)
+
+
+def _is_near_one(scale: float) -> bool:
+    return _NEAR_ONE[0] < scale < _NEAR_ONE[1]
 
 
 def _is_mean_of_more(by_gradient: float) -> bool:

@@ -31,6 +31,7 @@ from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.recall import RareRecall
 from deadband_monitor.statistics.skill import Shown, Skill, Standing
 from deadband_monitor.statistics.squash import (
+    OVER_ROWS,
     bent,
     lopsided,
     over_rows,
@@ -51,9 +52,6 @@ positions, as many as that are drawn once; 64 tell the information to 3 %."""
 
 MIXED_UP = 9.0
 """What `squashed` says of a cross entropy that reads positions as classes."""
-
-OVER_ROWS = 2.0
-"""What it says of a softmax over the batch."""
 
 FOR_ALL = 10.0
 """What it says of a squared error that draws all columns to the number of a class."""
@@ -167,12 +165,14 @@ class ModelOutputs:
     ) -> bool:
         """Whether a loop that shows class numbers, but no loss function, has a cross entropy."""
         guess, slot = self._memory.classes, taken.slot
-        targets = self._reader.take(frames, What.TARGET)
-        if targets is None or rows.shape[2] < 2 or _cut(slot):
+        if rows.shape[2] < 2 or _cut(slot):
             return False
+        targets = None if guess.found else self._reader.take(frames, What.TARGET)
+        if targets is None:
+            return guess.found
         shape = (rows.shape[1], rows.shape[2])
         counted = int(np.prod(slot.source or slot.shape)) // shape[1]
-        for frame in np.flatnonzero(here & targets.here).tolist() if not guess.found else ():
+        for frame in np.flatnonzero(here & targets.here).tolist():
             found = given_targets("cross_entropy", targets.shaped[frame], targets.slot, shape)
             if isinstance(found, Labels):
                 guess.observe(rows[frame].astype(np.float64), found, losses[frame].now, counted)

@@ -50,7 +50,7 @@ def measure_predictions(
             if len(joined) >= FEWEST_ROWS:
                 read = outputs.read(joined[None].astype(np.float64), loss)
                 _fill(values, np.array([frame]), read, standings)
-    label_entropies = np.array([each.label_entropy * _told(each) for each in standings])
+    label_entropies = np.array([each.label_entropy * each.to_tell for each in standings])
     most = np.where(np.isnan(label_entropies), np.log(classes), label_entropies)
     # With labels that are all the same there is no information to have.
     share = np.where(most > LEAST_ENTROPY, values[0] / np.maximum(most, LEAST_ENTROPY), np.nan)
@@ -61,11 +61,6 @@ def measure_predictions(
         strict=True,
     ):
         reader.put(table, metric, value, here)
-
-
-def _told(standing: Standing) -> float:
-    """Share of the label entropy that there is to tell."""
-    return 1.0 - standing.open_share if standing.open_share > 0 else 1.0
 
 
 def _fill(

@@ -16,9 +16,7 @@ from deadband_monitor.statistics.constants import (
 from deadband_monitor.statistics.factors import (
     LEAST_ENTROPY,
     class_factor,
-    is_mean,
     mean_class_loss,
-    mean_factor,
     mean_yes_no_loss,
     scale_of_squares,
     value_factor,
@@ -100,6 +98,11 @@ class Standing:
     """What the recorded loss holds beyond the loss function's own value; NaN where nothing."""
     found: Found | None = None
     """Labels or targets of this sample itself."""
+
+    @property
+    def to_tell(self) -> float:
+        """Share of a constant answer's loss that can be got rid of."""
+        return 1.0 - self.open_share if self.open_share > 0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +189,7 @@ class Skill:
             loss, constant = self._own.value, self._own.constant
         if not (math.isfinite(loss) and constant > 0):
             return np.nan
-        told = 1.0 - loss / constant
-        return told / (1.0 - standing.open_share) if standing.open_share > 0 else told
+        return (1.0 - loss / constant) / standing.to_tell
 
     def _as_compared(self, shown: Shown) -> Shown:
         """What a squared error was given in place of logits: their softmax, by its gradient."""
@@ -254,15 +256,15 @@ class Skill:
         # Values that are no probabilities have met their sigmoid between the model and the loss.
         self._logits |= self._kind == "bce_logits" or output.min() < 0 or output.max() > 1
         logits = self._logits
-        p = sigmoid(output) if logits else output.astype(np.float64)
         found = None
         if shown.gradient is not None:
             found = yes_no_targets(output, shown.gradient, shown.elements, logits=logits)
         if isinstance(shown.given, YesNo):
             found = _yes_no_weighed(shown.given, found)
+        if found is not None:
+            p = sigmoid(output) if logits else output.astype(np.float64)
             if found is shown.given and shown.gradient is not None:
                 found = replace(found, scale=yes_no_scale(p, found, shown.gradient, logits=logits))
-        if found is not None:
             window.add(found.values)
             self._silent = 0
             if np.isfinite(found.positive_weight):
@@ -354,8 +356,6 @@ class Skill:
         scale = math.nan
         if gradient is not None:
             scale = scale_of_squares(gradient, losses, shown.elements)
-            if is_mean(scale):
-                return mean_factor(losses, shown.loss, self._factor)
         halved = bool(self._guess.kind)  # by hand, many take half the square
         return value_factor(
             losses, shown.elements, shown.loss, self._factor, halved=halved, scale=scale

@@ -18,6 +18,8 @@ from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.outputs import sigmoid, softmax
 from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
+OVER_ROWS = 2.0
+"""What is said of a softmax over the batch."""
 FITS = 1e-3
 """1 - cosine below which a gradient is what a formula gives; bfloat16 leaves 1e-4."""
 _SUMS = 1e-3
@@ -123,7 +125,7 @@ def _verdict(off: float, fit: float, z: Reals, g: Doubles, found: Labels, *, who
     if off > APART and whole and len(z) > 1:
         across = distance(g, _across(z.astype(np.float64), found))
         if across < FITS:
-            return 2.0
+            return OVER_ROWS
     return _told_apart(off, fit)
 
 

@@ -45,6 +45,8 @@ CARRIED = 10.0
 """lr / (1 - momentum), by which the noise of SGD goes (Mandt et al., arXiv:1704.04289), from which
 momentum is too high: 0.1 at 0.9 is 1, a one-cycle's peak of 1.5 at 0.85, which trains, is 10."""
 
+START_AGAIN = "clip the gradient norm at 1.0; start again, a ruined network does not recover"
+
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Learning rate too high."""
@@ -90,15 +92,10 @@ def _killed(case: Case) -> Iterator[Suspect]:
     now = model.rates.at(stuck.onset_step)
     if not now > RAISED * then > 0:
         return
-    yield Suspect(
-        word="learning-rate-too-high",
-        belief=0.85,
-        onset=step + 1,
-        explains=BLOW_UP,
-        evidence=[
-            f"the {what} was {known:.2g} at step {step}, at a learning rate of {then:.2g}; at step "
-            f"{stuck.onset_step}, when {stuck.layer or 'the output'} stopped, it was {now:.2g}"
-        ],
+    yield _too_high(
+        step + 1,
+        f"the {what} was {known:.2g} at step {step}, at a learning rate of {then:.2g}; at step "
+        f"{stuck.onset_step}, when {stuck.layer or 'the output'} stopped, it was {now:.2g}",
         advice=f"lr {now:.2g} -> {rounded(then)}, that of step {step}, at the most: check the "
         f"schedule; reload a checkpoint from before step {stuck.onset_step}",
     )
@@ -145,27 +142,23 @@ def _ran_away(case: Case) -> Iterator[Suspect]:
     since = ran_away(case)
     if since is None or case.flag("non-finite") is None or case.model.broken.sound_outside:
         return
-    loss, lr = case.past.loss, case.model.latest("lr")
+    loss = case.past.loss
     momentum = max((group.momentum for group in case.layout.table.optimizers), default=0.0)
-    yield Suspect(
-        word="learning-rate-too-high",
+    yield _too_high(
+        max(case.start, since - 1),
+        f"the loss went from {loss.first:.3g} to {loss.highest:.3g} in the "
+        f"{(case.model.broken.step or since) - since} steps before the first value that is not "
+        "finite: each step made the next one larger",
         belief=0.8,
-        onset=max(case.start, since - 1),
         phase=2,
-        explains=BLOW_UP,
-        evidence=[
-            f"the loss went from {loss.first:.3g} to {loss.highest:.3g} in the "
-            f"{(case.model.broken.step or since) - since} steps before the first value that is not "
-            "finite: each step made the next one larger"
-        ],
-        advice=(f"lr {lr:g} -> about {rounded(lr / 10)}" if lr > 0 else "a tenth of the rate")
+        advice=_a_tenth(case)
         + (
             f"; with momentum {momentum:g} a step goes {1 / (1 - momentum):.0f} times as far as "
             "the rate says"
             if 0.5 <= momentum < 1
             else ""
         )
-        + "; clip the gradient norm at 1.0; start again, a ruined network does not recover",
+        + f"; {START_AGAIN}",
     )
 
 
@@ -176,26 +169,20 @@ def _leapt(case: Case) -> Iterator[Suspect]:
     constant answer again.
     """
     flag = min(case.flags, key=lambda each: each.onset_step)
-    since, lr = flag.onset_step - case.past.sample_interval, case.model.latest("lr")
     _, level = _far_above_start(case)
     ruined = case.facts.grown > LEAP and case.past.loss.highest > level > 0
     if case.past.sample_interval <= 1 or case.model.broken.step is not None or not ruined:
         return
-    yield Suspect(
-        word="learning-rate-too-high",
+    yield _too_high(
+        max(case.start, flag.onset_step - case.past.sample_interval),
+        f"a weight is {case.facts.grown:.2g} times as large as it began, and the loss has been "
+        f"{case.past.loss.highest:.3g} ({case.past.loss.first:.3g} at first): the steps that "
+        f"did it lie between two samples, {case.past.sample_interval} steps apart",
         belief=0.8,
-        onset=max(case.start, since),
         # Gradients that pile up, or inputs of another scale, make such steps too.
         root=False,
-        explains=BLOW_UP,
-        evidence=[
-            f"a weight is {case.facts.grown:.2g} times as large as it began, and the loss has been "
-            f"{case.past.loss.highest:.3g} ({case.past.loss.first:.3g} at first): the steps that "
-            f"did it lie between two samples, {case.past.sample_interval} steps apart"
-        ],
-        advice=(f"lr {lr:g} -> about {rounded(lr / 10)}" if lr > 0 else "a tenth of the rate")
-        + "; a loss that is a sum over the batch makes steps as many times as long: take its mean; "
-        "clip the gradient norm at 1.0; start again, a ruined network does not recover",
+        advice=f"{_a_tenth(case)}; a loss that is a sum over the batch makes steps as many times "
+        f"as long: take its mean; {START_AGAIN}",
     )
 
 
@@ -208,15 +195,10 @@ def _carried_away(case: Case) -> Iterator[Suspect]:
     far = group.lr / (1 - group.momentum)
     if not far > CARRIED:
         return
-    yield Suspect(
-        word="learning-rate-too-high",
-        belief=0.85,
-        onset=flag.onset_step,
-        explains=BLOW_UP,
-        evidence=[
-            f"momentum {group.momentum:g} makes a gradient act {1 / (1 - group.momentum):.0f} "
-            f"times, so that lr {group.lr:g} goes as far as {far:.3g} without"
-        ],
+    yield _too_high(
+        flag.onset_step,
+        f"momentum {group.momentum:g} makes a gradient act {1 / (1 - group.momentum):.0f} "
+        f"times, so that lr {group.lr:g} goes as far as {far:.3g} without",
         advice=f"momentum {group.momentum:g} -> 0.9, or lr {group.lr:g} -> "
         f"{rounded(1 - group.momentum)}; start again, a ruined network does not recover",
     )
@@ -242,15 +224,39 @@ def _left_after_rise(case: Case) -> Iterator[Suspect]:
 
 
 def _raised(case: Case, before: float, now: float, onset: int, when: str) -> Suspect:
-    return Suspect(
-        word="learning-rate-too-high",
-        belief=0.85,
-        onset=onset,
-        explains=BLOW_UP,
-        evidence=[f"the learning rate went from {before:g} to {now:g} {when}"],
+    return _too_high(
+        onset,
+        f"the learning rate went from {before:g} to {now:g} {when}",
         advice=f"lr {now:g} -> {before:g}, as it was: check the schedule, reload a checkpoint from "
         f"before step {max(1, onset)}; clip the gradient norm at 1.0",
     )
+
+
+def _too_high(
+    onset: int,
+    line: str,
+    *,
+    advice: str,
+    belief: float = 0.85,
+    phase: int = 0,
+    root: bool = True,
+) -> Suspect:
+    """Steps that were not measured, by what they did."""
+    return Suspect(
+        word="learning-rate-too-high",
+        belief=belief,
+        onset=onset,
+        phase=phase,
+        root=root,
+        explains=BLOW_UP,
+        evidence=[line],
+        advice=advice,
+    )
+
+
+def _a_tenth(case: Case) -> str:
+    lr = case.model.latest("lr")
+    return f"lr {lr:g} -> about {rounded(lr / 10)}" if lr > 0 else "a tenth of the rate"
 
 
 def _lower(case: Case) -> str:

@@ -200,15 +200,10 @@ def _far_from_targets(case: Case) -> Iterator[Suspect]:
     first, size = case.past.loss.first, max(1.0, model.start("out_rms"))
     if not (case.past.loss_is_all_of(model) and first > (WIDE[1] * size) ** 2):
         return
-    yield Suspect(
-        word="unscaled-targets",
-        belief=0.85,
-        onset=case.start,
-        explains=BLOW_UP | {"loss-plateau"},
-        evidence=[
-            f"the outputs began at rms {model.start('out_rms'):.2g}, and the root of the squared "
-            f"error was {math.sqrt(first):.3g}: so far off lie the targets"
-        ],
+    yield _unscaled(
+        case,
+        f"the outputs began at rms {model.start('out_rms'):.2g}, and the root of the squared "
+        f"error was {math.sqrt(first):.3g}: so far off lie the targets",
         advice=f"divide targets (or rewards) by about {rounded(math.sqrt(first))} and scale the "
         "predictions back; or nn.HuberLoss, whose slope ends at 1",
         layer=_last_layer(case),
@@ -230,18 +225,26 @@ def _outweighed(case: Case) -> Iterator[Suspect]:
     outweighs = further > DROWNS * own > 0
     if not outweighs or not case.facts.grown >= GROWN or case.flag("weight-collapse"):
         return
-    yield Suspect(
+    yield _unscaled(
+        case,
+        f"what is added to {case.build.loss} was {further / own:.2g} times what a constant "
+        f"answer to it costs, and weights grew {case.facts.grown:.3g}-fold to meet that: "
+        "nothing else is trained",
+        advice="print the parts of the loss one by one; standardise the targets of the largest, "
+        "or weigh the parts so that they begin alike",
+    )
+
+
+def _unscaled(case: Case, line: str, *, advice: str, layer: str = "") -> Suspect:
+    """Targets whose scale is not known itself, by what it does to the loss."""
+    return Suspect(
         word="unscaled-targets",
         belief=0.85,
         onset=case.start,
         explains=BLOW_UP | {"loss-plateau"},
-        evidence=[
-            f"what is added to {case.build.loss} was {further / own:.2g} times what a constant "
-            f"answer to it costs, and weights grew {case.facts.grown:.3g}-fold to meet that: "
-            "nothing else is trained"
-        ],
-        advice="print the parts of the loss one by one; standardise the targets of the largest, "
-        "or weigh the parts so that they begin alike",
+        evidence=[line],
+        advice=advice,
+        layer=layer,
     )
 
 

@@ -19,10 +19,6 @@ from deadband_monitor.rules.slopeless import cells, forgetful, gap
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
-CLEAR = (
-    "call optimizer.zero_grad() before each loss.backward(); to accumulate over k batches on "
-    "purpose, divide the loss by k and clear after each step"
-)
 FAR_APART = 40
 """Steps between two samples from which the two are a habit: as far as flags take two for three."""
 PILED = BLOW_UP | {"loss-plateau"}
@@ -129,16 +125,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if since is None:
         yield from _just_piled(case)
     else:
-        yield Suspect(
-            word="missing-zero-grad",
-            tier=Tier.EXACT,
-            belief=0.97,
-            # The first gradient that is there twice is that of the second step.
-            onset=max(case.start, since - 1),
-            explains=PILED,
-            evidence=_piled(case),
-            advice=CLEAR,
-        )
+        # The first gradient that is there twice is that of the second step.
+        yield _never_cleared(max(case.start, since - 1), _piled(case), belief=0.97)
 
 
 def _just_piled(case: Case) -> Iterator[Suspect]:
@@ -151,17 +139,23 @@ def _just_piled(case: Case) -> Iterator[Suspect]:
     since = int(flow.kept_since[kept].min())
     if broken - since < 2 * FAR_APART or bool((flow.rests[kept] > 0).any()):
         return
-    yield Suspect(
+    line = (
+        f"at step {since} and at the sample after it .grad still held the gradient of the step "
+        f"before when backward began, and the steps moved the weights; step {broken} broke them"
+    )
+    yield _never_cleared(since, [line], belief=0.9)
+
+
+def _never_cleared(onset: int, evidence: list[str], *, belief: float) -> Suspect:
+    return Suspect(
         word="missing-zero-grad",
         tier=Tier.EXACT,
-        belief=0.9,
-        onset=since,
+        belief=belief,
+        onset=onset,
         explains=PILED,
-        evidence=[
-            f"at step {since} and at the sample after it .grad still held the gradient of the step "
-            f"before when backward began, and the steps moved the weights; step {broken} broke them"
-        ],
-        advice=CLEAR,
+        evidence=evidence,
+        advice="call optimizer.zero_grad() before each loss.backward(); to accumulate over k "
+        "batches on purpose, divide the loss by k and clear after each step",
     )
 
 
