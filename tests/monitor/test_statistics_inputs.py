@@ -87,6 +87,33 @@ def test_rows_are_counted_and_set_against_the_features_of_measurements() -> None
         assert ratio == pytest.approx(1.2) if known else np.isnan(ratio)
 
 
+@pytest.mark.parametrize(
+    ("answers", "known"),
+    [
+        ((12, 3), True),
+        ((12,), True),
+        ((12, 10), False),  # the input again
+        ((12, 3, 2), False),  # an answer a position
+        ((6, 3), False),  # one answer for two rows
+    ],
+)
+def test_behind_a_loss_written_by_hand_flat_outputs_are_answers(
+    answers: tuple[int, ...], known: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(12, 10)).astype(np.float32)
+    said = rng.normal(size=answers).astype(np.float32)
+    bench = Bench([])
+    bench.add(What.INPUT, 0, batch.shape, "nu", dtype="float32")
+    bench.add(What.OUTPUT, 0, said.shape, "nup"[: said.ndim], dtype="float32")
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    given = {(What.INPUT, 0): batch, (What.OUTPUT, 0): said}
+    found = statistician.measure([bench.frame(k + 1, given) for k in range(8)])
+    ratio = of_model(found[-1], "in_per_feature")
+    assert ratio == pytest.approx(1.2) if known else np.isnan(ratio)
+
+
 def test_rare_rows_are_followed_class_by_class() -> None:
     rng = np.random.default_rng(0)
     recall, found = RareRecall(), np.nan

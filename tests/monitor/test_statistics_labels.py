@@ -198,6 +198,19 @@ def test_squared_error_gives_its_targets(reduction: str, factor: float) -> None:
     assert found.factor == factor
 
 
+def test_squared_error_summed_over_the_columns_of_a_row_gives_its_targets() -> None:
+    z = logits(1.0, columns=5)
+    y = 100 + 0.3 * torch.randn(ROWS, 5, generator=torch.Generator().manual_seed(3))
+    loss = ((z - y) ** 2).sum(1).mean()
+    grad = gradient(loss, z)
+    found = squared_targets(numbers(z), grad, z.numel(), loss.item())
+    assert found is not None
+    assert found.values == pytest.approx(y.numpy(), rel=1e-4)
+    assert found.factor == 5.0
+    # Of a part of the batch the loss is a draw, and five may as well be three.
+    assert squared_targets(numbers(z)[:32], grad[:32], z.numel(), loss.item()) is None
+
+
 @pytest.mark.parametrize("power", [10, 11, 20])
 def test_a_squared_error_with_a_penalty_beside_it_that_looks_like_a_power_of_two_is_given_up(
     power: int,

@@ -260,10 +260,11 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
     """Targets behind a mean squared error of known value, or None; output, gradient: (r, c).
 
     The scale follows from the loss: with r = z - y, L = mean r^2 and dL/dz = 2 r / elements, so
-    q = elements^2 mean(g^2) / (4 L) is 1, and `elements` for a sum. Anything else is given up, as
-    are accumulated batches: their q fits two readings. What a GradScaler multiplies is divided
-    again where it is copied; a power of two alone tells of no scale, for the q of a weighted sum
-    with a penalty beside it (a VAE's) wanders through some.
+    q = elements^2 mean(g^2) / (4 L) is 1, `elements` for a sum, and c for the mean over rows of a
+    sum over columns. Anything else is given up, as are accumulated batches: their q fits two
+    readings. What a GradScaler multiplies is divided again where it is copied; a power of two alone
+    tells of no scale, for the q of a weighted sum with a penalty beside it (a VAE's) wanders
+    through some.
     """
     grad = gradient.astype(np.float64)
     largest = np.abs(grad).max()
@@ -276,10 +277,9 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
     whole = grad.size == elements
     tolerance = np.log(1.03 if whole else 1.6)
     # The gradient over its residual, and the recorded loss over the mean of squares.
-    if abs(np.log(q)) < tolerance:
-        scale, factor = 2.0 / elements, 1.0
-    elif abs(np.log(q / elements)) < tolerance:
-        scale, factor = 2.0, float(elements)
-    else:
-        return None
-    return Targets(output.astype(np.float64) - grad / scale, factor)
+    factors = (1.0, float(elements)) + ((float(grad.shape[1]),) if whole else ())
+    for factor in factors:
+        if abs(np.log(q / factor)) < tolerance:
+            scale = 2.0 * factor / elements
+            return Targets(output.astype(np.float64) - grad / scale, factor)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,16 +74,7 @@ def _measure_rows(
 ) -> list[list[int]]:
     """What holds for measurements and ids alike: which rows and features repeat."""
     keys: list[list[int]] = [[] for _ in x]
-    # Where a row holds many labelled positions (a sentence, a series, an image of classes), one row
-    # is many examples; ids are no measurements of which any combination can be weighed.
-    source, target = reader.slot(What.INPUT), reader.model.loss_target
-    one_label = np.full(
-        len(x),
-        source is not None
-        and not is_integer(source)
-        and bool(target)
-        and int(np.prod(target)) == (source.source or source.shape)[0],
-    )
+    one_label = np.full(len(x), _is_labelled_by_row(reader))
     # Places written as one 1 among zeros are ids too: a walk over nine of them has nine rows.
     one_hot = (np.count_nonzero(x, axis=2) <= 1).all(axis=1)
     shares = np.full((4, len(x)), np.nan)
@@ -98,3 +90,24 @@ def _measure_rows(
     reader.put(table, "in_per_feature", shares[3] / max(1, x.shape[2]), told & one_label & ~one_hot)
     reader.put(table, "in_constant", inputs.constant_share(x), told)
     return keys
+
+
+def _is_labelled_by_row(reader: ModelReader) -> bool:
+    """Whether a row is one example: of measurements that can be weighed, with one label.
+
+    Where it holds many labelled positions (a sentence, a series, an image of classes) it is many
+    examples; of ids not any combination can be weighed. A loss written by hand shows no labels:
+    there a flat row of output for each row is its answer, unless it is as wide as what was given.
+    """
+    source, target = reader.slot(What.INPUT), reader.model.loss_target
+    if source is None or is_integer(source):
+        return False
+    given = source.source or source.shape
+    if target:
+        return math.prod(target) == given[0]
+    output = reader.slot(What.OUTPUT)
+    if output is None:
+        return False
+    answers = output.source or output.shape
+    flat = len(answers) <= 2 and answers[0] == given[0]
+    return flat and math.prod(answers[1:]) < math.prod(given[1:])
