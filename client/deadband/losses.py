@@ -33,7 +33,7 @@ _DEEPEST = 32
 def loss_kind(loss: Any) -> str:
     """Name of the loss function that made this tensor; empty where it is not known."""
     nodes = [getattr(loss, "grad_fn", None)]
-    if _is_cosine(nodes[0]):
+    if _cosine(nodes[0]) is not None:
         return "cosine"
     written = written_loss(nodes[0])
     if written:
@@ -61,24 +61,31 @@ def loss_kind(loss: Any) -> str:
 _SCALAR_WORK = ("Neg", "Rsub", "Add", "Sub", "Mul", "Div", "Mean")
 
 
-def _is_cosine(node: Any) -> bool:
-    """Whether the loss is a cosine similarity, but for sign, scale and offset.
+def both_learn(loss: Any) -> bool:
+    """Whether a cosine similarity sends a gradient both ways: its two sides are trained."""
+    product = _cosine(getattr(loss, "grad_fn", None))
+    return product is not None and len(before(product)) == 2
+
+
+def _cosine(node: Any) -> Any:
+    """The product of a loss that is a cosine similarity, but for sign, scale and offset; or None.
 
     `F.cosine_similarity` and a product of normalised vectors leave a sum of products of quotients
     by norms. Only scalar work may lie above it: a network may use cosines further inside.
     """
     for _ in range(8):
         if node is None:
-            return False
+            return None
         name = kind_of(node)
         if name == "Sum":
             below = _below(node, 5)
             if below[:1] != ["Sum"]:
-                return below[:2] == ["Mul", "Div"] and "LinalgVectorNorm" in below
+                found = below[:2] == ["Mul", "Div"] and "LinalgVectorNorm" in below
+                return before(node)[0] if found else None
         elif name not in _SCALAR_WORK:
-            return False
+            return None
         node = next(iter(before(node)), None)
-    return False
+    return None
 
 
 def _below(node: Any, depth: int) -> list[str]:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from deadband.capture import ModelCapture
 from deadband.ledger import kept
-from deadband.losses import BackwardListener, loss_kind
+from deadband.losses import BackwardListener, both_learn, loss_kind
 from deadband.optimisers import Optimisers
 from deadband.recorder import Recorder
 from deadband.scaler import ScalerListener
@@ -235,4 +235,6 @@ class TorchSide:
                 kind = loss_kind(loss)
                 if kind:
                     self.capture.heard_loss(kind)
+                    if kind == "cosine" and both_learn(loss):
+                        self.capture.heard_of_views()
                 return

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deadband.losses import loss_kind
+from deadband.losses import both_learn, loss_kind
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -35,6 +35,16 @@ def normalised(p: Tensor, z: Tensor) -> Tensor:
 def test_a_negative_cosine_similarity_is_known(loss: Loss) -> None:
     p, z = torch.randn(6, 4, requires_grad=True), torch.randn(6, 4, requires_grad=True)
     assert loss_kind(loss(p * 1.5, z * 2)) == "cosine"
+
+
+def test_a_cosine_tells_whether_both_its_sides_are_trained() -> None:
+    p, z = (torch.randn(6, 4, requires_grad=True) * 1.5 for _ in range(2))
+    similar = F.cosine_similarity
+    assert both_learn(-(similar(p, z).mean() + similar(z, p).mean()) / 2)
+    assert both_learn(2 - 2 * normalised(p, z).mean())
+    assert not both_learn(-(similar(p, z.detach()).mean() + similar(z, p.detach()).mean()) / 2)
+    assert not both_learn(2 - 2 * normalised(p, z.detach()).mean())
+    assert not both_learn(F.mse_loss(p, z))
 
 
 @pytest.mark.parametrize(

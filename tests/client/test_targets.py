@@ -230,6 +230,22 @@ def test_a_second_view_that_is_trained_too_is_no_target(frames_of: FramesOf) -> 
     assert told == {views: (True, 0), stopped: (False, 1), swapped: (False, 1)}
 
 
+@pytest.mark.parametrize("stop", [False, True])
+def test_views_that_a_cosine_draws_together_are_seen_of_a_model_called_by_its_parts(
+    frames_of: FramesOf, *, stop: bool
+) -> None:
+    def views(model: nn.Module, step: int) -> Tensor:
+        assert isinstance(model, nn.ModuleDict)
+        one, other = (model["encoder"](torch.randn(32, 8)) for _ in range(2))
+        target = other.detach() if stop else other
+        return -F.cosine_similarity(model["head"](one), target).mean()
+
+    net = nn.ModuleDict({"encoder": nn.Linear(8, 16), "head": nn.Linear(16, 16)})
+    frames = frames_of(watched_steps(net, views))
+    assert frames.plan.models[0].loss == "cosine"
+    assert frames.plan.models[0].target_learns is not stop
+
+
 def test_two_models_have_their_own_targets(frames_of: FramesOf) -> None:
     left, right = nn.Linear(3, 1), nn.Linear(3, 4)
     optimizer = torch.optim.SGD([*left.parameters(), *right.parameters()], lr=0.1)

@@ -97,6 +97,13 @@ def test_a_letter_that_comes_again_by_chance_is_no_repeated_batch() -> None:
     assert feed.since == 3000
 
 
+def test_rows_of_few_kinds_are_in_every_batch_and_make_none_the_same() -> None:
+    """An agent's replay: of five cells of a maze each batch of 32 holds all."""
+    made = scene().run(20, fed()).run(300, fed(in_repeat=1.0, in_duplicates=0.85))
+    assert made.standing["input-anomaly"].severity == "info"
+    assert made.causes == []
+
+
 @pytest.mark.parametrize(("given", "flagged"), [({}, True), ({"calls": 4}, False)])
 def test_the_first_letter_of_many_is_not_all_that_is_to_be_told_apart(
     given: dict[str, int], flagged: bool
@@ -564,6 +571,16 @@ def test_a_handful_of_rows_for_ever_is_too_little_data(rows: int, features: int)
     assert made.standing["input-anomaly"].severity == "warning"
     assert made.standing["input-anomaly"].onset_step == 1
     assert made.causes[0] == "low-data-diversity"
+
+
+def test_names_of_things_are_no_handful_of_rows() -> None:
+    """The cells of a maze, each a 1 among zeros: the agent sees nothing else, and all of them."""
+
+    def cells(sample: SceneSample) -> None:
+        handful(16, 16, repeat=0.9)(sample)
+        sample.model(in_max=1.0, in_rms=0.25)
+
+    assert scene().run(300, cells).engine.flags == []
 
 
 def test_two_batches_that_take_turns_are_a_handful_where_no_step_was_left_out() -> None:

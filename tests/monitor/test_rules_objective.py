@@ -231,7 +231,8 @@ def test_a_log_softmax_over_the_batch_behind_the_model_is_called() -> None:
     assert "not over the batch" in top(made).advice
 
 
-def test_a_softmax_over_one_unit_and_a_single_logit_learn_nothing() -> None:
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_a_softmax_over_one_unit_learns_nothing(loss: str) -> None:
     def constant(sample: SceneSample) -> None:
         shows(out_min=1.0, out_max=1.0, out_rms=1.0, row_sum_error=0.0, out_variance=0, out_sd=0)(
             sample
@@ -240,10 +241,12 @@ def test_a_softmax_over_one_unit_and_a_single_logit_learn_nothing() -> None:
         for name in ("fc1", "fc2", "fc3"):
             sample.layer(name, grad_rms=0)
 
-    made = trained_by("bce", "softmax", **BINARY).run(30, constant)
+    made = trained_by(loss, "softmax", **BINARY).run(30, constant)
     assert {"output-collapse", "vanishing-gradient"} <= set(made.standing)
     assert "binary_cross_entropy_with_logits" in top(made).advice
 
+
+def test_a_single_logit_learns_nothing() -> None:
     def nothing(sample: SceneSample) -> None:
         shows()(sample)
         sample.loss = 0.0

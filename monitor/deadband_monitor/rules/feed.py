@@ -27,6 +27,9 @@ SAME_BATCH = 0.99
 FRESH_BATCH = 0.5
 """Share of a batch's rows that the sample before held too: nearly all, and less than half. Draws of
 64 from 1797 rows share 0.04, draws of 32 from 150 share 0.2."""
+OF_KINDS = 0.5
+"""Share of rows that repeat another of their batch, from which rows are of few kinds: the cells of
+a maze that an agent walks, the letters of a text."""
 CONSTANT = 1e-6
 """Dependence ratio of inputs that are all the same."""
 SHIFT = 0.5
@@ -246,7 +249,7 @@ class Feed:
         finite = math.isfinite(value["in_rms"]) or not value["nonfinite"] > 0
         if finite and not self._constant.samples and not self._blank.samples:
             # Rows of NaN are alike for no loader, and constant ones in any two batches.
-            self._follow_repeat(step, value["in_repeat"])
+            self._follow_repeat(step, value)
         shape = layout.models[index].loss_target
         self._part = bool(shape) and shape[0] > MOST_ROWS
         if not played:  # a batch is all real or all made there, and so are its labels
@@ -343,9 +346,12 @@ class Feed:
         ):
             self.broken_step = step if self._measured else None
 
-    def _follow_repeat(self, step: int, share: float) -> None:
+    def _follow_repeat(self, step: int, value: dict[str, float]) -> None:
+        share = value["in_repeat"]
         if not math.isfinite(share):
             return
+        if value["in_duplicates"] > OF_KINDS:
+            share = min(share, OF_KINDS)  # neither new nor the same: any batch holds all kinds
         if share < FRESH_BATCH:
             self._fresh += 1
         repeated = share >= SAME_BATCH and self._fresh >= HEALTHY_START

@@ -202,6 +202,8 @@ def _shares_a_whole(read: Reading) -> bool:
 
 
 def _values_clash(read: Reading, stays_above: bool) -> Clash | None:
+    if read.last == "softmax" and read.low == read.high == 1.0:
+        return Clash.ONE_SOFTMAX
     if crosses(read.prediction, read.target):
         return Clash.BROADCAST
     if stretched(read.prediction, read.target) or read.way == FOR_ALL:
