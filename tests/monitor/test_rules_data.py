@@ -150,6 +150,17 @@ def test_a_feed_that_turns_bad_in_mid_run_is_called_within_five_samples(what: st
     assert words in top(made).advice
 
 
+def test_inputs_that_faded_out_are_bad_data_where_two_samples_are_all_that_tell() -> None:
+    def blank(sample: SceneSample) -> None:
+        fed(in_rms=0.0, in_variance=0.0, in_max=0.0, out_variance=0.0, out_sd=0.0)(sample)
+        sample.no_better_than_constant()
+
+    made = scene().run(200, fed(), every=10).run(40, blank, every=20)
+    made.run(10, lambda sample: sample.nothing_measured())
+    assert made.standing["output-collapse"].onset_step > 200
+    assert top(made).cause == "bad-data"
+
+
 def test_a_feed_that_mends_itself_closes_the_flag() -> None:
     made = scene().run(100, fed()).run(10, fed(in_rms=255.0, in_max=900)).run(20, fed())
     assert "input-anomaly" not in made.standing

@@ -170,8 +170,19 @@ def test_a_relu_can_never_say_no() -> None:
     assert "remove the ReLU" in top(made).advice
 
 
+def test_nll_of_the_logarithm_of_a_softmax_is_what_it_should_be() -> None:
+    """`F.nll_loss((model(x) + 1e-9).log(), y)`: a loss above zero is none of probabilities."""
+    made = trained_by("nll", "softmax").run(100, shows(**PROBABILITIES))
+    assert made.engine.flags == []
+
+
 def test_probabilities_and_logits_under_nll_are_told_apart() -> None:
-    given = trained_by("nll", "softmax").run(8, shows(**PROBABILITIES))
+    def probabilities(sample: SceneSample) -> None:
+        shows(**PROBABILITIES)(sample)
+        sample.loss = -0.3
+        sample.model(loss=sample.loss)
+
+    given = trained_by("nll", "softmax").run(8, probabilities)
     assert "log_softmax(dim=1)" in top(given).advice
 
     def logits(sample: SceneSample) -> None:

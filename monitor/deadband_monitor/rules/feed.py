@@ -289,6 +289,11 @@ class Feed:
         self.change = None
 
     @property
+    def constant_since(self) -> int | None:
+        """Since when inputs that had varied for good are constant, lasting or not."""
+        return self._constant.since if _lost(self._constant, self._varied) else None
+
+    @property
     def odd_scale(self) -> tuple[int, float] | None:
         """Since when and by what factor the newest inputs are out of scale, lasting or not."""
         return (self._scale.since, self._scale.factor) if self._scale.out else None

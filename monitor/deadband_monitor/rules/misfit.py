@@ -164,7 +164,7 @@ def _classes_clash(read: Reading) -> Clash | None:
     if read.units == 1:
         return Clash.ONE_LOGIT
     simplex = read.unit_range and read.rows <= SUMS
-    if simplex and read.by_hand and not read.negative:
+    if simplex and (read.by_hand or read.loss == "nll") and not read.negative:
         return None  # -log p is taken of what the softmax gave; -p would be below zero
     if read.loss == "nll":
         if simplex:

@@ -12,7 +12,20 @@ from deadband_monitor.rules.causes.high_rate import BLOW_UP
 def suspects(case: Case) -> Iterator[Suspect]:
     """Unnormalised inputs, inputs without diversity."""
     kind = case.facts.input_kind
-    if kind == "constant":
+    if kind == "constant" and case.model.feed.constant_since is not None:
+        since = case.model.feed.constant_since
+        yield Suspect(
+            word="bad-data",
+            belief=0.85,
+            onset=since,
+            explains=frozenset({"input-anomaly", "output-collapse", "constant-predictor"}),
+            evidence=[
+                f"at step {since} the inputs of a batch were all the same; before they were not"
+            ],
+            advice=f"print the batches of step {since} and the ones before: an augmentation that "
+            "fades them out, an empty shard, a mask that erases",
+        )
+    elif kind == "constant":
         rho = case.model.value("in_variance")
         yield Suspect(
             word="low-data-diversity",
