@@ -112,6 +112,25 @@ def test_a_loss_that_swings_about_zero_has_no_start_to_be_measured_by(
     assert ("loss-divergence" in scene.standing) is called
 
 
+@pytest.mark.parametrize(("widest", "called"), [(0.15, True), (0.7, False), (90.0, True)])
+def test_a_loss_that_rises_with_its_targets_is_no_skill_lost(widest: float, called: bool) -> None:
+    """A slow copy's outputs widen, and are answered as well as ever; what runs away is, too."""
+
+    def follows(sample: SceneSample) -> None:
+        share = min(1.0, max(0.0, sample.step / 60 - 5))
+        fallen = 0.087 * math.exp(-sample.step / 20) + 0.007
+        sample.loss = fallen + 0.04 * share
+        spread = 0.15 + (widest - 0.15) * share
+        skill = 0.93 if widest > 0.15 else 1 - sample.loss / 0.1
+        label_free(sample)
+        sample.model(
+            loss=sample.loss, target_sd=spread, skill=skill, loss_constant=sample.loss / (1 - skill)
+        )
+
+    scene = trained_by("mse").run(600, follows)
+    assert ("loss-divergence" in {f.kind for f in scene.changes if f.severity != "info"}) is called
+
+
 @pytest.mark.parametrize(("begins", "called"), [(-4.2, True), (0.3, False)])
 def test_a_divergence_is_below_zero_by_rounding_or_by_a_turned_sign(
     begins: float, called: bool

@@ -102,6 +102,10 @@ class LossDivergence(ModelRule):
     (REINFORCE with a baseline) or of one score less another: it began at zero, and goes back there
     as the policy gets sure and the scores alike."""
 
+    WIDENED, AS_WELL = 1.5, 0.95
+    """Spread of the targets over what they began with, and share of the best skill, from which a
+    higher loss is no loss of skill."""
+
     NOTHING_LEFT = 1e-3
     """Share of the start below which levels of a loss are all alike: what is left of a memorised
     task comes and goes by orders of magnitude, down to float32's zero."""
@@ -287,8 +291,9 @@ class LossDivergence(ModelRule):
         level = known_min(constant, loss.first)
         shifted = self._shift(past, model, self.NOTHING_LEFT * level)
         limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
-        lost = loss.above(limit, 14, 16)
-        clear = not shifted and loss.fresh < limit
+        asked = self._asked_for_more(past, model)
+        lost = loss.above(limit, 14, 16) and not asked
+        clear = not shifted and (loss.fresh < limit or asked)
         if not (lost or shifted):
             return Judgement(active=False, clear=clear)
         severity = "info"
@@ -302,6 +307,17 @@ class LossDivergence(ModelRule):
             evidence={"loss": loss.fresh, "best": loss.best},
             onset_step=loss.above_since(max(loss.usual_high, 2 * loss.best)),
         )
+
+    def _asked_for_more(self, past: Past, model: ModelPast) -> bool:
+        """The targets have widened and are answered as well as ever: the loss rose with them.
+
+        A slow copy's outputs and values of later states grow so. Those that run away grow by
+        orders of magnitude, and are answered as well.
+        """
+        widened = model.value("target_sd") / model.start("target_sd")
+        skill = past.skill(model.name)
+        kept = skill > RIGHT and skill > self.AS_WELL * model.best_skill
+        return kept and self.WIDENED < widened < 10 * self.WIDENED
 
     def _shift(self, past: Past, model: ModelPast, least: float) -> bool:
         """Whether the level of the loss has jumped two-fold from `least` or above: a note."""
