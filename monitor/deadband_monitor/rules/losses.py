@@ -314,10 +314,10 @@ class LossDivergence(ModelRule):
         A slow copy's outputs and values of later states grow so. Those that run away grow by
         orders of magnitude, and are answered as well.
         """
-        widened = model.value("target_sd") / model.start("target_sd")
+        least = self.WIDENED * model.start("target_sd")
         skill = past.skill(model.name)
         kept = skill > RIGHT and skill > self.AS_WELL * model.best_skill
-        return kept and self.WIDENED < widened < 10 * self.WIDENED
+        return kept and least < model.value("target_sd") < 10 * least
 
     def _shift(self, past: Past, model: ModelPast, least: float) -> bool:
         """Whether the level of the loss has jumped two-fold from `least` or above: a note."""
