@@ -104,6 +104,31 @@ def test_rows_of_few_kinds_are_in_every_batch_and_make_none_the_same() -> None:
     assert made.causes == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "distinct", "change"),
+    [
+        (12, 0.15, None),
+        (300, 0.15, Change.REPEATED),
+        (30, 1.0, Change.REPEATED),
+    ],
+)
+def test_an_agent_that_stands_still_is_no_loader_that_does(
+    rows: int, distinct: float, change: Change | None
+) -> None:
+    feed, layout = Feed(), Layout(scene().table)
+    for step in range(1, 60):
+        sample = SceneSample(scene(), step)
+        still = step > 30
+        fed(
+            in_repeat=float(still),
+            in_duplicates=math.nan,
+            in_rows=rows,
+            in_distinct=distinct / (1 + 0.2 * (step - 30) * still),
+        )(sample)
+        feed.absorb(step, sample.models[0].tolist(), [1.0], layout, 0)
+    assert feed.change is change
+
+
 @pytest.mark.parametrize(("given", "flagged"), [({}, True), ({"calls": 4}, False)])
 def test_the_first_letter_of_many_is_not_all_that_is_to_be_told_apart(
     given: dict[str, int], flagged: bool

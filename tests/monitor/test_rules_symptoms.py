@@ -331,6 +331,25 @@ def test_a_gradient_jump_counts_only_with_the_loss() -> None:
     assert scene.standing["exploding-gradient"].onset_step == 101
 
 
+@pytest.mark.parametrize(("update", "severity"), [(0.01, "info"), (0.9, "critical")])
+def test_where_no_targets_are_known_an_explosion_shows_in_the_steps(
+    update: float, severity: str
+) -> None:
+    """An agent finds its first reward: loss and gradient rise, and the steps are as ever."""
+
+    def agent(sample: SceneSample) -> None:
+        sample.model(loss_constant=np.nan, skill=np.nan, information=np.nan)
+
+    def rewarded(sample: SceneSample) -> None:
+        agent(sample)
+        sample.model(grad_norm=40)
+        sample.layer("fc1", update_ratio=update)
+        sample.loss = 9.0
+
+    scene = Scene().run(100, agent).run(20, rewarded)
+    assert scene.standing["exploding-gradient"].severity == severity
+
+
 def test_steps_that_a_gradient_scaler_leaves_out_are_no_failure() -> None:
     def skipped(sample: SceneSample) -> None:
         if sample.step in {1, 2, 3, 150}:

@@ -27,9 +27,10 @@ SAME_BATCH = 0.99
 FRESH_BATCH = 0.5
 """Share of a batch's rows that the sample before held too: nearly all, and less than half. Draws of
 64 from 1797 rows share 0.04, draws of 32 from 150 share 0.2."""
-OF_KINDS = 0.5
-"""Share of rows that repeat another of their batch, from which rows are of few kinds: the cells of
-a maze that an agent walks, the letters of a text."""
+OF_KINDS, KINDS = 0.5, 64
+"""Share of rows that repeat another of their batch, or one before where a batch is one row of so
+many different ones, from which rows are of few kinds: the cells of a maze that an agent walks and
+at times stands still in, the letters of a text."""
 CONSTANT = 1e-6
 """Dependence ratio of inputs that are all the same."""
 SHIFT = 0.5
@@ -355,8 +356,10 @@ class Feed:
         share = value["in_repeat"]
         if not math.isfinite(share):
             return
-        if value["in_duplicates"] > OF_KINDS:
-            share = min(share, OF_KINDS)  # neither new nor the same: any batch holds all kinds
+        single = math.isnan(value["in_duplicates"]) and not self._repeat.samples
+        come_again = single and value["in_rows"] <= KINDS and value["in_distinct"] < 1 - OF_KINDS
+        if value["in_duplicates"] > OF_KINDS or come_again:
+            share = min(share, OF_KINDS)  # neither new nor the same: it may be so by chance
         if share < FRESH_BATCH:
             self._fresh += 1
         repeated = share >= SAME_BATCH and self._fresh >= HEALTHY_START

@@ -298,9 +298,11 @@ class ExplodingGradient(ModelRule):
         # Harder rows after easy ones raise a small loss and its gradient together: no explosion,
         # as long as both stay within what the untrained network had.
         usual = severity == "warning" and norm < UNTRAINED * self._early.get(model.name, 0.0)
-        if past.layout.several_models:
-            # Of two models that play against each other the loss of one rises as the other wins:
-            # that the rise was this gradient's doing is not known.
+        by_steps = model.value("loss_constant") > 0 or model.large_update_step is not None
+        if past.layout.several_models or not by_steps:
+            # Of two models that play against each other the loss of one rises as the other wins,
+            # and of an agent when it finds a reward for the first time: that the rise was this
+            # gradient's doing is not known.
             severity = "info"
         clear = rise < self.JUMP / 2 or not worse
         if not (shifted and rise >= self.JUMP and worse) or usual:
