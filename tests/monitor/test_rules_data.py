@@ -97,6 +97,16 @@ def test_a_letter_that_comes_again_by_chance_is_no_repeated_batch() -> None:
     assert feed.since == 3000
 
 
+def test_an_agent_that_stands_still_early_is_fed_no_bad_data() -> None:
+    """Each step is one state; of the first 64 nobody says how many different ones there are."""
+
+    def walks(sample: SceneSample) -> None:
+        stands = float(18 < sample.step < 30)
+        fed(in_repeat=stands, in_distinct=np.nan, in_duplicates=np.nan)(sample)
+
+    assert scene().run(50, walks).changes == []
+
+
 def test_rows_of_few_kinds_are_in_every_batch_and_make_none_the_same() -> None:
     """An agent's replay: of five cells of a maze each batch of 32 holds all."""
     made = scene().run(20, fed()).run(300, fed(in_repeat=1.0, in_duplicates=0.85))

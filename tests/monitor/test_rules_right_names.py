@@ -122,7 +122,7 @@ def repeated_every_tenth(floor: float) -> Change | None:
     chance = np.random.default_rng(5)
     for step in [*range(1, 11), *range(20, 400, 10)]:
         sample = SceneSample(net("cross_entropy", units=10), step)
-        sample.model(in_repeat=1.0 if step >= 60 else 0.05)
+        sample.model(in_repeat=1.0 if step >= 60 else 0.05, in_distinct=0.6)
         steps = range(step - 9 if step > 10 else step, step + 1)
         losses = [2 * math.exp(-max(0, k - 60) / 20) + floor * chance.random() for k in steps]
         feed.absorb(step, sample.models[0].tolist(), losses, layout, 0)

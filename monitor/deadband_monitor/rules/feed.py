@@ -357,7 +357,9 @@ class Feed:
         if not math.isfinite(share):
             return
         single = math.isnan(value["in_duplicates"]) and not self._repeat.samples
-        come_again = single and value["in_rows"] <= KINDS and value["in_distinct"] < 1 - OF_KINDS
+        # Of the first 64 rows nobody knows yet how many there are.
+        kinds = not (value["in_rows"] > KINDS or value["in_distinct"] >= 1 - OF_KINDS)
+        come_again = single and kinds
         if value["in_duplicates"] > OF_KINDS or come_again:
             share = min(share, OF_KINDS)  # neither new nor the same: it may be so by chance
         if share < FRESH_BATCH:
