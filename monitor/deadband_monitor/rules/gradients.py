@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation, Words
+from deadband_monitor.rules.born import bursts
 from deadband_monitor.rules.judges import (
     Judgement,
     LayerRule,
@@ -282,7 +283,7 @@ class ExplodingGradient(ModelRule):
                 message=f"the gradient grows {growth:.1e} times from the last layer to the first",
                 evidence={"grad_norm": norm, "growth": growth},
             )
-        steep = self._too_steep(seen, past, model)
+        steep = self._too_steep(seen, past, model) or bursts(seen, past, model)
         if steep is not None:
             return steep
         calm = self._calm_loss[model.name]

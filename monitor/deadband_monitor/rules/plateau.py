@@ -15,13 +15,20 @@ from statistics import median
 import numpy as np
 
 from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.born import hampered
 from deadband_monitor.rules.clashes import BESIDE, BOUNDED, SQUASHED, floor
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import PULLED
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.room import bottleneck, is_linear, is_shallow, left_as_drawn
+from deadband_monitor.rules.room import (
+    bottleneck,
+    is_linear,
+    is_shallow,
+    left_as_drawn,
+    only_ranks,
+)
 from deadband_monitor.rules.structure import latents
 from deadband_monitor.rules.trend import MIN_POINTS, History
 
@@ -68,6 +75,15 @@ STEADY_FAR, FASTER_FAR = 4, 10
 ONE_UNIT = 0.9
 """What is expected where the neighbours of inputs (tokens) cannot be told, but three classes or
 more hang on a single unit: it can only rank them."""
+RANKED_KNOW = 0.4
+"""Agreement of neighbours from which the inputs tell more than a rank: labels of which one in six
+is wrong leave as much, and a skill of 0.35."""
+HAMPERED = 0.8
+"""The same where what was lost in depth, or gates that cannot move, tell why little is learnt: a
+skill up to 0.4 counts then, if it hardly grows."""
+KNOWN_STEPS = 200
+"""Steps after which one unit, that everything has to pass, or a network that was born hampered
+shows what it can do."""
 EVEN_LOSSES = 64
 """Losses whose mean is a level: behind a dropout of 0.95 that of eight swings by 0.15 of a constant
 answer's, and a single good one would hide that nothing is learnt."""
@@ -159,15 +175,18 @@ class LossPlateau(ModelRule):
         why = f"though similar inputs have the same answer ({agreement:.2g})"
         if math.isnan(agreement) and few_inputs(past, model):
             agreement, why = 1.0, "though so few different inputs can all be told apart"
-        elif math.isnan(agreement) and self._one_unit(past, model):
+        elif math.isnan(agreement) and only_ranks(past, model):
             agreement, why = ONE_UNIT, "one unit can only rank the classes"
+        elif math.isnan(agreement) and (hurt := hampered(past, model)):
+            agreement, why = HAMPERED, hurt
         # A loss with further terms (a load to balance, a penalty) hides what is known.
         known = known_max(skill, model.value("information"))
-        behind = agreement >= NEIGHBOURS_KNOW and agreement - known >= _margin(past, model)
+        tells = RANKED_KNOW if only_ranks(past, model) else NEIGHBOURS_KNOW
+        behind = agreement >= tells and agreement - known >= _margin(past, model)
         if not behind or _pays_for_a_prior(past, model):
             return Judgement(active=False, clear=True)
         rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)
-        if skill < 0.05 and not left_as_drawn(past, model.name):
+        if skill < 0.05 and not (left_as_drawn(past, model.name) or only_ranks(past, model)):
             # Then it is a constant predictor, and that rule speaks of it where noise lets it tell.
             said = past.stands("constant-predictor", model.name)
             rests = rests and not said and not past.learning(model.name)
@@ -185,13 +204,6 @@ class LossPlateau(ModelRule):
             ),
         )
 
-    def _one_unit(self, past: Past, model: ModelPast) -> bool:
-        assert past.layout is not None
-        narrow = bottleneck(past.layout, model.name)
-        return (
-            narrow is not None and narrow[1] == 1 and model.value("label_entropy") > math.log(2.5)
-        )
-
     def _rests(
         self,
         seen: Observation,
@@ -203,23 +215,28 @@ class LossPlateau(ModelRule):
         """No progress, or so little that the way is several times what lies behind."""
         assert past.layout is not None
         # A reason that lies in the network is known: half the patience will do.
+        hurt = math.isnan(model.value("neighbour_agreement")) and hampered(past, model) != ""
         cramped = (
-            is_linear(past.layout, model.name)
+            hurt
+            or is_linear(past.layout, model.name)
             or is_shallow(past.layout, model.name)
             or bottleneck(past.layout, model.name)
             or left_as_drawn(past, model.name)
             or _on_a_line(model)
             or past.layout.model(model.name).unregistered
         )
+        narrow, ranks = bottleneck(past.layout, model.name), only_ranks(past, model)
         known = cramped or _off_scale(past, model) or model.pull > PULLED
-        patience = PATIENCE_STEPS // 2 if known else PATIENCE_STEPS
+        patience = PATIENCE_STEPS if known else 2 * PATIENCE_STEPS
+        if hurt or (narrow is not None and narrow[1] == 1 and narrow[2]):
+            patience = KNOWN_STEPS
         age = seen.step - model.born
         quarters = _quarters(past, model, gains, age)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
         at_rest = few_inputs(past, model) and _comes_to_rest(quarters, wanted)
-        if age < (AT_REST_STEPS if at_rest else 2 * patience):
+        if age < (AT_REST_STEPS if at_rest else patience):
             return False
-        window = age if at_rest else max(2 * patience, age)
+        window = age if at_rest else max(patience, age)
         older, newer = gains.halves(window)
         if len(older) < 3 or len(newer) < 3:
             return False
@@ -230,7 +247,7 @@ class LossPlateau(ModelRule):
         # With a reason known, what lies within the noise is no speed to be gathered, nor kept.
         still = gains.climbing(window) is False and past.loss.falling is not True
         dust = cramped and still
-        if 2 * max(before, DUST) < now < math.inf and not dust:
+        if 2 * max(before, DUST) < now < math.inf and not (dust or ranks):
             return False  # it gathers speed: steady progress gains 1.4-fold over that stretch
         # To come down to a constant answer's loss is no knowledge: behind a strong dropout that
         # alone takes hundreds of steps.
@@ -238,8 +255,11 @@ class LossPlateau(ModelRule):
         if median(older) < ABOVE * median(newer) < -ABOVE * ABOVE * math.fabs(nothing):
             return False  # far targets: it is still on its way down to a constant answer's loss
         gained = max(median(newer), nothing) - max(median(older), nothing)
-        narrow = bottleneck(past.layout, model.name)  # what creeps through one is not at a pace
-        if narrow is None and not dust and _keeps_pace(quarters, nothing, wanted):
+        # What creeps through a bottleneck is not at a pace, but one number may be all it takes, and
+        # is found slowly: down to a constant answer's loss it goes at the pace that it keeps.
+        one = narrow is not None and narrow[1] == 1
+        enough, least = not ranks if one else narrow is None, -math.inf if one else nothing
+        if enough and (one or not dust) and _keeps_pace(quarters, least, wanted, slow=one):
             return False
         if cramped and window >= age:
             # With so little room the pace falls from the start: as much again for each doubling or
@@ -266,7 +286,9 @@ def same_whatever(past: Past, model: ModelPast) -> bool:
     return loss.first != 0 and not coarse and model.latest("in_repeat") < SAME_ROWS
 
 
-def _keeps_pace(quarters: tuple[float, ...] | None, nothing: float, wanted: float) -> bool:
+def _keeps_pace(
+    quarters: tuple[float, ...] | None, nothing: float, wanted: float, *, slow: bool
+) -> bool:
     """Whether the loss falls as it did before, and will be there in good time: no plateau.
 
     What a linear layer on features, a small rate or far targets make slow is not stuck; a loss that
@@ -277,7 +299,7 @@ def _keeps_pace(quarters: tuple[float, ...] | None, nothing: float, wanted: floa
         return False
     levels = [max(gain, nothing) for gain in quarters]
     before, now = levels[1] - levels[0], levels[3] - levels[2]
-    far = FASTER_FAR if now > 1.5 * before else STEADY_FAR
+    far = FASTER_FAR if slow or now > 1.5 * before else STEADY_FAR
     return now > 0 and now >= STEADY * before and wanted <= now * 4 * far
 
 
@@ -345,6 +367,8 @@ def _margin(past: Past, model: ModelPast) -> float:
     if math.isnan(model.value("neighbour_agreement")) and few_inputs(past, model):
         return BELOW_KNOWN
     values = past.layout.model(model.name).loss in VALUE_LOSSES
+    if only_ranks(past, model):
+        return BELOW_KNOWN
     narrow = bottleneck(past.layout, model.name)
     # Two units are what one chooses to draw a map of the data, knowing what it costs.
     one = narrow is not None and narrow[1] == 1

@@ -13,7 +13,7 @@ from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.inputs import RECURRENT
 from deadband_monitor.rules.layout import Layout
-from deadband_monitor.rules.past import Past
+from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.state.series import Floats
 
 LINEAR = (
@@ -120,14 +120,38 @@ def bottleneck(layout: Layout, model: str) -> tuple[str, int, bool] | None:
     The last value tells whether it is narrower than what it is given: one that has as many units as
     inputs loses nothing by its width.
     """
-    layers = [layout.layers[row] for row in _weighted(layout, model)]
-    for layer, following in pairwise(layers):
-        narrow = layer.units in {1, 2} and following.fan_in == layer.units
+    rows = _weighted(layout, model)
+    layers = [layout.layers[row] for row in rows]
+    for row, next_row in pairwise(rows):
+        layer, wanted = layout.layers[row], layout.layers[next_row].fan_in
+        narrow = wanted in {1, 2} and wanted == _handed_on(layout, row, next_row)
         if narrow and not _has_twins(layer, layers):
             # A recurrent layer has to keep a whole series in what it has for one step of it.
             series = layer.kind.startswith(RECURRENT)
-            return layer.name, layer.units, series or layer.units < layer.fan_in
+            return layer.name, wanted, series or wanted < layer.fan_in
     return None
+
+
+def _handed_on(layout: Layout, row: int, next_row: int) -> int:
+    """Units that a layer gives to the next one: half of them where the other half is their gate."""
+    units = layout.layers[row].units
+    gated = any(
+        between.activation and 2 * between.units == units
+        for between in layout.layers[row + 1 : next_row]
+    )
+    return units // 2 if gated else units
+
+
+def only_ranks(past: Past, model: ModelPast) -> bool:
+    """Whether three answers or more hang on a single number: they lie on a curve, by rank."""
+    assert past.layout is not None
+    narrow, told = bottleneck(past.layout, model.name), past.layout.model(model.name)
+    if narrow is None or narrow[1] > 1:
+        return False
+    columns = told.loss_input[-1] if len(told.loss_input) > 1 else 1
+    return (told.loss.startswith("bce") and columns > 2) or model.value("label_entropy") > math.log(
+        2.5
+    )
 
 
 def _has_twins(layer: Layer, layers: Sequence[Layer]) -> bool:

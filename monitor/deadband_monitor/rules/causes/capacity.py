@@ -11,7 +11,14 @@ from deadband_monitor.rules.causes.data import asks_for_others
 from deadband_monitor.rules.inputs import ANY_LABELS
 from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_inputs
-from deadband_monitor.rules.room import bends, bottleneck, is_linear, spectators
+from deadband_monitor.rules.room import (
+    bends,
+    bottleneck,
+    is_linear,
+    left_as_drawn,
+    only_ranks,
+    spectators,
+)
 from deadband_monitor.rules.unrelated import told_by_chance
 
 TELLS = 0.5
@@ -20,6 +27,8 @@ AS_WIDE = 0.5
 """Belief in a lack of room where a layer has as many units as inputs: one sine can follow a tone,
 two units can tell exclusive or, if they find it; they cannot part a ring from its core."""
 SHORT = 0.6
+AS_DRAWN = 0.95
+"""The same where the narrow layer is not trained, above that in what was left untrained."""
 NOISE = 0.1
 """Agreement below which labels may as well be random."""
 
@@ -79,6 +88,9 @@ def _too_little(case: Case) -> Iterator[Suspect]:
     elif few_inputs(case.past, case.model):
         belief = 0.85
         evidence.append("there are so few different inputs that all can be told apart")
+    elif math.isnan(agreement) and not linear and only_ranks(case.past, case.model):
+        belief = 0.85
+        evidence.append("three answers or more hang on one number, which can only rank them")
     elif agreement < NOISE:
         belief = 0.3  # no better answer may exist
     if case.facts.input_kind:
@@ -96,6 +108,9 @@ def _too_little(case: Case) -> Iterator[Suspect]:
             # Of two units for many rows (rings, spirals) it is rather the room that lacks.
             enough = units == 1 or few_inputs(case.past, case.model)
             belief = min(belief, AS_WIDE if enough else SHORT)
+        if layer in left_as_drawn(case.past, name):
+            # Wide layers serve as they were drawn (random features): what one lacks is the width.
+            belief = max(belief, AS_DRAWN)
         evidence.insert(0, f"everything passes through {units} unit{'s' * (units > 1)} of {layer}")
         advice = f"widen {layer} from {units} to 32 or more units"
     yield Suspect(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.born import lost_in_depth
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
@@ -23,6 +24,9 @@ NARROW, FADED = 0.5, 1e-2
 """Weights less narrow than that hurt together: four layers of 0.28 (64 ELU units, sd 0.02) leave
 4e-3 of what the first one puts out, and learn nothing for 400 steps. Behind normalisations, where
 transformers draw theirs so, nothing fades."""
+WIDE = 4.0
+"""Weights less wide than `LARGE_WEIGHTS` hurt together, where most of what they give lies on a flat
+end at the first sample: twice He's spread in residual blocks of tanh."""
 FAR_TOO_WIDE = 30.0
 """The same for a single layer among sound ones: sines over raw coordinates begin near 20."""
 SHUT_BIAS = -1.0
@@ -33,6 +37,7 @@ WHOLE, STRONG = 0.01, 0.1
 the one, 0.005 of the other."""
 ROUNDING = 1e-12
 """Share of variance that float32 makes of equal values: its last digit squared is 1.4e-14."""
+FLAT = 0.5
 LEARNT = 0.3
 """Skill, or information, from which units have served."""
 LOST_DECADES = 8
@@ -116,7 +121,11 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "saturated": past.stands("saturation", model.name),
         "dead": past.stands("dead-units", model.name),
         "faint_depth": len(matrices) >= DEEP
-        and (_lost_in_depth(past, model.name, first, last) or lost > 0)
+        and (
+            _lost_in_depth(past, model.name, first, last)
+            or lost > 0
+            or _lost_both_ways(past, model)
+        )
         and not (twins or lost_at_once(past, layout, sound) is not None),
         "input_scale": kind in {"offset", "large"},
         "input_tiny": kind == "tiny",
@@ -131,7 +140,11 @@ def gather(past: Past, model: ModelPast) -> Facts:
             )
         ),
         "large_weights": len(spreads) > 0
-        and (_most(spreads > LARGE_WEIGHTS) or bool((spreads > FAR_TOO_WIDE).any())),
+        and (
+            _most(spreads > LARGE_WEIGHTS)
+            or bool((spreads > FAR_TOO_WIDE).any())
+            or (_most(spreads > WIDE) and _born_flat(past, rows))
+        ),
         "tiny_updates": 0 < model.peak_update < SMALL_UPDATE and not _gradless(past, matrices),
         "shrinking": past.stands("weight-collapse", model.name),
     }
@@ -242,6 +255,10 @@ def _lost_in_depth(past: Past, model: str, first: float, last: float) -> bool:
     return fades or (standing is not None and standing[0] != "info" and last < 1e-3 * first)
 
 
+def _lost_both_ways(past: Past, model: ModelPast) -> bool:
+    return past.stands("loss-plateau", model.name) and lost_in_depth(past, model) > 0
+
+
 def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> float:
     """Decades that the gradient fell by from the last layer to the first at the first sample.
 
@@ -289,6 +306,12 @@ def _fades(past: Past, hidden: NDArray[np.int64]) -> bool:
     """The first outputs get smaller from layer to layer, to next to nothing."""
     sizes = _finite(_column(past.first, "out_rms")[hidden])
     return len(sizes) >= 2 and bool(sizes[-1] < FADED * sizes[0])
+
+
+def _born_flat(past: Past, rows: NDArray[np.int64]) -> bool:
+    """Most activations lay on their flat ends for most of what they were given at first."""
+    flat = _finite(_column(past.first, "saturation")[rows])
+    return len(flat) > 0 and _most(flat > FLAT)
 
 
 def _most(mask: NDArray[np.bool_]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.born import grown_back
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
@@ -212,7 +213,12 @@ def _exploding(case: Case) -> Iterator[Suspect]:
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) < DEEP:
         return
-    grown = float(sizes[-2:].max() / sizes[0])
+    grown, what = float(sizes[-2:].max() / sizes[0]), "outputs"
+    way = f"from the first of {len(sizes)} weight layers to the last"
+    if not grown > GROWS:
+        # Flat ends keep the outputs in bounds, and not the gradient.
+        grown, what = grown_back(case.past, case.model)[1], "gradients"
+        way = f"from the last of {len(sizes)} weight layers to the first"
     if not grown > GROWS:
         return
     each = grown ** (1 / (len(sizes) - 1))
@@ -226,8 +232,8 @@ def _exploding(case: Case) -> Iterator[Suspect]:
         onset=case.start,
         explains=BLOW_UP,
         evidence=[
-            f"first sample, before any step: outputs grow {grown:.2g}-fold from the first of "
-            f"{len(sizes)} weight layers to the last, {each:.2g}-fold a layer"
+            f"first sample, before any step: {what} grow {grown:.2g}-fold {way}, "
+            f"{each:.2g}-fold a layer"
         ],
         advice=f"divide the spread of the weights by {each:.2g} (they have {typical:.2g} times "
         "PyTorch's default; nn.init.kaiming_uniform_ has 2.45), or put nn.LayerNorm in front of "

@@ -1,0 +1,187 @@
+"""Obstacles that a network is born with: one unit on the way, depth, weights drawn too wide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from rules_builds import layer, linear, scene_of
+from rules_scene import Scene, SceneSample
+
+from deadband.wire import Layer
+from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.room import bottleneck
+
+NAN = float("nan")
+CONSTANT = math.log(2)
+
+
+def gate(units: int) -> Layer:
+    return layer("body:sigmoid", "sigmoid", "sigmoid", units=units)
+
+
+def test_a_layer_of_which_one_half_gates_the_other_hands_on_half_of_its_units() -> None:
+    def narrow(*layers: Layer) -> object:
+        return bottleneck(Layout(scene_of(list(layers)).table), "model")
+
+    assert narrow(linear("body", 16, 2), gate(1), linear("head", 1, 5)) == ("body", 1, True)
+    assert narrow(linear("body", 16, 2), linear("head", 1, 5)) is None  # one of two is taken
+    assert narrow(linear("body", 16, 64), gate(32), linear("head", 32, 5)) is None
+
+
+def falling(
+    by: Callable[[float], float], agreement: float, **more: float
+) -> Callable[[SceneSample], None]:
+    """Yes/no labels; the loss starts at a constant answer's and falls by `by(step)`."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.lost = lambda step: CONSTANT - by(step)
+        sample.loss = sample.lost(sample.step)
+        sample.model(
+            loss=sample.loss,
+            loss_constant=CONSTANT,
+            skill=by(sample.step) / CONSTANT,
+            information=by(sample.step) / CONSTANT,
+            label_entropy=CONSTANT,
+            neighbour_agreement=agreement,
+            **more,
+        )
+
+    return bend
+
+
+def answering(columns: int) -> Scene:
+    """One unit, and so many yes/no answers that hang on it."""
+    told = {"loss": "bce_logits", "loss_input": (32, columns), "loss_target": (32, columns)}
+    return scene_of([linear("body", 16, 1), linear("head", 1, columns)], model=told)
+
+
+def slackening(step: float) -> float:
+    return 0.015 * math.log1p(step / 10)
+
+
+def steady(step: float) -> float:
+    return 0.0004 * step
+
+
+@pytest.mark.parametrize(
+    ("columns", "course", "called"),
+    [(5, slackening, True), (5, steady, True), (1, slackening, True), (1, steady, False)],
+)
+def test_one_number_may_be_enough_for_one_answer_and_not_for_five(
+    columns: int, course: Callable[[float], float], called: bool
+) -> None:
+    made = answering(columns).run(240, falling(course, 0.6))
+    assert ("loss-plateau" in made.standing) is called
+    if called:
+        assert made.causes[0] == "insufficient-capacity"
+
+
+def test_answers_in_one_column_for_each_row_are_not_as_many_as_rows() -> None:
+    told = {"loss": "bce_logits", "loss_input": (32,), "loss_target": (32,)}
+    made = scene_of([linear("body", 16, 1), linear("head", 1, 1)], model=told)
+    assert "loss-plateau" not in made.run(240, falling(steady, 0.6)).standing
+
+
+def test_a_frozen_layer_of_one_unit_lacks_width_before_training() -> None:
+    body = linear("body", 16, 1, trainable=False, optimised=False)
+    told = {"loss": "bce_logits", "loss_input": (32, 1), "loss_target": (32, 1)}
+    made = scene_of([body, linear("head", 1, 1)], model=told)
+    causes = made.run(300, falling(lambda step: 0.01, 0.9)).causes
+    assert causes.index("insufficient-capacity") < causes.index("detached-graph")
+
+
+DEEP = [linear(f"fc{n}", 64, 64) for n in range(7)]
+TELLS = {"loss": "cross_entropy", "loss_input": (32, 10), "loss_target": (32,)}
+
+
+def deep_with(
+    growth: float, skill: float, spread: float = 5.0, jump: bool = False
+) -> Callable[[SceneSample], None]:
+    """The gradient grows by `growth` in all from the last layer to the first."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, information=skill, neighbour_agreement=0.5)
+        for n in range(7):
+            power = (6 - n) / 6 if not jump else float(n == 0)
+            sample.layer(
+                f"fc{n}", out_grad_rms=1e-4 * growth**power, weight_spread=spread, weight_growth=1
+            )
+
+    return bend
+
+
+def test_a_gradient_that_depth_makes_explode_is_called_and_named() -> None:
+    made = scene_of(DEEP, model=TELLS).run(80, deep_with(1e5, 0.1))
+    assert made.standing["exploding-gradient"].layer == "fc0"
+    assert made.causes[0] == "depth-exploding"
+
+
+@pytest.mark.parametrize(
+    "bend", [deep_with(50, 0.1), deep_with(1e5, 0.8), deep_with(1e5, 0.1, jump=True)]
+)
+def test_neither_growth_that_serves_nor_one_norm_behind_small_weights_is_called(
+    bend: Callable[[SceneSample], None],
+) -> None:
+    assert "exploding-gradient" not in scene_of(DEEP, model=TELLS).run(80, bend).standing
+
+
+def resting(sample: SceneSample, skill: float) -> None:
+    """Tokens: whether neighbours agree is not known; the loss fell at first and rests."""
+    sample.lost = lambda step: 2.3 * (1 - skill * (1 - math.exp(-step / 30)))
+    known = 1 - sample.lost(sample.step) / 2.3
+    sample.loss = sample.lost(sample.step)
+    sample.model(loss=sample.loss, skill=known, information=known, neighbour_agreement=NAN)
+
+
+@pytest.mark.parametrize(("skill", "called"), [(0.15, True), (0.7, False)])
+def test_a_recurrent_layer_born_with_gates_that_cannot_move_is_a_reason_to_rest(
+    skill: float, called: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        resting(sample, skill)
+        sample.layer("rnn", weight_rms=10, weight_spread=98, weight_growth=1, update_ratio=1e-5)
+
+    gru = layer("rnn", "GRU", units=24, fan_in=24, parameters=3600)
+    made = scene_of([gru, linear("head", 24, 10)], model=TELLS).run(260, bend)
+    assert ("loss-plateau" in made.standing) is called
+    if called:
+        assert made.causes[0] == "bad-initialisation-scale"
+
+
+@pytest.mark.parametrize(("left", "called"), [(0.2, True), (0.8, False)])
+def test_what_depth_left_of_the_inputs_is_a_reason_to_rest(left: float, called: bool) -> None:
+    """`left` of a layer's variance and twice as much of its gradient is handed on."""
+
+    def bend(sample: SceneSample) -> None:
+        resting(sample, 0.2)
+        for n in range(7):
+            sample.layer(f"fc{n}", out_variance=0.9 * left**n, out_grad_rms=1e-3 * left ** (6 - n))
+        sample.layer("fc5", out_variance=0.9 * left**6)
+
+    made = scene_of(DEEP, model=TELLS).run(260, bend)
+    assert ("loss-plateau" in made.standing) is called
+    if called:
+        assert made.causes[0] == "depth-vanishing"
+
+
+def test_weights_of_twice_the_usual_spread_are_blamed_for_flat_ends_that_they_were_born_on() -> (
+    None
+):
+    layers = []
+    for n in range(4):
+        layers += [linear(f"fc{n}", 64, 64), layer(f"act{n}", "Tanh", "tanh", units=64)]
+    layers.append(linear("head", 64, 10))
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 2.3 * 0.95
+        sample.model(loss=sample.loss, skill=0.05, information=0.05, neighbour_agreement=0.9)
+        for n in range(4):
+            sample.layer(f"fc{n}", weight_spread=4.9, weight_rms=0.35, weight_growth=1)
+            sample.layer(f"act{n}", saturation=0.92, saturated_units=0.1)
+
+    made = scene_of(layers, model=TELLS).run(120, bend)
+    assert "saturation" in made.standing
+    assert made.causes[0] == "bad-initialisation-scale"
