@@ -167,6 +167,22 @@ def test_what_depth_left_of_the_inputs_is_a_reason_to_rest(left: float, called: 
         assert made.causes[0] == "depth-vanishing"
 
 
+@pytest.mark.parametrize(("agreement", "called"), [(0.96, True), (0.6, False)])
+def test_weights_that_decay_holds_at_a_twentieth_count_while_more_could_be_learnt(
+    agreement: float, called: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 2.3 * 0.53
+        sample.model(loss=sample.loss, skill=0.47, information=0.47, neighbour_agreement=agreement)
+        for n in range(5):
+            sample.layer(f"fc{n}", weight_growth=0.04 if n else 0.9, weight_rms=0.004)
+
+    made = scene_of(DEEP[:5], model=TELLS).run(130, bend)
+    assert ("weight-collapse" in made.standing) is called
+    if called:
+        assert made.causes[0] == "over-regularisation"
+
+
 def test_weights_of_twice_the_usual_spread_are_blamed_for_flat_ends_that_they_were_born_on() -> (
     None
 ):

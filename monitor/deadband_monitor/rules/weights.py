@@ -27,6 +27,8 @@ from deadband_monitor.rules.past import LARGE_UPDATE, ModelPast, Past
 GONE = 0.02
 """Share of its start that is nothing left of a weight: gradients turn a matrix, only decay or a
 penalty takes it away; the smallest of a healthy net under AdamW at 0.1 keeps half of itself."""
+FADED, BEHIND, BEHIND_STEPS = 0.05, 0.4, 100
+"""The same where the skill is so far below what the nearest neighbours tell after so many steps."""
 GONE_SHARE = 1 / 3
 """Of the matrices: where few of many are taken away, the others do without."""
 
@@ -310,13 +312,15 @@ class WeightCollapse(ModelRule):
         growth = growth[np.isfinite(growth)]
         if len(growth) < 2 or seen.step < self.grace_steps:
             return None
-        largest = float(np.maximum.reduce(growth))
-        gone = int(np.count_nonzero(growth < GONE))
+        largest, skill = float(np.maximum.reduce(growth)), past.skill(model.name)
+        # Where decay holds them at a twentieth, what they could have learnt tells that it is much.
+        behind = model.latest("neighbour_agreement") - skill >= BEHIND
+        nothing = FADED if behind and seen.step >= BEHIND_STEPS else GONE
+        gone = int(np.count_nonzero(growth < nothing))
         lost = gone >= max(2, GONE_SHARE * len(growth))
         clear = largest > 0.6 and not gone
         if not (largest < 0.5 or lost):
             return Judgement(active=False, clear=clear)
-        skill = past.skill(model.name)
         severity = "info" if skill > 0.5 else "warning"
         if past.output_gone(model.name):
             severity = "critical"
