@@ -64,6 +64,21 @@ def test_an_offset_that_is_hardly_come_nearer_to_is_called(every: int) -> None:
     assert called(falls(lambda k: (100 - k / 60) ** 2, mean=100.0), every)
 
 
+@pytest.mark.parametrize("every", [1, 10, 50])
+@pytest.mark.parametrize(("pace", "sooner"), [(3e-6, True), (3e-3, False)])
+def test_an_offset_that_is_not_come_nearer_to_at_all_is_called_sooner(
+    pace: float, sooner: bool, every: int
+) -> None:
+    """Targets of 3e5 and an output of 18; and one that grows with the steps squared."""
+    still: Bend = falls(lambda k: 1 + (3 - pace * k * k / 60) ** 2, mean=3.0)
+
+    def grows(sample: SceneSample) -> None:
+        still(sample)
+        sample.model(sigma_share=2e-7 * sample.step)
+
+    assert called(grows, every, steps=230) is sooner
+
+
 def test_the_course_of_the_losses_is_the_same_however_they_come() -> None:
     losses = [100 / (k + 1) for k in range(5000)]
     at_once, one_by_one = Course(), Course()

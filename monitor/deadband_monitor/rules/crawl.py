@@ -22,6 +22,10 @@ CRAWL_STEPS = 250
 """A loss may begin far above a constant answer's, where the targets lie far from zero."""
 CRAWL = 3
 """Times the steps so far that the way to a constant answer's loss still takes."""
+STILL, NEVER = 0.8, 10
+"""Share of its first quarter's level that a loss has hardly come down from, and the times that it
+still takes, before `CRAWL_STEPS`: an output that grows with the steps squared has a hundredth of
+its way behind it then. A loss that went down by decades first and slackened is given the time."""
 STEADY = 0.5
 """Share of the pace of the first half from which that of the second is as steady."""
 LATE = math.log(0.875 / 0.625)
@@ -73,7 +77,7 @@ def _stays_above(levels: Quarters, past: Past, model: ModelPast, age: int) -> bo
     if min(levels) > ABOVE * _nothing_answered(past, model):
         return _left(levels, shrinks) > CRAWL
     if age < CRAWL_STEPS:
-        return False
+        return levels[3] > STILL * levels[0] and _left(levels, shrinks) > NEVER
     if min(levels[2:]) > ASTRAY:
         # What lifted the outputs was, for the most part, inputs: rows now differ by what was to be
         # the same for all, and that is unlearnt far more slowly than it was learnt.
