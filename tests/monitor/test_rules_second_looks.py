@@ -108,6 +108,20 @@ def nothing_is_learnt(sample: SceneSample) -> None:
     sample.model(neighbour_agreement=0.0, in_distinct=0.5, majority_share=0.5)
 
 
+def test_a_large_first_step_that_was_got_over_is_no_reason_to_doubt_shuffled_labels() -> None:
+    """Adagrad's first step is as large as its rate."""
+
+    def large(sample: SceneSample) -> None:
+        nothing_is_learnt(sample)
+        ratio = 0.85 if sample.step == 1 else 0.01
+        sample.model(update_ratio=ratio, neighbour_agreement=0.1)
+        sample.layer("fc1", update_ratio=ratio)
+
+    made = Scene().run(400, large)
+    assert "update-too-large" not in made.standing
+    assert made.causes == ["label-noise"]
+
+
 def test_of_a_plain_recurrent_layer_forgetting_is_likelier_than_noise_and_both_are_said() -> None:
     causes = series("RNN").run(200, nothing_is_learnt).causes
     assert causes[:2] == ["depth-vanishing", "label-noise"]

@@ -42,6 +42,15 @@ def tails_count(loss: str) -> bool:
     return loss not in LINEAR_LOSSES and not loss.startswith("bce")
 
 
+def tails(model: ModelPast) -> float:
+    """Kurtosis of the targets.
+
+    A run that broke tells of no targets any more; what far ones break, they break in large steps.
+    """
+    broke = model.broken.step is not None and model.large_update_step is not None
+    return model.latest("target_kurtosis") if broke else model.value("target_kurtosis")
+
+
 def tails_rule(past: Past, model: ModelPast) -> bool:
     """Whether a few targets far out are what the model's steps go by."""
     assert past.layout is not None
@@ -103,4 +112,12 @@ def steady_skill(step: int, model: ModelPast) -> float:
     return median(recent) if recent else math.nan
 
 
-__all__ = ["HEAVY_TAILS", "mean_skill", "ruled_by_few", "steady_skill", "tails_count", "tails_rule"]
+__all__ = [
+    "HEAVY_TAILS",
+    "mean_skill",
+    "ruled_by_few",
+    "steady_skill",
+    "tails",
+    "tails_count",
+    "tails_rule",
+]

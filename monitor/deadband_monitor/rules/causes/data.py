@@ -19,7 +19,7 @@ from deadband_monitor.rules.inputs import (
     told_all_the_same,
 )
 from deadband_monitor.rules.majority import MOSTLY, RULING, UNEVEN, names_one_class
-from deadband_monitor.rules.mean_skill import HEAVY_TAILS, tails_count
+from deadband_monitor.rules.mean_skill import HEAVY_TAILS, tails, tails_count
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.modest import FEW_NEIGHBOURS
@@ -323,9 +323,7 @@ def _rare_yes(case: Case) -> Iterator[Suspect]:
 def _noise(case: Case) -> Iterator[Suspect]:
     model = case.model
     agreement, skill = model.value("neighbour_agreement"), case.past.skill(model.name)
-    # A run that broke tells of no targets any more; what far ones break, they break in large steps.
-    broke = model.broken.step is not None and model.large_update_step is not None
-    kurtosis = model.latest("target_kurtosis") if broke else model.value("target_kurtosis")
+    kurtosis = tails(model)
     if kurtosis > HEAVY_TAILS and not model.makes_its_targets and tails_count(case.build.loss):
         typing = _typing_errors(case)
         yield from typing
@@ -351,7 +349,9 @@ def _noise(case: Case) -> Iterator[Suspect]:
     heart = case.flag("overfitting") is not None
     if skill >= 2 * LITTLE and not heart and case.flag("constant-predictor") is None:
         return
-    healthy = not case.facts.seen & {"large_update", "tiny_updates", "dead", "saturated"}
+    # A large step that was got over is not why nothing is learnt.
+    large = case.flag("update-too-large") is not None
+    healthy = not (large or case.facts.seen & {"tiny_updates", "dead", "saturated"})
     belief = 0.8 if agreement < chance(model) + scatter(model) else 0.4
     if case.facts.input_kind:
         # What lies next to what is a matter of the largest feature or of rounding then.

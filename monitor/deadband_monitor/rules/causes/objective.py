@@ -18,7 +18,7 @@ from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import BOTTOMLESS, BOUNDED, SHUT_OUT, Clash, floor
 from deadband_monitor.rules.losses import fell_since, is_below_zero, is_far_below_zero
-from deadband_monitor.rules.mean_skill import HEAVY_TAILS
+from deadband_monitor.rules.mean_skill import HEAVY_TAILS, tails
 from deadband_monitor.rules.misfit import (
     CLASS_LOSSES,
     OF_SOFTMAX,
@@ -170,11 +170,10 @@ def _scale(case: Case) -> Iterator[Suspect]:
     # Small targets are learnt slowly, if at all; large ones blow the first steps up.
     slow = sd < WIDE[0] and not offset and not far
     # Of a few targets far out the standard deviation is theirs, not the scale of the rest.
-    heavy = model.value("target_kurtosis") > HEAVY_TAILS
-    tails = heavy and abs(model.value("target_mean")) < model.value("target_sd")
+    ruled = tails(model) > HEAVY_TAILS and abs(mean) < sd
     yield Suspect(
         word="unscaled-targets",
-        belief=0.4 if tails else 0.6 if slow else 0.95,
+        belief=0.4 if ruled else 0.6 if slow else 0.95,
         onset=case.start,
         explains=frozenset({"constant-predictor", "loss-plateau"})
         if slow
