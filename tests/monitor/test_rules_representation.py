@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from rules_builds import label_free, linear, scene_of
+from rules_builds import label_free, layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Layer
@@ -44,6 +44,36 @@ def test_embeddings_of_two_views_that_become_one_point_are_a_failure() -> None:
     assert flag.severity == "critical"
     assert 15 <= flag.onset_step <= 25
     assert scene.causes[0] == "missing-stop-gradient"
+
+
+@pytest.mark.parametrize("drawn_to", [math.nan, 10.0])
+def test_calls_that_are_drawn_to_class_numbers_are_no_two_views(drawn_to: float) -> None:
+    def few(sample: SceneSample) -> None:
+        _ssl(sample, directions=2, apart=0.5, rank=3)
+        sample.model(squashed=drawn_to, out_min=-0.2, out_max=3.1)
+
+    scene = scene_of(ENCODER, model={"calls": 2, "loss": "mse"})
+    scene.run(20, lambda s: _ssl(s, directions=12, apart=0.5, rank=14)).run(150, few)
+    assert ("representation-collapse" in scene.standing) is math.isnan(drawn_to)
+
+
+@pytest.mark.parametrize(("left", "drawn"), [(0.004, True), (0.3, False)])
+def test_units_that_died_at_the_least_of_a_cosine_loss_died_of_the_one_point(
+    left: float, drawn: bool
+) -> None:
+    def dead(sample: SceneSample) -> None:
+        _ssl(sample, directions=11, apart=0.0, rank=1)
+        sample.loss = -1 + left
+        sample.layer("enc.1", dead_units=1.0, out_variance=0.0, out_rms=0.0)
+        sample.layer("pred", out_variance=0.0)
+        sample.model(out_variance=0.0, cosine=1.0, loss=sample.loss)
+
+    layers = [*ENCODER[:1], layer("enc.1", "ReLU", activation="relu", units=64), *ENCODER[2:]]
+    scene = scene_of(layers, model={"calls": 2, "loss": "cosine"})
+    scene.run(20, lambda s: _ssl(s, directions=12, apart=0.5, rank=14))
+    scene.run(60, dead)
+    assert "dead-units" in scene.standing
+    assert (scene.causes[0] == "missing-stop-gradient") is drawn
 
 
 @pytest.mark.parametrize(("loss", "stands"), [(1e-6, True), (0.8, False)])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Finding, Observation, Words
+from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.generative import EmptyLatent, MadeAlike, OneExpert
 from deadband_monitor.rules.judges import (
     Judgement,
@@ -168,6 +169,8 @@ class OneDirection(ModelRule):
             return None
         if not len(rows) or model.value("label_entropy") > 0 or makes_samples(layout, model):
             return None
+        if model.objective.clash is Clash.STRETCHED:
+            return None  # class numbers, by the gradient of several calls
         if model.value("target_sd") >= 0.5 * model.start("target_sd") and not _bygone(past, model):
             return None  # the loss compares with values that stay: two batches, not two views
         row, now, start = _narrowest(seen, past, rows)

@@ -11,7 +11,8 @@ from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.generative import ALIKE
 from deadband_monitor.rules.outputs import EXACT
-from deadband_monitor.rules.representation import ALIVE, LOST, makes_samples
+from deadband_monitor.rules.representation import ALIVE, LOST, POINT, makes_samples
+from deadband_monitor.rules.views import nothing_left
 
 _VARIANCE = LAYER_COLUMN["out_variance"]
 KIND = "representation-collapse"
@@ -33,6 +34,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     elif collapsed is not None and (diversity < ALIKE or makes_samples(case.layout, case.model)):
         yield _mode_collapse(case, collapsed, diversity)
     if flag is None:
+        yield from _met_at_one_point(case)
         return
     if "participation_at_start" in flag.evidence:
         yield _no_stop(case, flag)
@@ -122,14 +124,32 @@ def _no_stop(case: Case, flag: Flag) -> Suspect:
         )
     if figures.get("cosine", 0.0) > 0.99:
         lines.append(f"their mean cosine is {figures['cosine']:.4f}: one point for all inputs")
+    # One point for every input is what pulling two views together alone must lead to; fewer
+    # directions can have other reasons.
+    return _drawn_together(case, lines, 0.93 if flag.severity == "critical" else 0.85, flag.layer)
+
+
+def _met_at_one_point(case: Case) -> Iterator[Suspect]:
+    """All outputs point one way and a cosine loss has nothing left: so do all its targets.
+
+    Units that died of it are found sooner than views that were drawn together.
+    """
+    cosine, dead = case.model.latest("cosine"), case.flag("dead-units")
+    flag = dead or case.flag("output-collapse")
+    alike = case.build.loss == "cosine" and cosine > 1 - POINT
+    if flag is None or not alike or not nothing_left(case.past.loss):
+        return
+    line = f"the mean cosine of the outputs is {cosine:.4f}: one point for all inputs"
+    yield _drawn_together(case, [line], 0.85, flag.layer)
+
+
+def _drawn_together(case: Case, lines: list[str], belief: float, layer: str) -> Suspect:
     loss = case.past.loss
     if math.isfinite(loss.fresh) and math.isfinite(loss.first):
         lines.append(f"meanwhile the loss went from {loss.first:.3g} to {loss.fresh:.3g}")
     return Suspect(
         word="missing-stop-gradient",
-        # One point for every input is what pulling two views together alone must lead to; fewer
-        # directions can have other reasons.
-        belief=0.93 if flag.severity == "critical" else 0.85,
+        belief=belief,
         onset=case.start,  # the loss was so from the first step, whenever it showed
         explains=_OUTPUT,
         evidence=lines,
@@ -138,7 +158,7 @@ def _no_stop(case: Case, flag: Flag) -> Suspect:
             ".mean(), with a predictor on the other; or take the target from an averaged copy of "
             "the encoder under torch.no_grad(); or add VICReg's variance and covariance terms"
         ),
-        layer=flag.layer,
+        layer=layer,
     )
 
 
