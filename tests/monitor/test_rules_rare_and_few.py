@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
-from rules_builds import trained_by
+from rules_builds import layer, trained_by
 from rules_scene import SceneSample
 
 from deadband_monitor.rules.trend import History
@@ -90,6 +91,24 @@ def test_eight_rows_for_ever_are_told_by_the_steps_between_the_samples_too(repea
     made = trained_by(target=(8,)).run(200, bend, every=50)
     assert made.standing["input-anomaly"].severity == "warning"
     assert made.causes == ["low-data-diversity", "overfitting"]
+
+
+def test_two_rows_are_why_a_batch_norm_has_no_more_to_go_by() -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 1 / sample.step
+        sample.layer("bn", norm_ratio=1.0, norm_shift=0.01, norm_values=2.0)
+        sample.model(
+            in_rows=2, in_distinct=1 / sample.step, in_per_feature=2 / 64, in_repeat=0.7,
+            in_constant=0.1, neighbour_agreement=np.nan, skill=0.9, loss=sample.loss,
+            eval_loss=2.0 + sample.step / 20 if sample.step % 10 == 0 else np.nan,
+        )  # fmt: skip
+
+    made = trained_by(target=(2,))
+    bn = layer("bn", "BatchNorm1d")
+    made.table = msgspec.structs.replace(made.table, layers=(*made.table.layers, bn))
+    made.run(120, bend)
+    assert {"batchnorm-mismatch", "overfitting", "input-anomaly"} <= set(made.standing)
+    assert made.causes[0] == "low-data-diversity"
 
 
 def test_rows_that_a_sample_has_not_met_twice_are_not_all_that_there_are() -> None:

@@ -15,7 +15,7 @@ from sklearn.datasets import (
     load_wine,
     make_circles,
 )
-from statistics_frames import Bench, of_model
+from statistics_frames import Bench, layer, of_model
 
 from deadband.wire import What
 from deadband_monitor.statistics import Statistician, inputs
@@ -112,6 +112,32 @@ def test_behind_a_loss_written_by_hand_flat_outputs_are_answers(
     found = statistician.measure([bench.frame(k + 1, given) for k in range(8)])
     ratio = of_model(found[-1], "in_per_feature")
     assert ratio == pytest.approx(1.2) if known else np.isnan(ratio)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fan_in", "answers", "loss", "known"),
+    [
+        ("Linear", 10, (12, 5), "bce_logits", True),
+        ("Linear", 10, (12, 10), "mse", True),
+        ("Linear", 1, (12, 10), "mse", False),
+        ("Conv1d", 3, (12, 10), "mse", False),
+        ("Conv1d", 3, (12, 5), "cross_entropy", True),
+        ("Linear", 10, (12, 5, 4), "cross_entropy", False),
+    ],
+    ids=["tags", "a code", "position by position", "local", "classes", "a class each position"],
+)
+def test_a_row_of_several_answers_is_one_example_where_all_of_it_is_weighed(
+    kind: str, fan_in: int, answers: tuple[int, ...], loss: str, known: bool
+) -> None:
+    batch = np.random.default_rng(0).normal(size=(12, 10)).astype(np.float32)
+    bench = Bench([layer("first", kind=kind, fan_in=fan_in)], loss)
+    bench.add(What.INPUT, 0, batch.shape, "nu", dtype="float32")
+    bench.add(What.OUTPUT, 0, answers, "ntu" if len(answers) == 3 else "nu")
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    values = {(What.INPUT, 0): batch, (What.OUTPUT, 0): np.zeros(answers, np.float32)}
+    found = statistician.measure([bench.frame(k + 1, values) for k in range(8)])
+    assert np.isfinite(of_model(found[-1], "in_per_feature")) == known
 
 
 def test_rare_rows_are_followed_class_by_class() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from deadband.wire import What
 from deadband_monitor.statistics import arrange, inputs
 from deadband_monitor.statistics.gathered import GatheredRows
+from deadband_monitor.statistics.given import CLASS_LOSSES
 from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.moments import nonfinite_where, spread
 from deadband_monitor.statistics.reader import ModelReader, is_integer
@@ -93,21 +94,32 @@ def _measure_rows(
 
 
 def _is_labelled_by_row(reader: ModelReader) -> bool:
-    """Whether a row is one example: of measurements that can be weighed, with one label.
+    """Whether a row is one example: of measurements that can be weighed, labelled as a whole.
 
     Where it holds many labelled positions (a sentence, a series, an image of classes) it is many
     examples; of ids not any combination can be weighed. A loss written by hand shows no labels:
     there a flat row of output for each row is its answer, unless it is as wide as what was given.
+    Several answers are those of one example where a first layer weighs all of the row for each.
     """
     source, target = reader.slot(What.INPUT), reader.model.loss_target
     if source is None or is_integer(source):
         return False
     given = source.source or source.shape
-    if target:
-        return math.prod(target) == given[0]
+    if target and math.prod(target) == given[0]:
+        return True
     output = reader.slot(What.OUTPUT)
     if output is None:
         return False
     answers = output.source or output.shape
-    flat = len(answers) <= 2 and answers[0] == given[0]
-    return flat and math.prod(answers[1:]) < math.prod(given[1:])
+    if len(answers) > 2 or answers[0] != given[0]:
+        return False
+    narrow = not target and math.prod(answers[1:]) < math.prod(given[1:])
+    return narrow or reader.loss in CLASS_LOSSES or _is_weighed_as_a_whole(reader, given)
+
+
+def _is_weighed_as_a_whole(reader: ModelReader, given: tuple[int, ...]) -> bool:
+    own = (layer for layer in reader.plan.layers if layer.model == reader.model.name)
+    first = next((layer for layer in own if layer.fan_in), None)
+    if first is None or first.kind.lower() != "linear":
+        return False
+    return len(given) == 2 and first.fan_in == given[1]

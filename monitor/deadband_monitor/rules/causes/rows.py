@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.inputs import ANY_LABELS, few_rows
+from deadband_monitor.rules.inputs import ANY_LABELS, LEAST_ROWS, few_rows
 from deadband_monitor.rules.misfit import CLASS_LOSSES
 
 FEW_ROWS = 0.1
@@ -24,12 +24,14 @@ def few(case: Case) -> Iterator[Suspect]:
         # Whether the loader is stuck or there are no more data cannot be told; where the evaluation
         # loss was seen to rise, learning by heart is what was found.
         by_heart = case.flag("overfitting") is not None
+        # No data are two or three rows, and no batch of them is larger.
+        sure = not by_heart or rows < LEAST_ROWS
         yield Suspect(
             word="low-data-diversity",
-            tier=Tier.PATTERN if by_heart else Tier.EXACT,
-            belief=_stuck(case) if by_heart else 0.93,
+            tier=Tier.EXACT if sure else Tier.PATTERN,
+            belief=0.93 if sure else _stuck(case),
             onset=case.start,
-            explains=(STARVED | {"output-collapse"}) - {"loss-plateau"},
+            explains=(STARVED | {"output-collapse", "batchnorm-mismatch"}) - {"loss-plateau"},
             evidence=[
                 f"{rows:.0f} different rows are all that came in the last {rows / distinct:.0f}"
             ],
