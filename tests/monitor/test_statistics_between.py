@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from deadband_monitor.statistics.between import RELU, SIGMOID, SOFTMAX, TANH, between
+from deadband_monitor.statistics.between import (
+    RELU,
+    SIGMOID,
+    SOFTMAX,
+    TANH,
+    WrittenOut,
+    between,
+)
 from deadband_monitor.statistics.labels import Targets
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -65,3 +72,33 @@ def test_a_loss_of_another_kind_says_nothing() -> None:
     z = np.ones((4, 1), np.float32)
     assert np.isnan(between("bce", z, z, Targets(np.zeros((4, 1)), 1.0)))
     assert np.isnan(between("mse", z, z, None))
+
+
+@pytest.mark.parametrize(
+    ("bend", "times", "found"),
+    [
+        (torch.sigmoid, 1.0, SIGMOID),
+        (torch.tanh, 1.0, TANH),
+        (torch.sigmoid, 0.5, np.nan),
+        (torch.sin, 1.0, np.nan),
+        (lambda z: 2 * z, 1.0, np.nan),
+    ],
+    ids=["sigmoid", "tanh", "half of two batches", "another bend", "a factor"],
+)
+def test_a_squared_error_that_was_written_out_tells_its_bend_and_its_targets(
+    bend: Callable[[Tensor], Tensor], times: float, found: float
+) -> None:
+    torch.manual_seed(0)
+    own, targets = WrittenOut(), None
+    for sample in range(5):
+        z = torch.randn(32, 2).requires_grad_()
+        y = 1.3 * torch.randn(32, 2)
+        loss = (bend(z) - y).square().mean()
+        (gradient,) = torch.autograd.grad(times * loss, z)
+        targets = own.observe(z.detach().numpy(), gradient.numpy(), z.numel(), loss.item())
+        assert (targets is not None) == (found > 0 and sample >= 2)  # once may be chance
+    assert own.way == pytest.approx(found, nan_ok=True)
+    if targets is not None:
+        assert targets.values == pytest.approx(y.double().numpy(), abs=1e-3)
+        values = own.compared(z.detach().numpy())
+        assert values == pytest.approx(bend(z).detach().numpy(), abs=1e-6)

@@ -433,6 +433,19 @@ def test_slices_without_rows_of_a_rare_class_are_no_sign_of_a_penalty(
     assert bool(np.isfinite(added).any()) is found
 
 
+@pytest.mark.parametrize(("calls", "found"), [(2, False), (1, True)])
+def test_the_loss_of_two_batches_is_a_draw_about_that_of_one(calls: int, found: bool) -> None:
+    """Ten of these batches in a row held fewer rare rows than the other half of their step."""
+    skill, added = Skill(), []
+    for batch in range(40):
+        rare = (torch.arange(64) < 4 + (batch % 3 == 0)).long()
+        z = torch.tensor([[2.6, 0.0]]).repeat(64, 1).requires_grad_()
+        loss = fn.cross_entropy(z, rare)
+        shown = Shown(numbers(z), gradient(loss, z), z.numel(), loss.item() + 0.03, calls=calls)
+        added.append(skill.observe("cross_entropy", shown).further_loss)
+    assert bool(np.isfinite(added).any()) is found
+
+
 def test_a_sum_over_the_rows_has_nothing_added() -> None:
     z, y = logits(0.5), classes()
     standing = observed("cross_entropy", z, fn.cross_entropy(z, y, reduction="sum"), times=20)

@@ -17,6 +17,7 @@ from deadband_monitor.statistics import Measured, Statistician
 from deadband_monitor.statistics.constants import best_constant, pointwise
 from deadband_monitor.statistics.given import given_targets
 from deadband_monitor.statistics.labels import Labels, Targets, YesNo
+from deadband_monitor.statistics.model_outputs import FOR_ALL
 from deadband_monitor.statistics.windows import TargetWindow
 
 ROWS = 48
@@ -414,6 +415,22 @@ def test_a_sigmoid_between_model_and_loss_is_seen() -> None:
     entropy = -(np.log(1 / 3) / 3 + 2 * np.log(2 / 3) / 3)
     assert of_model(given, "loss_constant") == pytest.approx(ROWS * entropy, rel=1e-4)
     same(given, measured("bce", z, loss, None))
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_class_numbers_for_every_column_are_told_in_the_mean_of_several_calls(calls: int) -> None:
+    z, y = drawn(ROWS, 4), torch.arange(ROWS)[:, None] % 4
+    ((z - y).square().mean() / calls).backward()
+    bench = Bench([], "mse")
+    bench.add(What.OUTPUT, 0, (ROWS, 4), "nu")
+    bench.add(What.OUTPUT_GRAD, 0, (ROWS, 4), "nu")
+    values = {(What.OUTPUT, 0): z.detach().numpy(), (What.OUTPUT_GRAD, 0): grad_of(z).numpy()}
+    plan = bench.plan()
+    model = msgspec.structs.replace(plan.models[0], calls=calls)
+    statistician = Statistician()
+    statistician.adopt(msgspec.structs.replace(plan, models=(model,)))
+    (one,) = statistician.measure([bench.frame(1, values, [3.3])])
+    assert of_model(one, "squashed") == FOR_ALL
 
 
 def test_a_model_whose_loss_is_anothers_is_not_read_as_its_argument() -> None:

@@ -227,6 +227,7 @@ class ModelOutputs:
                 target,
                 own,
                 told[frame],
+                self._calls,
             )
             standing = self._memory.skill.observe(self._loss, shown)
             if self._calls > 1 and standing.label_entropy <= LEAST_ENTROPY:
@@ -256,10 +257,13 @@ class ModelOutputs:
                 self._reader.put_one(table, "squashed", frame, way)
             if known and (coupled or self._loss == "kl_div"):
                 way = self._way(rows[frame], gradient, target)
-                if target is None and isinstance(standing.found, Targets):
+                way = standing.way if math.isnan(way) else way
+                if target is None and self._loss == "mse":
                     units = slot.shape[-1] if slot.axes.endswith("u") else shape[1]
-                    alike = numbers_for_all(standing.found.values, units)
-                    way = FOR_ALL if alike else way
+                    wanted = rows[frame] - gradient * (elements * self._calls / 2.0)
+                    if isinstance(standing.found, Targets):
+                        wanted = standing.found.values
+                    way = FOR_ALL if numbers_for_all(wanted, units) else way
                 self._reader.put_one(table, "squashed", frame, way)
             if given is not None and given.usable[frame] and standing.found is not None:
                 agreement = self._memory.neighbours.observe(

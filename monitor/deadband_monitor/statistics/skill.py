@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from deadband_monitor.statistics.between import WrittenOut
 from deadband_monitor.statistics.constants import (
     VALUE_LOSSES,
     best_constant,
@@ -98,6 +99,8 @@ class Standing:
     """What the recorded loss holds beyond the loss function's own value; NaN where nothing."""
     found: Found | None = None
     """Labels or targets of this sample itself."""
+    way: float = np.nan
+    """The activation between output and loss, where it told the targets (`between.WrittenOut`)."""
 
     @property
     def to_tell(self) -> float:
@@ -123,6 +126,8 @@ class Shown:
     """Softmax of the output, where somebody has it"""
     labels: Labels | None = None
     """What the gradient tells of classes, where `p` is known"""
+    calls: int = 1
+    """Forwards that the loss is of, of which this is one"""
 
 
 class Skill:
@@ -148,6 +153,7 @@ class Skill:
         self._silent = 0
         self._own = OwnLoss()
         self._of_softmax = False
+        self._written = WrittenOut()
 
     def observe(self, kind: str, shown: Shown) -> Standing:
         """Take one sample of a model whose loss is `kind`.
@@ -226,7 +232,8 @@ class Skill:
             if told is not None and self._kind == "cross_entropy":
                 rows = len(labels.classes)
                 # Of rows that stand for more the loss is a draw.
-                chance = window.constant_scatter() / math.sqrt(rows) if rows < counted else 0.0
+                draw = rows < counted or shown.calls > 1
+                chance = window.constant_scatter() / math.sqrt(rows) if draw else 0.0
                 self._own.add(mean_class_loss(labels, p), shown.loss, self._factor, chance)
             standing.found = labels
             soft = labels.targets
@@ -309,13 +316,19 @@ class Skill:
                 self._own.add(float(np.mean(residual * residual)), shown.loss, factor)
         elif shown.gradient is not None and self._kind == "mse":
             found = squared_targets(output, shown.gradient, shown.elements, shown.loss)
+            if found is None:
+                found = self._written.observe(
+                    shown.output, shown.gradient, shown.elements, shown.loss
+                )
+                standing.way = self._written.way if found is not None else math.nan
+                output = self._written.compared(output)
         if found is not None:
             window.add(found.values)
             if self._kind not in ("mse", ""):
                 self._values.add(found.values)
             self._silent = 0
             self._factor = found.factor
-            standing.found = found
+            standing.found = found if len(found.values) == len(output) else None
         if window.size < _FEWEST_LABELS or self._silent > _MOST_SILENT:
             return
         _put_targets(standing, window)
