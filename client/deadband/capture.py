@@ -136,6 +136,7 @@ class ModelCapture(UpdateCapture):
         for root in self.roots:
             self._leave(root)
             self._note_hidden(root)
+            self._note_acting(root)
             if root.eval_seen and not root.seen:
                 root.takes_eval = True
             root.eval_seen = False
@@ -199,12 +200,18 @@ class ModelCapture(UpdateCapture):
         """A step that moved the weights and called nothing that we know: compiled code did it."""
         if not compiling.known() or (root.seen and not root.revealed):
             hidden = False
-        elif any(tap.gradient is not None and tap.gradient.filled for tap in root.taps or ()):
+        elif root.got_gradients:
             hidden = True
         else:
             return
         if hidden != root.hidden:
             root.hidden, self.recorder.changed = hidden, True
+
+    def _note_acting(self, root: Root) -> None:
+        # A generator's first output is detached for its critic: that is how it is judged.
+        alone = len(self.roots) == 1 and not root.rootless
+        if alone and max(root.calls, root.forwards) > 1:
+            root.acting.finish(trained=root.got_gradients)
 
     def heard_loss(self, kind: str) -> None:
         """The kind of a loss was recognised."""
@@ -233,7 +240,11 @@ class ModelCapture(UpdateCapture):
                     self._forward_begins()
                     start = perf_counter()
                     root.forwards += 1
-                    if not root.seen or root.rootless:
+                    if not root.seen and root.acting.passes(args):
+                        self._stack.append(root)  # its parts are no strangers
+                        root.touched = True
+                        root.exit.put()
+                    elif not root.seen or root.rootless:
                         self._enter(root, args)
                 elif module.training and root.trained and not torch.is_grad_enabled():
                     copy_tested([(self._first_entry(each), each.module) for each in root.norms])
@@ -271,6 +282,7 @@ class ModelCapture(UpdateCapture):
         root.usual = not root.transformed
         root.touched = True
         tensor = layers.first_tensor(args)
+        root.acting.entered(tensor)
         root.rows = tensor.shape[0] if tensor is not None and _has_rows(tensor) else 0
         self._stack.append(root)
         self._put(root)
@@ -319,6 +331,9 @@ class ModelCapture(UpdateCapture):
         start = perf_counter()
         try:
             self._leave(root, raised=output is None)
+            if not root.seen:
+                self.await_forward()
+                return
             if root.blind and output is not None and not root.transformed:
                 root.await_recompute()
             if root.counted < _COUNTED:

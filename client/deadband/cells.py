@@ -17,6 +17,9 @@ from deadband.wire import What
 
 PATIENCE = 3
 """Samples in a row of another shape before the slot is cut anew; the odd last batch is left out."""
+WIDER = 2
+"""Times the rows of a slot that a tensor must have to be held, for the slot to be cut anew at once:
+a few times at most, where batches differ in size."""
 
 
 class CurrentFrame:
@@ -88,6 +91,7 @@ class Cell:
         "limits",
         "made",
         "misfits",
+        "narrowed",
         "offset",
         "on_device",
         "picked",
@@ -134,6 +138,8 @@ class Cell:
         """Whether the plan does not hold this cell as it is."""
         Cell.cuts += 1
         self.misfits = 0
+        self.narrowed = False
+        """Whether it was cut anew by a smaller tensor; it then stays as it is."""
         self.plain: Any = None
         """The type of tensors that may be moved as blocks of memory; None where none may."""
         if device is not None and device.type == "cpu" and dtype == "float32":
@@ -324,19 +330,23 @@ class Cell:
             pixels=self.limits.pixels,
             positions=self.limits.positions,
         )
-        region = region_of(shape, self.layout, held)
+        region, whole = (region_of(shape, self.layout, each) for each in (held, self.limits))
         if region is not None and region.shape == self.region.shape:
-            values = self.held()
-            self.source, self.region, self.misfits = shape, region, 0
-            self.settle(values)
-            return True
-        self.misfits += 1
-        region = region_of(shape, self.layout, self.limits)
-        if self.misfits < PATIENCE or region is None:
-            return False
-        self.source, self.region, self.misfits, self.recut = shape, region, 0, True
+            # What came first was a batch of few rows, and is not what all are cut by.
+            wider = "n" in self.region.axes and not self.narrowed
+            if whole is None or not (wider and whole.shape[0] >= WIDER * rows):
+                values = self.held()
+                self.source, self.region, self.misfits = shape, region, 0
+                self.settle(values)
+                return True
+        else:
+            self.misfits += 1
+            if self.misfits < PATIENCE or whole is None:
+                return False
+            self.narrowed = True
+        self.source, self.region, self.misfits, self.recut = shape, whole, 0, True
         Cell.cuts += 1
-        self.settle(LOAN.array(region.shape))
+        self.settle(LOAN.array(whole.shape))
         return True
 
 

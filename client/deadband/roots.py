@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._C import DisableTorchFunction
 
 from deadband import layers
+from deadband.acting import ActingForwards
 from deadband.cells import Cell
 from deadband.compiling import CompiledCall, compiled_parts, is_compiled
 from deadband.descriptions import model_of
@@ -156,6 +157,7 @@ class Root:
         self.pending_layers: list[nn.Module] = []
         """Lazy modules that had not made their parameters when the taps were made."""
         self.left = LeftGradients()
+        self.acting = ActingForwards()
         self.entry: ModelEntry
         self.gate: HookEntry
         """Waits at the model itself where torch's global table must be empty."""
@@ -248,6 +250,11 @@ class Root:
         """The most in one step of those that were counted."""
         self.counted = 0
         """Steps in which they were."""
+
+    @property
+    def got_gradients(self) -> bool:
+        """Whether gradients of its weights were copied in this step."""
+        return any(tap.gradient is not None and tap.gradient.filled for tap in self.taps or ())
 
     @property
     def uses_mode(self) -> bool:
@@ -408,6 +415,7 @@ class Root:
         self.pending.clear()
         self.left.begin()
         self.given.begin()
+        self.acting.begin()
 
 
 def has_custom_forward(root: nn.Module) -> bool:

@@ -182,6 +182,7 @@ class UpdateCapture(LayerCapture):
             nonlocal times
             times += 1
             if generation == self.generation and self.armed:
+                root.acting.came = True
                 if not root.left.taken:
                     self._model_backward(root)
                 elif times == 2:
@@ -207,6 +208,7 @@ class UpdateCapture(LayerCapture):
             nonlocal times
             times += 1
             if generation == self.generation and self.armed:
+                root.acting.came = True
                 if not root.left.taken:
                     self._model_backward(root, reached=True)
                 elif times > 1:

@@ -225,6 +225,67 @@ def test_gradients_of_micro_batches_are_those_the_optimiser_sees(frames_of: Fram
     np.testing.assert_allclose(frames.held(What.INPUT, "model"), first)
 
 
+@pytest.mark.parametrize("acts", [lambda step: 1, lambda step: step % 3, lambda step: 9])
+def test_a_forward_that_an_agent_acts_by_is_none_to_copy(
+    acts: Callable[[int], int], frames_of: FramesOf
+) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    shown = {}
+    for step in range(1, 31):
+        for _ in range(acts(step)):
+            model(torch.full((1, 8), 7.0)).argmax()
+        x, y = batch()
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        watch.step()
+        shown[step] = x
+    frames = frames_of(watch)
+    for step in range(20, 31):
+        frame = frames.steps.index(step)
+        np.testing.assert_allclose(frames.held(What.INPUT, "model", frame), shown[step])
+        assert frames.of(What.OUTPUT_GRAD, "model", frame) is not None
+
+
+def test_of_forwards_of_one_shape_the_one_that_trains_is_copied(frames_of: FramesOf) -> None:
+    """What comes next is valued before what is."""
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    shown = {}
+    for step in range(1, 13):
+        x, y = batch()
+        model(batch()[0])
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        watch.step()
+        shown[step] = x
+    frames = frames_of(watch)
+    for step in range(5, 13):
+        frame = frames.steps.index(step)
+        np.testing.assert_allclose(frames.held(What.INPUT, "model", frame), shown[step])
+
+
+def test_a_step_without_acting_forwards_is_copied_again(frames_of: FramesOf) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    for step in range(1, 31):
+        if step < 10:
+            model(batch()[0])
+        x, y = batch()
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        watch.step()
+    frames = frames_of(watch)
+    here = [frames.of(What.OUTPUT_GRAD, "model", k) is not None for k in range(len(frames.steps))]
+    assert all(here[-20:])
+
+
 def test_evaluation_between_steps_is_not_taken_for_training(frames_of: FramesOf) -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -264,6 +325,24 @@ def test_a_smaller_last_batch_leaves_its_slots_out_and_keeps_the_plan(
         frames.held(What.INPUT, "model", 8), frames.held(What.INPUT, "model", 8)
     )
     assert frames.of(What.ACTIVATION, "0", 9) is not None
+
+
+def test_a_trial_batch_of_two_rows_does_not_cut_all_that_follow(frames_of: FramesOf) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    plans = set()
+    for rows in (2, 20, 24, 20, 24, 30):
+        x, y = batch(rows)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        watch.step()
+        plans.add(frames_of(watch).plan.id)
+    frames = frames_of(watch)
+    assert frames.held(What.INPUT, "model").shape == (20, 8)  # not cut for each larger one
+    assert frames.held(What.ACTIVATION, "0").shape[0] == 20
+    assert len(plans) <= 2
 
 
 def test_a_layer_that_comes_later_makes_a_new_plan(frames_of: FramesOf) -> None:
