@@ -544,7 +544,8 @@ MODEL_METRICS: tuple[Metric, ...] = (
         doc="what the gradient says of the way from output to loss: 0 right, 1 squashed again, "
         "2 over the batch, 3 not at all, 4 without a logarithm, 5 squared error of a softmax, "
         "6 values behind a ReLU, 7 behind a sigmoid, 8 behind a tanh, 9 positions as classes, "
-        "10 class numbers as the target of every column, 11 values behind a softmax",
+        "10 class numbers as the target of every column, 11 values behind a softmax, "
+        "12 logits that a penalty holds within 1",
         high=0.0, worst="high",
     ),
     Metric(
@@ -584,6 +585,12 @@ MODEL_METRICS: tuple[Metric, ...] = (
         doc="share of the best constant answer's loss that soft labels (grey pixels, smoothed "
         "classes) have themselves: no answer takes it away",
         high=0.9, worst="high",
+    ),
+    Metric(
+        name="in_groups",
+        title="in groups",
+        doc="number of groups of near copies that the input rows fall into, where they do",
+        log=True, low=32.0, floor=1.0, ceiling=512.0, worst="low",
     ),
 )
 

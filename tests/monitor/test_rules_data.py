@@ -508,6 +508,23 @@ def test_labels_that_have_nothing_to_do_with_the_inputs_are_called_while_learnt_
     assert "x[i] belongs to y[i]" in top(made).advice
 
 
+@pytest.mark.parametrize(
+    ("groups", "cause"),
+    [(1.0, "low-data-diversity"), (5.1, "low-data-diversity"), (9.9, "label-noise")],
+    ids=["one", "five", "as many as classes"],
+)
+def test_near_copies_of_few_rows_with_all_the_labels_are_few_rows(
+    groups: float, cause: str
+) -> None:
+    def copies(sample: SceneSample) -> None:
+        creeping(0.01, distinct=0.3)(sample)
+        sample.model(in_groups=groups)
+
+    made = scene().run(200, copies)
+    assert made.standing["constant-predictor"].severity == "warning"
+    assert top(made).cause == cause
+
+
 def test_labels_that_have_nothing_to_do_with_the_inputs_are_no_overfitting() -> None:
     """The last evaluation, of which nothing else is measured, shows that it was learnt by heart."""
 

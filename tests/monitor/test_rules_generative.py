@@ -270,3 +270,22 @@ def test_an_embedding_of_positions_is_no_codebook() -> None:
     scene.run(60, lambda s: _codes(s, 0.0, 0.3))
     scene.run(200, lambda s: _codes(s, 0.0, 0.0))
     assert "posterior-collapse" not in scene.causes
+
+
+def test_a_teacher_that_falls_with_its_student_to_one_answer_is_told_from_random_labels() -> None:
+    def taught(soft: float) -> list[str]:
+        def falling(sample: SceneSample) -> None:
+            left = math.exp(-sample.step / 150)
+            sample.no_better_than_constant()
+            sample.loss = 3.44 + 1e-4 * (sample.step % 7)
+            sample.model(
+                loss=sample.loss, skill=0.001, information=1e-3, loss_constant=soft,
+                label_entropy=0.3 + left, majority_predicted=0.95 - 0.5 * left,
+                majority_share=0.95 - 0.5 * left, out_variance=0.1 + 0.3 * left,
+                neighbour_agreement=0.3,
+            )  # fmt: skip
+
+        return Scene().run(300, falling).causes
+
+    assert taught(3.446)[0] == "missing-stop-gradient"
+    assert "missing-stop-gradient" not in taught(1.3)

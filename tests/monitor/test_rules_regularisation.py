@@ -209,3 +209,13 @@ def test_what_two_models_make_of_one_loss_is_no_penalty_of_either() -> None:
     scene = Scene(models=("generator", "critic")).run(250, at_odds)
     assert "output-collapse" in scene.standing
     assert "over-regularisation" not in scene.causes
+
+
+def test_a_penalty_that_holds_the_logits_is_named_by_its_gradient() -> None:
+    def held(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(squashed=12.0, neighbour_agreement=0.95)
+
+    cause = Scene().run(250, held).engine.causes()[0]
+    assert cause.cause == "over-regularisation"
+    assert "no logit gets beyond 1" in cause.evidence[0]

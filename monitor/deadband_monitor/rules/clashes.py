@@ -14,6 +14,8 @@ class Clash(Enum):
     TANH_CE = "tanh before cross_entropy"
     RELU_CE = "ReLU before cross_entropy"
     SIGMOID_LOGITS = "sigmoid before binary_cross_entropy_with_logits"
+    SIGMOID_TWICE = "sigmoid of a sigmoid"
+    SOFTMAX_TWICE = "softmax of a softmax"
     TANH_LOGITS = "tanh before binary_cross_entropy_with_logits"
     RELU_LOGITS = "ReLU before binary_cross_entropy_with_logits"
     ONE_LOGIT = "cross_entropy over a single logit"
@@ -55,6 +57,8 @@ SQUASHED = frozenset(
         Clash.TANH_CE,
         Clash.RELU_CE,
         Clash.SIGMOID_LOGITS,
+        Clash.SIGMOID_TWICE,
+        Clash.SOFTMAX_TWICE,
         Clash.TANH_LOGITS,
         Clash.RELU_LOGITS,
         Clash.WRONG_AXIS,
@@ -83,11 +87,11 @@ def floor(clash: Clash, classes: int, rate: float) -> float:
     rate: share of positive labels of a binary loss. A probability of 1 gives the loss's own softmax
     the logits 1 and 0, ..., 0: -ln(e / (e + C - 1)).
     """
-    if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE} and classes >= 2:
+    if clash in {Clash.SOFTMAX_CE, Clash.SIGMOID_CE, Clash.SOFTMAX_TWICE} and classes >= 2:
         return math.log(math.e + classes - 1) - 1
     if clash is Clash.TANH_CE and classes >= 2:
         return math.log1p((classes - 1) * math.exp(-2))
-    if clash is Clash.SIGMOID_LOGITS and 0 <= rate <= 1:
+    if clash in {Clash.SIGMOID_LOGITS, Clash.SIGMOID_TWICE} and 0 <= rate <= 1:
         return rate * math.log1p(math.exp(-1)) + (1 - rate) * math.log(2)
     if clash is Clash.TANH_LOGITS:
         return math.log1p(math.exp(-1))

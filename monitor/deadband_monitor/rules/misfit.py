@@ -28,6 +28,7 @@ BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
 ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX, MIXED = 2.0, 3.0, 4.0, 5.0, 9.0
 BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH, FOR_ALL, BEHIND_SOFTMAX = 6.0, 7.0, 8.0, 10.0, 11.0
+HELD_WITHIN = 12.0
 """What the statistic `squashed` says."""
 WAYS_OF_VALUES = {
     BEHIND_RELU: "ReLU",

@@ -24,6 +24,7 @@ from deadband_monitor.rules.misfit import (
     Reading,
     clash_of,
 )
+from deadband_monitor.rules.twice import Twice
 from deadband_monitor.state.series import Floats
 
 SAME = 0.3
@@ -49,6 +50,8 @@ _NEEDED = {
     Clash.BROADCAST: 1,
     Clash.STRETCHED: 1,
     Clash.ONE_LOGIT: 1,
+    Clash.SIGMOID_TWICE: 1,
+    Clash.SOFTMAX_TWICE: 1,
     Clash.COUPLED: LONG,
     Clash.RELU_CE: LONG,
     Clash.SILENT: LONG,
@@ -85,6 +88,7 @@ class Objective:
         """As far as was told last: a gradient does not tell at every sample."""
         self._first_loss = math.nan
         self._descent = Descent()
+        self._twice = Twice()
 
     @property
     def falls_unslowed(self) -> bool:
@@ -128,7 +132,7 @@ class Objective:
         # Zeros alone have no sign: a product of two tables that began at zero gives nothing else.
         if self.always_positive >= 0 and math.isfinite(read.low) and read.low != read.high:
             self.always_positive = self.always_positive + 1 if read.low >= 0 else -1
-        found = clash_of(read, self._stays_above(step))
+        found = clash_of(read, self._stays_above(step)) or self._twice.add(read)
         alone = not layout.several_models
         if alone and found is not None and self._below_floor(found, loss):
             # A dice loss goes through a sigmoid too, and its gradient may look like that of two.
@@ -181,7 +185,15 @@ class Objective:
 
 
 _FROM_THE_START = frozenset(
-    {Clash.CLASS_NUMBERS, Clash.RELU_TARGETS, Clash.COUPLED, Clash.REVERSED, Clash.UNBOUNDED}
+    {
+        Clash.CLASS_NUMBERS,
+        Clash.RELU_TARGETS,
+        Clash.SIGMOID_TWICE,
+        Clash.SOFTMAX_TWICE,
+        Clash.COUPLED,
+        Clash.REVERSED,
+        Clash.UNBOUNDED,
+    }
 )
 """What takes time to tell and was so from the start."""
 

@@ -274,6 +274,8 @@ class ModelOutputs:
                 self._reader.put_one(table, "neighbour_agreement", frame, agreement)
                 numbers = self._memory.neighbours.numbering.value()
                 self._reader.put_one(table, "class_numbers", frame, numbers)
+                groups = self._memory.neighbours.groups.value()
+                self._reader.put_one(table, "in_groups", frame, groups)
         for metric in _OF_STANDING:
             values = np.array([getattr(standing, metric) for standing in standings.each])
             self._reader.put(table, metric, values, here)

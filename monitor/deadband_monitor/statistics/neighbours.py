@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deadband_monitor.statistics.groups import Groups
 from deadband_monitor.statistics.labels import Labels, Targets, YesNo
 from deadband_monitor.statistics.numbering import Numbering
 from deadband_monitor.statistics.values import Doubles, Floats, Ints, Mask, Reals
@@ -73,6 +74,7 @@ class Neighbours:
         """Rotates over the rows of a batch, of which only some are compared."""
         self._compared = 0.0
         self.numbering = Numbering()
+        self.groups = Groups()
         self._sums = np.zeros(3)
         """Faded sums: agreed, compared; or own x other, own^2, other^2."""
 
@@ -118,10 +120,11 @@ class Neighbours:
         square += self._norms[:stored]
         square += np.einsum("nm,nm->n", own, own)[:, None]
         np.putmask(square, square <= _NOT_APART * 2.0 * max(rows.shape[1], 1), np.inf)
-        for query, row in enumerate(chosen.tolist()):
-            place = self._place.get(keys[row])
-            if place is not None:
-                square[query, place] = np.inf
+        places = np.array([self._place.get(keys[row], -1) for row in chosen.tolist()])
+        there = np.flatnonzero(places >= 0)
+        square[there, places[there]] = np.inf
+        if self._turn % _SELDOM == 0:
+            self.groups.observe(rows[chosen], places, self._raw[:stored])
         nearest = square.argmin(axis=1)
         apart = np.isfinite(square[np.arange(many), nearest])
         mine, theirs = targets[chosen][apart], self._targets[nearest[apart]]

@@ -20,6 +20,8 @@ from deadband_monitor.statistics.values import Doubles, Ints, Mask, Reals
 
 OVER_ROWS = 2.0
 """What is said of a softmax over the batch."""
+HELD = 12.0
+"""What is said of outputs that something added to the loss draws to zero, and rules."""
 FITS = 1e-3
 """1 - cosine below which a gradient is what a formula gives; bfloat16 leaves 1e-4."""
 _SUMS = 1e-3
@@ -68,7 +70,12 @@ def squashed(
         plain = once - found.values
         off = distance(g, plain)
         twice = once * (1.0 - once) * (sigmoid(once) - found.values)
-        return _told_apart(off, distance(g, twice))
+        told = _told_apart(off, distance(g, twice))
+        return (
+            HELD
+            if told == 0.0 and off > APART and held(g, np.asarray(plain, dtype=np.float64), z)
+            else told
+        )
     return np.nan
 
 
@@ -126,7 +133,27 @@ def _verdict(off: float, fit: float, z: Reals, g: Doubles, found: Labels, *, who
         across = distance(g, _across(z.astype(np.float64), found))
         if across < FITS:
             return OVER_ROWS
-    return _told_apart(off, fit)
+    told = _told_apart(off, fit)
+    if told == 0.0 and off > APART:
+        plain = softmax(z).astype(np.float64)
+        plain[np.arange(len(z)), found.classes] -= 1.0
+        return HELD if held(g, plain, z) else told
+    return told
+
+
+def held(g: Doubles, plain: Doubles, output: Reals) -> bool:
+    """Whether a penalty on the squares of the logits is added, and keeps them within 1.
+
+    The gradient is that of the loss and the logits themselves then, s (plain + c z): no answer can
+    pull harder than 1, so none gets beyond 1 / c. Within 1 nothing is told, as of a softmax of a
+    softmax.
+    """
+    z = output.astype(np.float64)
+    terms = np.stack([plain.ravel(), z.ravel()], axis=1)
+    (s, c), *_ = np.linalg.lstsq(terms, g.ravel(), rcond=None)
+    if not (s > 0 and c >= s):
+        return False
+    return distance(g, s * plain + c * z) < FITS
 
 
 def _told_apart(off: float, fit: float) -> float:

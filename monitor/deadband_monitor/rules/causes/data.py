@@ -9,7 +9,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.inputs import fed_by_a_broken_one
-from deadband_monitor.rules.causes.rows import STARVED, few
+from deadband_monitor.rules.causes.rows import STARVED, few, near_copies
 from deadband_monitor.rules.causes.start import recurrent
 from deadband_monitor.rules.feed import Change
 from deadband_monitor.rules.inputs import (
@@ -360,6 +360,8 @@ def _noise(case: Case) -> Iterator[Suspect]:
         # Series that are alike as a whole need not agree in what counts, one value early on: the
         # nearest of 1500 noisy ones of 40 values had the label by chance, whatever the rule.
         belief /= 2
+    if near_copies(model):
+        belief /= 3
     if model.value("in_per_feature") < ANY_LABELS:
         # A plane can tell any labels of so few rows in so many dimensions: nearest is not near.
         belief /= 3

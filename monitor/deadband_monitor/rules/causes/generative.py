@@ -18,6 +18,12 @@ _VARIANCE = LAYER_COLUMN["out_variance"]
 KIND = "representation-collapse"
 
 _OUTPUT = frozenset({KIND, "output-collapse", "constant-predictor", "dead-units", "saturation"})
+OPEN = 1.5
+"""Times the entropy of the likeliest classes that soft targets cost a constant answer: those of
+labels, smoothed by a tenth too, cost up to 1.3 times."""
+ONE_SIDED = 0.6
+"""Share of its first that the entropy of the likeliest classes has come down to: data that are
+shuffled keep theirs."""
 LOST_LOSS = 4.0
 """Loss of a generator, nats: the discriminator gives its samples less than 2 %."""
 
@@ -25,6 +31,8 @@ LOST_LOSS = 4.0
 def suspects(case: Case) -> Iterator[Suspect]:
     """Mode collapse, a missing stop-gradient, a posterior that equals its prior, a codebook."""
     yield from _one_code(case)
+    if _answers_itself(case):
+        yield _no_centre(case)
     flag = case.flag(KIND)
     diversity = case.model.value("diversity")
     collapsed = case.flag("output-collapse")
@@ -111,6 +119,39 @@ def _rebalance(case: Case, *, beaten: bool) -> str:
     return (
         f"{rates}; if it comes back: a Wasserstein loss with gradient penalty, or the standard "
         "deviation over the minibatch as one more input of the discriminator's last layer"
+    )
+
+
+def _answers_itself(case: Case) -> bool:
+    """The model's own answers are its soft targets, and both come to be the same for all inputs."""
+    model = case.model
+    if case.flag("constant-predictor") is None or case.layout.several_models:
+        return False
+    entropy, first = model.latest("label_entropy"), model.start("label_entropy")
+    spread, said = model.latest("out_variance"), model.latest("majority_predicted")
+    soft = model.latest("loss_constant") > OPEN * first > 0
+    follows = said > model.start("majority_predicted") and spread < ONE_SIDED * model.start(
+        "out_variance"
+    )
+    return soft and entropy < ONE_SIDED * first and follows
+
+
+def _no_centre(case: Case) -> Suspect:
+    model = case.model
+    return Suspect(
+        word="missing-stop-gradient",
+        belief=0.85,
+        onset=case.start,
+        explains=_OUTPUT | {"loss-plateau"},
+        evidence=[
+            "the soft targets fall together with the answers: the entropy of their likeliest "
+            f"classes went from {model.start('label_entropy'):.2g} to "
+            f"{model.latest('label_entropy'):.2g}, the outputs' share of variance from "
+            f"{model.start('out_variance'):.2g} to {model.latest('out_variance'):.2g}"
+        ],
+        advice="a teacher that is a copy of the student falls with it to one answer: subtract the "
+        "mean of its outputs (centring) and divide them by 0.04 (sharpening) before its softmax, "
+        "as in DINO; the stop-gradient alone does not hold it",
     )
 
 

@@ -45,6 +45,8 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.TANH_CE: SLOW,
     Clash.RELU_CE: SLOW | {"output-collapse", "dead-units"},
     Clash.SIGMOID_LOGITS: SLOW,
+    Clash.SIGMOID_TWICE: SLOW,
+    Clash.SOFTMAX_TWICE: SLOW,
     Clash.TANH_LOGITS: SLOW,
     Clash.RELU_LOGITS: SLOW | {"output-collapse", "dead-units"},
     Clash.ONE_LOGIT: BLIND,
@@ -75,6 +77,8 @@ _BELIEF = {
     Clash.COUPLED: 0.85,
     Clash.CLASS_NUMBERS: 0.85,
     Clash.STRETCHED: 0.85,
+    Clash.SIGMOID_TWICE: 0.93,
+    Clash.SOFTMAX_TWICE: 0.93,
     Clash.SILENT: 0.75,
     Clash.UNBOUNDED: 0.85,
 }
@@ -385,6 +389,8 @@ def _evidence(case: Case, clash: Clash) -> list[str]:
         lines[0] += ", and the loss gradient is that of logits squashed once more"
     elif clash in {Clash.SOFTMAX_CE, Clash.NLL_PROBABILITIES}:
         lines[0] += f", rows sum to 1 within {model.value('row_sum_error'):.1g}"
+    if clash in {Clash.SIGMOID_TWICE, Clash.SOFTMAX_TWICE}:
+        lines[0] += f", at both ends of what a {clash.value} can give and never beyond"
     if clash is Clash.WRONG_AXIS:
         lines[0] += f", rows miss 1 by {model.value('row_sum_error'):.2g}"
     if clash in BOUNDED or clash is Clash.BCE_TARGETS:
@@ -469,6 +475,10 @@ def _advice(case: Case, clash: Clash) -> str:
         "yes or no for each label",
         Clash.SILENT: "look between the output and the loss for a clamp, a softmax over one unit, "
         "rounding, or targets of 0 that the output is multiplied with (a hinge wants -1 and 1)",
+        Clash.SIGMOID_TWICE: f"one sigmoid{at}, not two; or none, and "
+        "binary_cross_entropy_with_logits",
+        Clash.SOFTMAX_TWICE: f"log_softmax of the raw logits{at}, with no softmax before it; or "
+        "the logits and cross_entropy",
         Clash.NLL_LOGITS: "put log_softmax(logits, dim=1) before nll_loss, or use cross_entropy",
         Clash.NLL_PROBABILITIES: f"replace the softmax{at} by log_softmax(dim=1), or "
         "remove it and use cross_entropy",

@@ -12,6 +12,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.low_rate import CLIPPED_UPDATE, clipped_to
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.misfit import HELD_WITHIN
 from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.weights import GONE
 
@@ -82,6 +83,20 @@ def suspects(case: Case) -> Iterator[Suspect]:
             explains=STARVED,
             evidence=_lines(case),
             advice=_weaken(case),
+        )
+    if case.model.objective.way == HELD_WITHIN:
+        yield Suspect(
+            word="over-regularisation",
+            belief=0.93,
+            onset=case.start,
+            phase=2,
+            explains=STARVED,
+            evidence=[
+                "the gradient at the outputs is that of the loss and of a penalty on their "
+                "squares, so strong that no logit gets beyond 1: all classes stay about as likely"
+            ],
+            advice="divide what is added to the loss for large logits by 100: 1e-4 of their "
+            "squares is usual",
         )
     if dropout >= DROPPED:
         yield Suspect(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.inputs import ANY_LABELS, LEAST_ROWS, few_rows
 from deadband_monitor.rules.misfit import CLASS_LOSSES
+from deadband_monitor.rules.past import ModelPast
+from deadband_monitor.rules.unrelated import chance, scatter
 
 FEW_ROWS = 0.1
 """Share of the last 2000 rows that are different ones: 200 rows, learnt by heart in no time."""
 MANY_TWINS = 0.5
 UNDECIDED = 0.6
 """Belief in a loader that is stuck, where there may be no more data."""
+FEW_GROUPS = 32.0
+"""Originals of which all rows are near copies: 512 rows are compared, sixteen of each."""
 STARVED = frozenset({"constant-predictor", "loss-plateau", "overfitting", "input-anomaly"})
 
 
@@ -59,6 +64,22 @@ def few(case: Case) -> Iterator[Suspect]:
             advice="look at the sampler (replacement=True?), the file list and the augmentation: "
             "the same rows come again and again",
         )
+    elif near_copies(case.model):
+        groups = round(case.model.value("in_groups"))
+        yield Suspect(
+            word="low-data-diversity",
+            belief=0.85,
+            onset=case.start,
+            explains=STARVED,
+            evidence=[
+                "all rows are one row and noise of each feature's own"
+                if groups == 1
+                else f"all rows are near copies of {groups} rows, far from each other",
+                "and the labels of one row's copies differ",
+            ],
+            advice="look at the index that picks a row (self.x[0], i % n, a cached item) and at "
+            "the file list: one row of the data is augmented again and again, its label is not",
+        )
     elif distinct < FEW_ROWS:
         rows, stuck = case.model.value("in_rows"), _stuck(case)
         yield Suspect(
@@ -70,6 +91,19 @@ def few(case: Case) -> Iterator[Suspect]:
             advice="more data or augmentation: so few rows are learnt by heart; fewer weights, "
             "weight_decay 1e-2 or dropout 0.3 put it off",
         )
+
+
+def near_copies(model: ModelPast) -> bool:
+    """Whether all rows are copies, with noise, of a few, and tell nothing of their labels.
+
+    Where there are as many of them as classes, rows of a class may be alike by nature, and what is
+    mixed up are the labels.
+    """
+    groups, agreement = model.value("in_groups"), model.value("neighbour_agreement")
+    if not (groups <= FEW_GROUPS and agreement < chance(model) + scatter(model)):
+        return False
+    # As many as evenly frequent ones of the same entropy.
+    return not math.isclose(groups, math.exp(model.value("label_entropy")), rel_tol=0.1)
 
 
 def _stuck(case: Case) -> float:
