@@ -201,3 +201,28 @@ def test_weights_of_twice_the_usual_spread_are_blamed_for_flat_ends_that_they_we
     made = scene_of(layers, model=TELLS).run(120, bend)
     assert "saturation" in made.standing
     assert made.causes[0] == "bad-initialisation-scale"
+
+
+@pytest.mark.parametrize(
+    ("depth", "flat", "skill", "called"),
+    [(8, 0.45, 0.25, True), (4, 0.45, 0.25, False), (8, 0.3, 0.25, False), (8, 0.45, 0.7, False)],
+    ids=["deep and flat", "few layers", "less flat", "learnt all the same"],
+)
+def test_deep_nets_that_are_born_flat_tell_no_input_from_another(
+    depth: int, flat: float, skill: float, called: bool
+) -> None:
+    tanh = [layer(f"act{row}", "Tanh", "tanh") for row in range(depth)]
+    body = [each for row in range(depth) for each in (linear(f"fc{row}", 32, 32), tanh[row])]
+
+    def born(sample: SceneSample) -> None:
+        grown = skill * (1 - math.exp(-sample.step / 100))
+        sample.loss = 1 - grown
+        sample.model(
+            loss=sample.loss, loss_constant=1.0, skill=grown, information=grown,
+            neighbour_agreement=0.78,
+        )  # fmt: skip
+        for each in tanh:
+            sample.layer(each.name, saturation=flat, saturated_units=0.0)
+
+    made = scene_of([*body, linear("head", 32, 1)]).run(400, born)
+    assert ("saturation" in made.standing) is called

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation, Words
@@ -13,6 +14,7 @@ from deadband_monitor.rules.judges import LayerRule, LayerView, column, columns,
 from deadband_monitor.rules.layout import Layout, Mask
 from deadband_monitor.rules.past import Past
 from deadband_monitor.rules.weights import UpdateTooLarge
+from deadband_monitor.state.series import Floats
 
 
 class Saturation(LayerRule):
@@ -32,6 +34,11 @@ class Saturation(LayerRule):
     BEHIND, BEHIND_STEPS = 0.4, 100
     """How far below what the nearest neighbours tell the skill is, and from when on, that it counts
     too: the last layer learns what random features allow, and those before it nothing."""
+    DEEP, MOSTLY_FLAT = 6, 0.4
+    """Layers in a row of which so large a share of the elements is flat from the first sample on:
+    each doubles what was different between two inputs, and behind six of them like inputs are as
+    unlike as any (Schoenholz et al. 2017, the chaotic phase). Where such a network lies as far
+    behind its neighbours, that is why; healthy ones of as many layers begin at 0.1 or less."""
     BEFORE = 0.5
     """Share of flat elements at the first sample, below which one step drove them there that
     changed the weights by more than themselves: no network that learns well was seen to stay."""
@@ -44,24 +51,37 @@ class Saturation(LayerRule):
         if not np.count_nonzero(known):
             return None
         flat = column(seen, "saturation")
-        if not np.count_nonzero((stuck >= 0.5) | (flat >= 0.7)):
+        if not np.count_nonzero((stuck >= 0.5) | (flat >= self.MOSTLY_FLAT)):
             return LayerView.of_none(known)
         judged = layout.hidden_units
         # Units that swing from end to end carry a bit each, and pass no gradient. That is how sure
         # networks end, and how weights drawn far too wide begin: it counts while nothing is learnt.
-        idle = np.zeros(len(flat), bool)
+        idle, chaotic = np.zeros(len(flat), bool), np.zeros(len(flat), bool)
         for index, model in enumerate(layout.models):
             skill = past.skill(model.name)
             agreement = past.models[model.name].latest("neighbour_agreement")
             behind = seen.step >= self.BEHIND_STEPS and agreement - skill >= self.BEHIND
             if seen.step >= self.IDLE_STEPS and (skill < self.IDLE_SKILL or behind):
                 idle[layout.rows_of[index]] = True
+            if behind:
+                chaotic[self._flat_all_along(flat, past, layout, index)] = True
         idle |= self._driven(past, layout) & (seen.step >= self.IDLE_STEPS)
         return LayerView(
-            active=known & judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT))),
-            clear=~judged | ((stuck < 0.5) & ~(idle & (flat >= 0.7))),
+            active=known & judged & ((stuck >= 0.75) | (idle & (flat >= self.FLAT)) | chaotic),
+            clear=~judged | ((stuck < 0.5) & ~(idle & (flat >= 0.7)) & ~chaotic),
             known=known,
         )
+
+    def _flat_all_along(
+        self, flat: Floats, past: Past, layout: Layout, index: int
+    ) -> NDArray[np.int64]:
+        """Rows of a deep model's activations, if most of them were drawn to be flat and stayed."""
+        rows = layout.rows_of[index]
+        rows = rows[np.isfinite(flat[rows]) & layout.hidden_units[rows]]
+        first = past.first[rows, LAYER_COLUMN["saturation"]]
+        many = np.count_nonzero((first >= self.MOSTLY_FLAT) & (flat[rows] >= self.MOSTLY_FLAT))
+        none: NDArray[np.int64] = rows[:0]
+        return rows[flat[rows] >= self.MOSTLY_FLAT] if many >= self.DEEP else none
 
     def _driven(self, past: Past, layout: Layout) -> Mask:
         """Rows after a weight that one step overwrote, which had not been flat before."""
