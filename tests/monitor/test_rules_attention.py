@@ -149,6 +149,23 @@ def test_tokens_that_were_alike_at_birth_did_not_undo_what_was_learnt_later() ->
     assert scene.causes[0] == "learning-rate-too-high"
 
 
+@pytest.mark.parametrize(("blocks", "told"), [(range(1, 4), True), (range(2, 3), False)])
+def test_a_stream_that_is_averaged_away_before_a_decoder_that_has_queries_of_its_own(
+    blocks: range, told: bool
+) -> None:
+    def encodes(sample: SceneSample) -> None:
+        _attend(sample)
+        for i in range(5):
+            cosine = 0.99999 if i in blocks else 0.5
+            for part in ("qkv", "attention", "proj", "up"):
+                sample.layer(f"b{i}.{part}", token_similarity=cosine)
+        sample.loss = 2.0
+        sample.model(loss=2.0, skill=0.13, information=0.12)
+
+    scene = scene_of(_transformer(5)).run(300, encodes)
+    assert ("attention-collapse" in scene.standing) is told
+
+
 def test_a_branch_that_adds_the_same_to_all_tokens_is_healthy() -> None:
     scene = scene_of(_transformer())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ thirty times the usual rate it took 5 to 10 (Zhai et al., arXiv:2303.06296, name
 ALIKE = 0.999
 """Mean cosine between the tokens of a sample at which attention has averaged them away; healthy
 networks stay below 0.98 even untrained."""
+ON_END = 3
+"""Attentions one after the other whose tokens are alike, with all between them."""
 USELESS = 0.02
 """Skill below which answers from such tokens are a constant's. A loss that sinks to a constant
 answer's from above looks like learning: eight attentions without ways round them took all their 150
@@ -194,7 +197,9 @@ class AttentionCollapse(LayerRule):
         """Rows from which on all tokens are alike, though the first layer's were not.
 
         What an attention adds to a residual stream may be the same for all tokens (cosine 0.999 in
-        healthy blocks); then what follows tells them apart again.
+        healthy blocks); then what follows tells them apart again. Several attentions on end, and
+        all between them, are the stream itself: what tells apart behind them comes from elsewhere,
+        as a decoder's queries do.
         """
         alike = np.zeros(len(similarity), bool)
         if not np.count_nonzero(similarity > ALIKE):
@@ -204,9 +209,15 @@ class AttentionCollapse(LayerRule):
             apart = np.flatnonzero(~(similarity[known] > ALIKE))
             if not len(apart) or not self._attends[rows].any():
                 continue
+            if not similarity[known[0]] < 0.99:
+                continue
             tail = known[apart[-1] + 1 :]
-            if layout.matrix[tail].sum() >= 2 and similarity[known[0]] < 0.99:
+            if layout.matrix[tail].sum() >= 2:
                 alike[tail] = True
+            for before, after in pairwise(apart):
+                stretch = known[before + 1 : after]
+                if np.count_nonzero(self._attends[stretch]) >= ON_END:
+                    alike[stretch] = True
         return alike
 
 
