@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+from rules_builds import label_free, trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.course import Course
@@ -77,6 +78,77 @@ def test_an_offset_that_is_not_come_nearer_to_at_all_is_called_sooner(
         sample.model(sigma_share=2e-7 * sample.step)
 
     assert called(grows, every, steps=230) is sooner
+
+
+def counts(loss: Callable[[float], float], most: float) -> Bend:
+    """A Poisson loss over counts of mean 6 and standard deviation 5; the highest logarithm given.
+
+    A constant answer's loss is -4.75.
+    """
+
+    def bend(sample: SceneSample) -> None:
+        label_free(sample)
+        sample.loss, sample.lost = loss(sample.step), loss
+        sample.model(
+            loss=sample.loss, target_mean=6.0, target_sd=5.0, out_max=most, update_ratio=1e-4
+        )
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=1e-4, weight_drift=2e-4 * sample.step, weight_growth=1)
+
+    return bend
+
+
+@pytest.mark.parametrize(
+    ("bend", "called"),
+    [
+        (counts(lambda k: 1 - k / 1000, 0.1), True),
+        (counts(lambda k: -4.5 + 5.5 * 0.98**k, 0.1), False),
+        (counts(lambda k: 1 - k / 100, 0.9), False),
+        (counts(lambda k: -2.9 - k / 1e4, 2.3), False),
+    ],
+    ids=["hardly nearer", "there by its loss", "at a good pace", "full: the answers are there"],
+)
+def test_rates_far_below_the_mean_count_that_hardly_grow_are_called(
+    bend: Bend, called: bool
+) -> None:
+    scene = trained_by("poisson_nll").run(600, bend)
+    assert ("constant-predictor" in scene.standing) is called
+    if called:
+        assert scene.causes[0] == "learning-rate-too-low"
+
+
+def washes(sample: SceneSample, *, spread: float, loss: float, cosine: float) -> None:
+    label_free(sample)
+    far = 1 + 0.3 * sample.step
+    sample.loss = loss
+    sample.model(
+        loss=loss, out_rms=far, out_sd=spread, out_variance=(spread / far) ** 2,
+        sigma_share=math.nan, cosine=cosine,
+    )  # fmt: skip
+
+
+def test_outputs_that_draw_together_on_their_way_to_far_targets_are_called() -> None:
+    def draws_together(sample: SceneSample) -> None:
+        spread = max(0.01, 0.7 * 0.95**sample.step)
+        washes(sample, spread=spread, loss=7500 - sample.step / 10, cosine=0.999)
+
+    scene = trained_by("").run(400, draws_together)
+    assert scene.standing["output-collapse"].severity == "critical"
+    assert scene.causes[0] == "unscaled-targets"
+
+
+@pytest.mark.parametrize(
+    ("spread", "fall"),
+    [(lambda k: 0.1, 0.1), (lambda k: max(0.01, 0.7 * 0.95**k), 8.0)],
+    ids=["it spreads as it did", "the loss falls"],
+)
+def test_an_offset_that_grows_beside_a_spread_or_to_some_use_is_none(
+    spread: Callable[[int], float], fall: float
+) -> None:
+    def grows(sample: SceneSample) -> None:
+        washes(sample, spread=spread(sample.step), loss=7500 - fall * sample.step, cosine=0.999)
+
+    assert "output-collapse" not in trained_by("").run(400, grows).standing
 
 
 def test_the_course_of_the_losses_is_the_same_however_they_come() -> None:

@@ -6,7 +6,7 @@ import math
 
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
-from deadband_monitor.rules.crawl import crawls
+from deadband_monitor.rules.crawl import counts_crawl, crawls
 from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, WORTH, creeps, worthless
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
@@ -97,7 +97,7 @@ class ConstantPredictor(ModelRule):
             # Most batches have no row of those that rule the loss: only the mean counts them.
             skill = mean_skill(past, model)[0]
         if math.isnan(information) and math.isnan(sigma) and math.isnan(skill):
-            return self._coupled(seen, past, model)
+            return self._coupled(seen, past, model) or self._counts(seen, past, model)
         says_nothing = information < 0.01 or sigma < 0.1
         # What hardly varies cannot explain anything: skill above zero is then noise of the loss.
         flat = information < 1e-4 or sigma < 0.01
@@ -192,6 +192,19 @@ class ConstantPredictor(ModelRule):
         if past.layout.several_models or not stands:
             return None
         return _blind(seen, model)
+
+    def _counts(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
+        """Of a Poisson loss no skill is measured, but what a constant answer costs is known."""
+        if not counts_crawl(past, model, seen.step - model.born):
+            return None
+        mean, most = model.latest("target_mean"), model.latest("out_max")
+        return Judgement(
+            active=True,
+            clear=False,
+            message=f"the outputs are logarithms of rates: {math.exp(most):.2g} at most, where the "
+            f"mean count is {mean:.3g}, and they hardly come nearer",
+            evidence=measured({"target_mean": mean, "out_max": most}),
+        )
 
     def _majority(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """The most frequent class is named nearly always, and the others are not learnt."""

@@ -41,6 +41,9 @@ LARGE_TARGETS = 10.0
 GROW = 2
 """Times the steps so far that the growth still takes."""
 
+OFF = math.log(2)
+"""How far below the logarithm of the mean count all answers lie that leave out half of it."""
+
 Quarters = tuple[float, float, float, float]
 
 
@@ -54,6 +57,31 @@ def crawls(seen: Observation, past: Past, model: ModelPast, skill: float) -> boo
     if not skill < -0.5:
         return skill < 0.2 and _far_to_grow(seen, model)
     return _by_skill(seen, model)
+
+
+def counts_crawl(past: Past, model: ModelPast, age: int) -> bool:
+    """Rates that all lie below half of the mean count, and would take long to get there.
+
+    Of a mean count m, a constant answer's Poisson loss is m (1 - log m), and it lies
+    about variance / 2m above the best there is. With `full` a loss is higher, whatever the answers:
+    it is they that tell where they are. Without `log_input` they are rates, and above their
+    logarithms.
+    """
+    assert past.layout is not None
+    quarters, mean = past.loss.course.quarters, model.latest("target_mean")
+    if past.layout.model(model.name).loss != "poisson_nll" or not mean > 0 or quarters is None:
+        return False
+    if age < CRAWL_STEPS or model.lr_rising or not past.loss_is_all_of(model):
+        return False
+    if not model.latest("out_max") < math.log(mean) - OFF:
+        return False
+    unit = model.latest("target_sd") ** 2 / (2 * mean)
+    if not unit > 0:
+        return False
+    least = mean * (1 - math.log(mean)) - unit
+    first, second, third, last = ((loss - least) / unit for loss in quarters)
+    levels = first, second, third, last
+    return min(levels) > ABOVE and _left(levels, squared=False) > CRAWL
 
 
 def _levels(past: Past, model: ModelPast) -> Quarters | None:
@@ -168,4 +196,4 @@ def _far_to_grow(seen: Observation, model: ModelPast) -> bool:
     return wanted > 0.1 and now < wanted / 2 and wanted - now > GROW * seen.step * max(pace, 0.0)
 
 
-__all__ = ["crawls"]
+__all__ = ["counts_crawl", "crawls"]

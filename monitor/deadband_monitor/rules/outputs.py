@@ -20,6 +20,14 @@ DUST = 1e-6
 """Share of variance that is nothing yet, and of the labels' entropy that says nothing of them."""
 
 
+FADED = 0.1
+"""Share of its first spread below which an output lost most of it. Targets far from zero raise the
+mean alone, and what an output tells of them spreads it."""
+UNCHANGED = 0.97
+"""Share of the loss of a run's first quarter above which that of its last is much the same: to
+halve it would take some twenty times the steps so far."""
+
+
 GONE_STEPS = 10
 """Steps for which what was learnt must be gone. A single step that overshoots is made good by the
 next ones: a recurrent net early in its training knew 0.29 of the labels, for four steps 0.006, and
@@ -70,6 +78,7 @@ class OutputCollapse(ModelRule):
         # Dust that says nothing of the labels and does not grow is no more than exact constancy.
         says_nothing = model.value("information") < DUST or model.value("sigma_share") < 1e-3
         dust = seen.step >= 100 and rho < DUST and says_nothing and not past.learning(model.name)
+        dust = dust or (seen.step >= 100 and rho < DUST and washed_out(past, model))
         exact = (rho < EXACT or dust) and not works
         self._faintest[model.name] = min(self._faintest.get(model.name, math.inf), rho)
         lost, still_lost = _lost(model, skill)
@@ -99,6 +108,17 @@ class OutputCollapse(ModelRule):
             message=message,
             evidence=measured(evidence),
         )
+
+
+def washed_out(past: Past, model: ModelPast) -> bool:
+    """The answers draw together and the loss stands; what they are to be was not seen."""
+    assert past.layout is not None
+    told = (model.latest(name) for name in ("information", "sigma_share"))
+    quarters = past.loss.course.quarters
+    if past.layout.several_models or not all(map(math.isnan, told)) or quarters is None:
+        return False
+    faded = model.value("out_sd") < FADED * model.start("out_sd")
+    return faded and 0 < quarters[0] * UNCHANGED < quarters[3]
 
 
 def _shows_one_call_of_many(past: Past, model: ModelPast) -> bool:

@@ -12,6 +12,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.high_rate import HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.causes.written_back import undone
+from deadband_monitor.rules.crawl import counts_crawl
 from deadband_monitor.rules.misfit import OF_SOFTMAX
 from deadband_monitor.rules.model_past import SMALL_UPDATE
 from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
@@ -46,6 +47,11 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield _tiny(case, *_of_clipping(case, norm), belief=0.85)
     elif model.run_out_step is not None and not case.past.skill(model.name) >= 0.5:
         yield _run_out(case, model.run_out_step)
+    elif 0 < model.peak_update < CLIPPED_UPDATE and counts_crawl(
+        case.past, model, case.past.step - model.born
+    ):
+        why = "the loss lies far above a constant answer's, and no step takes it much lower"
+        yield _tiny(case, why, _raise(case), belief=0.7)
     elif undone(case) is not None:
         pass  # `plumbing` speaks of it
     elif 0 < _unmoved(case) < min(UNMOVED, SMALL_UPDATE * case.past.step) and (

@@ -26,12 +26,17 @@ from deadband_monitor.rules.misfit import (
     VALUE_LOSSES,
     WAYS_OF_VALUES,
 )
+from deadband_monitor.rules.outputs import washed_out
 
 FAR = 5.0
 """Standard deviations that the mean of the targets may lie from zero: an output that begins at zero
 has then 25 times the targets' variance to learn before anything else."""
 WIDE = (0.1, 10.0)
 """Standard deviation of targets that usual weights and rates suit."""
+
+ONE_WAY = 0.95
+"""Cosine of successive gradients that differ in next to nothing: 1.00 at each of 600 steps towards
+targets of a hundred times the outputs; single batches of targets at their scale leave 0.3."""
 
 DROWNS = 1000.0
 """Times the loss of a constant answer that another part of the loss costs, from which its gradient
@@ -198,6 +203,18 @@ def _far_from_targets(case: Case) -> Iterator[Suspect]:
     But the root of a squared error is how far they lie from it.
     """
     model = case.model
+    began, now = (size("out_rms") for size in (model.start, model.latest))
+    one_way = model.latest("cosine") > ONE_WAY and now > WIDE[1] * max(1.0, began)
+    if one_way and case.flag("output-collapse") and washed_out(case.past, model):
+        yield _unscaled(
+            case,
+            f"every step raises or lowers all outputs alike: they began at rms {began:.2g}, are at "
+            f"{now:.3g}, and the loss hardly changes, so far off lies what they are to be",
+            advice="divide the targets by their standard deviation, after their mean was taken "
+            "off, and scale the predictions back",
+            layer=_last_layer(case),
+        )
+        return
     if case.build.loss != "mse" or math.isfinite(model.start("target_sd")):
         return
     first, size = case.past.loss.first, max(1.0, model.start("out_rms"))
