@@ -336,12 +336,16 @@ def test_two_small_heads_without_noise_are_no_variational_latent() -> None:
     assert "representation-collapse" not in scene.standing
 
 
-@pytest.mark.parametrize(("prior", "flagged"), [(0.05, False), (math.nan, True)])
+@pytest.mark.parametrize(
+    ("prior", "noise", "flagged"),
+    [(0.05, 0.0, False), (math.nan, 1.0, False), (math.nan, 0.0, True)],
+    ids=["seen in the loss", "hidden in it", "none"],
+)
 def test_what_a_prior_that_is_paid_for_leaves_untold_is_no_plateau(
-    prior: float, flagged: bool
+    prior: float, noise: float, flagged: bool
 ) -> None:
     def resting(sample: SceneSample) -> None:
-        _vae(sample, means=0.6, active=0.75)
+        _vae(sample, means=0.1 if sample.step < 5 else 0.6, active=0.75, noise=noise)
         sample.loss = 0.7 if sample.step < 20 else 0.5
         sample.model(
             loss=sample.loss, loss_constant=0.7, skill=0.3, information=0.3,
@@ -351,6 +355,22 @@ def test_what_a_prior_that_is_paid_for_leaves_untold_is_no_plateau(
     scene = scene_of(VAE)
     scene.run(700, resting)
     assert ("loss-plateau" in scene.standing) is flagged
+
+
+@pytest.mark.parametrize("noise", [1.0, 0.0])
+def test_answers_that_tell_are_no_constant_though_their_prior_costs_as_much(noise: float) -> None:
+    def late(sample: SceneSample) -> None:
+        told = sample.step > 300
+        _vae(sample, means=0.6 if told else 0.05, active=0.75 if told else 0.0, noise=noise)
+        sample.loss = 0.6 if told else 0.69
+        sample.model(
+            loss=sample.loss, loss_constant=0.7, skill=0.14 if told else 0.01,
+            information=0.2 if told else 0.001,
+        )  # fmt: skip
+
+    made = scene_of(VAE).run(600, late)
+    assert "constant-predictor" in {flag.kind for flag in made.changes}
+    assert ("constant-predictor" in made.standing) is (noise == 0)
 
 
 def _latents(*layers: Layer) -> list[tuple[str, str]]:

@@ -13,7 +13,14 @@ from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.judges import Judgement, ModelRule
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
-from deadband_monitor.rules.structure import Latent, experts, judges_others, latents, routers
+from deadband_monitor.rules.structure import (
+    Latent,
+    draws,
+    experts,
+    judges_others,
+    latents,
+    routers,
+)
 from deadband_monitor.rules.trend import History
 
 KIND = "representation-collapse"
@@ -211,7 +218,7 @@ class EmptyLatent(ModelRule):
         for latent in latents(layout, layout.index_of[model.name]):
             active = float(seen.layers[latent.mean, LAYER_COLUMN["active_units"]])
             nats = _nats(seen, latent)
-            if math.isfinite(active) and math.isfinite(nats) and _draws(seen, latent):
+            if math.isfinite(active) and math.isfinite(nats) and draws(seen.layers, latent):
                 return self._judged(seen, past, model, latent, active, nats)
         return None
 
@@ -391,16 +398,3 @@ def _nats(seen: Observation, latent: Latent) -> float:
     if latent.mean == latent.spread:
         return mean
     return (mean + float(rms[latent.spread]) ** 2 / 2) / 2
-
-
-def _draws(seen: Observation, latent: Latent) -> bool:
-    """Whether noise was added: the decoder's first outputs vary more than the means can make them.
-
-    With weights of rms w over k latents of mean square m^2 they vary by k w^2 m^2 without noise, by
-    k w^2 (m^2 + 1) with the noise of the prior; a quarter of that is asked for.
-    """
-    layers = seen.layers[latent.decoder]
-    rho, rms, weight = (
-        float(layers[LAYER_COLUMN[name]]) for name in ("out_variance", "out_rms", "weight_rms")
-    )
-    return rho * rms**2 > 0.25 * latent.units * weight**2

@@ -29,7 +29,7 @@ from deadband_monitor.rules.room import (
     left_as_drawn,
     only_ranks,
 )
-from deadband_monitor.rules.structure import latents
+from deadband_monitor.rules.structure import drew, latents
 from deadband_monitor.rules.trend import MIN_POINTS, History
 
 NEIGHBOURS_KNOW = 0.5
@@ -383,7 +383,7 @@ def _pays_for_a_prior(past: Past, model: ModelPast) -> bool:
     """
     assert past.layout is not None
     drawn = latents(past.layout, past.layout.index_of[model.name])
-    return not _plain(model) and len(drawn) > 0
+    return (not _plain(model) and bool(drawn)) or drew(past.first, past.layout, model.name)
 
 
 def _skill(past: Past, model: ModelPast) -> float:

@@ -10,7 +10,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deadband.wire import Layer
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.layout import Layout
 
 _NUMBER = re.compile(r"\d+")
@@ -32,6 +36,10 @@ class Latent:
     decoder: int
     """Row of the first weight of the decoder."""
     units: int
+
+
+SMALL_MEANS = 0.4
+"""Rms of a latent's means below which they make up less than the quarter that `draws` asks for."""
 
 
 @lru_cache(maxsize=16)
@@ -62,6 +70,32 @@ def latents(layout: Layout, index: int) -> list[Latent]:
                 continue
             found.append(Latent(row, row, rows[place + 1], layer.units // 2))
     return found
+
+
+def draws(layers: NDArray[np.float32], latent: Latent) -> bool:
+    """Whether noise was added: the decoder's first outputs vary more than the means can make them.
+
+    With weights of rms w over k latents of mean square m^2 they vary by k w^2 m^2 without noise, by
+    k w^2 (m^2 + 1) with the noise of the prior; a quarter of that is asked for.
+    """
+    rho, rms, weight = (
+        float(layers[latent.decoder, LAYER_COLUMN[name]])
+        for name in ("out_variance", "out_rms", "weight_rms")
+    )
+    return rho * rms**2 > 0.25 * latent.units * weight**2
+
+
+def drew(first: NDArray[np.float32], layout: Layout, model: str) -> bool:
+    """Whether noise was drawn about a latent from the start, where means are small and hide none.
+
+    Then how far it is from its prior is a part of the loss, if not always one that can be seen: a
+    sum over the batch that is added to and divided hides it.
+    """
+    rms = first[:, LAYER_COLUMN["out_rms"]]
+    return any(
+        draws(first, latent) and rms[latent.mean] < SMALL_MEANS
+        for latent in latents(layout, layout.index_of[model])
+    )
 
 
 def routers(layout: Layout, index: int) -> list[int]:
