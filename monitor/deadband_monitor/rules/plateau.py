@@ -257,9 +257,12 @@ class LossPlateau(ModelRule):
         gained = max(median(newer), nothing) - max(median(older), nothing)
         # What creeps through a bottleneck is not at a pace, but one number may be all it takes, and
         # is found slowly: down to a constant answer's loss it goes at the pace that it keeps.
-        one = narrow is not None and narrow[1] == 1
-        enough, least = not ranks if one else narrow is None, -math.inf if one else nothing
-        if enough and (one or not dust) and _keeps_pace(quarters, least, wanted, slow=one):
+        if narrow is None:
+            steady = not dust and _keeps_pace(quarters, nothing, wanted, slow=False)
+        else:
+            one = narrow[1] == 1 and not ranks
+            steady = one and _keeps_pace(quarters, -math.inf, wanted, slow=True)
+        if steady:
             return False
         if cramped and window >= age:
             # With so little room the pace falls from the start: as much again for each doubling or

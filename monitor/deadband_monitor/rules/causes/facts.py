@@ -38,6 +38,7 @@ the one, 0.005 of the other."""
 ROUNDING = 1e-12
 """Share of variance that float32 makes of equal values: its last digit squared is 1.4e-14."""
 FLAT = 0.5
+"""Share of what a layer's activations were given that lay on their flat ends."""
 LEARNT = 0.3
 """Skill, or information, from which units have served."""
 LOST_DECADES = 8
