@@ -16,6 +16,9 @@ from deadband_monitor.rules.causes.facts import Facts
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
 
+STUCK = frozenset({"output-collapse", "constant-predictor", "loss-plateau"})
+"""What becomes of a network whose parts tell its inputs apart no more."""
+
 
 class Tier(IntEnum):
     """How a suspect was found."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deadband_monitor.rules.causes.architecture import lags
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.data import asks_for_others
+from deadband_monitor.rules.causes.normalisation import lags
 from deadband_monitor.rules.inputs import ANY_LABELS
 from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_inputs

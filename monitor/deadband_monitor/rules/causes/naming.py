@@ -13,17 +13,20 @@ from itertools import chain
 
 from deadband.wire import Cause, Flag
 from deadband_monitor.rules.causes import (
-    architecture,
+    attention,
     capacity,
+    clearing,
     data,
     generative,
     high_rate,
     inputs,
     low_rate,
+    normalisation,
     numerics,
     objective,
     plumbing,
     regularisation,
+    routers,
     start,
     units,
 )
@@ -34,6 +37,7 @@ from deadband_monitor.rules.past import EARLY_STEPS, ModelPast, Past
 
 FAMILIES: tuple[Family, ...] = (
     plumbing.suspects,
+    clearing.suspects,
     objective.suspects,
     data.suspects,
     inputs.suspects,
@@ -44,7 +48,9 @@ FAMILIES: tuple[Family, ...] = (
     regularisation.suspects,
     capacity.suspects,
     generative.suspects,
-    architecture.suspects,
+    routers.suspects,
+    attention.suspects,
+    normalisation.suspects,
     numerics.suspects,
 )
 
