@@ -58,6 +58,12 @@ class Case:
         """Step of the first sample."""
         return self.past.first_step
 
+    @property
+    def last_layer(self) -> str:
+        """Name of the layer that gives the output; empty where none is known to."""
+        last = self.layout.output_layer(self.model.name)
+        return "" if last is None else last.name
+
     def flag(self, kind: str) -> Flag | None:
         """The standing flag of a kind."""
         return next((flag for flag in self.flags if flag.kind == kind), None)

@@ -1,0 +1,132 @@
+"""Classes that come too seldom, or one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.high_rate import BLOW_UP
+from deadband_monitor.rules.causes.rows import STARVED
+from deadband_monitor.rules.inputs import answerable
+from deadband_monitor.rules.majority import MOSTLY, RULING, UNEVEN, names_one_class
+
+NEARLY_ALL = 0.95
+"""Share of the labels that are of one class, from which that alone makes outputs all alike: the
+others come by once in twenty rows, and nothing else is learnt."""
+OTHERS_ASKED = 3.0
+"""Times what a constant answer costs in training that the best evaluation costs, from which other
+classes are asked there than are shown: before it knows anything by heart, a model is about as good
+as a constant answer to rows like its own."""
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    """Class imbalance, sorted rows."""
+    yield from _sorted(case)
+    yield from _of_one_class(case)
+    yield from _uneven(case)
+    yield from _rare_yes(case)
+
+
+def _sorted(case: Case) -> Iterator[Suspect]:
+    mixture = case.model.feed.mixture
+    if mixture.sorted_since is None:
+        return
+    yield Suspect(
+        word="low-data-diversity",
+        tier=Tier.EXACT,
+        belief=0.95,
+        onset=case.start,
+        explains=BLOW_UP | STARVED,
+        evidence=[f"{mixture.how_sorted}: the data come sorted by label"],
+        advice="DataLoader(data, shuffle=True), or x, y = x[p], y[p], p = torch.randperm(len(x))",
+    )
+
+
+def _of_one_class(case: Case) -> Iterator[Suspect]:
+    flag, mixture = case.flag("input-anomaly"), case.model.feed.mixture
+    if flag is None or "labels_alike" not in flag.evidence:
+        return
+    yield Suspect(
+        word="low-data-diversity",
+        belief=0.9,
+        onset=case.start,
+        explains=STARVED,
+        evidence=[
+            f"all of the first {mixture.alike} labels were of one class, out of "
+            f"{answerable(case.past, case.model)} that the model can answer"
+        ],
+        advice="torch.bincount(labels) over the data set: a filter, a folder or a label map that "
+        "leaves one class; where the others come later, shuffle",
+    )
+
+
+def _uneven(case: Case) -> Iterator[Suspect]:
+    model = case.model
+    share, said = model.value("majority_share"), model.value("majority_predicted")
+    flag = case.flag("constant-predictor")
+    # A single sample may hold the one row in a hundred that is said to be of another class: what
+    # the rule found in many of them counts.
+    found = flag is not None and "majority_share" in flag.evidence
+    # Where evaluation asks for the others, that they are not known is told by it first.
+    asked = case.flag("overfitting") is not None and model.misses_the_rare
+    asked = asked or asks_for_others(case)
+    found = found or asked or names_one_class(share, said)
+    # Of a few samples it cannot be said yet whether the others are known.
+    unsaid = math.isnan(model.value("rare_recall")) and said > share >= MOSTLY
+    held = case.flag("overfitting") if unsaid else None
+    if not found and held is None:
+        return
+    telling = model.value("information") > 1e-4
+    alone = share >= NEARLY_ALL and not case.facts.seen
+    if not (telling or alone):
+        return
+    ratio = share / max(1e-6, 1 - share)
+    belief = (0.85 if telling else 0.7) if ratio >= 8 else 0.6
+    yield Suspect(
+        word="class-imbalance",
+        belief=belief if found else 0.5,
+        onset=case.start if found or held is None else held.onset_step,
+        explains=frozenset({"constant-predictor", "loss-plateau", "overfitting"}),
+        evidence=[
+            f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions"
+            + ("; outputs still vary with the input" if telling else "")
+        ],
+        advice=f"weight the classes (pos_weight = {ratio:.2g} for two, weight = 1 / frequency for "
+        "more), or draw evenly with WeightedRandomSampler; report the recall of each class",
+    )
+
+
+def asks_for_others(case: Case) -> bool:
+    """Whether one class rules in training, and evaluation is of others from its best pass on."""
+    flag, share = case.flag("overfitting"), case.model.latest("majority_share")
+    if flag is None or not share >= UNEVEN:
+        return False
+    constant = case.model.latest("loss_constant")
+    return flag.evidence["best_eval_loss"] > OTHERS_ASKED * constant > 0
+
+
+def _rare_yes(case: Case) -> Iterator[Suspect]:
+    """Many yes/no answers a row (pixels, tags), hardly one of them yes, and none given."""
+    model = case.model
+    rate = model.value("target_mean")
+    rare = min(rate, 1 - rate)
+    if not case.build.loss.startswith("bce") or math.isfinite(model.value("majority_share")):
+        return
+    highest, lowest = model.value("out_max"), model.value("out_min")
+    half = 0.5 if case.build.loss == "bce" else 0.0
+    never = highest < half if rate < 0.5 else lowest > half
+    if not (0 < rare <= 1 - RULING and never):
+        return
+    yield Suspect(
+        word="class-imbalance",
+        belief=0.85,
+        onset=case.start,
+        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        evidence=[
+            f"{rare:.2%} of the answers are {'yes' if rate < 0.5 else 'no'}, and none that was "
+            f"given is (outputs in {lowest:.3g}..{highest:.3g})"
+        ],
+        advice=f"pos_weight = {(1 - rate) / max(rate, 1e-6):.3g} in binary_cross_entropy_with_"
+        "logits, or a loss that weighs the rare ones by itself (dice, focal loss); judge by recall",
+    )
