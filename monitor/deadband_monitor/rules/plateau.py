@@ -9,7 +9,6 @@ the answer while the model does not.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -21,6 +20,7 @@ from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.model_past import PULLED
+from deadband_monitor.rules.pace import comes_to_rest, gains_by_quarter, keeps_pace
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.room import (
     bottleneck,
@@ -30,7 +30,7 @@ from deadband_monitor.rules.room import (
     only_ranks,
 )
 from deadband_monitor.rules.structure import drew, latents
-from deadband_monitor.rules.trend import MIN_POINTS, History
+from deadband_monitor.rules.trend import History
 
 NEIGHBOURS_KNOW = 0.5
 """Agreement of nearest neighbours (0 chance, 1 always) from which the inputs plainly tell: digits
@@ -68,10 +68,6 @@ so far: ten digits through a single unit creep from a skill of 0.26 to 0.32 in 1
 ABOVE = 1.5
 """Times a constant answer's loss above which a loss that falls by as much has yet to come down to
 it; behind a strong dropout it begins at 1.3."""
-STEADY = 0.5
-"""Share of the gain of a run's first quarters from which that of its last ones is as steady."""
-STEADY_FAR, FASTER_FAR = 4, 10
-"""Times the steps so far that half of the gap may take at a steady pace, and at one that grows."""
 ONE_UNIT = 0.9
 """What is expected where the neighbours of inputs (tokens) cannot be told, but three classes or
 more hang on a single unit: it can only rank them."""
@@ -231,9 +227,9 @@ class LossPlateau(ModelRule):
         if hurt or (narrow is not None and narrow[1] == 1 and narrow[2]):
             patience = KNOWN_STEPS
         age = seen.step - model.born
-        quarters = _quarters(past, model, gains, age)
+        quarters = gains_by_quarter(past, model, gains, age)
         wanted = (agreement - _skill(past, model)) / 2 * model.value("loss_constant")
-        at_rest = few_inputs(past, model) and _comes_to_rest(quarters, wanted)
+        at_rest = few_inputs(past, model) and comes_to_rest(quarters, wanted)
         if age < (AT_REST_STEPS if at_rest else patience):
             return False
         window = age if at_rest else max(patience, age)
@@ -258,10 +254,10 @@ class LossPlateau(ModelRule):
         # What creeps through a bottleneck is not at a pace, but one number may be all it takes, and
         # is found slowly: down to a constant answer's loss it goes at the pace that it keeps.
         if narrow is None:
-            steady = not dust and _keeps_pace(quarters, nothing, wanted, slow=False)
+            steady = not dust and keeps_pace(quarters, nothing, wanted, slow=False)
         else:
             one = narrow[1] == 1 and not ranks
-            steady = one and _keeps_pace(quarters, -math.inf, wanted, slow=True)
+            steady = one and keeps_pace(quarters, -math.inf, wanted, slow=True)
         if steady:
             return False
         if cramped and window >= age:
@@ -287,53 +283,6 @@ def same_whatever(past: Past, model: ModelPast) -> bool:
         return False
     coarse = np.float32(loss.first).view(np.uint32) & HALF_BITS == 0
     return loss.first != 0 and not coarse and model.latest("in_repeat") < SAME_ROWS
-
-
-def _keeps_pace(
-    quarters: tuple[float, ...] | None, nothing: float, wanted: float, *, slow: bool
-) -> bool:
-    """Whether the loss falls as it did before, and will be there in good time: no plateau.
-
-    What a linear layer on features, a small rate or far targets make slow is not stuck; a loss that
-    comes to rest gains less and less (of a logarithm of the steps the last quarter gains a third of
-    what the first did).
-    """
-    if quarters is None:
-        return False
-    levels = [max(gain, nothing) for gain in quarters]
-    before, now = levels[1] - levels[0], levels[3] - levels[2]
-    far = FASTER_FAR if slow or now > 1.5 * before else STEADY_FAR
-    return now > 0 and now >= STEADY * before and wanted <= now * 4 * far
-
-
-def _comes_to_rest(quarters: tuple[float, ...] | None, wanted: float) -> bool:
-    """Whether each quarter of the run gained less than half of what the one before it did.
-
-    All that is still to come at that rate does not make up a tenth of what is wanted.
-    """
-    if quarters is None:
-        return False
-    first, second, third = (now - before for before, now in pairwise(quarters))
-    slackens = 0 < third <= second / 2 and second <= first / 2
-    return slackens and third * third / (second - third) < wanted / 10
-
-
-def _quarters(past: Past, model: ModelPast, gains: History, age: int) -> tuple[float, ...] | None:
-    """Minus the loss in the quarters of the run; None where too little is known of it.
-
-    Every loss of the run counts, for samples may be few; of weights that came later, the samples'.
-    """
-    losses = past.loss.course.quarters
-    if not model.born and losses is not None:
-        return tuple(-loss for loss in losses)
-    early, late = gains.halves(age)
-    if min(len(early), len(late)) < MIN_POINTS:
-        return None
-    parts = []
-    for half in (early, late):
-        middle = len(half) // 2
-        parts += [median(half[:middle]), median(half[middle:])]
-    return tuple(parts)
 
 
 def _off_scale(past: Past, model: ModelPast) -> bool:
