@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from rules_scene import Scene
 
@@ -28,7 +30,7 @@ def layer(name: str, kind: str, activation: str = "", units: int = 32, **more: o
     )
 
 
-def scene_of(layers: list[Layer], **of_models: dict[str, object]) -> Scene:
+def scene_of(layers: list[Layer], **of_models: Mapping[str, object]) -> Scene:
     """A scene over these layers; per model what its entry holds other than usual."""
     names = list(dict.fromkeys(each.model for each in layers))
     scene = Scene((), names)

@@ -30,9 +30,7 @@ def test_a_layer_of_which_one_half_gates_the_other_hands_on_half_of_its_units() 
     assert narrow(linear("body", 16, 64), gate(32), linear("head", 32, 5)) is None
 
 
-def falling(
-    by: Callable[[float], float], agreement: float, **more: float
-) -> Callable[[SceneSample], None]:
+def falling(by: Callable[[float], float], agreement: float) -> Callable[[SceneSample], None]:
     """Yes/no labels; the loss starts at a constant answer's and falls by `by(step)`."""
 
     def bend(sample: SceneSample) -> None:
@@ -45,7 +43,6 @@ def falling(
             information=by(sample.step) / CONSTANT,
             label_entropy=CONSTANT,
             neighbour_agreement=agreement,
-            **more,
         )
 
     return bend

@@ -453,17 +453,21 @@ def test_gradients_that_another_model_left_are_silent() -> None:
     assert "exploding-gradient" not in scene.standing
 
 
-def test_tiny_updates_are_called_and_named() -> None:
+@pytest.mark.parametrize(("pull", "causes"), [(0.1, ["learning-rate-too-low"]), (1.0, [])])
+def test_tiny_updates_are_called_and_named(pull: float, causes: list[str]) -> None:
+    """What decay alone moves, of weights that no gradient reaches, no rate would move."""
+
     def tiny(sample: SceneSample) -> None:
         arrives(sample)
         sample.no_better_than_constant()
         for name in MATRICES:
-            sample.layer(name, update_ratio=1e-6, weight_drift=1e-6 * sample.step)
+            drift = 1e-6 * sample.step
+            sample.layer(name, update_ratio=1e-6, weight_drift=drift, pull_to_zero=pull)
         sample.model(update_ratio=1e-6, lr=1e-7)
 
     scene = Scene().run(45, tiny)
     assert scene.standing["frozen-weights"].severity == "warning"
-    assert scene.causes == ["learning-rate-too-low"]
+    assert scene.causes == causes
 
 
 def test_the_end_of_a_schedule_is_silent() -> None:

@@ -30,6 +30,11 @@ def pointwise(kind: str, residual: Doubles, width: float = 1.0) -> Doubles:
     return huber / width if kind == "smooth_l1" else huber
 
 
+def slopes(kind: str, residual: Doubles) -> Doubles:
+    """Derivative of `pointwise` at each element, of a squared or an absolute error."""
+    return 2.0 * residual if kind == "mse" else np.sign(residual)
+
+
 def huber_width(output: Doubles, targets: Doubles, gradient: Doubles) -> float:
     """The width of a Huber loss, from its gradient; NaN where the residuals do not show it.
 

@@ -68,10 +68,10 @@ def mean_yes_no_loss(found: YesNo, p: Doubles, positive_weight: float) -> float:
     return -float((yes + no).mean())
 
 
-def scale_of_squares(gradient: Reals, squares: Doubles, elements: int) -> float:
-    """Gradient (r, c) of a squared error over that of a mean of them, 2 r / elements."""
+def scale_of_mean(gradient: Reals, slopes: Doubles, elements: int) -> float:
+    """Gradient (r, c) of a loss of known slopes over that of a mean of it, slopes / elements."""
     grad = gradient.astype(np.float64)
-    return elements * math.sqrt(float((grad * grad).sum()) / (4 * float(squares.sum())))
+    return elements * math.sqrt(float((grad * grad).sum()) / float((slopes * slopes).sum()))
 
 
 def value_factor(

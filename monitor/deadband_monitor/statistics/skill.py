@@ -13,13 +13,14 @@ from deadband_monitor.statistics.constants import (
     best_constant,
     huber_width,
     pointwise,
+    slopes,
 )
 from deadband_monitor.statistics.factors import (
     LEAST_ENTROPY,
     class_factor,
     mean_class_loss,
     mean_yes_no_loss,
-    scale_of_squares,
+    scale_of_mean,
     value_factor,
     yes_no_factor,
 )
@@ -71,6 +72,8 @@ _SOFTMAX = 5.0
 _MOST_OPEN = 0.9
 """Share of a constant answer's loss that soft labels may leave open: of a label that is smoothed to
 next to nothing there is no telling how much was told."""
+_OF_KNOWN_SLOPE = frozenset({"mse", "l1"})
+"""Losses of values whose gradient has but its scale to tell; Huber's has its width."""
 _LIKE_TARGETS = VALUE_LOSSES | {"", "gaussian_nll"}
 """Losses whose output should spread as the targets do; a Poisson loss is given logarithms. Empty is
 a loop without autograd that showed its targets."""
@@ -307,13 +310,14 @@ class Skill:
         found: Targets | None = None
         if isinstance(shown.given, Targets):
             residual = output - shown.given.values
-            gradient = shown.gradient if self._kind == "mse" else None
-            if gradient is not None and not along(gradient, residual):
+            gradient = shown.gradient if self._kind in _OF_KNOWN_SLOPE else None
+            if gradient is not None and not along(gradient, slopes(self._kind, residual)):
                 gradient = None
             factor = self._value_factor(shown, shown.given.values, gradient)
             found = Targets(shown.given.values, factor)
             if gradient is not None:
-                self._own.add(float(np.mean(residual * residual)), shown.loss, factor)
+                own = float(np.mean(pointwise(self._kind, residual)))
+                self._own.add(own, shown.loss, factor)
         elif shown.gradient is not None and self._kind == "mse":
             found = squared_targets(output, shown.gradient, shown.elements, shown.loss)
             if found is None:
@@ -358,7 +362,7 @@ class Skill:
         return float(pointwise(self._kind, values - self._constant, self._width).mean())
 
     def _value_factor(self, shown: Shown, targets: Doubles, gradient: Reals | None) -> float:
-        """Recorded loss over its mean; gradient: where it is that of a squared error alone."""
+        """Recorded loss over its mean; gradient: where it is that of this loss alone."""
         if self._kind not in VALUE_LOSSES:
             return self._factor
         output = shown.output.astype(np.float64)
@@ -368,7 +372,7 @@ class Skill:
         losses = pointwise(self._kind, output - targets, self._width)
         scale = math.nan
         if gradient is not None:
-            scale = scale_of_squares(gradient, losses, shown.elements)
+            scale = scale_of_mean(gradient, slopes(self._kind, output - targets), shown.elements)
         halved = bool(self._guess.kind)  # by hand, many take half the square
         return value_factor(
             losses, shown.elements, shown.loss, self._factor, halved=halved, scale=scale

@@ -13,6 +13,7 @@ from deadband_monitor.rules.born import lost_in_depth
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
+from deadband_monitor.rules.model_past import PULLED
 from deadband_monitor.rules.past import EARLY_STEPS, SMALL_UPDATE, ModelPast, Past
 from deadband_monitor.rules.weights import all_of_one_number
 from deadband_monitor.state.series import Floats
@@ -146,7 +147,9 @@ def gather(past: Past, model: ModelPast) -> Facts:
             or bool((spreads > FAR_TOO_WIDE).any())
             or (_most(spreads > WIDE) and _born_flat(past, rows))
         ),
-        "tiny_updates": 0 < model.peak_update < SMALL_UPDATE and not _gradless(past, matrices),
+        "tiny_updates": 0 < model.peak_update < SMALL_UPDATE
+        # What moves the weights is decay alone.
+        and not (_gradless(past, matrices) or model.pull > PULLED),
         "shrinking": past.stands("weight-collapse", model.name),
     }
     return Facts(
@@ -183,7 +186,7 @@ def made_good(past: Past, model: ModelPast) -> bool:
 
 
 def _gradless(past: Past, matrices: NDArray[np.int64]) -> bool:
-    """Every gradient was exactly zero at every sample: what moves the weights is decay alone."""
+    """Every gradient was exactly zero at every sample."""
     grads = _column(past.highest, "grad_rms")[matrices]
     return len(grads) > 0 and bool((grads == 0).all())
 
