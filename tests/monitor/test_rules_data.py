@@ -429,6 +429,23 @@ def test_a_classifier_that_only_names_the_majority_is_called() -> None:
     assert "pos_weight = 19" in top(made).advice
 
 
+@pytest.mark.parametrize(("share", "named"), [(0.996, True), (0.6, False)])
+def test_units_that_saturate_where_all_labels_push_one_way_need_no_reason_of_their_own(
+    share: float, named: bool
+) -> None:
+    def stuck(sample: SceneSample) -> None:
+        uneven(1.0, skill=0.0, information=0.0, share=share)(sample)
+        if sample.step > 6:
+            sample.layer("act1", saturation=1.0, saturated_units=1.0, out_variance=1e-14)
+            for name in ("act2", "fc2", "fc3"):
+                sample.layer(name, out_variance=1e-14)
+            sample.model(out_variance=1e-14)
+
+    causes = scene(classes=2).run(60, stuck).causes
+    assert "saturating-activation" in causes
+    assert ("class-imbalance" in causes) is named
+
+
 @pytest.mark.parametrize(("said", "skill"), [(0.95, 0.7), (0.97, 0.15), (1.0, 0.45)])
 def test_uneven_classes_that_are_told_apart_are_silent(said: float, skill: float) -> None:
     made = scene(classes=2).run(600, uneven(said, skill, information=0.1), every=2)

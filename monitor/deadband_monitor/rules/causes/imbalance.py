@@ -18,6 +18,8 @@ OTHERS_ASKED = 3.0
 """Times what a constant answer costs in training that the best evaluation costs, from which other
 classes are asked there than are shown: before it knows anything by heart, a model is about as good
 as a constant answer to rows like its own."""
+_MISSED = frozenset({"constant-predictor", "loss-plateau", "overfitting"})
+"""What rows of a class that comes too seldom look like."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -78,7 +80,8 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     if not found and held is None:
         return
     telling = model.value("information") > 1e-4
-    alone = share >= NEARLY_ALL and not case.facts.seen
+    rules = share >= NEARLY_ALL
+    alone = rules and not case.facts.seen - _came_of_it(case)
     if not (telling or alone):
         return
     ratio = share / max(1e-6, 1 - share)
@@ -87,7 +90,7 @@ def _uneven(case: Case) -> Iterator[Suspect]:
         word="class-imbalance",
         belief=belief if found else 0.5,
         onset=case.start if found or held is None else held.onset_step,
-        explains=frozenset({"constant-predictor", "loss-plateau", "overfitting"}),
+        explains=_MISSED | {"output-collapse"} if rules and alone else _MISSED,
         evidence=[
             f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions"
             + ("; outputs still vary with the input" if telling else "")
@@ -95,6 +98,13 @@ def _uneven(case: Case) -> Iterator[Suspect]:
         advice=f"weight the classes (pos_weight = {ratio:.2g} for two, weight = 1 / frequency for "
         "more), or draw evenly with WeightedRandomSampler; report the recall of each class",
     )
+
+
+def _came_of_it(case: Case) -> frozenset[str]:
+    """Units that stopped on the way: pushed one way by all labels, they have no reason to turn."""
+    flags = (case.flag("saturation"), case.flag("dead-units"))
+    later = all(flag.onset_step > case.start for flag in flags if flag is not None)
+    return frozenset({"saturated", "dead"}) if later else frozenset()
 
 
 def asks_for_others(case: Case) -> bool:
