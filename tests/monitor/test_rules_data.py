@@ -673,7 +673,9 @@ def test_two_batches_that_take_turns_are_a_handful_where_no_step_was_left_out() 
     assert scene().run(100, taking_turns, every=5).engine.flags == []
 
 
-@pytest.mark.parametrize(("rows", "features"), [(4, 2), (133, 13), (112, 4), (40, 10), (100, 300)])
+@pytest.mark.parametrize(
+    ("rows", "features"), [(4, 2), (3, 2), (133, 13), (112, 4), (40, 10), (100, 300)]
+)
 def test_small_tables_and_truth_tables_are_silent(rows: int, features: int) -> None:
     assert scene().run(300, handful(rows, features)).engine.flags == []
 

@@ -31,7 +31,8 @@ ways to label d + 1 points in d dimensions, half of those of 2 (d + 1) points (C
 Electronic Computers 14:326, 1965), so that what is learnt says nothing of other rows. Truth tables
 and worked examples have fewer features."""
 LEAST_ROWS = 4
-"""Fewer than the smallest table of two yes/no features has."""
+"""Fewer than the smallest table of two yes/no features has; worked examples of as few have more of
+them than features."""
 ROUNDS = 20.0
 """Times that each of them was shown, on average, before they are called all that there is."""
 TWICE = 0.5
@@ -172,7 +173,7 @@ def few_rows(model: ModelPast) -> bool:
         return False
     # Of examples worked by hand there are as many as features, or more.
     enough = features >= LEAST_FEATURES or (features >= 4 and per_feature <= 0.5)
-    enough = enough or (features >= 2 and rows < LEAST_ROWS)
+    enough = enough or rows <= min(features, LEAST_ROWS - 1)
     shown = rows / share * model.feed.steps_a_sample
     return enough and rows > 1 and share <= TWICE and ROUNDS * rows <= shown
 
