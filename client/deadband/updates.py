@@ -208,7 +208,6 @@ class UpdateCapture(LayerCapture):
             nonlocal times
             times += 1
             if generation == self.generation and self.armed:
-                root.acting.came = True
                 if not root.left.taken:
                     self._model_backward(root, reached=True)
                 elif times > 1:

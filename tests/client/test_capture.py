@@ -27,6 +27,16 @@ def batch(rows: int = 20, width: int = 8, classes: int = 3) -> tuple[Tensor, Ten
     return torch.randn(rows, width), torch.randint(0, classes, (rows,))
 
 
+def learn(
+    model: nn.Module, optimizer: torch.optim.Optimizer, watch: Watch, x: Tensor, y: Tensor
+) -> None:
+    """One step of the usual loop."""
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    optimizer.step()
+    watch.step()
+
+
 def point(step: int, loss: Tensor) -> tuple[int, object]:
     """A loss as the frames should have it, but for rounding."""
     return step, pytest.approx(loss.item())
@@ -237,10 +247,7 @@ def test_a_forward_that_an_agent_acts_by_is_none_to_copy(
         for _ in range(acts(step)):
             model(torch.full((1, 8), 7.0)).argmax()
         x, y = batch()
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        watch.step()
+        learn(model, optimizer, watch, x, y)
         shown[step] = x
     frames = frames_of(watch)
     for step in range(20, 31):
@@ -258,10 +265,7 @@ def test_of_forwards_of_one_shape_the_one_that_trains_is_copied(frames_of: Frame
     for step in range(1, 13):
         x, y = batch()
         model(batch()[0])
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        watch.step()
+        learn(model, optimizer, watch, x, y)
         shown[step] = x
     frames = frames_of(watch)
     for step in range(5, 13):
@@ -276,11 +280,7 @@ def test_a_step_without_acting_forwards_is_copied_again(frames_of: FramesOf) -> 
     for step in range(1, 31):
         if step < 10:
             model(batch()[0])
-        x, y = batch()
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        watch.step()
+        learn(model, optimizer, watch, *batch())
     frames = frames_of(watch)
     here = [frames.of(What.OUTPUT_GRAD, "model", k) is not None for k in range(len(frames.steps))]
     assert all(here[-20:])
@@ -312,11 +312,7 @@ def test_a_smaller_last_batch_leaves_its_slots_out_and_keeps_the_plan(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     watch = deadband.watch(model, optimizer, every=1)
     for rows in (64, 64, 5, 64, 64, 5, 64, 5, 64, 40):
-        x, y = batch(rows)
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        watch.step()
+        learn(model, optimizer, watch, *batch(rows))
     frames = frames_of(watch)
     assert frames.plan.id == 1
     assert frames.of(What.ACTIVATION, "0", 2) is None
@@ -333,11 +329,7 @@ def test_a_trial_batch_of_two_rows_does_not_cut_all_that_follow(frames_of: Frame
     watch = deadband.watch(model, optimizer, every=1)
     plans = set()
     for rows in (2, 20, 24, 20, 24, 30):
-        x, y = batch(rows)
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        watch.step()
+        learn(model, optimizer, watch, *batch(rows))
         plans.add(frames_of(watch).plan.id)
     frames = frames_of(watch)
     assert frames.held(What.INPUT, "model").shape == (20, 8)  # not cut for each larger one
@@ -363,10 +355,7 @@ def test_a_layer_that_comes_later_makes_a_new_plan(frames_of: FramesOf) -> None:
     for step in range(4):
         model.wide = step >= 2
         x, y = batch()
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        watch.step()
+        learn(model, optimizer, watch, x, y)
     frames = frames_of(watch)
     assert frames.plan.id == 2
     assert frames.steps == [3, 4]

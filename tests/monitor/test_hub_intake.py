@@ -337,5 +337,6 @@ def test_snapshots_in_the_recording_say_what_folding_says(
                 assert RunState.unpack(near[1]).pack() == folded.pack()
         last = recording.snapshot(10**9, STATE_LAYOUT)
         assert last is not None
-        assert last[0] == folded.seq
+        # One that was ready shortly before the end makes another at the end needless.
+        assert folded.seq - last[0] < 50 // 4
         assert recording.snapshot(10**9, 99) is None

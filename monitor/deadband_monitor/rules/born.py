@@ -103,8 +103,10 @@ def bursts(seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
     if seen.step - model.born < BURST_STEPS or past.layout.several_models:
         return None
     skill = past.skill(model.name)
+    if skill > SERVES or (math.isnan(skill) and past.learning(model.name)):
+        return None
     layer, growth = grown_back(past, model)
-    if not growth > BURST or skill > SERVES or (math.isnan(skill) and past.learning(model.name)):
+    if not growth > BURST:
         return None
     _, now = grown_back(past, model, seen.layers)
     if not now > BURST / 10:

@@ -106,9 +106,9 @@ class ConstantPredictor(ModelRule):
         nothing = worthless(model)
         clear = not says_nothing and (information > 0.02 or sigma > 0.15 or math.isnan(sigma))
         since = past.standing.get((self.kind, model.name))
+        poor = clear and skill < (0.1 if since is None else WORTH)
         # What a latent's prior costs is no lack of skill: the answers themselves tell.
-        priced = drew(past.first, past.layout, model.name)
-        if clear and not priced and skill < (0.1 if since is None else WORTH):
+        if poor and not drew(past.first, past.layout, model.name):
             # The little there is to learn may be learnt: it counts where it lasts. What is learnt
             # by heart, of rows that come again, takes nothing back that was called.
             least = nothing if since is None or modest(past, model) else WORTH

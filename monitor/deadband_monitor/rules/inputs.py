@@ -169,22 +169,11 @@ def few_rows(model: ModelPast) -> bool:
     if not (rows <= FEW_ROWS and per_feature < ANY_LABELS and model.feed.seen_whole):
         return False
     features = rows / per_feature
-    if _names(model, features):
-        return False
     # Of examples worked by hand there are as many as features, or more.
     enough = features >= LEAST_FEATURES or (features >= 4 and per_feature <= 0.5)
     enough = enough or rows <= min(features, LEAST_ROWS - 1)
     shown = rows / share * model.feed.steps_a_sample
     return enough and rows > 1 and share <= TWICE and ROUNDS * rows <= shown
-
-
-def _names(model: ModelPast, features: float) -> bool:
-    """Whether each row is a single 1 among zeros: the name of a thing, and all names were given.
-
-    So the cells of a maze and the ids of a table are told; there are no others to learn of.
-    """
-    ones = model.value("in_rms") ** 2 * features  # a row's own sum of squares
-    return model.value("in_max") == 1 and math.isclose(ones, 1, rel_tol=1e-3)
 
 
 def _few(past: Past, model: ModelPast) -> Judgement:

@@ -28,6 +28,7 @@ from deadband_monitor.rules.room import (
     is_shallow,
     left_as_drawn,
     only_ranks,
+    several_classes,
 )
 from deadband_monitor.rules.structure import drew, latents
 from deadband_monitor.rules.trend import History
@@ -212,16 +213,16 @@ class LossPlateau(ModelRule):
         assert past.layout is not None
         # A reason that lies in the network is known: half the patience will do.
         hurt = math.isnan(model.value("neighbour_agreement")) and hampered(past, model) != ""
+        narrow, ranks = bottleneck(past.layout, model.name), only_ranks(past, model)
         cramped = (
             hurt
             or is_linear(past.layout, model.name)
             or is_shallow(past.layout, model.name)
-            or bottleneck(past.layout, model.name)
+            or narrow
             or left_as_drawn(past, model.name)
             or _on_a_line(model)
             or past.layout.model(model.name).unregistered
         )
-        narrow, ranks = bottleneck(past.layout, model.name), only_ranks(past, model)
         known = cramped or _off_scale(past, model) or model.pull > PULLED
         patience = PATIENCE_STEPS if known else 2 * PATIENCE_STEPS
         if hurt or (narrow is not None and narrow[1] == 1 and narrow[2]):
@@ -298,8 +299,7 @@ def _on_a_line(model: ModelPast) -> bool:
 
     That is what comes back of a signal which was lost in depth and found again as one direction.
     """
-    several = model.value("label_entropy") > math.log(2.5)
-    return several and model.value("participation") < LINE
+    return several_classes(model) and model.value("participation") < LINE
 
 
 def few_inputs(past: Past, model: ModelPast) -> bool:
@@ -316,11 +316,10 @@ def few_inputs(past: Past, model: ModelPast) -> bool:
 def _margin(past: Past, model: ModelPast) -> float:
     """How far behind what the inputs tell is too far."""
     assert past.layout is not None
-    if math.isnan(model.value("neighbour_agreement")) and few_inputs(past, model):
+    untold = math.isnan(model.value("neighbour_agreement"))
+    if (untold and few_inputs(past, model)) or only_ranks(past, model):
         return BELOW_KNOWN
     values = past.layout.model(model.name).loss in VALUE_LOSSES
-    if only_ranks(past, model):
-        return BELOW_KNOWN
     narrow = bottleneck(past.layout, model.name)
     # Two units are what one chooses to draw a map of the data, knowing what it costs.
     one = narrow is not None and narrow[1] == 1

@@ -149,9 +149,12 @@ def only_ranks(past: Past, model: ModelPast) -> bool:
     if narrow is None or narrow[1] > 1:
         return False
     columns = told.loss_input[-1] if len(told.loss_input) > 1 else 1
-    return (told.loss.startswith("bce") and columns > 2) or model.value("label_entropy") > math.log(
-        2.5
-    )
+    return (told.loss.startswith("bce") and columns > 2) or several_classes(model)
+
+
+def several_classes(model: ModelPast) -> bool:
+    """Whether the labels are of three classes or more."""
+    return model.value("label_entropy") > math.log(2.5)
 
 
 def _has_twins(layer: Layer, layers: Sequence[Layer]) -> bool:

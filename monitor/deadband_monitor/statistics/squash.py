@@ -71,11 +71,7 @@ def squashed(
         off = distance(g, plain)
         twice = once * (1.0 - once) * (sigmoid(once) - found.values)
         told = _told_apart(off, distance(g, twice))
-        return (
-            HELD
-            if told == 0.0 and off > APART and held(g, np.asarray(plain, dtype=np.float64), z)
-            else told
-        )
+        return HELD if _is_asked(told, off) and _held(g, plain, z) else told
     return np.nan
 
 
@@ -134,14 +130,19 @@ def _verdict(off: float, fit: float, z: Reals, g: Doubles, found: Labels, *, who
         if across < FITS:
             return OVER_ROWS
     told = _told_apart(off, fit)
-    if told == 0.0 and off > APART:
-        plain = softmax(z).astype(np.float64)
-        plain[np.arange(len(z)), found.classes] -= 1.0
-        return HELD if held(g, plain, z) else told
-    return told
+    if not _is_asked(told, off):
+        return told
+    plain = softmax(z).astype(np.float64)
+    plain[np.arange(len(z)), found.classes] -= 1.0
+    return HELD if _held(g, plain, z) else told
 
 
-def held(g: Doubles, plain: Doubles, output: Reals) -> bool:
+def _is_asked(told: float, off: float) -> bool:
+    """Whether a gradient is neither the loss's own nor that of what was squashed again."""
+    return told == 0.0 and off > APART
+
+
+def _held(g: Doubles, plain: Doubles, output: Reals) -> bool:
     """Whether a penalty on the squares of the logits is added, and keeps them within 1.
 
     The gradient is that of the loss and the logits themselves then, s (plain + c z): no answer can

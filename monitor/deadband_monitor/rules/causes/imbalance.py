@@ -80,8 +80,7 @@ def _uneven(case: Case) -> Iterator[Suspect]:
     if not found and held is None:
         return
     telling = model.value("information") > 1e-4
-    rules = share >= NEARLY_ALL
-    alone = rules and not case.facts.seen - _came_of_it(case)
+    alone = share >= NEARLY_ALL and not case.facts.seen - _came_of_it(case)
     if not (telling or alone):
         return
     ratio = share / max(1e-6, 1 - share)
@@ -90,7 +89,7 @@ def _uneven(case: Case) -> Iterator[Suspect]:
         word="class-imbalance",
         belief=belief if found else 0.5,
         onset=case.start if found or held is None else held.onset_step,
-        explains=_MISSED | {"output-collapse"} if rules and alone else _MISSED,
+        explains=_MISSED | {"output-collapse"} if alone else _MISSED,
         evidence=[
             f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions"
             + ("; outputs still vary with the input" if telling else "")
