@@ -22,7 +22,7 @@ from deadband.observed import Observations
 from deadband.recorder import Entry, Recorder
 from deadband.sender import Link, NoLink, Sender
 from deadband.settings import EAGER_SAMPLES, Settings
-from deadband.startle import Startle
+from deadband.startle import STRETCH, Startle
 from deadband.steering import Steering
 from deadband.unsaid import Unsaid
 from deadband.verdicts import Verdicts
@@ -67,7 +67,11 @@ class Watch(Verdicts, Block):
         self._fault = ""
         self._ledger = Ledger()
         self._note_loss = self._ledger.losses.append
-        self._jumped = Startle().by
+        self._startle = Startle()
+        self._highest = self._startle.highest
+        """A loss above this, or none that is finite, may have jumped."""
+        self._followed = self._step
+        """The step up to which the course of the losses is known."""
         self._link: Link = NoLink()
         self._torch: TorchSide | None = None
         self._keeps_arena = not settings.hub
@@ -111,8 +115,8 @@ class Watch(Verdicts, Block):
             self._ledger.note(self._step + 1, scalars)
         self._step = step = self._step + 1
         self._note_loss(loss)
-        if type(loss) is float and self._jumped(loss):
-            self._startled(step)
+        if type(loss) is float and not loss <= self._highest:
+            self._follow_losses(step)
         if step >= self._due:
             self._attend(step, True)
 
@@ -209,18 +213,22 @@ class Watch(Verdicts, Block):
         """The same as in `step`, which every loop pays for and so does without this call."""
         self._step = step = self._step + 1
         self._note_loss(loss)
-        if type(loss) is float and self._jumped(loss):
-            self._startled(step)
+        if type(loss) is float and not loss <= self._highest:
+            self._follow_losses(step)
         if step >= self._due:
             self._attend(step, may_raise)
 
-    def _startled(self, step: int) -> None:
-        self._cadence.startled(step)
-        self._due = 0
+    def _follow_losses(self, step: int) -> None:
+        """Take in the losses since the last look; one that jumps has the next steps sampled."""
+        if self._startle.by_newest(self._ledger.losses, step - self._followed):
+            self._cadence.startled(step)
+            self._due = 0
+        self._followed, self._highest = step, self._startle.highest
 
     def _attend(self, step: int, may_raise: bool) -> None:
         """A step has ended that was sampled or timed, or ahead of one that is to be sampled."""
         now = perf_counter()
+        self._follow_losses(step)
         if self._armed:
             self._sample(now)
         else:
@@ -232,7 +240,7 @@ class Watch(Verdicts, Block):
             self._look_at_fleet()
         opinions = self._opinions
         timed = self._timed >= HISTORY and self._recorder.fleet is None
-        self._due = self._cadence.next_step - 1 if timed else 0
+        self._due = min(self._cadence.next_step - 1, step + STRETCH) if timed else 0
         if opinions.inbox:  # looked at after `_due` is set: what comes now sets it back
             self._hear()
         if step + 1 >= self._cadence.next_step:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import deadband
 from deadband.cadence import Cadence
-from deadband.startle import Startle
+from deadband.startle import STRETCH, Startle
 from deadband.wire import LOSS_CAPACITY
 
 
@@ -147,6 +148,33 @@ def test_a_loss_that_leaves_its_course_startles(jump: float) -> None:
     for _ in range(300):
         startle.by(float(0.5 + 0.1 * random.standard_normal()))
     assert startle.by(jump)
+
+
+def test_a_watch_follows_losses_in_stretches_and_samples_the_step_behind_a_jump(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEADBAND_CREDIT_S", "0")
+    random = np.random.default_rng(2)
+    watch = deadband.watch(None)
+    cadence = watch._cadence
+
+    def train(steps: int, level: float) -> list[int]:
+        """Steps behind which the next one is sampled."""
+        armed = []
+        for _ in range(steps):
+            cadence.next_step = 10_000
+            watch.step(loss=level + float(0.01 * random.random()))
+            armed += [watch.steps] if watch._armed else []
+        return armed
+
+    train(250, 2.0)
+    # The highest loss is of an older, higher course for a while: no more than a stretch.
+    assert train(2 * STRETCH, 0.5) == []
+    cadence.interval, cadence._calm_until, cadence._startled_until = 500, 0, 0
+    watch.step(loss=1.5)
+    assert watch._armed
+    assert cadence.next_step == watch.steps + 1
+    watch.close()
 
 
 def test_ranks_sample_the_same_steps_though_each_has_its_own_times() -> None:
