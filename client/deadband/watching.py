@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from deadband import endings, wire
-from deadband.cadence import HISTORY
+from deadband.cadence import HISTORY, STEP_S
 from deadband.closeups import Closeups
 from deadband.endings import Block, one_line
 from deadband.identity import greeting, nodes_of
@@ -56,7 +56,7 @@ class Watch(Verdicts, Block):
         self.pid = os.getpid()
         self._live = settings.enabled
         self._late = steps_before is not None
-        self._step = steps_before or 0
+        self._step = self._steps_before = steps_before or 0
         self._due = 0
         """From this step on its end is more than a line in the books; 0: the next one's is."""
         self._armed = False
@@ -404,7 +404,8 @@ class Watch(Verdicts, Block):
         self._fault = one_line(error)
 
     def _overhead(self) -> float:
-        return self._cadence.spent_s / max(perf_counter() - self._began, 1e-9)
+        spent_s = self._cadence.spent_s + STEP_S * (self._step - self._steps_before)
+        return spent_s / max(perf_counter() - self._began, 1e-9)
 
     def _beat(self) -> wire.Beat:
         capture = self._torch.capture if self._torch is not None else None

@@ -6,9 +6,29 @@ import numpy as np
 import pytest
 
 import deadband
+from deadband import cadence as cadence_module
 from deadband.cadence import Cadence
 from deadband.startle import STRETCH, Startle
 from deadband.wire import LOSS_CAPACITY
+
+
+@pytest.fixture(autouse=True)
+def steps_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of samples alone are round ones."""
+    monkeypatch.setattr(cadence_module, "STEP_S", 0.0)
+
+
+def test_the_budget_pays_for_the_calls_of_step_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cadence_module, "STEP_S", 2.5e-6)
+
+    def gap(step_s: float) -> int:
+        cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
+        sampled = drive(cadence, steps=6000, step_s=step_s, cost_s=2 * step_s)
+        return sampled[-1] - sampled[-2]
+
+    assert gap(0.1) == 201  # 2.5 of 1000 µs
+    assert gap(0.0005) == 400  # half of 5 µs
+    assert gap(0.0001) == 1000  # the limit of the rate, and not of half the budget
 
 
 def drive(
