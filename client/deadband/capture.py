@@ -219,11 +219,6 @@ class ModelCapture(UpdateCapture):
             if not root.loss and (root.seen or len(self.roots) == 1):
                 root.loss = kind
 
-    def heard_of_views(self) -> None:
-        """A loss compares two things that are trained; of a model that is called by its parts."""
-        if len(self.roots) == 1 and self.roots[0].rootless:
-            self.roots[0].target_learns = True
-
     # --- Forward ---------------------------------------------------------------------------------
 
     def _at_gate(self, module: nn.Module, args: Any) -> None:

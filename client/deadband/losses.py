@@ -67,6 +67,24 @@ def both_learn(loss: Any) -> bool:
     return product is not None and len(before(product)) == 2
 
 
+def squared_sides(loss: Any) -> list[Any]:
+    """The nodes behind the two sides of a mean of squared differences, where both are trained.
+
+    A leaf that is trained by itself is none of them: a parameter, inputs that are differentiated.
+    """
+    node = getattr(loss, "grad_fn", None)
+    for _ in range(8):
+        kind, below = kind_of(node), [] if node is None else before(node)
+        if kind == "Pow" and [kind_of(each) for each in below] == ["Sub"]:
+            sides = before(below[0])
+            leaves = any(kind_of(each).endswith("AccumulateGrad") for each in sides)
+            return sides if len(sides) == 2 and not leaves else []
+        if kind not in (*_SCALAR_WORK, "Sum"):
+            return []
+        node = next(iter(below), None)
+    return []
+
+
 def _cosine(node: Any) -> Any:
     """The product of a loss that is a cosine similarity, but for sign, scale and offset; or None.
 

@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 
 from deadband.capture import ModelCapture
 from deadband.ledger import kept
-from deadband.losses import BackwardListener, both_learn, loss_kind
+from deadband.losses import BackwardListener, both_learn, loss_kind, squared_sides
 from deadband.optimisers import Optimisers
 from deadband.recorder import Recorder
+from deadband.roots import Root
 from deadband.scaler import ScalerListener
 
 
@@ -235,6 +236,21 @@ class TorchSide:
                 kind = loss_kind(loss)
                 if kind:
                     self.capture.heard_loss(kind)
-                    if kind == "cosine" and both_learn(loss):
-                        self.capture.heard_of_views()
+                    if len(self.capture.roots) == 1 and _of_views(kind, loss, root):
+                        root.target_learns = True
                 return
+
+
+def _of_views(kind: str, loss: Any, root: Root) -> bool:
+    """Whether a loss compares two things that are trained.
+
+    Either the parts that a model is called by, or its output and another. Loss functions that are
+    seen themselves show what they are called with.
+    """
+    if root.rootless:
+        return kind == "cosine" and both_learn(loss)
+    if kind != "mse" or root.shown is None:
+        return False
+    sides, output = squared_sides(loss), root.shown.tensor()
+    # One that nobody keeps was an argument of the loss.
+    return bool(sides) and (output is None or any(output.grad_fn is each for each in sides))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deadband.losses import both_learn, loss_kind
+from deadband.losses import both_learn, loss_kind, squared_sides
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,6 +45,16 @@ def test_a_cosine_tells_whether_both_its_sides_are_trained() -> None:
     assert not both_learn(-(similar(p, z.detach()).mean() + similar(z, p.detach()).mean()) / 2)
     assert not both_learn(2 - 2 * normalised(p, z.detach()).mean())
     assert not both_learn(F.mse_loss(p, z))
+
+
+def test_squared_differences_tell_whether_both_their_sides_are_trained() -> None:
+    leaf = torch.randn(6, 4, requires_grad=True)
+    p, z = leaf * 1.5, leaf * 2
+    assert squared_sides(((p - z) ** 2).sum(1).mean())[0] is p.grad_fn
+    assert len(squared_sides(((p - z) ** 2).mean() / 2 + p.std())) == 2
+    assert not squared_sides(((p - z.detach()) ** 2).mean())
+    assert not squared_sides(((p - leaf) ** 2).mean())
+    assert not squared_sides((p - z).abs().mean())
 
 
 @pytest.mark.parametrize(

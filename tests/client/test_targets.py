@@ -246,6 +246,21 @@ def test_views_that_a_cosine_draws_together_are_seen_of_a_model_called_by_its_pa
     assert frames.plan.models[0].target_learns is not stop
 
 
+@pytest.mark.parametrize("stop", [False, True])
+def test_views_that_squares_written_by_hand_draw_together_are_seen(
+    frames_of: FramesOf, *, stop: bool
+) -> None:
+    other = nn.Linear(8, 16)
+
+    def views(model: nn.Module, step: int) -> Tensor:
+        x = torch.randn(32, 8)
+        target = other(x).detach() if stop else other(x)
+        return ((model(x) - target) ** 2).sum(1).mean()
+
+    told = frames_of(watched_steps(nn.Linear(8, 16), views)).plan.models[0]
+    assert (told.loss, told.target_learns) == ("mse", not stop)
+
+
 def test_two_models_have_their_own_targets(frames_of: FramesOf) -> None:
     left, right = nn.Linear(3, 1), nn.Linear(3, 4)
     optimizer = torch.optim.SGD([*left.parameters(), *right.parameters()], lr=0.1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation
+from deadband_monitor.rules.clipping import held_back
 from deadband_monitor.rules.flow import STUCK_SCALER
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.past import SMALL_UPDATE, ModelPast, Past
@@ -193,13 +194,18 @@ class FrozenWeights(ModelRule):
                 evidence=measured({"skill": skill, "lr": model.value("lr")}),
                 onset_step=model.run_out_step,
             )
+        # Steps that are cut to one length stay as small, though they may lead downhill.
+        cut = skill < 0.3 and steps >= SLOW_STEPS and held_back(past, model)
         suspect = (tiny or slow) and idle
         # Asked last: whether the loss falls is a fit over its history.
         return Judgement(
-            active=suspect
-            and past.loss.falling is not True
-            and (tiny or not past.learning(model.name)),
-            clear=not (tiny or slow),
+            active=cut
+            or (
+                suspect
+                and past.loss.falling is not True
+                and (tiny or not past.learning(model.name))
+            ),
+            clear=not (tiny or slow or cut),
             severity="warning",
             message=f"no step has changed a weight by more than {peak:.1e} of itself",
             evidence={"update_ratio": peak},

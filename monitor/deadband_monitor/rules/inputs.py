@@ -19,8 +19,10 @@ OFFSET = 0.02
 """Dependence ratio of an input below which a constant offset or one feature hides the rest."""
 LARGE = 100.0
 """Largest absolute input: raw pixels (255) and physical units pass it, standardised data never."""
-TINY = 1e-3
-"""Input rms below which a bias of usual size drowns it: digits scaled twice by 1/255."""
+TINY = 1 / 255
+"""Input rms below which a bias of usual size drowns it: what lay between 0 and 1 and was scaled by
+1/255 once more is below. Of digits so scaled, rms 0.002, a convolutional net learnt nothing in 560
+steps of SGD, and 0.97 of them as they were."""
 DUPLICATES = 0.5
 """Share of rows that repeat another of the batch. Truth tables and small grids have as many."""
 FEW_ROWS = 64

@@ -77,7 +77,8 @@ class Layout:
         """The same without single parameters, which put nothing out themselves."""
         self.grown_of = [rows[~self.embedding[rows]] for rows in self.trained_of]
         """The same without tables, which are drawn near zero often and grow as they learn."""
-        self.weights_of = [rows[(self.weights & self.learns)[rows]] for rows in self.rows_of]
+        moved = (self.weights & self.learns) | self.trained
+        self.weights_of = [rows[moved[rows]] for rows in self.rows_of]
         self.parameters = np.array([layer.parameters for layer in layers], np.float64)
         self.model_learns = [
             model.trainable > 0 and (len(table.models) == 1 or self._held(rows))

@@ -149,7 +149,11 @@ def _jumped(case: Case) -> Iterator[Suspect]:
     if flag is None or since is None or since <= case.start + SETTLED:
         return
     rate = model.rates.at(since - 1)
-    raised = not 0.5 * rate <= model.rates.at(since + case.past.sample_interval) <= RAISED * rate
+    now = model.rates.at(since + case.past.sample_interval)
+    # A rate that climbs for long is at no one step another than just before.
+    known = model.skill.best_before(since)
+    least = rate if known is None else min(rate, model.rates.at(known[0]))
+    raised = not 0.5 * rate <= now <= RAISED * least
     anew = case.past.thrown.since is not None  # by now it may have been learnt again
     lost = (anew or loss.fresh > usual) and loss.best < 0.7 * loss.first
     thrown = model.large_update_step is not None and model.large_update_step <= since

@@ -75,10 +75,12 @@ def _killed(case: Case) -> Iterator[Suspect]:
     """Units that served and then died or stuck, or answers that were lost, at a raised rate.
 
     No single step need be large: at a rate that climbs, the net bounces ever wider until its units
-    are thrown off. Units that are dead by their start never learnt anything.
+    are thrown off, or its loss leaves for good. Units that are dead by their start never learnt
+    anything.
     """
     model = case.model
-    stuck = case.flag("dead-units") or case.flag("saturation") or case.flag("output-collapse")
+    flags = map(case.flag, ("dead-units", "saturation", "output-collapse", "loss-divergence"))
+    stuck = next(filter(None, flags), None)
     if stuck is None:
         return
     before, what = model.skill.best_before(stuck.onset_step), "skill"

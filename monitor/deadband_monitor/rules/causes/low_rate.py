@@ -12,6 +12,7 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.high_rate import HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.causes.written_back import undone
+from deadband_monitor.rules.clipping import CLIPPED_UPDATE, clipped_to, held_back
 from deadband_monitor.rules.crawl import counts_crawl
 from deadband_monitor.rules.misfit import OF_SOFTMAX
 from deadband_monitor.rules.model_past import SMALL_UPDATE
@@ -21,12 +22,6 @@ UNMOVED = 0.03
 """Largest way of a hidden weight from where it began, as a share of itself, after hundreds of
 steps: an autoencoder of sigmoids under SGD at 0.05 came to 0.02 in 1400 steps and gave the mean,
 under Adam it learns; networks that learn are past 0.1 within 300."""
-CLIPPED_UPDATE = HEALTHY_UPDATE / 10
-"""Largest update of a run whose gradients are clipped to next to nothing; clipped to what is usual,
-at 1.0, its updates are as large as any."""
-SAME_NORM = 0.04
-"""Decades by which a gradient norm scatters that is cut to one length: 0.02 where only a part of it
-was measured. In 169 healthy runs it was 0.12 in the middle, in one of fifteen below this."""
 UNMOVED_FROM = 150
 """Steps from which it is asked. Before step 300 the way is to be as short for the steps so far:
 `SMALL_UPDATE` at each. Adagrad's first step may be longer, those after it are ever shorter."""
@@ -43,8 +38,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             yield _tiny(case, *_why_tiny(case), belief=0.5)
         else:
             yield _tiny(case, *_why_tiny(case), row="learning-rate-too-low")
-    elif math.isfinite(norm := clipped_to(case)) and model.peak_update < CLIPPED_UPDATE:
-        yield _tiny(case, *_of_clipping(case, norm), belief=0.85)
+    elif held_back(case.past, model):
+        yield _tiny(case, *_of_clipping(case, clipped_to(case.past, model)), belief=0.85)
     elif model.run_out_step is not None and not case.past.skill(model.name) >= 0.5:
         yield _run_out(case, model.run_out_step)
     elif 0 < model.peak_update < CLIPPED_UPDATE and counts_crawl(
@@ -142,7 +137,7 @@ def _why_tiny(case: Case) -> tuple[str, str]:
             "sqrt(v) + eps takes the step away",
             f"eps {group.eps:g} -> 1e-8",
         )
-    norm = clipped_to(case)
+    norm = clipped_to(case.past, model)
     if math.isfinite(norm):
         return _of_clipping(case, norm)
     if model.lr_climbs:
@@ -153,19 +148,6 @@ def _why_tiny(case: Case) -> tuple[str, str]:
             f"updates need {_steps_to_go(case)} steps to reach {HEALTHY_UPDATE:g} of the weights",
         )
     return "", _raise(case)
-
-
-def clipped_to(case: Case) -> float:
-    """A small norm that the gradient has at every step, where it makes the steps; or NaN.
-
-    Tables give gradients to the rows that were looked up alone, of which not all are measured.
-    """
-    norms = np.log10([norm for norm in case.model.norms if norm > 0])
-    group = next(iter(case.layout.table.optimizers), None)
-    rescales = group is not None and any(group.betas)
-    if len(norms) >= 10 and norms.std() < SAME_NORM and norms.mean() < -2 and not rescales:
-        return 10 ** float(norms.mean())
-    return math.nan
 
 
 def _of_clipping(case: Case, norm: float) -> tuple[str, str]:

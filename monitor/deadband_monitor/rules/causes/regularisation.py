@@ -10,8 +10,8 @@ import numpy as np
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
-from deadband_monitor.rules.causes.low_rate import CLIPPED_UPDATE, clipped_to
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.clipping import held_back
 from deadband_monitor.rules.misfit import HELD_WITHIN
 from deadband_monitor.rules.model_past import RAISED
 from deadband_monitor.rules.weights import GONE
@@ -119,7 +119,7 @@ def _pulls(case: Case) -> bool:
 
     Of a gradient that is clipped to next to nothing decay is what is left, whatever its strength.
     """
-    if math.isfinite(clipped_to(case)) and case.model.peak_update < CLIPPED_UPDATE:
+    if held_back(case.past, case.model):
         return False
     kept = _shrunk(case) > KEPT and case.past.step - case.start >= KEPT_STEPS
     return case.model.pull > PULL and not kept
