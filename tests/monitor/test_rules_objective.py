@@ -397,9 +397,10 @@ def test_a_hand_written_loss_that_compares_all_with_all_is_called_when_it_stands
         coupled(sample)
         sample.model(coupling=1.0 if sample.step % 3 == 0 else np.nan)
 
-    absolute = trained_by("l1", prediction=(), target=()).run(150, between)
-    assert top(absolute).cause == "loss-mismatch"
-    assert top(absolute).onset_step == 1
+    for name in ("l1", ""):
+        absolute = trained_by(name, prediction=(), target=()).run(150, between)
+        assert top(absolute).cause == "loss-mismatch"
+        assert top(absolute).onset_step == 1
 
     def one_target(sample: SceneSample) -> None:
         coupled(sample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deadband_monitor.statistics.coupled import coupling
+from deadband_monitor.statistics.coupled import counts_targets, coupling
 from deadband_monitor.statistics.values import Reals
 
 RNG = np.random.default_rng(11)
@@ -42,3 +42,20 @@ def test_a_square_is_judged_by_its_correlation() -> None:
     out = RNG.normal(size=(20, 1))
     assert coupling("mse", out, out**3) < 0.99
     assert coupling("mse", out, 3 * out - 1) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.9])
+def test_a_tilted_error_against_all_targets_counts_them(quantile: float) -> None:
+    out = RNG.normal(size=(48, 1)) * 0.4
+    above = out > TARGETS[None]
+    all_with_all = np.where(above, 1 - quantile, -quantile).mean(axis=1, keepdims=True) / 48
+    assert counts_targets(out, all_with_all.astype(np.float32)) == 1.0
+    its_own = np.where(out > TARGETS[:, None], 1 - quantile, -quantile) / 48
+    assert counts_targets(out, its_own) == 0.0
+
+
+def test_one_target_for_all_rows_is_not_counted() -> None:
+    out = RNG.normal(size=(48, 1))
+    for pull in (2 * out, np.clip(out, -1, 1), out**3):
+        assert counts_targets(out, pull / 48) == 0.0
+    assert np.isnan(counts_targets(out, np.sign(out) / 48))

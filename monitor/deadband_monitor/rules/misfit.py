@@ -128,7 +128,7 @@ def clash_of(read: Reading, stays_above: bool) -> Clash | None:
 
 def _known_clash(read: Reading, stays_above: bool) -> Clash | None:
     if not read.loss:
-        return None
+        return Clash.COUPLED if read.coupling >= COUPLED and not read.labelled else None
     if read.loss in VALUE_LOSSES:
         return _values_clash(read, stays_above)
     if read.loss in BY_ELEMENT and crosses(read.prediction, read.target):

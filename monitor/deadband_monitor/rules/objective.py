@@ -137,7 +137,8 @@ class Objective:
         if alone and found is not None and self._below_floor(found, loss):
             # A dice loss goes through a sigmoid too, and its gradient may look like that of two.
             self._disproved.add(found)
-        if found in self._disproved:
+        # What judges another's samples is trained by a function of its score alone.
+        if found in self._disproved or (found is Clash.COUPLED and not (read.loss or alone)):
             found = None
         if self.clash in self._disproved:
             self.clash = None

@@ -15,6 +15,8 @@ _ROUNDING = 1e-5
 """Sums of the same terms in another order differ by less, and two pulls by one row of thousands."""
 _BENT = frozenset({"l1", "smooth_l1", "huber"})
 """Losses of which a sum over all targets is no square: their gradients bend."""
+_WHOLE = 0.02
+"""By which a count of targets may be off a whole number."""
 
 
 def coupling(loss: str, output: Reals, gradient: Reals) -> float:
@@ -38,6 +40,25 @@ def coupling(loss: str, output: Reals, gradient: Reals) -> float:
     return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
 
 
+def counts_targets(output: Reals, gradient: Reals) -> float:
+    """1 where the pulls count the targets below each output, 0 where they do not; (r, 1).
+
+    Of absolute errors that are compared with the targets of all rows, tilted to a quantile as they
+    may be, the pulls differ by so many times what one target makes. One target for all rows, as
+    equations have at their bounds, pulls the harder the further out an output lies. NaN where all
+    outputs may lie between two neighbouring targets.
+    """
+    if len(output) < _FEWEST or not _in_order(output[:, 0], gradient[:, 0].astype(np.float64)):
+        return 0.0
+    pulls = np.sort(gradient[:, 0].astype(np.float64))
+    steps = np.diff(pulls)
+    steps = steps[steps > _ROUNDING * np.abs(pulls).max()]
+    if len(steps) + 1 < _FEWEST_PULLS:
+        return np.nan
+    counts = steps / steps.min()
+    return float((np.abs(counts - np.round(counts)) < _WHOLE * counts).all())
+
+
 def _in_order(out: Reals, grad: Reals) -> bool:
     """Whether the pull on a row never falls from one output to the next higher one."""
     if len(np.unique(out)) < _FEWEST:
@@ -52,4 +73,4 @@ def _pulls(grad: Reals) -> int:
     return 1 + int(np.count_nonzero(steps > _ROUNDING * np.abs(grad).max()))
 
 
-__all__ = ["coupling"]
+__all__ = ["counts_targets", "coupling"]

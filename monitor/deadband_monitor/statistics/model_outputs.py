@@ -12,7 +12,7 @@ from deadband.wire import Slot, What
 from deadband_monitor.statistics import arrange, directions
 from deadband_monitor.statistics.between import between
 from deadband_monitor.statistics.constants import VALUE_LOSSES
-from deadband_monitor.statistics.coupled import coupling
+from deadband_monitor.statistics.coupled import counts_targets, coupling
 from deadband_monitor.statistics.factors import LEAST_ENTROPY
 from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
@@ -216,11 +216,11 @@ class ModelOutputs:
         moved = p is not None and _moved(tuple(slot.source), self._reader.model.loss_input)
         bends = self._squashed(rows, grads, meant, p, here & finite, elements)
         for frame in np.flatnonzero(here).tolist():
-            gradient, known = grads[frame], bool(finite[frame])
+            out, gradient, known = rows[frame], grads[frame], bool(finite[frame])
             own = None if p is None else p[frame]
             target = meant[frame]
             shown = Shown(
-                rows[frame],
+                out,
                 gradient if known else None,
                 elements,
                 losses[frame].now,
@@ -241,12 +241,14 @@ class ModelOutputs:
             standings.trusted[frame] = not unread
             if standings.trusted[frame] and standing.found is not None:
                 recall = self._memory.recall.observe(
-                    frames[frame].header.step, rows[frame], standing.found, standing.majority
+                    frames[frame].header.step, out, standing.found, standing.majority
                 )
                 self._reader.put_one(table, "rare_recall", frame, recall)
             if known and (coupled or (target is not None and not self._loss)):
-                bound = coupling(self._loss, rows[frame], gradient)
+                bound = coupling(self._loss, out, gradient)
                 self._reader.put_one(table, "coupling", frame, bound)
+            elif known and not self._loss and shape[1] == self._calls == 1:
+                self._reader.put_one(table, "coupling", frame, counts_targets(out, gradient))
             if known and self._loss in ("cross_entropy", "bce_logits"):
                 way = bends[frame]
                 untold = math.isnan(way) and target is None and told[frame] is None
