@@ -283,6 +283,21 @@ def test_a_latent_that_equals_its_prior_is_flagged_and_named() -> None:
     assert "reduction='sum'" in cause.advice
 
 
+@pytest.mark.parametrize(
+    ("arrives", "cause"), [(7e-4, "detached-graph"), (5e-3, "posterior-collapse")]
+)
+def test_a_latent_whose_decoder_is_not_heard_is_cut_off(arrives: float, cause: str) -> None:
+    """Its first 64 units ask for 6e-3 by weights of 0.3."""
+
+    def drawn(sample: SceneSample) -> None:
+        _vae(sample, means=0.02, active=0)
+        sample.layer("dec.0", out_grad_rms=2.6e-3)
+        sample.layer("mu", out_grad_rms=arrives)
+
+    scene = scene_of(VAE).run(200, drawn)
+    assert scene.causes[0] == cause
+
+
 def test_a_latent_that_stays_empty_for_most_of_the_run_is_a_failure() -> None:
     scene = scene_of(VAE)
     scene.run(600, lambda s: _vae(s, means=0.02, active=0))

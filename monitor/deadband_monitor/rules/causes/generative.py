@@ -12,6 +12,7 @@ from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.generative import ALIKE
 from deadband_monitor.rules.outputs import EXACT
 from deadband_monitor.rules.representation import ALIVE, LOST, POINT, makes_samples
+from deadband_monitor.rules.structure import latents
 from deadband_monitor.rules.views import nothing_left
 
 _VARIANCE = LAYER_COLUMN["out_variance"]
@@ -24,6 +25,10 @@ labels, smoothed by a tenth too, cost up to 1.3 times."""
 ONE_SIDED = 0.6
 """Share of its first that the entropy of the likeliest classes has come down to: data that are
 shuffled keep theirs."""
+ARRIVES = 1 / 3
+"""Share of what a decoder's first layer asks for that comes to the means at the first sample where
+the way is cut: in 24 autoencoders that draw, nine of which learnt, it was 0.84 and more, in one
+that drew under no_grad 0.15."""
 LOST_LOSS = 4.0
 """Loss of a generator, nats: the discriminator gives its samples less than 2 %."""
 
@@ -47,7 +52,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if "participation_at_start" in flag.evidence:
         yield _no_stop(case, flag)
     if "nats_a_unit" in flag.evidence:
-        yield _empty_latent(case, flag)
+        yield _cut_latent(case, flag) or _empty_latent(case, flag)
 
 
 def _one_code(case: Case) -> Iterator[Suspect]:
@@ -200,6 +205,37 @@ def _drawn_together(case: Case, lines: list[str], belief: float, layer: str) -> 
             "the encoder under torch.no_grad(); or add VICReg's variance and covariance terms"
         ),
         layer=layer,
+    )
+
+
+def _cut_latent(case: Case, flag: Flag) -> Suspect | None:
+    """What the decoder's first layer asks of the latent does not arrive at its means.
+
+    The gradient behind a layer is its own through its weights. With the prior's it is more.
+    """
+    layout, first = case.layout, case.past.first
+    found = latents(layout, layout.index_of[case.model.name])
+    latent = next((each for each in found if layout.layers[each.mean].name == flag.layer), None)
+    if latent is None or layout.layers[latent.decoder].kind != "Linear":
+        return None
+    decoder = layout.layers[latent.decoder]
+    grad, weight = (first[latent.decoder, LAYER_COLUMN[k]] for k in ("out_grad_rms", "weight_rms"))
+    asked = float(grad * weight) * math.sqrt(decoder.units)
+    arrives = float(first[latent.mean, LAYER_COLUMN["out_grad_rms"]])
+    if not arrives < ARRIVES * asked:
+        return None
+    return Suspect(
+        word="detached-graph",
+        belief=0.93,
+        onset=case.start,
+        explains=_OUTPUT | {"loss-plateau"},
+        evidence=[
+            f"at the first sample {decoder.name} asked for a change of {asked:.2g} of what "
+            f"{flag.layer} gives, and {arrives:.2g} of gradient came to it: that of the prior alone"
+        ],
+        advice=f"between {flag.layer} and {decoder.name} the graph is cut: look for no_grad, "
+        "detach, .data or .sample() (in place of .rsample()) where the latent is drawn",
+        layer=flag.layer,
     )
 
 
