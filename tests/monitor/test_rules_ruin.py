@@ -92,6 +92,19 @@ def test_units_that_served_and_died_as_the_rate_climbed_were_killed_by_it() -> N
     assert "that of step" in cause.advice
 
 
+@pytest.mark.parametrize(("until", "called"), [(10_000, True), (100, False)])
+def test_units_that_were_best_shortly_before_they_died_were_killed_by_a_rate_that_climbs_still(
+    until: int, called: bool
+) -> None:
+    def warms_up(sample: SceneSample) -> None:
+        sample.model(lr=1e-3 * min(sample.step, until))
+
+    def die(sample: SceneSample) -> None:
+        thrown_off(1e-3 * min(sample.step, until), sample)
+
+    assert ("learning-rate-too-high" in named(Scene().run(200, warms_up).run(40, die))) is called
+
+
 def test_units_that_told_the_labels_at_some_cost_served_as_well() -> None:
     def climbing(sample: SceneSample) -> None:
         sample.loss = 2.0 + 0.25 * (sample.step % 2)

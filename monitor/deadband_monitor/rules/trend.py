@@ -67,6 +67,11 @@ class History:
         value, at = max(known)
         return at, value
 
+    def first_from(self, level: float) -> int | None:
+        """The first step with a value of `level` or more; None without one."""
+        pairs = zip(self._steps, self._values, strict=True)
+        return next((at for at, value in pairs if value >= level), None)
+
     def at(self, step: int) -> float:
         """The last value up to `step`; NaN before the first."""
         found = math.nan

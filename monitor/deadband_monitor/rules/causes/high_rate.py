@@ -34,6 +34,9 @@ BLOW_UP = frozenset(
 """What steps that are too large for the weights can bring about, whatever made them so."""
 LOOK_BACK = 20
 """Steps before a break within which a rate that was raised can be its reason."""
+CLIMBS = 0.9
+"""Rate at three quarters of the steps over that at the last of them, below which it climbs still: a
+straight rise has 0.75, a warm-up that is over 1."""
 RUNAWAY = 10.0
 """Loss over that of the start, or of a constant answer, from which a run has left for good: a
 catapult that comes back may pass it for a step."""
@@ -90,10 +93,16 @@ def _killed(case: Case) -> Iterator[Suspect]:
         if before is None or model.peak_information < LEARNT:
             return
     step, known = before
-    then = model.rates.at(step)
     now = model.rates.at(stuck.onset_step)
-    if not now > RAISED * then > 0:
+    rates = [(step, known, model.rates.at(step))]
+    if model.rates.at(stuck.onset_step * 3 // 4) < CLIMBS * now and what == "skill":
+        # What was best may be shortly before the end, where the rate never ceased to climb.
+        learnt = model.skill.first_from(LEARNT)
+        rates += [] if learnt is None else [(learnt, LEARNT, model.rates.at(learnt))]
+    raised = next((each for each in rates if now > RAISED * each[2] > 0), None)
+    if raised is None:
         return
+    step, known, then = raised
     yield _too_high(
         step + 1,
         f"the {what} was {known:.2g} at step {step}, at a learning rate of {then:.2g}; at step "
