@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
 import numpy as np
 import pytest
+from rules_builds import layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause, LayerTable, OptimizerGroup
@@ -503,3 +505,19 @@ def test_optimisers_are_named_in_tables_made_for_these_tests() -> None:
     table: LayerTable = msgspec.structs.replace(scene.table, optimizers=(group,))
     scene.table = table
     assert top(scene.run(15, rounded)).cause == "learning-rate-too-low"
+
+
+@pytest.mark.parametrize(("moves", "called"), [(0.005, False), (0.0, True)])
+def test_a_table_that_is_trained_is_a_model_that_moves(moves: float, called: bool) -> None:
+    """A wide table beside layers that are never called: has_grad of those is not known."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        still = {"grad_rms": math.nan, "has_grad": math.nan, "update_ratio": 0, "weight_drift": 0}
+        sample.layer("one", **still)
+        sample.layer("two", **still)
+        sample.layer("wide", update_ratio=moves, weight_drift=moves * sample.step, grad_rms=0.01)
+
+    wide = layer("wide", "EmbeddingBag", units=2, fan_in=2, parameters=160)
+    made = scene_of([wide, linear("one", 28, 32), linear("two", 32, 2)]).run(60, bend)
+    assert ("frozen-weights" in made.standing) is called

@@ -97,7 +97,7 @@ def blockage(past: Past, model: str) -> Blockage | None:
         return None
     held = layout.learns[rows]
     bare, zero = flow.bare_since[rows] >= 0, flow.zero_since[rows] >= 0
-    if still.all():
+    if still.all() and not _tables_move(past, index):
         block = Block.NO_STEP
         if past.models[model].value("skipped") >= STUCK_SCALER:
             block = Block.SCALER
@@ -124,6 +124,15 @@ def blockage(past: Past, model: str) -> Blockage | None:
     if idle.any():
         return _part(Block.IDLE, rows, since, idle)
     return None
+
+
+def _tables_move(past: Past, index: int) -> bool:
+    """Whether an embedding is trained: a wide table alone can be the model that is run."""
+    layout = past.layout
+    assert layout is not None
+    rows = layout.rows_of[index]
+    rows = rows[(layout.embedding & layout.learns)[rows]]
+    return bool((past.newest[rows, _UPDATE] > 0).any())
 
 
 def _unasked(past: Past, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
