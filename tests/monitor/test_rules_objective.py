@@ -145,6 +145,32 @@ def test_noise_below_zero_is_no_target_that_must_be_reached() -> None:
     assert top(missed).cause == "output-activation-mismatch"
 
 
+@pytest.mark.parametrize(("highest", "called"), [(1.0, True), (0.97, False)])
+def test_an_output_between_nought_and_one_exactly_was_clamped(highest: float, called: bool) -> None:
+    def bend(sample: SceneSample) -> None:
+        ends = {"out_min": 0.0, "out_max": highest, "target_min": -1.0, "target_max": 1.0}
+        regression(target_mean=-0.4, target_sd=0.5, **ends)(sample)
+        sample.loss = 0.65
+        sample.model(loss=0.65, skill=-1.2, loss_constant=0.3)
+
+    made = trained_by("mse", prediction=(64, 64), target=(64, 64)).run(60, bend)
+    assert ("output-activation-mismatch" in made.causes) is called
+
+
+@pytest.mark.parametrize(("loss", "called"), [(0.3, True), (1e-12, False)])
+def test_of_targets_that_are_met_no_gradient_tells_that_they_are_out_of_reach(
+    loss: float, called: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        ends = {"out_min": -0.7, "out_max": -0.1, "target_min": -0.7, "target_max": -0.1}
+        regression(target_mean=-0.4, target_sd=0.3, squashed=6.0, **ends)(sample)
+        sample.loss = loss
+        sample.model(loss=loss, skill=1 - loss, loss_constant=0.3)
+
+    made = trained_by("mse", prediction=(2, 1), target=(2, 1)).run(60, bend)
+    assert ("loss-plateau" in made.standing) is called
+
+
 def test_an_alignment_that_costs_less_than_nothing_was_given_no_logarithms() -> None:
     def bend(sample: SceneSample) -> None:
         regression(target_mean=np.nan, target_sd=np.nan)(sample)

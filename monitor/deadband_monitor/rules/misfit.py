@@ -7,6 +7,8 @@ threshold to be tuned.
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from deadband_monitor.rules.clashes import Clash, crosses, stretched
@@ -233,18 +235,22 @@ def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     # Never below zero may be what it happens to give so far. What lies out of reach costs no more
     # than the square of the furthest target: a loss that stands above has another reason.
     furthest = below**2 if read.loss == "mse" else -below
-    held = stays_above and read.low == 0 and furthest >= HELD * read.value
-    held = held and read.value > MET * (sd**2 if read.loss == "mse" else sd)
-    if under and (read.last in POSITIVE or read.way == BEHIND_RELU or held):
+    # Targets that are met are within reach, and what is left of their gradient is rounding.
+    met = read.value <= MET * (sd**2 if read.loss == "mse" else sd)
+    way = math.nan if met else read.way
+    # None but a clamp to 0..1 gives both of them exactly.
+    clamped = read.low == 0 and read.high == 1
+    held = stays_above and read.low == 0 and (clamped or furthest >= HELD * read.value)
+    if under and (read.last in POSITIVE or way == BEHIND_RELU or (held and not met)):
         return Clash.RELU_TARGETS
     sigmoid = read.unit_range and read.last in {"sigmoid", "hardsigmoid"}
-    if (under or over) and (sigmoid or read.way == BEHIND_SIGMOID):
+    if (under or over) and (sigmoid or way == BEHIND_SIGMOID):
         return Clash.SIGMOID_TARGETS
     softmax = read.unit_range and read.last == "softmax"
-    if (under or over) and (softmax or read.way == BEHIND_SOFTMAX):
+    if (under or over) and (softmax or way == BEHIND_SOFTMAX):
         return Clash.SOFTMAX_TARGETS
     far = (below < -1 - BEYOND * sd and mean - sd < -1) or (
         above > 1 + BEYOND * sd and mean + sd > 1
     )
-    tanh = read.last in {"tanh", "hardtanh"} or read.way == BEHIND_TANH
+    tanh = read.last in {"tanh", "hardtanh"} or way == BEHIND_TANH
     return Clash.TANH_TARGETS if far and tanh else None
