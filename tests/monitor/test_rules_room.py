@@ -51,6 +51,14 @@ def test_one_cell_is_narrow_for_a_series_of_single_values() -> None:
     assert narrow == ("fc1", 1, False)
 
 
+def test_kernels_of_one_channel_one_behind_the_other_are_no_experts() -> None:
+    convs = [layer(f"conv{n}", "Conv1d", units=1, fan_in=3, parameters=4) for n in range(3)]
+    assert bottleneck(layout(*convs, linear("head", 1, 4)), "model") == ("conv2", 1, True)
+    towers = [layer(f"tower{n}", "Conv1d", units=2, fan_in=9, parameters=20) for n in range(2)]
+    stem = layer("stem", "Conv1d", units=5, fan_in=3, parameters=20)
+    assert bottleneck(layout(stem, *towers, linear("head", 2, 4)), "model") is None
+
+
 def test_an_expert_of_two_units_is_no_bottleneck_beside_others_of_its_shape() -> None:
     router = linear("router", 64, 12)
     first, second = (

@@ -162,9 +162,16 @@ def _has_twins(layer: Layer, layers: Sequence[Layer]) -> bool:
     return any(
         other is not layer
         and (other.fan_in, other.units) == (layer.fan_in, layer.units)
-        and other.fan_in != before.units
+        and not _takes(other, before)
         for before, other in pairwise(layers)
     )
+
+
+def _takes(layer: Layer, before: Layer) -> bool:
+    """Whether a layer may take in what the one before it gives; a kernel has several places."""
+    if layer.kind.startswith("Conv"):
+        return before.units > 0 and layer.fan_in % before.units == 0
+    return layer.fan_in == before.units
 
 
 def spectators(past: Past, layout: Layout, model: str) -> tuple[str, ...]:
