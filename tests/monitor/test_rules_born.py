@@ -223,3 +223,74 @@ def test_deep_nets_that_are_born_flat_tell_no_input_from_another(
 
     made = scene_of([*body, linear("head", 32, 1)]).run(400, born)
     assert ("saturation" in made.standing) is called
+
+
+@pytest.mark.parametrize(
+    ("spread", "turned", "called"), [(4.0, 0.4, True), (8.0, 0.4, False), (4.0, 3, False)]
+)
+def test_weights_that_all_lie_to_one_side_of_zero_were_drawn_badly(
+    spread: float, turned: float, called: bool
+) -> None:
+    """torch.rand has a mean of 1.7 standard deviations; drawn around zero it is none."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, weight_rms=0.58, weight_spread=spread, weight_drift=turned)
+
+    made = Scene().run(200, bend)
+    assert "constant-predictor" in made.standing
+    evidence = [line for cause in made.engine.causes() for line in cause.evidence]
+    assert any("to one side of zero" in line for line in evidence) is called
+    assert (made.causes[:1] == ["bad-initialisation-scale"]) is (called or spread == 8.0)
+
+
+@pytest.mark.parametrize(("second", "called"), [(0.0, True), (0.4, False)])
+def test_a_first_step_that_dwarfs_the_weights_makes_no_one_number_of_what_was_drawn(
+    second: float, called: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 2.3 * 0.95
+        sample.model(loss=sample.loss, skill=0.05, information=0.05)
+        for name in ("fc1", "fc2", "fc3"):
+            alike = {"duplicate_units": 1, "duplicate_grads": 1, "participation": 1.0}
+            sample.layer(name, weight_rms=0.02, weight_drift=1.6, weight_spread=0.4, **alike)
+        sample.layer("fc2", weight_spread=second)
+
+    made = Scene().run(60, bend)
+    assert "duplicate-units" in made.standing
+    assert ("constant-initialisation" in made.causes) is called
+
+
+@pytest.mark.parametrize(("spread", "called"), [(0.011, True), (0.03, False)])
+def test_a_first_step_may_have_made_all_the_spread_of_what_began_as_one_number(
+    spread: float, called: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 2.3 * 0.85
+        sample.model(loss=sample.loss, skill=0.15, information=0.15)
+        few = {"participation": 1.0, "duplicate_units": NAN, "duplicate_grads": NAN}
+        sample.layer("one", weight_rms=1 / 3, weight_spread=spread, update_ratio=0.012, **few)
+        sample.layer("two", weight_rms=0.1, weight_spread=0, **few)
+
+    made = scene_of([linear("one", 3, 16), linear("two", 16, 1)]).run(60, bend)
+    assert ("duplicate-units" in made.standing) is called
+    assert ("constant-initialisation" in made.causes) is called
+
+
+@pytest.mark.parametrize(("heard", "called"), [(0.01, True), (0.0, False)])
+def test_a_first_layer_whose_weights_never_have_a_gradient_is_given_nothing(
+    heard: float, called: bool
+) -> None:
+    """Of a long row only a part is copied: where that is blank, no statistic of inputs tells."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(out_variance=0, out_sd=0, in_variance=NAN, in_rms=NAN, in_max=NAN)
+        for name in ("fc1", "act1", "fc2", "act2", "fc3"):
+            sample.layer(name, out_variance=0)
+        sample.layer("fc1", grad_rms=0, update_ratio=0, out_grad_rms=heard)
+
+    made = Scene().run(60, bend)
+    assert "output-collapse" in made.standing
+    assert ("low-data-diversity" in made.causes) is called

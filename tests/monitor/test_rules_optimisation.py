@@ -267,6 +267,19 @@ def test_an_epsilon_that_swamps_the_gradients_is_told_from_a_low_rate() -> None:
     assert "eps 10 -> 1e-8" in advice_for(scene.run(200, crawling))
 
 
+@pytest.mark.parametrize(("eps", "called"), [(10.0, True), (1e-8, False)])
+def test_decay_is_all_that_moves_weights_whose_steps_are_divided_away(
+    eps: float, called: bool
+) -> None:
+    def pulled(sample: SceneSample) -> None:
+        crawling(sample)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, pull_to_zero=0.999)
+
+    made = optimised_by(Scene(), "AdamW", eps=eps).run(200, pulled)
+    assert ("learning-rate-too-low" in made.causes) is called
+
+
 def test_a_gradient_that_is_clipped_to_nothing_is_told_from_a_low_rate() -> None:
     def clipped(sample: SceneSample) -> None:
         crawling(sample)

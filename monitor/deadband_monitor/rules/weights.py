@@ -36,6 +36,21 @@ GONE_SHARE = 1 / 3
 ONE_NUMBER = 0.01
 """Spread of a weight at the first sample, as a share of its size, where it was filled with one
 number: a step has moved it since, and any random draw around zero gives 1."""
+FIRST_STEP = 0.1
+"""Such a step, as a share of the weight, that may be all of its spread: of a random draw it leaves
+nine tenths."""
+
+
+def of_one_number(past: Past, layout: Layout) -> Mask:
+    """Weights that began as one number each: they spread by no more than the first step did."""
+    spread, size, update = (
+        past.first[:, LAYER_COLUMN[name]]
+        for name in ("weight_spread", "weight_rms", "update_ratio")
+    )
+    wide = size * np.sqrt(3.0 * layout.fan_in)
+    stepped = np.where(np.isfinite(update), update, 0) * np.fmax(wide, 1)
+    some = np.where(stepped < FIRST_STEP * wide, stepped, 0)
+    return np.asarray((size > 0) & (spread <= np.fmax(ONE_NUMBER * wide, some)))
 
 
 def all_of_one_number(past: Past, layout: Layout) -> Mask:
@@ -46,8 +61,7 @@ def all_of_one_number(past: Past, layout: Layout) -> Mask:
     found = np.zeros(len(layout.layers), bool)
     if not layout.narrow_hidden.any():  # nearly always
         return found
-    spread, size = (past.first[:, LAYER_COLUMN[name]] for name in ("weight_spread", "weight_rms"))
-    one = spread < ONE_NUMBER * size * np.sqrt(3.0 * layout.fan_in)
+    one = of_one_number(past, layout)
     for rows in layout.trained_of:
         if len(rows) > 1 and one[rows].all():
             found[rows] = True

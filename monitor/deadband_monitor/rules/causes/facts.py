@@ -15,7 +15,7 @@ from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.model_past import PULLED
 from deadband_monitor.rules.past import EARLY_STEPS, SMALL_UPDATE, ModelPast, Past
-from deadband_monitor.rules.weights import all_of_one_number
+from deadband_monitor.rules.weights import all_of_one_number, of_one_number
 from deadband_monitor.state.series import Floats
 
 SMALL_WEIGHTS = 0.1
@@ -33,6 +33,10 @@ FAR_TOO_WIDE = 30.0
 SHUT_BIAS = -1.0
 """Mean bias from which a layer that is dead is so by its bias: weights of the usual spread give
 sums of 0.3 to 1.5 from standardised inputs."""
+SWALLOWS = 10.0
+"""Adam's eps over the largest gradient from which the division by sqrt(v) + eps leaves no step."""
+TURNED = 0.5
+"""Drift in the first step from which the weights show what that step made of them."""
 WHOLE, STRONG = 0.01, 0.1
 """Share of variance, and standard deviation, that are far from lost: a few sigmoids leave 1e-4 of
 the one, 0.005 of the other."""
@@ -63,7 +67,9 @@ class Facts:
     twin_layers: tuple[str, ...]
     """Layers whose units were twins at the start."""
     spreads: tuple[float, ...]
-    """Initial spread of every hidden weight matrix."""
+    """Initial spread of every hidden weight matrix, or what it counts as to one side of zero."""
+    one_sided: bool
+    """Most hidden weights began to one side of zero."""
     first_signal: float
     last_signal: float
     """Dependence ratio after the first and the last hidden layer, before the first step."""
@@ -88,17 +94,18 @@ def gather(past: Past, model: ModelPast) -> Facts:
     rms = _column(past.first, "weight_rms")[hidden]
     began = _column(past.first, "weight_growth")[hidden]
     spread = _column(past.first, "weight_spread")[hidden]
-    # Weights that all lie to one side of zero are as large as their root mean square; twins, whose
-    # spread is none, are another fault.
-    root = np.sqrt(3 * layout.fan_in[hidden]).astype(np.float32)
-    size: Floats = np.where(spread > SMALL_WEIGHTS, rms * root, spread)
-    wide: Floats = np.fmax(spread, size)
+    # A first step that dwarfs the weights can turn them all one way; those began around zero.
+    moved = _column(past.first, "weight_drift")[hidden] > TURNED
+    leaning = _leaning(rms, spread, layout.fan_in[hidden].astype(np.float32))
+    leaning[moved] = np.nan
+    wide: Floats = np.fmax(spread, leaning)
     spreads = _finite(wide / began)
     # It is undefined too before the first step; weights that stand where they stood are not zero.
     stood = (rms > 0) & (_column(past.newest, "weight_rms")[hidden] == rms)
     zero = len(rms) > 0 and bool((np.isnan(began) & np.isfinite(rms) & ~stood).all())
     if late:  # what is seen first is what training has made of it
-        spreads, zero = spreads[:0], False
+        spreads, leaning, zero = spreads[:0], leaning[:0], False
+    one_sided = len(leaning) > 0 and _most(np.isfinite(leaning))
     tables = rows[(layout.embedding & layout.learns)[rows]]
     twins = _twins(past, layout, hidden) or _one_unit_heads(past, layout, rows)
     if not late:
@@ -145,11 +152,13 @@ def gather(past: Past, model: ModelPast) -> Facts:
         and (
             _most(spreads > LARGE_WEIGHTS)
             or bool((spreads > FAR_TOO_WIDE).any())
+            or (one_sided and bool((spreads > LARGE_WEIGHTS).any()))
             or (_most(spreads > WIDE) and _born_flat(past, rows))
         ),
         "tiny_updates": 0 < model.peak_update < SMALL_UPDATE
-        # What moves the weights is decay alone.
-        and not (_gradless(past, matrices) or model.pull > PULLED),
+        # What moves the weights is decay alone, and not because Adam divides the rest away.
+        and not _gradless(past, matrices)
+        and (not model.pull > PULLED or divided_away(past, layout)),
         "shrinking": past.stands("weight-collapse", model.name),
     }
     return Facts(
@@ -159,6 +168,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         empty=() if late else _empty(past, layout, rows),
         twin_layers=twins,
         spreads=tuple(float(value) for value in spreads),
+        one_sided=one_sided,
         first_signal=first,
         last_signal=last,
         lost_decades=lost,
@@ -185,6 +195,16 @@ def made_good(past: Past, model: ModelPast) -> bool:
     return best is not None and best[0] > large and best[1] >= LEARNT
 
 
+def divided_away(past: Past, layout: Layout) -> tuple[float, float] | None:
+    """Adam's eps and the largest gradient, where the one is far above the other."""
+    group = next(iter(layout.table.optimizers), None)
+    grads = _finite(_column(past.highest, "grad_rms")[layout.matrix])
+    largest = float(grads.max()) if len(grads) else math.nan
+    if group is None or not group.eps > SWALLOWS * largest > 0:
+        return None
+    return group.eps, largest
+
+
 def _gradless(past: Past, matrices: NDArray[np.int64]) -> bool:
     """Every gradient was exactly zero at every sample."""
     grads = _column(past.highest, "grad_rms")[matrices]
@@ -204,8 +224,9 @@ def _twins(past: Past, layout: Layout, hidden: NDArray[np.int64]) -> tuple[str, 
     gated = hidden[(layout.fan_in[hidden] >= 8) & (layout.units[hidden] >= 4)]
     share = _column(past.first, "duplicate_units")[gated]
     # A first step that dwarfs the weights can turn them all one way; those were no twins at birth.
-    moved = _column(past.first, "weight_drift")[gated]
-    born = (share >= 0.9) & ~(moved > 0.5)
+    # But it makes no one number of weights that were drawn.
+    turned = _column(past.first, "weight_drift")[gated] > TURNED
+    born = (share >= 0.9) & (~turned | of_one_number(past, layout)[gated])
     return tuple(layout.layers[row].name for row in gated[born].tolist())
 
 
@@ -300,6 +321,19 @@ def lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> int | N
 def _column(values: Floats, name: str) -> Floats:
     picked: Floats = values[:, LAYER_COLUMN[name]]
     return picked
+
+
+def _leaning(rms: Floats, spread: Floats, fan_in: Floats) -> Floats:
+    """As what spread weights count that lie to one side of zero; NaN of those that do not.
+
+    What n inputs have in common comes out times n and their mean, where weights around zero leave
+    the root of n times their spread: 64 inputs of torch.rand count as 55, and all units say the
+    same. Of 707 healthy runs one had such weights, a single matrix. Twins are another fault.
+    """
+    variance = spread**2 / (3 * fan_in)
+    mean = np.sqrt(np.maximum(rms**2 - variance, 0))
+    leans = (spread > SMALL_WEIGHTS) & (mean**2 > variance)
+    return np.where(leans, np.float32(math.sqrt(3)) * fan_in * mean, np.float32(np.nan))
 
 
 def _finite(values: Floats) -> Floats:

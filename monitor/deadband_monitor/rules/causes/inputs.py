@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.facts import ROUNDING
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 
 
@@ -45,6 +47,39 @@ def suspects(case: Case) -> Iterator[Suspect]:
             evidence=_lines(case),
             advice=_mend(case),
         )
+    elif (layer := _given_nothing(case)) is not None:
+        yield Suspect(
+            word="low-data-diversity",
+            belief=0.85,
+            onset=case.start,
+            explains=frozenset({"output-collapse", "constant-predictor"}),
+            evidence=[
+                f"{layer} puts out its bias alone, and its weights never had a gradient though "
+                "its output has: what it is given is zero"
+            ],
+            advice="look at a batch as the model gets it: x.abs().max(); an augmentation or a mask "
+            "that erases all of it, files that were not read",
+            layer=layer,
+        )
+
+
+def _given_nothing(case: Case) -> str | None:
+    """The first layer, where it tells that all inputs are zero.
+
+    Its weights' gradient is its inputs times its output's gradient. Of a long row only a part is
+    copied, and a blank part says nothing of the rest.
+    """
+    layout, past = case.layout, case.past
+    rows = layout.rows(case.model.name)
+    rows = rows[(layout.weights & layout.learns)[rows]]
+    if math.isfinite(case.model.start("in_variance")) or len(rows) < 2:
+        return None
+    first = int(rows[0])
+    grads = past.highest[rows, LAYER_COLUMN["grad_rms"]]
+    heard = past.newest[first, LAYER_COLUMN["out_grad_rms"]] > 0
+    silent = past.first[first, LAYER_COLUMN["out_variance"]] < ROUNDING
+    zero = grads[0] == 0 and bool((grads[1:] > 0).all())
+    return layout.layers[first].name if heard and silent and zero else None
 
 
 def _mend(case: Case) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.facts import divided_away
 from deadband_monitor.rules.causes.high_rate import HEALTHY_UPDATE
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.causes.written_back import undone
@@ -127,15 +128,12 @@ def _unmoved(case: Case) -> float:
 def _why_tiny(case: Case) -> tuple[str, str]:
     """What makes the updates so small, and what to change: the rate is not always to blame."""
     model = case.model
-    group = next(iter(case.layout.table.optimizers), None)
-    grads = case.past.highest[:, LAYER_COLUMN["grad_rms"]]
-    grads = grads[case.layout.matrix & np.isfinite(grads)]
-    largest = float(grads.max()) if len(grads) else math.nan
-    if group is not None and group.eps > 10 * largest > 0:
+    if (found := divided_away(case.past, case.layout)) is not None:
+        eps, largest = found
         return (
-            f"eps is {group.eps:g}, the largest gradient {largest:.1e}: the division by "
-            "sqrt(v) + eps takes the step away",
-            f"eps {group.eps:g} -> 1e-8",
+            f"eps is {eps:g}, the largest gradient {largest:.1e}: the division by sqrt(v) + eps "
+            "takes the step away",
+            f"eps {eps:g} -> 1e-8",
         )
     norm = clipped_to(case.past, model)
     if math.isfinite(norm):

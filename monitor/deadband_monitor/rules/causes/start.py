@@ -107,8 +107,12 @@ def suspects(case: Case) -> Iterator[Suspect]:
             onset=case.start,
             explains=_OF_SCALE | (_OF_ONE_START if small else further),
             evidence=[
-                f"first sample: {_wide(case, typical, small=small)} times PyTorch's default spread "
-                "(He: 2.45)"
+                "first sample: most weights lie to one side of zero, as torch.rand draws them: "
+                f"what their inputs have in common grows as by weights {max(facts.spreads):.2g} "
+                "times PyTorch's default spread, and all units say the same"
+                if facts.one_sided and not small
+                else f"first sample: {_wide(case, typical, small=small)} times PyTorch's default "
+                "spread (He: 2.45)"
             ],
             advice="initialise with nn.init.kaiming_uniform_ (sd sqrt(2 / fan_in)) for ReLU, "
             "nn.init.xavier_uniform_ for tanh and sigmoid",
