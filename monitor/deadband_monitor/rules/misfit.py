@@ -238,8 +238,8 @@ def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     # Targets that are met are within reach, and what is left of their gradient is rounding.
     met = read.value <= MET * (sd**2 if read.loss == "mse" else sd)
     way = math.nan if met else read.way
-    # None but a clamp to 0..1 gives both of them exactly.
-    clamped = read.low == 0 and read.high == 1
+    # None but a clamp to 0..1 gives both of them exactly; most of its targets must lie beyond it.
+    clamped = read.low == 0 and read.high == 1 and mean < 0
     held = stays_above and read.low == 0 and (clamped or furthest >= HELD * read.value)
     if under and (read.last in POSITIVE or way == BEHIND_RELU or (held and not met)):
         return Clash.RELU_TARGETS
