@@ -592,6 +592,19 @@ MODEL_METRICS: tuple[Metric, ...] = (
         doc="number of groups of near copies that the input rows fall into, where they do",
         log=True, low=32.0, floor=1.0, ceiling=512.0, worst="low",
     ),
+    Metric(
+        name="rare_rows",
+        title="rare rows",
+        doc="different rows of a class beside the one that rules, mean of classes; 8 are learnt "
+        "by heart",
+        log=True, low=8.0, floor=1.0, ceiling=32.0, worst="low",
+    ),
+    Metric(
+        name="outnumbered",
+        title="outnumbered",
+        doc="labels of the class that rules for each of another class, mean of classes",
+        log=True, high=50.0, floor=1.0, ceiling=1e4, worst="high",
+    ),
 )
 
 # fmt: on

@@ -11,6 +11,7 @@ import pytest
 from rules_builds import layer, trained_by
 from rules_scene import SceneSample
 
+from deadband_monitor.rules.handful import OUTNUMBERED
 from deadband_monitor.rules.trend import History
 
 Bend = Callable[[SceneSample], None]
@@ -52,6 +53,32 @@ def test_rare_rows_stay_unlearnt_while_few_samples_name_none_though_the_loss_sin
 
 def test_rare_rows_that_lie_apart_are_given_more_time_and_no_more() -> None:
     assert "class-imbalance" in trained_by().run(330, majority(0.98)).causes
+
+
+@pytest.mark.parametrize(
+    ("rows", "outnumbered", "called"),
+    [(5.0, 120.0, True), (1.0, 80.0, True), (20.0, 120.0, False), (5.0, 20.0, False)],
+)
+def test_a_class_of_a_handful_of_rows_is_learnt_by_heart_and_told(
+    rows: float, outnumbered: float, called: bool
+) -> None:
+    def known(sample: SceneSample) -> None:
+        sample.model(
+            majority_share=0.99, majority_predicted=0.99, rare_recall=1.0, information=0.9,
+            rare_rows=rows, outnumbered=outnumbered,
+        )  # fmt: skip
+
+    made = trained_by().run(120, known)
+    assert ("input-anomaly" in made.standing) is called
+    assert made.causes[:1] == (["class-imbalance"] if called else [])
+
+    def on_the_edge(sample: SceneSample) -> None:
+        known(sample)
+        edge = OUTNUMBERED * (0.9 if sample.step % 2 else 1.1)
+        sample.model(outnumbered=edge if called else 20.0)
+
+    before = len(made.run(20, on_the_edge).engine.flags)
+    assert len(made.run(60, on_the_edge).engine.flags) == before
 
 
 def pixels(step: int) -> float:

@@ -10,6 +10,7 @@ import math
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.feed import CONSTANT, Change, Feed
+from deadband_monitor.rules.handful import few_of_a_class, few_of_all
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.mean_skill import mean_skill
 from deadband_monitor.rules.misfit import CLASS_LOSSES
@@ -25,21 +26,6 @@ TINY = 1 / 255
 steps of SGD, and 0.97 of them as they were."""
 DUPLICATES = 0.5
 """Share of rows that repeat another of the batch. Truth tables and small grids have as many."""
-FEW_ROWS = 64
-LEAST_FEATURES = 8
-ANY_LABELS = 2.0
-"""So few different rows, of so many features, and less than two rows a feature: a plane fits all
-ways to label d + 1 points in d dimensions, half of those of 2 (d + 1) points (Cover, IEEE Trans.
-Electronic Computers 14:326, 1965), so that what is learnt says nothing of other rows. Truth tables
-and worked examples have fewer features."""
-LEAST_ROWS = 4
-"""Fewer than the smallest table of two yes/no features has; worked examples of as few have more of
-them than features."""
-ROUNDS = 20.0
-"""Times that each of them was shown, on average, before they are called all that there is."""
-TWICE = 0.5
-"""Share of different rows among those that were sampled, from which each was met twice, on average:
-what has not been met by then is one row in seven."""
 BEHIND = 0.2
 """Skill below what the nearest neighbours tell: twins with scaled inputs are within 0.05 of it
 after 300 steps, those that learn half through a flat first layer 0.3 to 0.6 below."""
@@ -119,8 +105,9 @@ class InputAnomaly(ModelRule):
                 evidence={"labels_alike": float(alike)},
                 onset_step=past.first_step,
             )
-        if few_rows(model):
-            return _few(past, model)
+        handful = few_of_all(past, model) or few_of_a_class(past, model)
+        if handful is not None:
+            return handful
         judged = _from_the_start(past, model)
         if judged is None or not judged.active:
             self._odd[model.name] = 0
@@ -162,33 +149,6 @@ def answerable(past: Past, model: ModelPast) -> int:
         return 0
     most = max(units, default=0)  # a loss written out by hand tells no shapes
     return most if most > 1 else 0
-
-
-def few_rows(model: ModelPast) -> bool:
-    """Whether the same handful of rows comes again and again."""
-    rows, share = model.value("in_rows"), model.value("in_distinct")
-    per_feature = model.value("in_per_feature")
-    if not (rows <= FEW_ROWS and per_feature < ANY_LABELS and model.feed.seen_whole):
-        return False
-    features = rows / per_feature
-    # Of examples worked by hand there are as many as features, or more.
-    enough = features >= LEAST_FEATURES or (features >= 4 and per_feature <= 0.5)
-    enough = enough or rows <= min(features, LEAST_ROWS - 1)
-    shown = rows / share * model.feed.steps_a_sample
-    return enough and rows > 1 and share <= TWICE and ROUNDS * rows <= shown
-
-
-def _few(past: Past, model: ModelPast) -> Judgement:
-    rows = model.value("in_rows")
-    features = rows / model.value("in_per_feature")
-    return Judgement(
-        active=True,
-        clear=False,
-        message=f"the same {rows:.0f} rows of {features:.0f} features come again and again: labels "
-        "of any kind can be learnt by heart of so few",
-        evidence={"in_rows": rows, "in_distinct": model.value("in_distinct")},
-        onset_step=past.first_step,
-    )
 
 
 def _changed(seen: Observation, past: Past, model: ModelPast) -> Judgement | None:

@@ -33,7 +33,7 @@ class InputRows:
     rows: Reals
     """(frames, n, m)"""
     keys: list[list[int]]
-    """Of each frame, a hash of each row; empty where `usable` does not hold."""
+    """Of each frame, a hash of each row; empty where there are none to tell apart."""
     usable: Mask
     """Frames whose rows are there, finite, and measurements rather than ids."""
 
@@ -53,7 +53,7 @@ def measure_inputs(
     told = here & ~blank
     keys = _measure_rows(reader, memory, x, told, table)
     if is_integer(slot):
-        return None
+        return InputRows(x, keys, np.zeros_like(told))
     found = spread(x, directions=False)
     broken = nonfinite_where(np.isnan(found.mean_square), flat)
     rho = found.dependence

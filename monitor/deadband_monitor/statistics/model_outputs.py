@@ -18,12 +18,12 @@ from deadband_monitor.statistics.gathered import GatheredRows
 from deadband_monitor.statistics.given import CLASS_LOSSES, Found, given_targets
 from deadband_monitor.statistics.guessed import ClassGuess
 from deadband_monitor.statistics.heads import Head, HeadMemory
+from deadband_monitor.statistics.labelled_rows import LabelledRows
 from deadband_monitor.statistics.labels import Labels, Targets, labels_of_frames
 from deadband_monitor.statistics.layout import Batch
 from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.model_inputs import InputRows
 from deadband_monitor.statistics.moments import nonfinite_where, spread
-from deadband_monitor.statistics.neighbours import Neighbours
 from deadband_monitor.statistics.numbering import numbers_for_all
 from deadband_monitor.statistics.outputs import CLASSIFYING, softmax
 from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
@@ -56,9 +56,6 @@ MIXED_UP = 9.0
 FOR_ALL = 10.0
 """What it says of a squared error that draws all columns to the number of a class."""
 
-TOLD_BY_ONE = 0.5
-"""Agreement of neighbours in the first of several inputs from which that one tells the answer."""
-
 _OF_STANDING = (
     "label_entropy",
     "batch_label_entropy",
@@ -82,7 +79,7 @@ class OutputMemory:
     """What is remembered of one model's outputs from sample to sample."""
 
     skill: Skill = field(default_factory=Skill)
-    neighbours: Neighbours = field(default_factory=Neighbours)
+    labelled: LabelledRows = field(default_factory=LabelledRows)
     predictions: PredictionMemory = field(default_factory=PredictionMemory)
     recall: RareRecall = field(default_factory=RareRecall)
     head: HeadMemory = field(default_factory=HeadMemory)
@@ -267,17 +264,8 @@ class ModelOutputs:
                         wanted = standing.found.values
                     way = FOR_ALL if numbers_for_all(wanted, units) else way
                 self._reader.put_one(table, "squashed", frame, way)
-            if given is not None and given.usable[frame] and standing.found is not None:
-                agreement = self._memory.neighbours.observe(
-                    given.rows[frame], given.keys[frame], standing.found
-                )
-                if self._reader.model.inputs > 1 and agreement < TOLD_BY_ONE:
-                    agreement = math.nan  # the other inputs may tell them apart
-                self._reader.put_one(table, "neighbour_agreement", frame, agreement)
-                numbers = self._memory.neighbours.numbering.value()
-                self._reader.put_one(table, "class_numbers", frame, numbers)
-                groups = self._memory.neighbours.groups.value()
-                self._reader.put_one(table, "in_groups", frame, groups)
+            if given is not None:
+                self._memory.labelled.measure(self._reader, given, frame, standing, table)
         for metric in _OF_STANDING:
             values = np.array([getattr(standing, metric) for standing in standings.each])
             self._reader.put(table, metric, values, here)

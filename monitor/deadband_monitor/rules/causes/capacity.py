@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.imbalance import asks_for_others
 from deadband_monitor.rules.causes.normalisation import lags
-from deadband_monitor.rules.inputs import ANY_LABELS
+from deadband_monitor.rules.handful import ANY_LABELS
 from deadband_monitor.rules.majority import names_one_class
 from deadband_monitor.rules.plateau import few_inputs
 from deadband_monitor.rules.room import (

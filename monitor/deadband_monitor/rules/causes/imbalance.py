@@ -27,6 +27,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     yield from _sorted(case)
     yield from _of_one_class(case)
     yield from _uneven(case)
+    yield from _few_of_a_class(case)
     yield from _rare_yes(case)
 
 
@@ -113,6 +114,25 @@ def asks_for_others(case: Case) -> bool:
         return False
     constant = case.model.latest("loss_constant")
     return flag.evidence["best_eval_loss"] > OTHERS_ASKED * constant > 0
+
+
+def _few_of_a_class(case: Case) -> Iterator[Suspect]:
+    flag = case.flag("input-anomaly")
+    if flag is None or "rare_rows" not in flag.evidence:
+        return
+    rows, times = flag.evidence["rare_rows"], flag.evidence["outnumbered"]
+    yield Suspect(
+        word="class-imbalance",
+        belief=0.9,
+        onset=case.start,
+        explains=_MISSED | {"input-anomaly"},
+        evidence=[
+            f"{rows:.2g} different rows are all that came of a class that another outnumbers "
+            f"{times:.0f} times: what is learnt of them holds for them alone"
+        ],
+        advice="more rows of the rare classes, or judge by their recall on rows that are not "
+        "trained on; weights and resampling show the same few rows oftener",
+    )
 
 
 def _rare_yes(case: Case) -> Iterator[Suspect]:

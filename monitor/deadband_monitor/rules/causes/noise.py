@@ -10,7 +10,7 @@ from deadband_monitor.rules.causes.data import PAIRS_ADVICE
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.rows import STARVED, near_copies
 from deadband_monitor.rules.causes.start import recurrent
-from deadband_monitor.rules.inputs import ANY_LABELS
+from deadband_monitor.rules.handful import ANY_LABELS
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, tails, tails_count
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.modest import FEW_NEIGHBOURS

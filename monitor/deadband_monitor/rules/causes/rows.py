@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.inputs import ANY_LABELS, LEAST_ROWS, few_rows
+from deadband_monitor.rules.handful import ANY_LABELS, LEAST_ROWS, few_rows
 from deadband_monitor.rules.misfit import CLASS_LOSSES
 from deadband_monitor.rules.past import ModelPast
 from deadband_monitor.rules.unrelated import chance, scatter
