@@ -2,7 +2,7 @@
 
 Whole rows, one contiguous block of features, no stride over features: that is what a cold cache
 forgives. Pixels come from the middle of the image (borders see padding), positions are spread over
-the sequence.
+the sequence, to near both its ends.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
     if layout is Layout.TIME_FIRST and len(shape) == 3:
         time, batch, width = shape
         rows, features = min(batch, limits.rows), min(width, limits.features)
-        spread = _spread(time, limits.positions)
+        spread = _from_end_to_end(time, limits.positions)
         count = len(range(time)[spread])
         return Region(
             (spread, slice(rows), slice(features)),
@@ -97,7 +97,7 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
     rows, features = min(shape[0], limits.rows), min(shape[-1], limits.features)
     if len(shape) == 2:
         return Region((slice(rows), slice(features)), (rows, features), (rows, features), "nu")
-    spread = _spread(shape[-2], limits.positions)
+    spread = _from_end_to_end(shape[-2], limits.positions)
     count = len(range(shape[-2])[spread])
     middles = tuple(size // 2 for size in shape[1:-2])
     picked = (rows, count, features)
@@ -174,6 +174,18 @@ def _image(shape: tuple[int, ...], limits: Limits) -> Region:
         (rows, channels, math.prod(sizes)),
         "nup",
     )
+
+
+def _from_end_to_end(size: int, most: int) -> slice:
+    """Some positions of a sequence, the second and nearly the last among them.
+
+    Short rows are padded at one end: what is left of them lies at the other. The very first
+    position has seen nothing yet, and may be a token that is the same in every row.
+    """
+    if size <= most:
+        return slice(0, size, 1)
+    stride = max(1, (size - 3) // (most - 1)) if most > 1 else size
+    return slice(1, 2 + stride * (most - 1), stride)
 
 
 def _spread(size: int, most: int) -> slice:

@@ -306,9 +306,10 @@ def part_of(whole: Tensor, axes: str, batch: int) -> Tensor:
         x = x.transpose(0, 1)
     while x.ndim > 3:
         x = x[:, x.shape[1] // 2]
-    count = min(4, x.shape[1])
-    stride = x.shape[1] // count
-    return x[:32, [stride // 2 + stride * number for number in range(count)], :512].flatten(1)
+    length = x.shape[1]
+    apart = max(1, (length - 3) // 3)
+    places = [1 + apart * number for number in range(4)] if length > 4 else list(range(length))
+    return x[:32, places, :512].flatten(1)
 
 
 def corner(weight: Tensor, *, transposed: bool) -> Tensor:
