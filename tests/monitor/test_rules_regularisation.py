@@ -193,6 +193,31 @@ def test_a_penalty_that_sets_in_is_named_by_the_jump_and_by_where_the_steps_turn
         assert (cause.cause, cause.onset_step) == ("over-regularisation", since)
 
 
+def test_a_penalty_that_sets_in_came_before_what_its_steps_do_to_the_weights() -> None:
+    def swept(sample: SceneSample) -> None:
+        jumping(sample, 0.8)
+        left = 0.9 ** max(0, sample.step - 155)
+        for name in MATRICES:
+            large = 0.31 if sample.step == 160 else 0.05
+            sample.layer(name, weight_growth=3.2 * left, update_ratio=large)
+
+    scene = Scene().run(250, swept)
+    assert {"weight-collapse", "update-too-large"} <= scene.standing.keys()
+    cause = scene.engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("over-regularisation", 150)
+
+
+def test_decay_is_what_is_left_to_units_that_died_with_the_jump() -> None:
+    def shut(sample: SceneSample) -> None:
+        jumping(sample, 0.8)
+        if sample.step >= 150:
+            sample.layer("act1", dead_units=1, out_variance=0, out_rms=0, zero_share=1)
+
+    scene = Scene().run(250, shut)
+    assert "dead-units" in scene.standing
+    assert "over-regularisation" not in scene.causes
+
+
 def test_a_loss_that_jumps_while_the_steps_go_on_as_before_is_no_penalty() -> None:
     scene = Scene().run(250, lambda sample: jumping(sample, 0.1))
     assert "loss-divergence" in scene.standing

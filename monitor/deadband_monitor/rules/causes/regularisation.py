@@ -52,7 +52,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
     """Over-regularisation: by decay or a penalty, seen in the weights, or by dropout."""
     shrinking = case.flag("weight-collapse")
     dropout = case.build.dropout
-    if shrinking is not None:
+    if (begun := _begun(case)) is not None:
+        yield begun
+    elif shrinking is not None:
         yield Suspect(
             word="over-regularisation",
             row="over-regularisation",
@@ -67,8 +69,6 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=_weaken(case),
         )
-    elif (begun := _begun(case)) is not None:
-        yield begun
     elif _pulls(case) or (_rules(case) and _shrunk(case) < 0.9):
         both = case.model.pull > PULL and _shrunk(case) < 0.9
         model = case.model
@@ -129,8 +129,10 @@ def _begun(case: Case) -> Suspect | None:
     """A penalty that sets in: the loss jumps by what is added, and all steps turn to zero weights.
 
     Rows or labels that change make a loss jump too, and no step towards zero; a step that is too
-    large is measured. Of two that play against each other the loss is not this one's alone.
+    large is measured. Of two that play against each other the loss is not this one's alone. Of
+    units that died with the jump decay is all that is left.
     """
+    dead = case.flag("dead-units")
     if case.layout.several_models:
         return None
     loss, model = case.past.loss, case.model
@@ -138,6 +140,8 @@ def _begun(case: Case) -> Suspect | None:
     if jumped is None or pulled is None or (large is not None and large <= pulled):
         return None
     samples = case.past.samples_at(pulled) - case.past.samples_at(jumped)
+    if dead is not None and dead.onset_step <= jumped + 1:
+        return None
     if pulled < jumped or (pulled - jumped > SOON_STEPS and samples > SOON_SAMPLES):
         return None
     return Suspect(

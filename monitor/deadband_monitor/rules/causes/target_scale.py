@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
+from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, tails
 from deadband_monitor.rules.misfit import CLASS_LOSSES, VALUE_LOSSES
 from deadband_monitor.rules.outputs import washed_out
@@ -26,6 +27,9 @@ leaves a thousandth to the task."""
 GROWN = 3.0
 """Growth of a weight that is no matter of usual training: `weights_tripled`."""
 
+_NUMBERS = frozenset({Clash.CLASS_NUMBERS, Clash.STRETCHED})
+"""What is compared are the numbers of classes: scaled, they stay what they are."""
+
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Unscaled targets."""
@@ -39,7 +43,7 @@ def _scale(case: Case) -> Iterator[Suspect]:
     mean, sd = model.start("target_mean"), model.start("target_sd")
     if case.build.loss not in VALUE_LOSSES or not sd > 0 or not math.isfinite(mean):
         return
-    if model.makes_its_targets:
+    if model.makes_its_targets or model.objective.clash in _NUMBERS:
         return  # they have no scale of their own
     far, odd = abs(mean) > FAR * sd, not WIDE[0] <= sd <= WIDE[1]
     offset = abs(mean) > WIDE[1]
