@@ -225,7 +225,8 @@ class ConstantPredictor(ModelRule):
             active=True,
             clear=False,
             severity="info" if past.layout.several_models else "warning",
-            message=f"{words} that holds {share:.0%} of the labels, though the outputs still vary",
+            message=f"{words} that holds {100 * share:.3g}% of the labels, though the outputs "
+            "still vary",
             evidence=measured(
                 {
                     "majority_share": share,

@@ -92,8 +92,8 @@ def _uneven(case: Case) -> Iterator[Suspect]:
         onset=case.start if found or held is None else held.onset_step,
         explains=_MISSED | {"output-collapse"} if alone else _MISSED,
         evidence=[
-            f"{share:.0%} of the labels are of one class, {said:.0%} of the predictions"
-            + ("; outputs still vary with the input" if telling else "")
+            f"{100 * share:.3g}% of the labels are of one class, {100 * said:.3g}% of the "
+            "predictions" + ("; outputs still vary with the input" if telling else "")
         ],
         advice=f"weight the classes (pos_weight = {ratio:.2g} for two, weight = 1 / frequency for "
         "more), or draw evenly with WeightedRandomSampler; report the recall of each class",
