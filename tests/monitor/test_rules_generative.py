@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+import pytest
 from rules_builds import label_free, layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
@@ -55,6 +56,22 @@ def test_a_generator_that_swings_between_alike_and_wild_is_named() -> None:
     scene.run(500, lambda s: _gan(s, 0.1 if s.step % 100 < 60 else 1.8))
     assert scene.standing["representation-collapse"].severity == "warning"
     assert scene.causes[0] == "adversarial-mode-collapse"
+
+
+@pytest.mark.parametrize(
+    ("middle", "told", "named"), [(0.9, 0.02, True), (0.9, 0.6, False), (0.3, 0.02, False)]
+)
+def test_samples_beside_the_real_ones_that_a_critic_does_not_tell_are_named(
+    middle: float, told: float, named: bool
+) -> None:
+    def beside(sample: SceneSample) -> None:
+        _gan(sample, 0.7 + 0.3 * math.sin(sample.step / 20))
+        size = math.hypot(middle, 0.7)
+        sample.model(0, out_rms=size, out_variance=(0.7 / size) ** 2)
+        sample.model(1, in_rms=1.0, in_variance=1.0, out_sd=told)
+
+    scene = scene_of(GAN, discriminator={"loss": "bce_logits"}).run(450, beside)
+    assert ("adversarial-mode-collapse" in scene.causes) is named
 
 
 def test_a_generator_that_runs_away_from_the_real_samples_is_named() -> None:

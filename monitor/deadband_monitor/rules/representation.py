@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Finding, Observation, Words
 from deadband_monitor.rules.clashes import Clash
-from deadband_monitor.rules.generative import EmptyLatent, MadeAlike, OneExpert
+from deadband_monitor.rules.generative import EmptyLatent, MadeAlike
 from deadband_monitor.rules.judges import (
     Judgement,
     LayerRule,
@@ -26,6 +26,7 @@ from deadband_monitor.rules.judges import (
 )
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.routing import OneExpert
 from deadband_monitor.rules.structure import (
     embeddings,
     judges_others,

@@ -92,6 +92,11 @@ def _mode_collapse(case: Case, flag: Flag, diversity: float) -> Suspect:
         lines.append(f"within 200 steps they were {most:.2g} times as far apart, and alike again")
     if "far_out" in flag.evidence:
         lines.append(f"they lie {flag.evidence['far_out']:.3g} times as far from zero as those")
+    if "aside" in flag.evidence:
+        lines.append(
+            f"their middle lies {flag.evidence['aside']:.2g} spreads of the real ones beside "
+            f"theirs, and the scores of the discriminator differ by {flag.evidence['told']:.1g}"
+        )
     beaten = case.past.loss.fresh > LOST_LOSS
     if beaten:
         lines.append(f"the loss stands at {case.past.loss.fresh:.3g}: the discriminator has won")
