@@ -162,6 +162,22 @@ def perhaps_embeddings(layout: Layout, index: int) -> list[int]:
     ]
 
 
+def unactivated(layout: Layout, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of a model's matrices that no activation follows, all where there are none.
+
+    What goes through an activation is hidden in an encoder or a predictor: nothing compares it.
+    """
+
+    def hidden(row: int) -> bool:
+        behind = layout.rows(layout.layers[row].model)
+        after = (i for i in behind[behind > row].tolist())
+        next_row = next((i for i in after if layout.matrix[i] or layout.layers[i].activation), row)
+        return bool(layout.layers[next_row].activation) and not layout.matrix[next_row]
+
+    ends = np.array([row for row in rows.tolist() if not hidden(row)], np.int64)
+    return ends if len(ends) else rows
+
+
 def judges_others(layout: Layout, index: int) -> bool:
     """Whether a model ends in one score or two, as a discriminator does."""
     rows = _matrices(layout, index)
