@@ -32,7 +32,7 @@ def _ssl(sample: SceneSample, *, directions: float, apart: float, rank: float) -
     for name in ("enc.0", "enc.1", "pred"):
         sample.layer(name, participation=12.0, cosine=0.3)
     sample.layer("pred", cosine=1 - apart)
-    sample.layer("enc.1", participation=directions)
+    sample.layer("enc.1", participation=directions, cosine=1 - apart)
     sample.model(effective_rank=rank)
 
 
@@ -128,20 +128,20 @@ def test_a_third_of_the_distance_is_what_healthy_runs_dip_to() -> None:
     assert not _draws_together(end=0.2).causes
 
 
-@pytest.mark.parametrize("activation", ["", "relu"])
-def test_hidden_units_of_a_predictor_may_draw_together_while_embeddings_do_not(
-    activation: str,
-) -> None:
-    def hidden(sample: SceneSample) -> None:
+@pytest.mark.parametrize(
+    ("narrow", "stands"), [("pred.0", False), ("pred", False), ("enc.1", False), ("both", True)]
+)
+def test_a_predictor_may_draw_together_while_embeddings_do_not(narrow: str, stands: bool) -> None:
+    def fill(sample: SceneSample) -> None:
         _ssl(sample, directions=9, apart=0.2, rank=11)
-        sample.layer("pred.0", cosine=1 - max(0.05, 0.7 * math.exp(-sample.step / 40)))
-        sample.layer("enc.1", cosine=0.8)
+        drawn = {"both": ("enc.1", "pred")}.get(narrow, (narrow,))
+        for name in ("enc.1", "pred.0", "pred"):
+            left = 0.05 if name in drawn else 0.3
+            sample.layer(name, cosine=1 - max(left, 0.7 * math.exp(-sample.step / 40)))
 
     layers = [*ENCODER[:2], linear("pred.0", 32, 16), linear("pred", 16, 32)]
-    if activation:
-        layers.insert(3, layer("pred.1", "ReLU", activation=activation, units=16))
-    scene = scene_of(layers, model={"calls": 2, "loss": "cosine"}).run(400, hidden)
-    assert ("representation-collapse" in scene.standing) is (activation == "")
+    scene = scene_of(layers, model={"calls": 2, "loss": "cosine"}).run(400, fill)
+    assert ("representation-collapse" in scene.standing) is stands
 
 
 def test_features_that_draw_together_under_another_loss_are_no_views() -> None:

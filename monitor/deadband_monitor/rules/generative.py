@@ -15,7 +15,6 @@ from deadband_monitor.rules.trend import History
 
 KIND = "representation-collapse"
 
-
 ALIKE = 0.3
 """Mean distance of generated samples over that of real ones. Healthy GANs end at 0.95 to 1.0 and
 dip to 0.4 on the way; collapsed ones lie at 0.05 to 0.33 or swing from 0.1 to 1.9."""
@@ -48,6 +47,9 @@ TOGETHER = 0.1
 input is no more than this, and to tell one of two inputs from the other takes ln 2. A unit at the
 edge of counting as active, one sample and not the next, is no life."""
 
+_Window = deque[tuple[int, float, float]]
+"""Steps and two values of each."""
+
 
 class MadeAlike(ModelRule):
     """A generator makes nearly the same sample from any noise, for long or again and again."""
@@ -66,9 +68,9 @@ class MadeAlike(ModelRule):
 
     def __init__(self) -> None:
         super().__init__()
-        self._recent: dict[str, deque[tuple[int, float, float]]] = {}
+        self._recent: dict[str, _Window] = {}
         """Step, diversity, and how far out the samples lie."""
-        self._aside: dict[str, deque[tuple[int, float, float]]] = {}
+        self._aside: dict[str, _Window] = {}
         """Step, how far the samples' middle is from the real one's, and spread of the logits."""
         self._trend: dict[str, History] = {}
         self._up_at: dict[str, int] = {}
@@ -90,9 +92,7 @@ class MadeAlike(ModelRule):
         real = max(past.models[name].value("in_rms") for name in judges)
         away = model.value("out_rms") / real if real > 0 else math.nan
         recent = self._recent.setdefault(model.name, deque())
-        recent.append((seen.step, diversity, away))
-        while len(recent) > self.FEWEST and seen.step - recent[0][0] > self.WINDOW_STEPS:
-            recent.popleft()
+        self._keep(recent, (seen.step, diversity, away))
         aside, told = self._middle(seen.step, past, model, judges)
         trend = self._trend.setdefault(model.name, History())
         trend.add(seen.step, diversity)
@@ -104,9 +104,9 @@ class MadeAlike(ModelRule):
             recent.append((seen.step, diversity, away))
         low = [step for step, value, _ in recent if value < ALIKE]
         share = len(low) / len(recent)
-        spanned = recent[-1][0] - recent[0][0] >= 0.9 * self.WINDOW_STEPS
-        mostly = share > 0.5 and spanned and len(recent) >= 4
-        if spanned and len(recent) >= 4 and seen.step >= self.START_STEPS:
+        whole = self._whole(recent)
+        mostly = share > 0.5 and whole
+        if whole and seen.step >= self.START_STEPS:
             far = min(value for _, value, _ in recent)
             if far > WILD:
                 return self._runaway(recent, far, diversity)
@@ -159,14 +159,20 @@ class MadeAlike(ModelRule):
         aside, told = _aside(model, critic), critic.value("out_sd")
         recent = self._aside.setdefault(model.name, deque())
         if math.isfinite(aside) and math.isfinite(told):
-            recent.append((step, aside, told))
-        while len(recent) > self.FEWEST and step - recent[0][0] > self.WINDOW_STEPS:
-            recent.popleft()
+            self._keep(recent, (step, aside, told))
         logits = len(judges) == 1 and layout.model(critic.name).loss == "bce_logits"
-        spanned = len(recent) >= 4 and recent[-1][0] - recent[0][0] >= 0.9 * self.WINDOW_STEPS
-        if not (logits and spanned):
+        if not (logits and self._whole(recent)):
             return math.nan, math.nan
         return median(off for _, off, _ in recent), median(spread for *_, spread in recent)
+
+    def _keep(self, window: _Window, newest: tuple[int, float, float]) -> None:
+        window.append(newest)
+        while len(window) > self.FEWEST and newest[0] - window[0][0] > self.WINDOW_STEPS:
+            window.popleft()
+
+    def _whole(self, window: _Window) -> bool:
+        spanned = window[-1][0] - window[0][0] if len(window) >= 4 else 0
+        return spanned >= 0.9 * self.WINDOW_STEPS
 
     @staticmethod
     def _beside(since: int, aside: float, told: float, diversity: float) -> Judgement:
@@ -195,9 +201,7 @@ class MadeAlike(ModelRule):
         )
 
     @staticmethod
-    def _runaway(
-        recent: deque[tuple[int, float, float]], least: float, diversity: float
-    ) -> Judgement:
+    def _runaway(recent: _Window, least: float, diversity: float) -> Judgement:
         """The other model does not hold it: what is made leaves the real samples behind."""
         return Judgement(
             active=True,

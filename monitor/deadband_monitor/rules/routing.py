@@ -132,12 +132,12 @@ class OneExpert(ModelRule):
                 active=not past.skill(model.name) > ENOUGH,
                 clear=False,
                 layer=layout.layers[emptiest].name,
-                message=f"{idle[emptiest]:.0%} of {layout.layers[emptiest].units} experts were "
-                f"given no input for {Idle.LASTING_STEPS} steps",
+                message=f"{share:.0%} of {layout.layers[emptiest].units} experts were given no "
+                f"input for {Idle.LASTING_STEPS} steps",
                 evidence={
                     "choice_entropy": float(seen.layers[emptiest, _CHOICE]),
                     "experts": float(layout.layers[emptiest].units),
-                    "idle": idle[emptiest],
+                    "idle": share,
                 },
             )
         return Judgement(

@@ -162,10 +162,11 @@ def perhaps_embeddings(layout: Layout, index: int) -> list[int]:
     ]
 
 
-def unactivated(layout: Layout, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of a model's matrices that no activation follows, all where there are none.
+def compared(layout: Layout, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of a model's matrices whose outputs a loss may compare: the last, and its like.
 
-    What goes through an activation is hidden in an encoder or a predictor: nothing compares it.
+    A predictor gives what is to be the embedding of another view, so that is as wide as what it
+    gives, and through no activation goes either.
     """
 
     def hidden(row: int) -> bool:
@@ -174,8 +175,13 @@ def unactivated(layout: Layout, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         next_row = next((i for i in after if layout.matrix[i] or layout.layers[i].activation), row)
         return bool(layout.layers[next_row].activation) and not layout.matrix[next_row]
 
-    ends = np.array([row for row in rows.tolist() if not hidden(row)], np.int64)
-    return ends if len(ends) else rows
+    last = rows[-1:]
+    alike = [
+        row
+        for row in rows[:-1].tolist()
+        if layout.units[row] == layout.units[last] and not hidden(row)
+    ]
+    return np.array([*alike[-1:], *last.tolist()], np.int64)
 
 
 def judges_others(layout: Layout, index: int) -> bool:
