@@ -103,7 +103,7 @@ class Trainer:
         self._load = make(name)
         for _ in range(5):
             self._load.step()
-        self.before_mb = _memory_mb("VmRSS")
+        self.before_mb = _memory_mb("VmHWM")
         start = time.perf_counter()
         self._looker = Deadband(self._load)
         self.watch_ms = 1e3 * (time.perf_counter() - start)
