@@ -103,6 +103,7 @@ class Overfitting(ModelRule):
         falls = train < 0.9 * passes.train_at_best
         apart = now > 1.5 * max(train, 0.0)
         risen = sure and falls and apart and rise > 0.1 * abs(best)
+        level = level or math.nan  # a loss that began at nought is no measure
         skill, learnt = 1 - fmean(passes.recent) / level, 1 - train / level
         # Far behind, and for good: the last five passes do not show it catching up.
         older = fmean(list(passes.recent)[:3])
