@@ -375,6 +375,16 @@ def test_data_of_one_class_are_told_however_low_the_loss() -> None:
     assert "bincount" in top(made).advice
 
 
+def test_rows_that_come_again_bring_no_new_labels() -> None:
+    """A graph is one batch: the same nodes of it are copied at each step."""
+
+    def bend(sample: SceneSample) -> None:
+        of_one_class(sample)
+        sample.model(in_repeat=1.0 if sample.step > 1 else np.nan)
+
+    assert "input-anomaly" not in with_head(64, 10, 10).run(60, bend).standing
+
+
 def test_positives_that_stand_first_by_design_are_no_class() -> None:
     made = with_head(64, 65, 128).run(60, of_one_class)
     assert "input-anomaly" not in made.standing

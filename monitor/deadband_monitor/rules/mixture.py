@@ -170,7 +170,9 @@ class Mixture:
         self.differ = self.differ or whole > 0
         if whole == 0 and not self.differ:
             self._alike_since = self._alike_since or step
-            self.alike = max(self.alike, FEWEST_LABELS) + labels
+            # Rows that come again bring no new labels: of a whole graph each step copies the same.
+            fresh = 1 - value["in_repeat"] if math.isfinite(value["in_repeat"]) else 1.0
+            self.alike = max(self.alike, FEWEST_LABELS) + round(labels * fresh)
         by_chance = value["majority_share"] ** self.alike >= LUCK
         if labels < FEWEST_ROWS and whole >= MIXED_LABELS and not by_chance:
             self.sorted_since, self.sorted_ratio = self._alike_since, 0.0

@@ -14,6 +14,7 @@ from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.inputs import RECURRENT
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.structure import among_experts
 from deadband_monitor.state.series import Floats
 
 LINEAR = (
@@ -116,16 +117,18 @@ def bottleneck(layout: Layout, model: str) -> tuple[str, int, bool] | None:
     """The first hidden layer of one or two units, through which everything has to pass.
 
     What follows takes in nothing else: a gate or a score of one unit has the whole width beside it,
-    and so have experts and towers, of which others of the same shape take the same inputs.
+    and so have experts and towers, of which others of the same shape take the same inputs. Experts
+    as wide at their end as what they are given look like one behind the other, but for the router.
     The last value tells whether it is narrower than what it is given: one that has as many units as
     inputs loses nothing by its width.
     """
     rows = _weighted(layout, model)
     layers = [layout.layers[row] for row in rows]
+    apart = among_experts(layout, layout.index_of[model])
     for row, next_row in pairwise(rows):
         layer, wanted = layout.layers[row], layout.layers[next_row].fan_in
         narrow = wanted in {1, 2} and wanted == _handed_on(layout, row, next_row)
-        if narrow and not _has_twins(layer, layers):
+        if narrow and row not in apart and not _has_twins(layer, layers):
             # A recurrent layer has to keep a whole series in what it has for one step of it.
             series = layer.kind.startswith(RECURRENT)
             return layer.name, wanted, series or wanted < layer.fan_in

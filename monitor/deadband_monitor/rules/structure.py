@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +21,8 @@ from deadband_monitor.rules.layout import Layout
 _NUMBER = re.compile(r"\d+")
 _ROUTER = re.compile(r"gat(e|ing)|rout|switch|moe|expert", re.IGNORECASE)
 
+WATCHED_CALLS = 4
+"""Calls of a layer in one forward that are copied."""
 WIDE_ENOUGH = 8
 """Units from which an output is an embedding, not a few scores: with fewer, the cosine of two
 outputs is near 1 or -1 by nature."""
@@ -129,6 +132,31 @@ def experts(layout: Layout, index: int, units: int) -> list[list[int]]:
             for number, row in numbered.items():
                 found[number].append(row)
     return found if found[0] else []
+
+
+def among_experts(layout: Layout, index: int) -> frozenset[int]:
+    """Rows of weights that a router chooses among: each is one way out of several."""
+    widths = {layout.layers[row].units for row in routers(layout, index)}
+    return frozenset(
+        row for units in widths for expert in experts(layout, index, units) for row in expert
+    )
+
+
+def called_on(layout: Layout, rows: Sequence[int]) -> list[int]:
+    """Those of these rows behind which the same weights may be called again, unseen.
+
+    A fourth call of a layer is the last that is watched: what comes next may lie far behind it.
+    """
+    calls: dict[str, int] = defaultdict(int)
+    found, last = [], False
+    for row in rows:
+        if layout.matrix[row]:
+            base = _base(layout.layers[row].name)
+            calls[base] += 1
+            last = calls[base] == WATCHED_CALLS
+        if last:
+            found.append(row)
+    return found
 
 
 def embeddings(layout: Layout, index: int) -> list[int]:
