@@ -49,6 +49,9 @@ OFF_ONE = 0.2
 HELD = 2.0
 """Times the loss that the furthest target must be able to cost, where nothing but its range tells
 of the output: few targets are the furthest. Standardised ones under a ReLU reach ten times it."""
+JUST_ABOVE = 2e-3
+"""Deviations, of the targets and of the outputs, above zero: of 64 outputs of that spread that may
+lie on both sides of it the lowest is there in one sample of a hundred, not in three on end."""
 HALF_A_CLASS = 0.5
 """By which units that fire must be fewer than the classes that occur."""
 MET = 0.1
@@ -240,7 +243,10 @@ def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     way = math.nan if met else read.way
     # None but a clamp to 0..1 gives both of them exactly; most of its targets must lie beyond it.
     clamped = read.low == 0 and read.high == 1 and mean < 0
-    held = stays_above and read.low == 0 and (clamped or furthest >= HELD * read.value)
+    # A softplus never gives zero itself: all of its lowest answers come to lie just above.
+    near = 0 < read.low < JUST_ABOVE * min(sd, read.out_sd) and not read.unit_range
+    at_the_end = read.low == 0 or near
+    held = stays_above and at_the_end and (clamped or furthest >= HELD * read.value)
     if under and (read.last in POSITIVE or way == BEHIND_RELU or (held and not met)):
         return Clash.RELU_TARGETS
     sigmoid = read.unit_range and read.last in {"sigmoid", "hardsigmoid"}

@@ -15,6 +15,7 @@ from deadband_monitor.rules.inputs import odd_scale
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.model_past import PULLED
 from deadband_monitor.rules.past import EARLY_STEPS, SMALL_UPDATE, ModelPast, Past
+from deadband_monitor.rules.structure import called_on
 from deadband_monitor.rules.weights import all_of_one_number, of_one_number
 from deadband_monitor.state.series import Floats
 
@@ -129,7 +130,7 @@ def gather(past: Past, model: ModelPast) -> Facts:
         "gradient_tenfold": model.gradient_rose,
         "saturated": past.stands("saturation", model.name),
         "dead": past.stands("dead-units", model.name),
-        "faint_depth": len(matrices) >= DEEP
+        "faint_depth": max(len(matrices), len(layout.weighted(model.name))) >= DEEP
         and (
             _lost_in_depth(past, model.name, first, last)
             or lost > 0
@@ -293,12 +294,18 @@ def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> float:
     there does not tell. As PyTorch draws them each layer leaves 1 / sqrt(3) of it times the slope's
     root mean square: twenty ReLU layers 1.6e-8, six sigmoid ones 9e-6.
     """
+    layout = past.layout
+    assert layout is not None
     grads = _column(past.first, "out_grad_rms")[rows]
     body = np.log10(grads[grads > 0])
     if len(body) < 2 or body[-1] - body[0] < LOST_DECADES:
         return 0.0
-    # A branch beside the others, say a router, is left out at once and not little by little.
-    return float(body[-1] - body[0]) if np.diff(body).max() < LOST_DECADES / 2 else 0.0
+    # A branch beside the others, say a router, is left out at once and not little by little; how
+    # many calls lie behind the last that is watched nobody knows.
+    known = rows[grads > 0]
+    watched = ~np.isin(known[:-1], called_on(layout, known.tolist()))
+    steps = np.diff(body)[watched]
+    return float(body[-1] - body[0]) if steps.max(initial=0.0) < LOST_DECADES / 2 else 0.0
 
 
 def lost_at_once(past: Past, layout: Layout, rows: NDArray[np.int64]) -> int | None:

@@ -9,7 +9,12 @@ from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.clash_words import advice, evidence
 from deadband_monitor.rules.causes.descent import AFTERMATH, BLIND, RUNAWAY, SLOW
 from deadband_monitor.rules.clashes import BOTTOMLESS, SHUT_OUT, Clash
-from deadband_monitor.rules.losses import fell_since, is_below_zero, is_far_below_zero
+from deadband_monitor.rules.losses import (
+    NEVER_NEGATIVE,
+    fell_since,
+    is_below_zero,
+    is_far_below_zero,
+)
 from deadband_monitor.rules.misfit import OF_SOFTMAX, POSITIVE, VALUE_LOSSES
 
 _EXPLAINS: dict[Clash, frozenset[str]] = {
@@ -66,7 +71,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield Suspect(
             word="output-activation-mismatch" if clash in SHUT_OUT else "loss-mismatch",
             tier=Tier.EXACT if exact else Tier.PATTERN,
-            belief=0.99 if exact else _BELIEF.get(clash, 0.85),
+            belief=0.99 if exact else _belief(case, clash),
             onset=fell_since(case.past, case.model)
             if clash in BOTTOMLESS
             else case.model.objective.since,
@@ -122,6 +127,13 @@ def suspects(case: Case) -> Iterator[Suspect]:
         )
 
 
+def _belief(case: Case, clash: Clash) -> float:
+    """What compares rows with each other alone is silent where all of them are the same."""
+    if clash is Clash.SILENT and case.flag("output-collapse") and not case.build.loss_target:
+        return 0.1
+    return _BELIEF.get(clash, 0.85)
+
+
 def _by_range(case: Case, clash: Clash) -> bool:
     """No activation that is known holds the output above zero: it never went below, that is all."""
     last = case.layout.output_layer(case.model.name)
@@ -131,12 +143,16 @@ def _by_range(case: Case, clash: Clash) -> bool:
 
 
 def _below_zero(case: Case) -> bool:
-    return is_below_zero(case.past, case.model)
+    """It is so now, or was when the flag was raised: what could not be once was never a loss."""
+    flag = case.flag("loss-divergence")
+    was = flag is not None and flag.evidence.get("loss", 0.0) < 0 < case.past.loss.fresh
+    return is_below_zero(case.past, case.model) or (was and case.build.loss in NEVER_NEGATIVE)
 
 
 def _subtracted(case: Case) -> Suspect:
     """The loss is below what its function can give: a minus, before all of it or a part of it."""
     flag, loss = case.flag("loss-divergence"), case.past.loss
+    below = f"is {loss.fresh:.3g}" if loss.fresh < 0 else f"was {loss.lowest:.3g}"
     why = "a term with a minus outweighs it"
     advice = (
         "print the parts of the loss one by one: a penalty or balance that enters with a "
@@ -162,7 +178,7 @@ def _subtracted(case: Case) -> Suspect:
         belief=0.93 if far else 0.9 if turned else 0.8 if loss.first < 0 else 0.6,
         onset=flag.onset_step if flag else since if turned and since else case.start,
         explains=SLOW | RUNAWAY | AFTERMATH,
-        evidence=[f"the loss is {loss.fresh:.3g}, and {case.build.loss} is never negative: {why}"],
+        evidence=[f"the loss {below}, and {case.build.loss} is never negative: {why}"],
         advice=advice,
     )
 

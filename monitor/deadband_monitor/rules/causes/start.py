@@ -9,21 +9,18 @@ import numpy as np
 
 from deadband.wire import Layer
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.born import grown_back
+from deadband_monitor.rules.causes import exploding
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
-from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
-from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.inputs import RECURRENT
+from deadband_monitor.rules.losses import LossDivergence
 from deadband_monitor.rules.unrelated import LITTLE
 
-GROWS = 100.0
-"""Growth of the outputs from the first weight layer to the last, before anything was learnt. He's
-initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
-PyTorch's default lie below 30; thirty blocks that double give 1e9."""
 LOUD = 8.0
 """Sums of weights and inputs from which tanh and sigmoid are flat (1e-3 of their slope is left)."""
 USUAL_SPREAD = 0.5
 """Spread of the first outputs by usual initialisations, 0.1 to 1."""
+FAR_WORSE = -1.0
+"""Skill of a loss that is twice a constant answer's."""
 HOLDS = 0.9
 """Radius of recurrent weights from which a state lasts for ten steps and more (0.35 of it)."""
 
@@ -63,8 +60,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     """Constant initialisation, a bad scale, a signal lost or blown up with depth."""
     facts = case.facts
     if not case.build.late:
-        yield from _exploding(case)
-        yield from _through_time(case)
+        yield from exploding.suspects(case)
         yield from _forgets(case)
     if facts.empty and not facts.zero_weights:
         yield Suspect(
@@ -178,10 +174,12 @@ def _sure_at_first(case: Case) -> Iterator[Suspect]:
     Weights that stand beside the layers, in a matrix of one's own, are not told wide by their
     shape; what they lead to is seen.
     """
-    flag = case.flag("loss-divergence")
-    if flag is None or "out_sd" not in flag.evidence or case.facts.input_kind or case.build.late:
+    flag, guess = case.flag("loss-divergence"), case.flag("constant-predictor")
+    spread = math.nan if flag is None else flag.evidence.get("out_sd", math.nan)
+    if guess is not None and guess.evidence.get("skill", 0.0) < FAR_WORSE:
+        spread = case.model.start("out_sd")
+    if not spread > LossDivergence.SURE or case.facts.input_kind or case.build.late:
         return
-    spread = flag.evidence["out_sd"]
     yield Suspect(
         word="bad-initialisation-scale",
         belief=0.6,  # or they were trained, for labels of another order
@@ -189,13 +187,19 @@ def _sure_at_first(case: Case) -> Iterator[Suspect]:
         explains=_OF_SCALE,
         evidence=[
             f"the first outputs spread by {spread:.3g} over the inputs (0.1 to 1 is usual), and "
-            f"the loss began at {case.past.loss.first:.3g}, that of a constant answer is "
-            f"{case.model.latest('loss_constant'):.3g}"
+            f"the loss began at {case.past.loss.first:.3g}, {_of_a_constant(case)}"
         ],
         advice=f"divide the weights of the last layer by {spread / USUAL_SPREAD:.0f} or more, its "
         "bias 0, so that the first loss is that of a constant answer; sd 1 / sqrt(inputs) in the "
         "layers before it; of a trained network, check the order of its classes",
     )
+
+
+def _of_a_constant(case: Case) -> str:
+    constant = case.model.latest("loss_constant")
+    if math.isfinite(constant):
+        return f"that of a constant answer is {constant:.3g}"
+    return f"far above that of a constant answer (skill {case.model.latest('skill'):.2g} now)"
 
 
 def _wide(case: Case, typical: float, *, small: bool) -> str:
@@ -207,76 +211,6 @@ def _wide(case: Case, typical: float, *, small: bool) -> str:
     rows = layout.rows(case.model.name)
     spreads = np.where(layout.matrix[rows], case.past.first[rows, LAYER_COLUMN["weight_spread"]], 0)
     return f"the weights of {layout.layers[rows[int(np.nanargmax(spreads))]].name} {widest:.2g}"
-
-
-def _exploding(case: Case) -> Iterator[Suspect]:
-    """Each layer enlarges what it gets, and none is to blame alone."""
-    layout = case.layout
-    matrices = layout.weighted(case.model.name)
-    sizes = case.past.first[matrices, LAYER_COLUMN["out_rms"]]
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    if len(sizes) < DEEP:
-        return
-    grown, what = float(sizes[-2:].max() / sizes[0]), "outputs"
-    way = f"from the first of {len(sizes)} weight layers to the last"
-    if not grown > GROWS:
-        # Flat ends keep the outputs in bounds, and not the gradient.
-        grown, what = grown_back(case.past, case.model)[1], "gradients"
-        way = f"from the last of {len(sizes)} weight layers to the first"
-    if not grown > GROWS:
-        return
-    each = grown ** (1 / (len(sizes) - 1))
-    typical = float(np.median(case.facts.spreads)) if case.facts.spreads else math.nan
-    # Weights that are each too wide for their fan-in are rather a scale than a product of fair
-    # ones: their own suspect has the table's odds, and depth is what to think of next.
-    wide = len(case.facts.spreads) > 0 and np.median(case.facts.spreads) > LARGE_WEIGHTS
-    yield Suspect(
-        word="depth-exploding",
-        belief=0.93 if wide else 0.95,
-        onset=case.start,
-        explains=BLOW_UP,
-        evidence=[
-            f"first sample, before any step: {what} grow {grown:.2g}-fold {way}, "
-            f"{each:.2g}-fold a layer"
-        ],
-        advice=f"divide the spread of the weights by {each:.2g} (they have {typical:.2g} times "
-        "PyTorch's default; nn.init.kaiming_uniform_ has 2.45), or put nn.LayerNorm in front of "
-        "each block; scale the last layer of each residual block by 1 / sqrt(blocks); "
-        "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
-    )
-
-
-def _through_time(case: Case) -> Iterator[Suspect]:
-    """A recurrent layer that enlarges what it gets a hundredfold does so by its recurrence.
-
-    Weights between inputs and units are judged by their spread; those from step to step multiply
-    the state by themselves, four times a step in twenty steps is 1e12.
-    """
-    layout = case.layout
-    first = case.past.first[:, LAYER_COLUMN["out_rms"]]
-    given = case.model.start("in_rms")
-    for row in layout.rows(case.model.name).tolist():
-        layer = layout.layers[row]
-        size = float(first[row])
-        if layer.kind.startswith("RNN") and size > GROWS * given:
-            yield Suspect(
-                word="depth-exploding",
-                belief=0.93,
-                onset=case.start,
-                explains=BLOW_UP,
-                evidence=[
-                    f"first sample, before any step: {layer.name} puts out {size:.2g}, it was "
-                    f"given {given:.2g}: its state grows from step to step"
-                ],
-                advice=f"draw the recurrent weights so that they keep a state's length: "
-                f"nn.init.orthogonal_({layer.name}.weight_hh_l0); "
-                "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0); or take nn.LSTM or "
-                "nn.GRU",
-                layer=layer.name,
-            )
-            return
-        if math.isfinite(size):
-            given = size
 
 
 def recurrent(case: Case) -> Layer | None:
