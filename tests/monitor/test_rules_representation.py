@@ -129,15 +129,17 @@ def test_a_third_of_the_distance_is_what_healthy_runs_dip_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("narrow", "stands"), [("pred.0", False), ("pred", False), ("enc.1", False), ("both", True)]
+    ("drawn", "cone", "stands"),
+    [("pred.0", 0.7, False), ("pred", 0.7, False), ("enc.1", 0.1, True), ("", 0.1, False)],
 )
-def test_a_predictor_may_draw_together_while_embeddings_do_not(narrow: str, stands: bool) -> None:
+def test_embeddings_draw_together_and_not_their_predictor_alone(
+    drawn: str, cone: float, stands: bool
+) -> None:
     def fill(sample: SceneSample) -> None:
         _ssl(sample, directions=9, apart=0.2, rank=11)
-        drawn = {"both": ("enc.1", "pred")}.get(narrow, (narrow,))
-        for name in ("enc.1", "pred.0", "pred"):
-            left = 0.05 if name in drawn else 0.3
-            sample.layer(name, cosine=1 - max(left, 0.7 * math.exp(-sample.step / 40)))
+        for name, first in (("enc.1", 0.7), ("pred.0", 0.7), ("pred", cone)):
+            left = 0.05 if name == drawn else min(first, 0.3)
+            sample.layer(name, cosine=1 - max(left, first * math.exp(-sample.step / 40)))
 
     layers = [*ENCODER[:2], linear("pred.0", 32, 16), linear("pred", 16, 32)]
     scene = scene_of(layers, model={"calls": 2, "loss": "cosine"}).run(400, fill)

@@ -28,7 +28,7 @@ from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import ModelPast, Past
 from deadband_monitor.rules.routing import OneExpert
 from deadband_monitor.rules.structure import (
-    compared,
+    embedding,
     embeddings,
     judges_others,
     perhaps_embeddings,
@@ -155,7 +155,7 @@ class OneDirection(ModelRule):
         self._told: list[bool] = []
         """Of each model, whether it was seen to run for two views."""
         self._rows: list[NDArray[np.int64]] = []
-        self._compared: list[NDArray[np.int64]] = []
+        self._embedding: list[int] = []
         self._opposed: OpposedGradients | None = None
         self._low_since: dict[str, int] = {}
         self._apart: dict[str, History] = {}
@@ -189,7 +189,9 @@ class OneDirection(ModelRule):
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
         # Outputs that lie further apart than at first are told apart, in however few directions.
         line = now < share * start and apart < PARTED * apart_first
-        near = cosine and _kept_apart(seen, past, self._compared[index]) < NEAR
+        # A predictor alone is no proof: that of healthy embeddings (digits, with stop-gradient)
+        # began with a narrow cone and stayed at a tenth of that for 350 of its 800 steps.
+        near = cosine and apart < NEAR and _kept_apart(seen, past, self._embedding[index]) < NEAR
         left, spread = _left(seen, past, rows)
         both_learn = told.target_learns or opposed
         if both_learn and past.loss.fresh > NO_NEARER * spread**2 * past.loss.first:
@@ -235,7 +237,7 @@ class OneDirection(ModelRule):
             np.array(rows or perhaps_embeddings(layout, i), np.int64)
             for i, rows in enumerate(surely)
         ]
-        self._compared = [compared(layout, rows) for rows in self._rows]
+        self._embedding = [embedding(layout, rows) if len(rows) else 0 for rows in self._rows]
 
 
 class RepresentationCollapse:
@@ -310,16 +312,10 @@ def _left(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[float
     return float(max(spread, (1 - now[_COSINE]) / (1 - first[_COSINE]))), float(spread)
 
 
-def _kept_apart(seen: Observation, past: Past, rows: NDArray[np.int64]) -> float:
-    """What is left of the distance between directions, in that layer of `rows` that kept more.
-
-    Where embeddings collapse, so does what is predicted of them. The other way round is none: a
-    predictor of healthy embeddings began with a narrow cone and stayed at 0.1 of that for 350 of
-    its 800 steps (digits, with stop-gradient).
-    """
-    left = (1 - column(seen, "cosine")[rows]) / (1 - past.first[rows, LAYER_COLUMN["cosine"]])
-    left = left[np.isfinite(left)]
-    return float(left.max()) if len(left) else math.nan
+def _kept_apart(seen: Observation, past: Past, row: int) -> float:
+    """What is left of the distance between the directions of a layer's outputs."""
+    left = (1 - column(seen, "cosine")[row]) / (1 - past.first[row, _COSINE])
+    return float(left)
 
 
 def _words(point: bool, near: bool, apart: float, now: float, start: float) -> str:

@@ -190,11 +190,11 @@ def perhaps_embeddings(layout: Layout, index: int) -> list[int]:
     ]
 
 
-def compared(layout: Layout, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of a model's matrices whose outputs a loss may compare: the last, and its like.
+def embedding(layout: Layout, rows: NDArray[np.int64]) -> int:
+    """That of a model's matrices whose output a loss compares with what is predicted of it.
 
-    A predictor gives what is to be the embedding of another view, so that is as wide as what it
-    gives, and through no activation goes either.
+    A prediction is as wide as its embedding, and through no activation goes either: where nothing
+    before the last matrix is so, there is no predictor.
     """
 
     def hidden(row: int) -> bool:
@@ -203,13 +203,10 @@ def compared(layout: Layout, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         next_row = next((i for i in after if layout.matrix[i] or layout.layers[i].activation), row)
         return bool(layout.layers[next_row].activation) and not layout.matrix[next_row]
 
-    last = rows[-1:]
-    alike = [
-        row
-        for row in rows[:-1].tolist()
-        if layout.units[row] == layout.units[last] and not hidden(row)
-    ]
-    return np.array([*alike[-1:], *last.tolist()], np.int64)
+    last = int(rows[-1])
+    before = reversed(rows[:-1].tolist())
+    alike = (i for i in before if layout.units[i] == layout.units[last] and not hidden(i))
+    return next(alike, last)
 
 
 def judges_others(layout: Layout, index: int) -> bool:
