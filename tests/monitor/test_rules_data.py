@@ -571,6 +571,26 @@ def test_labels_that_have_nothing_to_do_with_the_inputs_are_no_overfitting() -> 
     assert top(made).cause == "label-noise"
 
 
+def test_what_falls_on_other_rows_too_is_not_learnt_by_heart() -> None:
+    """Whatever lies near what: few words in a text are shared by all kinds of texts."""
+
+    def known(sample: SceneSample) -> None:
+        creeping(0.01)(sample)
+        if sample.step % 70 == 0:
+            sample.model(eval_loss=2.3 - sample.step / 700)
+
+    assert scene().run(400, known).engine.flags == []
+
+
+def test_one_lucky_evaluation_does_not_clear_labels_that_are_learnt_by_heart() -> None:
+    def lucky(sample: SceneSample) -> None:
+        creeping(0.01)(sample)
+        if sample.step % 70 == 0:
+            sample.model(eval_loss=2.2 if sample.step == 70 else 2.3)
+
+    assert "constant-predictor" in scene().run(400, lucky).standing
+
+
 @pytest.mark.parametrize(
     "bend",
     [creeping(0.35), creeping(0.01, goal=0.9), creeping(0.01, distinct=1.0), creeping(np.nan)],

@@ -307,7 +307,7 @@ class ConstantPredictor(ModelRule):
             self._leapt.add(model.name)
         elif not past.skill(model.name) >= LITTLE:
             self._leapt.discard(model.name)
-        if model.name in self._leapt:
+        if model.name in self._leapt or modest(past, model):
             self._random.discard(model.name)
         elif unrelated(past, model):
             self._random.add(model.name)

@@ -8,7 +8,8 @@ that it was not trained on: those of evaluation passes, or a data set too large 
 from __future__ import annotations
 
 import math
-from statistics import fmean, stdev
+from itertools import pairwise
+from statistics import fmean
 
 from deadband_monitor.rules.mean_skill import tails_rule
 from deadband_monitor.rules.past import ModelPast, Past
@@ -38,15 +39,32 @@ def modest(past: Past, model: ModelPast) -> bool:
         return False
     if tails_rule(past, model):
         return False
-    least = VALUES if math.isfinite(model.value("sigma_share")) else CLASSES
-    passes = list(model.evaluations)
+    least, passes = _least(model), list(model.evaluations)
     if len(passes) >= PASSES:
         skill = 1 - fmean(passes) / constant
-        return skill - ERRORS * stdev(passes) / math.sqrt(len(passes)) / constant > least
+        return skill - ERRORS * _scatter(passes) / math.sqrt(len(passes)) / constant > least
     if not model.fewest_distinct >= NEW_ROWS:
         return False
     mean, error = past.loss.mean(LOSSES), past.loss.error(LOSSES)
     return 1 - (mean + ERRORS * error) / constant > least
 
 
-__all__ = ["modest"]
+def may_prove_modest(model: ModelPast) -> bool:
+    """Whether other rows were answered better than by a constant, if too seldom yet to be sure."""
+    passes, constant = list(model.evaluations), model.value("loss_constant")
+    return 0 < len(passes) < PASSES and passes[-1] < (1 - _least(model)) * constant
+
+
+def _least(model: ModelPast) -> float:
+    return VALUES if math.isfinite(model.value("sigma_share")) else CLASSES
+
+
+def _scatter(passes: list[float]) -> float:
+    """Standard deviation by steps from one to the next: what they fall by is no noise.
+
+    Half of the mean square of successive differences (von Neumann, Ann. Math. Stat. 12:367, 1941).
+    """
+    return math.sqrt(fmean((b - a) ** 2 for a, b in pairwise(passes)) / 2)
+
+
+__all__ = ["may_prove_modest", "modest"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from deadband_monitor.rules.modest import FEW_NEIGHBOURS, modest
+from deadband_monitor.rules.modest import FEW_NEIGHBOURS, may_prove_modest, modest
 from deadband_monitor.rules.past import ModelPast, Past
 
 CHANCE = 0.05
@@ -86,7 +86,7 @@ def unrelated(past: Past, model: ModelPast) -> bool:
     _, recent = model.skill.halves(max(100, past.step // 3))
     if not recent or median(recent) >= LITTLE or past.skill(model.name) >= 2 * LITTLE:
         return False
-    if modest(past, model):
+    if modest(past, model) or may_prove_modest(model):
         return False
     return shown_again(past, model) or not past.learning(model.name)
 
