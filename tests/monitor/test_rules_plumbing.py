@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from rules_builds import layer, linear, scene_of
-from rules_scene import Scene, SceneSample
+from rules_scene import NAMES, Scene, SceneSample
 
 from deadband.wire import Cause, LayerTable, OptimizerGroup
 from deadband_monitor.metrics import LAYER_COLUMN
@@ -114,6 +114,33 @@ def test_weights_that_no_optimiser_holds_are_told_by_name() -> None:
     scene = with_layers(Scene(), **held).run(12, strangers)
     assert scene.standing["frozen-weights"].severity == "critical"
     assert "does not hold fc1, fc2, fc3" in top(scene).advice
+
+
+@pytest.mark.parametrize(
+    ("spread", "grad", "called"),
+    [(1.0, 0.3, True), (1.4, 0.3, False), (1.0, 0.0, False)],
+    ids=["as drawn", "a teacher that was trained", "asked for nothing"],
+)
+def test_a_whole_model_that_no_optimiser_holds_is_told(
+    spread: float, grad: float, called: bool
+) -> None:
+    """The generator's optimiser was given the critic's weights."""
+
+    def unheld(sample: SceneSample) -> None:
+        for row in range(len(NAMES), 2 * len(NAMES), 2):
+            sample.layers[row, [LAYER_COLUMN[n] for n in ("update_ratio", "weight_drift")]] = 0
+            sample.layers[row, LAYER_COLUMN["grad_rms"]] = grad
+            sample.layers[row, LAYER_COLUMN["weight_spread"]] = spread
+
+    scene = Scene(models=("critic", "generator"))
+    layers = [
+        msgspec.structs.replace(layer, optimised=layer.model == "critic")
+        for layer in scene.table.layers
+    ]
+    scene.table = msgspec.structs.replace(scene.table, layers=tuple(layers))
+    scene.run(30, unheld)
+    assert ("frozen-weights" in scene.standing) == called
+    assert scene.causes == (["detached-graph"] if called else [])
 
 
 def test_steps_that_change_nothing_are_called_though_gradients_arrive() -> None:
@@ -356,10 +383,12 @@ def test_half_of_the_layers_left_as_drawn_are_named_however_many_weights_they_ho
     assert top(scene).cause == "detached-graph"
 
 
-def test_modules_in_a_plain_list_halve_the_patience_with_a_loss_that_stands() -> None:
+@pytest.mark.parametrize("skill", [0.09, 0.02])
+def test_modules_in_a_plain_list_halve_the_patience_with_a_loss_that_stands(skill: float) -> None:
     def stands(sample: SceneSample) -> None:
-        sample.loss = 2.1
-        sample.model(loss=2.1, skill=0.09, neighbour_agreement=0.98, information=0.1)
+        known = skill * sample.step / 300 if skill < 0.05 else skill
+        sample.loss = 2.31 * (1 - known)
+        sample.model(loss=sample.loss, skill=known, neighbour_agreement=0.98, information=known)
 
     scene = Scene()
     model = msgspec.structs.replace(scene.table.models[0], unregistered=("blocks",))

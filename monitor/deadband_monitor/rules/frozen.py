@@ -15,6 +15,7 @@ from deadband_monitor.rules.clipping import held_back
 from deadband_monitor.rules.flow import STUCK_SCALER
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.past import SMALL_UPDATE, ModelPast, Past
+from deadband_monitor.rules.room import left_as_drawn
 
 STILL_STEPS = 10
 STILL_SAMPLES = 3
@@ -159,6 +160,16 @@ class FrozenWeights(ModelRule):
     needs = ("moved_share", "update_ratio")
     grace_steps = STILL_STEPS
 
+    def concerns(self, past: Past, model: str) -> bool:
+        """Gradients come to weights that are as they were drawn: no teacher, but a generator, say.
+
+        What was trained elsewhere has another spread, and is mostly asked for no gradient either.
+        """
+        assert past.layout is not None
+        rows = past.layout.weighted(model)
+        asked = len(rows) > 0 and bool((past.newest[rows, _GRAD] > 0).all())
+        return asked and len(left_as_drawn(past, model)) == len(rows)
+
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
         layout = past.layout
@@ -254,7 +265,7 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
             # Somebody said so, and biases alone can adapt what was trained (Ben Zaken et al. 2022).
             learns = past.skill(model.name) > 0.3 or past.learning(model.name)
             return "info" if learns else "warning"
-        return "warning" if layout.several_models else "critical"
+        return "warning" if len(layout.models) > 1 else "critical"
     if found.block is Block.IDLE and lasted < TURNS_STEPS:
         return "info"  # a second optimiser may begin later, or take long turns
     if found.block is Block.SIDE:

@@ -236,12 +236,16 @@ class ModelRule(ABC):
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """What this sample says of `model`; None where it says nothing."""
 
+    def concerns(self, past: Past, model: str) -> bool:
+        """Whether a model that no optimiser holds is judged all the same."""
+        return False
+
     def judge(self, seen: Observation, past: Past) -> Iterable[Finding]:
         """See `Rule`."""
         layout = past.layout
         assert layout is not None
         for index, model in enumerate(layout.models):
-            if not layout.model_learns[index]:
+            if not (layout.model_learns[index] or self.concerns(past, model.name)):
                 continue  # a frozen teacher or target network is not trained: nothing to judge
             judged = self.verdict(seen, past, past.models[model.name])
             if judged is None:

@@ -26,9 +26,9 @@ from deadband_monitor.rules.room import (
     bottleneck,
     is_linear,
     is_shallow,
-    left_as_drawn,
     only_ranks,
     several_classes,
+    untrained,
 )
 from deadband_monitor.rules.structure import drew, latents
 from deadband_monitor.rules.trend import History
@@ -183,7 +183,7 @@ class LossPlateau(ModelRule):
         if not behind or _pays_for_a_prior(past, model):
             return Judgement(active=False, clear=True)
         rests = not model.lr_rising and self._rests(seen, past, model, gains, agreement)
-        if skill < 0.05 and not (left_as_drawn(past, model.name) or only_ranks(past, model)):
+        if skill < 0.05 and not (untrained(past, model.name) or only_ranks(past, model)):
             # Then it is a constant predictor, and that rule speaks of it where noise lets it tell.
             said = past.stands("constant-predictor", model.name)
             rests = rests and not said and not past.learning(model.name)
@@ -219,9 +219,8 @@ class LossPlateau(ModelRule):
             or is_linear(past.layout, model.name)
             or is_shallow(past.layout, model.name)
             or narrow
-            or left_as_drawn(past, model.name)
+            or untrained(past, model.name)
             or _on_a_line(model)
-            or past.layout.model(model.name).unregistered
         )
         known = cramped or _off_scale(past, model) or model.pull > PULLED
         patience = PATIENCE_STEPS if known else 2 * PATIENCE_STEPS

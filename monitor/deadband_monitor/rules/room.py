@@ -217,6 +217,12 @@ def left_as_drawn(past: Past, model: str) -> tuple[str, ...]:
     return tuple(layout.layers[row].name for row in rows[resting])
 
 
+def untrained(past: Past, model: str) -> tuple[str, ...]:
+    """The same, or layers that torch was never told of."""
+    assert past.layout is not None
+    return past.layout.model(model).unregistered or left_as_drawn(past, model)
+
+
 def _is_drawn(layer: Layer, spread: float) -> bool:
     """Whether torch's, He's, Glorot's or a recurrent layer's initialiser gives such a spread."""
     inputs, units, kind = layer.fan_in, max(layer.units, 1), layer.kind.lower()
