@@ -59,7 +59,7 @@ def test_an_output_that_comes_to_lie_just_above_zero_cannot_fall_below(
 
 def called_again(*sizes: float) -> Scene:
     """A layer whose first four calls are watched, between two others."""
-    again = ["w@i", "w@w", "w@w#3", "w@w#4"]
+    again = ["w", "w@w", "w@w#3", "w@w#4"]
     names = ["i", *again[: len(sizes)], "o"]
     return scene_of([linear(name, 48, 48) for name in names], model={"loss": "cross_entropy"})
 
@@ -80,6 +80,41 @@ def test_what_is_lost_behind_the_last_call_that_is_watched_is_lost_in_depth(
 
     found = made.run(60, bend).causes
     assert ("depth-vanishing" in found) == bool(cause)
+
+
+@pytest.mark.parametrize(("arrives", "called"), [(1e-9, True), (1e-4, False)])
+def test_a_loop_by_hand_forgets_what_no_gradient_comes_back_to(
+    arrives: float, called: bool
+) -> None:
+    made = called_again(*[1.0] * 4)
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        for each in made.table.layers:
+            sample.layer(each.name, out_grad_rms=3e-3 if each.name in "io" else 3e-3 * arrives)
+
+    found = made.run(260, bend).causes
+    assert (found[:1] == ["depth-vanishing"]) == called
+
+
+def test_gates_that_a_bias_holds_shut_are_no_loss_in_depth() -> None:
+    """Squeezed and excited by nothing: what passes is 1e-13 of it, in shallow layers."""
+    body = [linear(name, 32, 32) for name in ("a", "b", "c", "d")]
+    gate = layer("gate:sigmoid", "sigmoid", "sigmoid", units=32)
+    made = scene_of(
+        [*body, linear("gate", 32, 32), gate, linear("o", 32, 10), linear("unused", 32, 32)],
+        model={"loss": "cross_entropy"},
+    )
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(out_variance=0, out_sd=0)
+        sample.layer("gate", bias_mean=-30)
+        sample.layer("gate:sigmoid", saturation=1, saturated_units=1, out_variance=2e-4, out_rms=0)
+        sample.layer("o", out_variance=0)
+        sample.layer("unused", out_variance=np.nan, out_rms=np.nan, out_grad_rms=np.nan)
+
+    assert made.run(60, bend).causes[0] == "saturating-activation"
 
 
 def test_outputs_behind_the_last_call_that_is_watched_count_as_deep() -> None:

@@ -41,6 +41,8 @@ TURNED = 0.5
 WHOLE, STRONG = 0.01, 0.1
 """Share of variance, and standard deviation, that are far from lost: a few sigmoids leave 1e-4 of
 the one, 0.005 of the other."""
+LARGE_BIAS = 5.0
+"""A sigmoid's slope there is below 3 % of its largest."""
 ROUNDING = 1e-12
 """Share of variance that float32 makes of equal values: its last digit squared is 1.4e-14."""
 FLAT = 0.5
@@ -250,14 +252,16 @@ def _alike(past: Past, layout: Layout, tables: NDArray[np.int64]) -> tuple[str, 
 
 
 def _shut(past: Past, layout: Layout, rows: NDArray[np.int64]) -> int | None:
-    """The first layer that gave nothing at the first sample, behind a bias far below zero."""
+    """The first layer that gave nothing at the first sample, behind a bias far from zero."""
     dead, bias = _column(past.first, "dead_units"), _column(past.first, "bias_mean")
-    zero = _column(past.first, "zero_share")
+    zero, flat = _column(past.first, "zero_share"), _column(past.first, "saturation")
     fed = math.nan
     for row in rows.tolist():
         if layout.matrix[row] and layout.layers[row].kind != "Parameter":
             fed = float(bias[row])
-        elif fed < SHUT_BIAS and (dead[row] >= 0.9 or zero[row] >= 0.97):
+        elif (fed < SHUT_BIAS and (dead[row] >= 0.9 or zero[row] >= 0.97)) or (
+            abs(fed) > LARGE_BIAS and flat[row] >= 0.9
+        ):
             return int(row)
     return None
 

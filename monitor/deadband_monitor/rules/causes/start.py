@@ -13,12 +13,16 @@ from deadband_monitor.rules.causes import exploding
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.inputs import RECURRENT
 from deadband_monitor.rules.losses import LossDivergence
+from deadband_monitor.rules.structure import called_on
 from deadband_monitor.rules.unrelated import LITTLE
 
 LOUD = 8.0
 """Sums of weights and inputs from which tanh and sigmoid are flat (1e-3 of their slope is left)."""
 USUAL_SPREAD = 0.5
 """Spread of the first outputs by usual initialisations, 0.1 to 1."""
+FORGOTTEN = 1e-6
+"""Share of the gradient below which what an early call did is not heard beside the later ones:
+weights as torch draws them leave 0.58 of it each round, 1e-6 after 25."""
 FAR_WORSE = -1.0
 """Skill of a loss that is twice a constant answer's."""
 HOLDS = 0.9
@@ -228,10 +232,11 @@ def _forgets(case: Case) -> Iterator[Suspect]:
     on by themselves, unless they are shut.
     """
     layer = recurrent(case)
-    if layer is None or not case.past.skill(case.model.name) < LITTLE:
-        return
     # Layers that are dead, saturated or thrown off have reasons of their own.
-    if case.facts.seen - {"tiny_updates"}:
+    known = case.facts.seen - {"tiny_updates"} or not case.past.skill(case.model.name) < LITTLE
+    if layer is None and not known:
+        yield from _forgets_in_a_loop(case)
+    if layer is None or known:
         return
     plain = layer.kind.startswith("RNN")
     radius = _radius(case, layer) if plain else math.nan
@@ -260,6 +265,34 @@ def _forgets(case: Case) -> Iterator[Suspect]:
         " shorter series, or attention over all steps instead of the last state",
         layer=layer.name,
     )
+
+
+def _forgets_in_a_loop(case: Case) -> Iterator[Suspect]:
+    """The same of a loop written by hand, by how much gradient came back to its first call."""
+    layout, name = case.layout, case.model.name
+    grads = case.past.first[:, LAYER_COLUMN["out_grad_rms"]]
+    matrices = layout.weighted(name).tolist()
+    for row in called_on(layout, matrices):
+        called = layout.layers[row].name.partition("@")[0]
+        first = layout.row_of.get((name, called), row)
+        arrives = float(grads[first]) / float(grads[matrices[-1]] or math.nan)
+        if not 0 < arrives < FORGOTTEN:
+            continue
+        yield Suspect(
+            word="depth-vanishing",
+            belief=0.5,
+            onset=case.start,
+            explains=frozenset({"constant-predictor", "loss-plateau", "vanishing-gradient"}),
+            evidence=[
+                f"{called} is called again and again, and {arrives:.0e} of the last layer's "
+                "gradient came back to its first call: what came early is lost before the end, "
+                "and nothing is learnt"
+            ],
+            advice="gates (nn.GRUCell, nn.LSTMCell), or h = h + f(h, x) in place of h = f(h, x); "
+            "orthogonal weights from state to state, which keep its length; fewer rounds",
+            layer=called,
+        )
+        return
 
 
 def _radius(case: Case, layer: Layer) -> float:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.activations import Saturation
 from deadband_monitor.rules.causes.base import Case, Suspect
-from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS
-from deadband_monitor.rules.causes.words import LARGE_BIAS, feeder
+from deadband_monitor.rules.causes.facts import LARGE_BIAS, LARGE_WEIGHTS
+from deadband_monitor.rules.causes.words import feeder
 
 GATES = {"LSTM": 4, "GRU": 3}
 SHUT = 8.0

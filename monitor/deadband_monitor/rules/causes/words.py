@@ -7,9 +7,6 @@ import math
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case
 
-LARGE_BIAS = 5.0
-"""A sigmoid's slope there is below 3 % of its largest."""
-
 
 def rounded(value: float) -> str:
     """One significant figure and a half: 0.08, 0.25, -12."""
