@@ -331,6 +331,18 @@ def test_a_gradient_jump_counts_only_with_the_loss() -> None:
     assert scene.standing["exploding-gradient"].onset_step == 101
 
 
+def test_a_leap_out_of_a_slow_rise_of_the_gradient_begins_by_itself() -> None:
+    def risen(sample: SceneSample) -> None:
+        sample.model(grad_norm=2.5)
+
+    def leapt(sample: SceneSample) -> None:
+        sample.model(grad_norm=4000, loss=9)
+        sample.loss = 9.0
+
+    scene = Scene().run(100).run(10, risen).run(20, leapt)
+    assert scene.standing["exploding-gradient"].onset_step == 111
+
+
 @pytest.mark.parametrize(("update", "severity"), [(0.01, "info"), (0.9, "critical")])
 def test_where_no_targets_are_known_an_explosion_shows_in_the_steps(
     update: float, severity: str

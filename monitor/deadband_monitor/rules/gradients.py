@@ -239,6 +239,7 @@ class ExplodingGradient(ModelRule):
         self._shifts: dict[str, LevelShift] = {}
         self._calm_loss: dict[str, float] = {}
         self._risen_since: dict[str, int] = {}
+        self._rises: dict[str, float] = {}
         self._early: dict[str, float] = {}
         """The largest norm of the first ten steps."""
         self._steep: dict[str, int] = {}
@@ -252,10 +253,12 @@ class ExplodingGradient(ModelRule):
         shift = self._shifts.setdefault(model.name, LevelShift())
         level = math.log10(norm)
         shifted = shift.add(level)
-        rise = level - shift.level
-        if rise < self.JUMP / 2:
+        rise, before = level - shift.level, self._rises.get(model.name, 0.0)
+        self._rises[model.name] = rise
+        if rise < self.JUMP / 2 or (before < self.JUMP <= rise - before):
+            # A leap from a slow rise, as steps that have settled down show, begins by itself.
             self._risen_since.pop(model.name, None)
-        else:
+        if rise >= self.JUMP / 2:
             self._risen_since.setdefault(model.name, seen.step)
         fresh = past.loss.fresh
         if shift.sum == 0.0 or model.name not in self._calm_loss:
