@@ -265,7 +265,8 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
             # Somebody said so, and biases alone can adapt what was trained (Ben Zaken et al. 2022).
             learns = past.skill(model.name) > 0.3 or past.learning(model.name)
             return "info" if learns else "warning"
-        return "warning" if len(layout.models) > 1 else "critical"
+        trained = layout.model_learns[layout.index_of[model.name]]
+        return "critical" if trained and not layout.several_models else "warning"
     if found.block is Block.IDLE and lasted < TURNS_STEPS:
         return "info"  # a second optimiser may begin later, or take long turns
     if found.block is Block.SIDE:
