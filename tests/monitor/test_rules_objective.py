@@ -645,3 +645,18 @@ def test_positions_read_as_classes_are_a_loss_mismatch_that_says_transpose() -> 
     made = trained_by(prediction=(32, 26, 24), target=(32, 24)).run(20, shows(squashed=9.0))
     assert top(made).cause == "loss-mismatch"
     assert "transpose(1, 2)" in top(made).advice
+
+
+def test_a_loss_that_counts_no_row_is_named() -> None:
+    """A mask upside down, an ignore_index that is every target."""
+
+    def masked(sample: SceneSample) -> None:
+        sample.loss = 0.0
+        sample.model(loss=0.0, skill=np.nan, information=1e-4, loss_constant=np.nan)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, grad_rms=0.0, out_grad_rms=0.0)
+
+    made = Scene().run(60, masked)
+    assert "vanishing-gradient" in made.standing
+    assert made.causes[0] == "loss-mismatch"
+    assert "ignore_index" in made.engine.causes()[0].advice

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from rules_builds import linear, scene_of
 from rules_scene import Scene, SceneSample
 
@@ -70,6 +71,22 @@ def test_a_penalty_far_above_the_loss_is_named_where_the_weights_shrink() -> Non
     cause = decayed(Scene(), "Adam", 1e-3, 0.0).run(240, outweighed).engine.causes()[0]
     assert cause.cause == "over-regularisation"
     assert "times the loss at first" in " ".join(cause.evidence)
+
+
+@pytest.mark.parametrize(("added", "cause"), [(40, "over-regularisation"), (2, "dying-relu")])
+def test_units_that_a_penalty_on_them_silenced_did_not_die_by_themselves(
+    added: float, cause: str
+) -> None:
+    def silenced(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        further = added * 0.96**sample.step
+        sample.loss = 2.31 + further
+        sample.model(loss=sample.loss, further_loss=further)
+        if sample.step > 80:
+            for name in ("act1", "act2"):
+                sample.layer(name, dead_units=1, out_variance=0, out_rms=0, zero_share=1)
+
+    assert decayed(Scene(), "Adam", 1e-3, 0.0).run(240, silenced).causes[0] == cause
 
 
 def test_what_was_added_is_held_against_what_a_constant_answer_costs() -> None:

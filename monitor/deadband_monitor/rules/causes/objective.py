@@ -97,6 +97,16 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice=f"loss = {case.build.loss}(...) without a minus before it or a factor below "
             "zero",
         )
+    elif case.past.loss.lowest == case.past.loss.highest == 0:
+        yield Suspect(
+            word="loss-mismatch",
+            belief=0.85,
+            onset=case.start,
+            explains=BLIND,
+            evidence=["the loss has been exactly 0 at every step: it counts no row at all"],
+            advice="print what leaves rows out of the loss: a mask (upside down?), sample weights, "
+            "ignore_index",
+        )
     else:
         yield from descent.suspects(case)
     if clash is None:

@@ -69,6 +69,15 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=_weaken(case),
         )
+    elif _silences(case):
+        yield Suspect(
+            word="over-regularisation",
+            belief=0.85,
+            onset=case.start,
+            explains=STARVED | {"dead-units"},
+            evidence=_lines(case),
+            advice="divide what is added to the loss by 100: units that are silent cost least",
+        )
     elif _pulls(case) or (_rules(case) and _shrunk(case) < 0.9):
         both = case.model.pull > PULL and _shrunk(case) < 0.9
         model = case.model
@@ -123,6 +132,17 @@ def _pulls(case: Case) -> bool:
         return False
     kept = _shrunk(case) > KEPT and case.past.step - case.start >= KEPT_STEPS
     return case.model.pull > PULL and not kept
+
+
+def _silences(case: Case) -> bool:
+    """A penalty on what units say, that outweighs the loss: they fall silent one after the other.
+
+    None of them was dead at the start, and no large step killed them.
+    """
+    dead = case.flag("dead-units")
+    if dead is None or dead.onset_step <= case.start + SOON_STEPS or case.layout.several_models:
+        return False
+    return case.model.large_update_step is None and _added(case) > OUTWEIGHS
 
 
 def _begun(case: Case) -> Suspect | None:
