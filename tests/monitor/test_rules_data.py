@@ -759,6 +759,23 @@ def test_large_inputs_stay_a_note_where_they_are_learnt_or_pass(skill: float, fl
     assert scene().run(300, half_learnt(skill, flat)).standing["input-anomaly"].severity == "info"
 
 
+@pytest.mark.parametrize(
+    ("skill", "grown", "severity"),
+    [(0.6, 120.0, "warning"), (0.6, 8.0, "info"), (0.95, 120.0, "info")],
+)
+def test_large_inputs_are_called_where_they_threw_the_first_layers_weights(
+    skill: float, grown: float, severity: str
+) -> None:
+    """A missing value that is -9999 leaves no neighbours to compare with."""
+
+    def thrown(sample: SceneSample) -> None:
+        half_learnt(skill)(sample)
+        sample.model(neighbour_agreement=0.2)
+        sample.layer("fc1", weight_growth=grown)
+
+    assert scene().run(300, thrown).standing["input-anomaly"].severity == severity
+
+
 def test_token_ids_have_no_scale_to_judge() -> None:
     made = scene()
     first = msgspec.structs.replace(made.table.layers[0], kind="Embedding")

@@ -204,3 +204,37 @@ def test_targets_far_out_break_a_run_by_large_updates_or_not_at_all(
     made = net("mse", units=6).run(60, ruled)
     assert "non-finite" in made.standing
     assert ("label-noise" in made.causes[:1]) is large
+
+
+@pytest.mark.parametrize(
+    ("alive", "update", "named"), [(0.4, 0.2, True), (0.001, 0.2, False), (0.4, 0.02, False)]
+)
+def test_what_told_the_inputs_apart_until_some_wide_steps_was_lost_by_the_rate(
+    alive: float, update: float, named: bool
+) -> None:
+    def lost(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(out_variance=alive if sample.step < 8 else 0, update_ratio=update)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=update)
+        variance = alive if sample.step == 1 else 1e-12
+        sample.layer("fc3", out_variance=variance if sample.step < 8 else 0)
+
+    made = Scene().run(200, lost)
+    assert "output-collapse" in made.standing
+    assert ("learning-rate-too-high" in made.causes) == named
+
+
+@pytest.mark.parametrize(("skill", "named"), [(0.97, False), (0.4, True)])
+def test_inputs_that_training_answers_by_are_not_what_fails_in_evaluation(
+    skill: float, named: bool
+) -> None:
+    def apart(sample: SceneSample) -> None:
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, in_variance=0.01, in_rms=2.7, in_max=3.0)
+        if sample.step % 20 == 0:
+            sample.model(eval_loss=2.0 + sample.step / 20)
+
+    made = Scene().run(240, apart)
+    assert "overfitting" in made.standing
+    assert ("unnormalised-inputs" in made.causes) == named

@@ -39,6 +39,9 @@ FLAT = 0.85
 FAR_OUT = 10.0
 """Standard deviation of what a recurrent layer's gates are given: a sigmoid is flat beyond 4."""
 RECURRENT = ("LSTM", "GRU", "RNN")
+THROWN, SERVED = 100.0, 0.9
+"""Growth of the first layer's weights that no training brings about: those that work were seen up
+to 10 times as large as they began. And skill at which that did no harm."""
 LASTING_STEPS = 50
 """A batch that is repeated for so long is all that will be learnt."""
 
@@ -241,6 +244,7 @@ def _from_the_start(past: Past, model: ModelPast) -> Judgement | None:
         message = f"{twins:.0%} of the rows of a batch repeat another row"
     hurts = past.output_gone(model.name) or _harm(past, model.name)
     hurts = hurts or (odd in {"large", "offset"} and _drowned(past, model))
+    hurts = hurts or (odd == "large" and _thrown(past, model))
     hurts = hurts or (odd == "tiny" and _unheard(past, model))
     if (odd or repeated) and not constant and hurts:
         severity = "warning"
@@ -281,6 +285,14 @@ def _unheard(past: Past, model: ModelPast) -> bool:
         and mean_skill(past, model)[0] < NOTHING
         and not max(model.value("information"), model.value("sigma_share")) >= HEARD
     )
+
+
+def _thrown(past: Past, model: ModelPast) -> bool:
+    """The steps that such inputs make have thrown the first layer's weights, and it shows."""
+    assert past.layout is not None
+    first = past.layout.weighted(model.name)[:1]
+    grown = past.newest[first, LAYER_COLUMN["weight_growth"]]
+    return bool((grown > THROWN).any()) and past.skill(model.name) < SERVED
 
 
 def _drowned(past: Past, model: ModelPast) -> bool:

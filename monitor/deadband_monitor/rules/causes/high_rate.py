@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import LEARNT, made_good
 from deadband_monitor.rules.causes.words import rounded
@@ -47,6 +48,9 @@ large as they began."""
 CARRIED = 10.0
 """lr / (1 - momentum), by which the noise of SGD goes (Mandt et al., arXiv:1704.04289), from which
 momentum is too high: 0.1 at 0.9 is 1, a one-cycle's peak of 1.5 at 0.85, which trains, is 10."""
+ALIVE = 0.05
+"""Dependence ratio of a layer that tells the inputs apart, as drawn."""
+_VARIANCE = LAYER_COLUMN["out_variance"]
 
 START_AGAIN = "clip the gradient norm at 1.0; start again, a ruined network does not recover"
 
@@ -61,6 +65,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield from _carried_away(case)
         yield from _leapt(case)
         yield from _left_after_rise(case)
+        yield from _lost_at_once(case)
         return
     yield Suspect(
         word="learning-rate-too-high",
@@ -231,6 +236,30 @@ def _left_after_rise(case: Case) -> Iterator[Suspect]:
         now,
         flag.onset_step,
         f"about step {since}, from which the loss stood above {level:.3g}",
+    )
+
+
+def _lost_at_once(case: Case) -> Iterator[Suspect]:
+    """What told the inputs apart as drawn no longer did after some steps of ten times the usual."""
+    model, layout = case.model, case.layout
+    flags = map(case.flag, ("output-collapse", "representation-collapse"))
+    lost = next(filter(None, flags), None)
+    if lost is None or layout.several_models:
+        return  # a generator that has lost its modes has another reason
+    if not case.start < lost.onset_step <= case.start + LOOK_BACK:
+        return
+    row = layout.row_of.get((model.name, lost.layer or case.last_layer), -1)
+    alive = row >= 0 and case.past.first[row, _VARIANCE] > ALIVE
+    if case.build.late or not alive or not model.peak_update > 10 * HEALTHY_UPDATE:
+        return
+    yield _too_high(
+        case.start,
+        f"{lost.layer or 'the output'} told the inputs apart at the first sample, and from step "
+        f"{lost.onset_step} no more: a step changed a weight by up to "
+        f"{model.peak_update:.2g} of itself, healthy starts near {HEALTHY_UPDATE:g}",
+        belief=0.7,
+        phase=2,
+        advice=f"{_a_tenth(case)} with a warm-up over the first hundred steps; {START_AGAIN}",
     )
 
 

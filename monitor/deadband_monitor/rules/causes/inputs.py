@@ -10,6 +10,9 @@ from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import ROUNDING
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 
+ANSWERED = 0.9
+"""Skill in training that inputs of any scale have served to reach: what is wrong is elsewhere."""
+
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Unnormalised inputs, inputs without diversity."""
@@ -38,7 +41,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="look at a batch as the model gets it: loader, collate, masks, padding, "
             "augmentation",
         )
-    elif kind:
+    elif kind and not case.past.skill(case.model.name) > ANSWERED:
         yield Suspect(
             word="unnormalised-inputs",
             row="unnormalised-inputs (tiny)" if kind == "tiny" else "unnormalised-inputs",
