@@ -373,6 +373,26 @@ def test_a_loss_that_stands_without_any_gradient_does_not_depend_on_the_output()
     assert kept.engine.past.models["model"].objective.clash is None
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "cause"),
+    [(0.0, 0.0, "output-activation-mismatch"), (1.0, 1.0, "loss-mismatch")],
+    ids=["clamped", "a softmax over one unit"],
+)
+def test_an_output_that_is_held_at_an_end_though_its_last_layer_is_not(
+    least: float, most: float, cause: str
+) -> None:
+    def held(sample: SceneSample) -> None:
+        shows(out_min=least, out_max=most, out_variance=0.0)(sample)
+        sample.loss = 0.5
+        sample.model(loss=0.5)
+        for name in ("fc1", "act1", "fc2", "act2", "fc3", "out"):
+            sample.layer(name, out_grad_rms=0.0)
+
+    made = trained_by("", "identity").run(60, held)
+    assert made.engine.past.models["model"].objective.clash is Clash.SILENT
+    assert top(made).cause == cause
+
+
 def test_class_numbers_under_a_squared_error_are_called() -> None:
     values = {"target_min": 0.0, "target_max": 9.0, "target_mean": 4.5, "target_sd": 2.9}
 

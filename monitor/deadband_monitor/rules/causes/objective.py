@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes import descent
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.clash_words import advice, evidence
@@ -66,7 +67,22 @@ _BELIEF = {
 def suspects(case: Case) -> Iterator[Suspect]:
     """Loss mismatch, output activation mismatch."""
     clash = case.model.objective.clash
-    if clash is not None:
+    if clash is Clash.SILENT and _held_at_an_end(case):
+        yield Suspect(
+            word="output-activation-mismatch",
+            belief=0.85,
+            onset=case.start,
+            explains=BLIND,
+            evidence=[
+                f"the output is {case.model.start('out_max'):.3g} in every row from the first on, "
+                f"what {case.last_layer} puts out is not, and no gradient comes back: something "
+                "between the two holds it there"
+            ],
+            advice="take the clamp, clip or threshold out of forward() while training: values need "
+            "a linear output; clamp in evaluation alone",
+            layer=case.last_layer,
+        )
+    elif clash is not None:
         exact = clash not in _BELIEF and not _by_range(case, clash)
         yield Suspect(
             word="output-activation-mismatch" if clash in SHUT_OUT else "loss-mismatch",
@@ -135,6 +151,14 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="drop the softmax and use binary_cross_entropy_with_logits for yes/no labels, "
             "or cross_entropy with class ids",
         )
+
+
+def _held_at_an_end(case: Case) -> bool:
+    """The output is one number, not the 1 of a softmax over one unit; its last layer's is not."""
+    model, layout = case.model, case.layout
+    row = layout.row_of.get((model.name, case.last_layer), -1)
+    one = model.start("out_min") == model.start("out_max") != 1
+    return one and row >= 0 and bool(case.past.first[row, LAYER_COLUMN["out_variance"]] > 0)
 
 
 def _belief(case: Case, clash: Clash) -> float:
