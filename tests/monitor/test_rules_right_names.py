@@ -238,3 +238,21 @@ def test_inputs_that_training_answers_by_are_not_what_fails_in_evaluation(
     made = Scene().run(240, apart)
     assert "overfitting" in made.standing
     assert ("unnormalised-inputs" in made.causes) == named
+
+
+@pytest.mark.parametrize(("positions", "named"), [(1.0, True), (0.2, False)])
+def test_tokens_beside_positions_twenty_times_as_large_are_not_heard(
+    positions: float, named: bool
+) -> None:
+    def drowned(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.layer("tokens", out_rms=0.05)
+        sample.layer("positions", out_rms=positions)
+
+    made = scene_of(
+        [layer("tokens", "Embedding"), layer("positions", "Embedding"), linear("head", 32, 10)],
+        model={"loss": "cross_entropy"},
+    )
+    made.run(240, drowned)
+    assert "constant-predictor" in made.standing
+    assert ("bad-initialisation-scale" in made.causes) == named
