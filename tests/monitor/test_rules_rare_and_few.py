@@ -104,6 +104,24 @@ def test_a_yes_in_seventy_that_is_never_given_is_called_while_the_loss_still_sin
         assert "no answer is ever yes" in made.standing["constant-predictor"].message
 
 
+@pytest.mark.parametrize(("spread", "named"), [(0.0995, True), (0.05, False)])
+def test_few_ones_among_zeros_are_rare_answers_under_a_squared_error_too(
+    spread: float, named: bool
+) -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.loss = 0.01
+        sample.model(
+            loss=0.01, skill=-0.01, loss_constant=0.0099, information=np.nan, sigma_share=0.02,
+            top_share=np.nan, label_entropy=np.nan, batch_label_entropy=np.nan,
+            majority_share=np.nan, target_mean=0.01, target_sd=spread, target_min=0.0,
+            target_max=1.0, out_min=-5.0, out_max=-1.0, neighbour_agreement=0.08,
+        )  # fmt: skip
+
+    made = trained_by("mse", "", (8, 1, 16, 16), (8, 1, 16, 16)).run(240, bend)
+    assert "constant-predictor" in made.standing
+    assert ("class-imbalance" in made.causes) == named
+
+
 @pytest.mark.parametrize("repeat", [1.0, 0.6])
 def test_eight_rows_for_ever_are_told_by_the_steps_between_the_samples_too(repeat: float) -> None:
     taken = [0]

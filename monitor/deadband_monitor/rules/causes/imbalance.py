@@ -10,6 +10,7 @@ from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.rows import STARVED
 from deadband_monitor.rules.inputs import answerable
 from deadband_monitor.rules.majority import MOSTLY, RULING, UNEVEN, names_one_class
+from deadband_monitor.rules.misfit import VALUE_LOSSES
 
 NEARLY_ALL = 0.95
 """Share of the labels that are of one class, from which that alone makes outputs all alike: the
@@ -18,6 +19,9 @@ OTHERS_ASKED = 3.0
 """Times what a constant answer costs in training that the best evaluation costs, from which other
 classes are asked there than are shown: before it knows anything by heart, a model is about as good
 as a constant answer to rows like its own."""
+SAME_SPREAD = 0.03
+"""Relative difference from sqrt(p (1 - p)), the standard deviation of ones at a rate p among zeros,
+below which values between 0 and 1 are such."""
 _MISSED = frozenset({"constant-predictor", "loss-plateau", "overfitting"})
 """What rows of a class that comes too seldom look like."""
 
@@ -135,15 +139,28 @@ def _few_of_a_class(case: Case) -> Iterator[Suspect]:
     )
 
 
+def _yes_or_no(case: Case) -> bool:
+    """Whether the targets are ones and zeros, whatever the loss is that compares with them."""
+    model = case.model
+    if case.build.loss.startswith("bce"):
+        return True
+    rate, ends = model.value("target_mean"), (model.value("target_min"), model.value("target_max"))
+    spread = math.sqrt(rate * (1 - rate)) if 0 < rate < 1 else math.nan
+    yes_no = ends == (0.0, 1.0) and abs(model.value("target_sd") / spread - 1) < SAME_SPREAD
+    return case.build.loss in VALUE_LOSSES and yes_no
+
+
 def _rare_yes(case: Case) -> Iterator[Suspect]:
     """Many yes/no answers a row (pixels, tags), hardly one of them yes, and none given."""
     model = case.model
     rate = model.value("target_mean")
     rare = min(rate, 1 - rate)
-    if not case.build.loss.startswith("bce") or math.isfinite(model.value("majority_share")):
+    if not _yes_or_no(case) or math.isfinite(model.value("majority_share")):
         return
     highest, lowest = model.value("out_max"), model.value("out_min")
-    half = 0.5 if case.build.loss == "bce" else 0.0
+    # Below zero they are logits: what makes probabilities of them stands behind the model.
+    given = case.build.loss == "bce" or (case.build.loss in VALUE_LOSSES and lowest >= 0)
+    half = 0.5 if given else 0.0
     never = highest < half if rate < 0.5 else lowest > half
     if not (0 < rare <= 1 - RULING and never):
         return
