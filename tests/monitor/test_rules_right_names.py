@@ -256,3 +256,24 @@ def test_tokens_beside_positions_twenty_times_as_large_are_not_heard(
     made.run(240, drowned)
     assert "constant-predictor" in made.standing
     assert ("bad-initialisation-scale" in made.causes) == named
+
+
+@pytest.mark.parametrize(
+    ("units", "behind", "named"), [(64, 64, True), (8, 8, False), (64, 32, False)]
+)
+def test_a_softmax_between_two_layers_is_named(units: int, behind: int, named: bool) -> None:
+    def faint(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.layer("soft", out_rms=1 / units)
+
+    made = scene_of(
+        [
+            linear("fc1", 32, units),
+            layer("soft", "Softmax", "softmax", units),
+            linear("fc2", behind, 10),
+        ],
+        model={"loss": "cross_entropy"},
+    )
+    made.run(240, faint)
+    assert "constant-predictor" in made.standing
+    assert ("saturating-activation" in made.causes) == named

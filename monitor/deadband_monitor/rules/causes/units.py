@@ -14,6 +14,9 @@ GATES = {"LSTM": 4, "GRU": 3}
 SHUT = 8.0
 """Bias of a gate from which a sigmoid leaves a thousandth of its slope."""
 
+SHARERS = 16
+"""Units of a softmax from which what each of them says is next to nothing."""
+
 STOPPED = frozenset(
     {
         "output-collapse",
@@ -42,6 +45,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             layer=stuck.layer,
         )
     yield from _shut_gates(case)
+    yield from _shares_of_one(case)
     if dead is not None:
         large = case.model.large_update_step is not None
         yield Suspect(
@@ -95,6 +99,33 @@ def _shut_gates(case: Case) -> Iterator[Suspect]:
             layer=layer.name,
         )
         return
+
+
+def _shares_of_one(case: Case) -> Iterator[Suspect]:
+    """A softmax as the activation between two layers: n units share 1, and their slope is 1 / n.
+
+    That of a mixture or of attention weighs other things; its units are not what comes next.
+    """
+    layers = [case.layout.layers[row] for row in case.layout.rows(case.model.name).tolist()]
+    for before, layer, after in zip(layers, layers[1:], layers[2:], strict=False):
+        if layer.activation != "softmax" or layer.units < SHARERS:
+            continue
+        if before.kind == after.kind == "Linear" and before.units == layer.units == after.fan_in:
+            yield Suspect(
+                word="saturating-activation",
+                belief=0.85,
+                onset=case.start,
+                explains=STOPPED,
+                evidence=[
+                    f"{layer.name} is a softmax between {before.name} and {after.name}: its "
+                    f"{layer.units} units share 1 among them, so each says about "
+                    f"{1 / layer.units:.2g} and passes on as much of its gradient"
+                ],
+                advice=f"nn.ReLU or nn.GELU in place of {layer.name}; a softmax belongs behind the "
+                "last layer, where the loss takes it itself",
+                layer=layer.name,
+            )
+            return
 
 
 def _what_came_before(case: Case) -> str:
