@@ -34,6 +34,10 @@ HUB_START_S = 5.0
 """How long `close` waits for a hub that is still starting: a short run must not be lost."""
 CLOSE_S = 0.15
 """How long it waits for the last message to leave otherwise."""
+FLUSH_S = 0.02
+"""How long it waits then for the hub's last word: what was sent is on its way by the end of it."""
+LAST_WORD_S = 10.0
+"""How long after `close` the hub's last word is listened for: it may have much to judge yet."""
 NICENESS = 10
 MOST_WAITING = 8
 """Frames in messages that may wait; where there is shared memory they do not pass here."""
@@ -55,6 +59,9 @@ class Link(Protocol):
 
     def close(self, bye: wire.Bye) -> bool:
         """Send the last message; True where a hub has taken over and will clean up."""
+
+    def hear_out(self) -> None:
+        """Wait until the hub has said its last word, after `close`."""
 
     def abandon(self) -> None:
         """This process is a fork: let go without a word."""
@@ -79,6 +86,9 @@ class NoLink:
     def close(self, bye: wire.Bye) -> bool:
         """Nobody cleans up."""
         return False
+
+    def hear_out(self) -> None:
+        """Nobody says anything."""
 
     def abandon(self) -> None:
         """Nothing to let go of."""
@@ -112,7 +122,12 @@ class Sender:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
+        self._sent = threading.Event()
         self._ended = threading.Event()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._judged = False
+        """Whether the hub has said its last word."""
         # `Thread.start` would wait until the thread runs: a whole turn on a busy machine.
         _thread.start_new_thread(self._serve, ())
 
@@ -139,14 +154,25 @@ class Sender:
         patience = self.patience_s or CLOSE_S
         self._deadline = time.monotonic() + patience
         self.post(bye)
-        if self._ended.wait(patience + CLOSE_S):
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+        self._sent.wait(patience + CLOSE_S)
+        with self._closing:
+            self._closed = True
+            if self._ended.is_set():
+                self._close_pipe()
         return self._welcomed
+
+    def hear_out(self) -> None:
+        """See `Link`."""
+        self._ended.wait(LAST_WORD_S + CLOSE_S)
 
     def abandon(self) -> None:
         """This process is a fork: the thread and the socket are the parent's."""
         self._outbox = deque()
+        self._ended.set()
+
+    def _close_pipe(self) -> None:
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
     def _serve(self) -> None:
         first = select.poll()
@@ -155,7 +181,11 @@ class Sender:
         try:
             self._talk()
         finally:
-            self._ended.set()
+            with self._closing:
+                self._ended.set()
+                self._sent.set()
+                if self._closed:
+                    self._close_pipe()
 
     def _talk(self) -> None:
         try:
@@ -195,7 +225,19 @@ class Sender:
                         self._nodes.tell()
                     if self._welcomed and self._deadline is None:
                         self._outbox.append(self._beat())
+            if self._welcomed and not self._refused:
+                self._listen_on(socket)
             socket.linger = int(1000 * CLOSE_S)
+
+    def _listen_on(self, socket: zmq.Socket[bytes]) -> None:
+        """The end of the run was told: hear what the hub makes of it."""
+        flushed = time.monotonic() + FLUSH_S
+        until = flushed + LAST_WORD_S
+        while not self._judged and (now := time.monotonic()) < until:
+            if now >= flushed:
+                self._sent.set()
+            socket.poll(1 + int(1000 * ((until if self._sent.is_set() else flushed) - now)))
+            self._receive(socket)
 
     def _find_hub(self) -> Hub:
         """Start the hub, or what stands for it here.
@@ -245,6 +287,8 @@ class Sender:
                     self._give_up(message.refused)
             else:
                 self._deliver(message)
+                if isinstance(message, wire.Opinion) and message.final:
+                    self._judged = True
 
     def _give_up(self, reason: str) -> None:
         self._refused = True

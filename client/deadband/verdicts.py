@@ -9,6 +9,9 @@ from deadband.opinions import OnFlag, Opinions
 class Verdicts:
     """The part of a `Watch` that passes on what the hub has said.
 
+    While training goes on that is what has come by now. After `close` it is what the whole run came
+    to: the first question waits until the hub has judged all of it, ten seconds at most.
+
     Args:
         stop_on: severity at which training is to be stopped; None: never.
     """

@@ -381,6 +381,10 @@ class Watch(Verdicts, Block):
         self._due = 0
 
     def _hear(self) -> None:
+        if not self._live:
+            self._link.hear_out()
+            self._opinions.hear()
+            return
         self._due = 0
         self._steering.hear(self._step, armed=self._armed)
 

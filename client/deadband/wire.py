@@ -499,6 +499,8 @@ class Opinion(msgspec.Struct, frozen=True, kw_only=True, tag="opinion"):
     """`healthy`, `warning` or `failing`."""
     flags: list[Flag]
     causes: list[Cause]
+    final: bool = False
+    """The run has ended, and every sample of it was judged."""
 
 
 class CaptureWish(msgspec.Struct, frozen=True, kw_only=True, tag="capture-wish"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,33 @@ def test_an_opinion_is_there_at_a_later_step(intake: Intake) -> None:
     while watch.verdict != "failing":
         assert time.monotonic() < deadline
         watch._link._ended.wait(0.01)  # type: ignore[attr-defined]
+
+
+def test_after_the_end_the_last_opinion_is_waited_for(intake: Intake) -> None:
+    watch = deadband.watch(nn.Linear(4, 2))
+    intake.next()
+    intake.say(wire.Welcome(run="run-1", hub_pid=1))
+    watch.close()
+    assert isinstance(intake.last(), wire.Bye)
+    intake.say(wire.Opinion(verdict="warning", flags=[], causes=[]))
+    later = threading.Timer(
+        0.2, intake.say, [wire.Opinion(verdict="failing", flags=[], causes=[], final=True)]
+    )
+    later.start()
+    assert watch.verdict == "failing"
+    later.join()
+
+
+def test_a_hub_that_never_says_its_last_word_is_not_waited_for_without_end(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "LAST_WORD_S", 0.1)
+    watch = deadband.watch(nn.Linear(4, 2))
+    intake.next()
+    intake.say(wire.Welcome(run="run-1", hub_pid=1))
+    intake.say(wire.Opinion(verdict="warning", flags=[], causes=[]))
+    watch.close()
+    assert watch.verdict == "warning"
 
 
 def test_an_error_in_the_block_is_told(intake: Intake) -> None:

@@ -36,9 +36,8 @@ def main(rate: float, steps: int, every: int = 1) -> None:
         if step % PAUSE == 0 and step < steps:
             print(f"at {step}", flush=True)
             sys.stdin.readline()
-    verdict = watch.verdict
     watch.close()
-    print("done", verdict, flush=True)
+    print("done", watch.verdict, flush=True)
 
 
 if __name__ == "__main__":

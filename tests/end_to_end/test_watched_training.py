@@ -184,6 +184,12 @@ def test_a_collapse_is_called_live_and_again_from_its_recording(
         assert rejudged(recording) == recording.flags
 
 
+def test_a_run_that_is_over_before_its_hub_has_begun_knows_what_it_came_to(
+    loops: list[Loop], viewer: LiveSource
+) -> None:
+    assert start(loops, 50.0, 19).says() == "done failing"
+
+
 def test_kill_9_on_a_watched_loop_leaves_every_step_that_it_took(
     loops: list[Loop], viewer: LiveSource
 ) -> None:

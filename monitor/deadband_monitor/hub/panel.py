@@ -105,7 +105,8 @@ class Panel:
         self._of: dict[tuple[int, int], Incident] = {}
         """(rank, its own number of the flag) -> incident; BETWEEN stands for no rank."""
         self._said: tuple[str, list[Cause], list[Coverage]] = ("healthy", [], [])
-        self._opinion = Opinion(verdict="healthy", flags=[], causes=[])
+        self.told = Opinion(verdict="healthy", flags=[], causes=[])
+        """What the clients have heard last."""
         self._standing: set[int] = set()
         self._attended: set[int] = set()
         """Far ranks that send whole frames for a while."""
@@ -202,9 +203,9 @@ class Panel:
         """What the rules say now, if it changed since the last call, and whether it got worse."""
         flags = [self._flag(incident) for incident in self._incidents]
         opinion = Opinion(verdict=self._said[0], flags=flags, causes=self._said[1])
-        if opinion == self._opinion:
+        if opinion == self.told:
             return None
-        self._opinion = opinion
+        self.told = opinion
         standing = {
             flag.id
             for flag in flags

@@ -306,6 +306,7 @@ class Hub:
     def _end(self, primary: Client, now: float) -> None:
         status, error = self.crew.last_word(now)
         self._add([self._status(primary, status, error)])
+        self._tell_clients(msgspec.structs.replace(self.panel.told, final=True))
         self._lifetime.ended_at = now
         _log.info("the run is %s after %d samples", status, primary.samples)
         self.chronicle.commit(now, at_once=True)
