@@ -505,3 +505,22 @@ def test_values_that_were_learnt_and_lost_are_told_by_how_far_they_spread() -> N
     flag = Scene().run(230, lost).standing["output-collapse"]
     assert "spreads 0.05 times as wide as the targets after 0.9" in flag.message
     assert "information" not in flag.evidence
+
+
+@pytest.mark.parametrize(
+    ("handed_on", "steps", "severity"),
+    [(0.01, 60, "warning"), (0.0, 60, "critical"), (0.01, 200, "critical")],
+    ids=["a quantiser's first codes", "dead units", "codes that stay one"],
+)
+def test_codes_that_are_all_one_for_some_first_steps_are_not_critical(
+    handed_on: float, steps: int, severity: str
+) -> None:
+    def one_code(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(out_variance=1e-15)
+        sample.layer("fc1", out_variance=0.02, out_grad_rms=handed_on)
+        for name in ("fc2", "fc3"):
+            sample.layer(name, out_variance=1e-15)
+
+    flag = Scene().run(steps, one_code).standing["output-collapse"]
+    assert flag.severity == severity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.feed import CONSTANT
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
@@ -28,6 +29,10 @@ UNCHANGED = 0.97
 halve it would take some twenty times the steps so far."""
 
 
+ALIVE, SAME_SIZE = 1e-3, 0.1
+"""Share of variance of a layer that tells inputs apart; share of the next layer's gradient at which
+what lies between has handed it on."""
+
 GONE_STEPS = 10
 """Steps for which what was learnt must be gone. A single step that overshoots is made good by the
 next ones: a recurrent net early in its training knew 0.29 of the labels, for four steps 0.006, and
@@ -46,9 +51,11 @@ class OutputCollapse(ModelRule):
         self._faintest: dict[str, float] = {}
         self._gone_since: dict[str, int] = {}
 
-    def _waking(self, seen: Observation, model: ModelPast, rho: float) -> bool:
+    def _waking(self, seen: Observation, past: Past, model: ModelPast, rho: float) -> bool:
         """Six sigmoid layers begin at 1e-9 and grow from there: slow, perhaps not broken."""
-        return seen.step < 100 and rho > 3 * self._faintest[model.name] > 0
+        if seen.step >= 100:
+            return False
+        return rho > 3 * self._faintest[model.name] > 0 or _passed_by(past, model)
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -103,11 +110,24 @@ class OutputCollapse(ModelRule):
             active=exact or lost,
             clear=not exact and not still_lost and (rho > DUST or works) and not says_nothing,
             severity="warning"
-            if exact and not dust and self._waking(seen, model, rho)
+            if exact and not dust and self._waking(seen, past, model, rho)
             else "critical",
             message=message,
             evidence=measured(evidence),
         )
+
+
+def _passed_by(past: Past, model: ModelPast) -> bool:
+    """A gradient comes by what is lost on the way: the codes of a quantiser, all the same for now.
+
+    A straight-through step hands it on as it is; dead and saturated units hand on none. Thirty-two
+    codes were one for a dozen steps, and told the inputs apart from the next on.
+    """
+    assert past.layout is not None
+    shown = past.newest[past.layout.weighted(model.name)]
+    varies, asked = (shown[:, LAYER_COLUMN[name]] for name in ("out_variance", "out_grad_rms"))
+    lost = (varies[:-1] > ALIVE) & (varies[1:] < EXACT)
+    return bool((lost & (asked[:-1] > SAME_SIZE * asked[1:]) & (asked[1:] > 0)).any())
 
 
 def washed_out(past: Past, model: ModelPast) -> bool:
