@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from rules_builds import layer, linear, of_loss, scene_of, trained_by
+from rules_builds import label_free, layer, linear, of_loss, scene_of, trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.layout import Layout
@@ -189,3 +189,25 @@ def test_an_evaluation_loss_that_begins_at_nought_is_no_measure() -> None:
 
     assert "overfitting" not in Scene().run(120, bend).standing
     assert math.isfinite(Scene().run(1).step)
+
+
+@pytest.mark.parametrize(("left", "apart"), [(0.0, 0.003), (0.0, 0.9), (1e-3, 0.003)])
+def test_a_loss_that_is_spent_to_the_last_digit_compares_answers_with_themselves(
+    left: float, apart: float
+) -> None:
+    """Classes of a student and of a teacher that is taught as well; triplets all held apart."""
+    parts = [linear("enc.0", 64, 64), linear("enc.2", 64, 32), linear("head", 32, 20)]
+    scene = scene_of(parts, model={"loss": ""})
+
+    def bend(sample: SceneSample) -> None:
+        label_free(sample)
+        early = sample.step < 20
+        sample.loss = 2.4 if early else left
+        sample.model(loss=sample.loss, grad_norm=1.0 if early else left)
+        for each in ("enc.0", "enc.2", "head"):
+            sample.layer(each, cosine=0.5 if early else 1 - apart, participation=6)
+
+    scene.run(200, bend)
+    called = left == 0 and apart < 0.1
+    assert ("representation-collapse" in scene.standing) == called
+    assert (scene.causes[:1] == ["missing-stop-gradient"]) == called

@@ -34,7 +34,7 @@ from deadband_monitor.rules.structure import (
     perhaps_embeddings,
 )
 from deadband_monitor.rules.trend import History
-from deadband_monitor.rules.views import OpposedGradients, nothing_left
+from deadband_monitor.rules.views import OpposedGradients, is_spent, nothing_left
 
 KIND = "representation-collapse"
 
@@ -171,7 +171,8 @@ class OneDirection(ModelRule):
         assert self._opposed is not None
         opposed = index in self._opposed.among(seen)
         cosine = told.loss == "cosine"
-        certain = self._told[index] or opposed
+        spent = not told.loss and is_spent(past.loss, model.value("grad_norm"))
+        certain = self._told[index] or opposed or spent
         if not (certain or cosine):
             return None
         if not len(rows) or model.value("label_entropy") > 0 or makes_samples(layout, model):
@@ -191,7 +192,8 @@ class OneDirection(ModelRule):
         line = now < share * start and apart < PARTED * apart_first
         # A predictor alone is no proof: that of healthy embeddings (digits, with stop-gradient)
         # began with a narrow cone and stayed at a tenth of that for 350 of its 800 steps.
-        near = cosine and apart < NEAR and _kept_apart(seen, past, self._embedding[index]) < NEAR
+        near = (cosine or spent) and apart < NEAR
+        near = near and _kept_apart(seen, past, self._embedding[index]) < NEAR
         left, spread = _left(seen, past, rows)
         both_learn = told.target_learns or opposed
         if both_learn and past.loss.fresh > NO_NEARER * spread**2 * past.loss.first:

@@ -21,6 +21,9 @@ NOTHING_LEFT = 0.02
 point the same way. Of 11 healthy runs by a cosine none came below it while all outputs were one
 point (a dip of SimSiam's predictor stands at 0.08); without a stop-gradient 0.004 is left after 50
 steps."""
+EXACT, NO_SLOPE = 1e-9, 1e-12
+"""Share of its first that is left of a loss, and its gradient, where answers and targets are one to
+the last digit: of targets that differ rounding leaves more."""
 SAME = 1e-4
 """Relative difference of two root mean squares that are the same figure to single precision."""
 OFTEN = 3
@@ -35,6 +38,15 @@ def nothing_left(loss: LossTrend) -> bool:
     """
     left = loss.fresh - math.floor(loss.fresh) if math.isfinite(loss.fresh) else math.nan
     return left < NOTHING_LEFT * (loss.first - loss.fresh)
+
+
+def is_spent(loss: LossTrend, norm: float) -> bool:
+    """Whether neither anything of a loss is left nor of its gradient's norm.
+
+    That sure of itself is what is compared with itself alone, say a student's classes with those
+    of a teacher that learns as well.
+    """
+    return abs(loss.fresh) < EXACT * abs(loss.first) and norm < NO_SLOPE
 
 
 class OpposedGradients:
