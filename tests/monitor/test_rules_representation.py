@@ -146,6 +146,18 @@ def test_embeddings_draw_together_and_not_their_predictor_alone(
     assert ("representation-collapse" in scene.standing) is stands
 
 
+@pytest.mark.parametrize(("left", "severity"), [(0.02, "warning"), (0.005, "critical")])
+def test_one_point_is_what_embeddings_come_to_not_what_is_predicted_of_them(
+    left: float, severity: str
+) -> None:
+    def fill(sample: SceneSample) -> None:
+        _ssl(sample, directions=9, apart=max(0.001, 0.1 * math.exp(-sample.step / 10)), rank=11)
+        sample.layer("enc.1", cosine=1 - max(left, 0.7 * math.exp(-sample.step / 10)))
+
+    scene = scene_of(ENCODER, model={"calls": 2, "loss": "cosine"}).run(300, fill)
+    assert scene.standing["representation-collapse"].severity == severity
+
+
 def test_features_that_draw_together_under_another_loss_are_no_views() -> None:
     assert not _draws_together(end=0.02, loss="huber").causes
 

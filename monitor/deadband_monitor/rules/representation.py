@@ -186,14 +186,14 @@ class OneDirection(ModelRule):
         history = self._apart.setdefault(model.name, History())
         history.add(seen.step, apart)
         rank = model.value("effective_rank") / model.start("effective_rank")
-        point = apart < POINT and apart < 0.25 * apart_first
+        embedded, left_of_it = _of_embedding(seen, past, self._embedding[index])
+        point = apart < POINT and apart < 0.25 * apart_first and not embedded > 4 * POINT
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
         # Outputs that lie further apart than at first are told apart, in however few directions.
         line = now < share * start and apart < PARTED * apart_first
         # A predictor alone is no proof: that of healthy embeddings (digits, with stop-gradient)
         # began with a narrow cone and stayed at a tenth of that for 350 of its 800 steps.
-        near = (cosine or spent) and apart < NEAR
-        near = near and _kept_apart(seen, past, self._embedding[index]) < NEAR
+        near = (cosine or spent) and apart < NEAR and left_of_it < NEAR
         left, spread = _left(seen, past, rows)
         both_learn = told.target_learns or opposed
         if both_learn and past.loss.fresh > NO_NEARER * spread**2 * past.loss.first:
@@ -314,10 +314,13 @@ def _left(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[float
     return float(max(spread, (1 - now[_COSINE]) / (1 - first[_COSINE]))), float(spread)
 
 
-def _kept_apart(seen: Observation, past: Past, row: int) -> float:
-    """What is left of the distance between the directions of a layer's outputs."""
-    left = (1 - column(seen, "cosine")[row]) / (1 - past.first[row, _COSINE])
-    return float(left)
+def _of_embedding(seen: Observation, past: Past, row: int) -> tuple[float, float]:
+    """How far apart the directions of a layer's outputs lie, and as a share of the first distance.
+
+    What is predicted of embeddings lies in a narrow cone at first, and comes to a point early.
+    """
+    now = 1 - column(seen, "cosine")[row]
+    return float(now), float(now / (1 - past.first[row, _COSINE]))
 
 
 def _words(point: bool, near: bool, apart: float, now: float, start: float) -> str:
