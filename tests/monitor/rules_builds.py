@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
-from rules_scene import Scene
+import numpy as np
+from rules_scene import Scene, SceneSample
 
 from deadband.wire import Layer, Model, OptimizerGroup
 
@@ -88,3 +89,35 @@ def of_loss(loss: str, *groups: OptimizerGroup) -> Scene:
     scene = trained_by(loss, prediction=given[0], target=given[1])
     scene.table = msgspec.structs.replace(scene.table, optimizers=groups)
     return scene
+
+
+def nothing_is_learnt(sample: SceneSample) -> None:
+    """No better than a constant, and no near inputs whose answers agree."""
+    sample.no_better_than_constant()
+    sample.model(neighbour_agreement=0.0, in_distinct=0.5, majority_share=0.5)
+
+
+def block(spread: float, growth: float = 1.0) -> tuple[Scene, Callable[[SceneSample], None]]:
+    """A block of attention that was drawn so wide, and a slow learner's samples of it."""
+    scene = scene_of(
+        [
+            layer("norm", "LayerNorm", units=24),
+            layer("attend", "MultiheadAttention", units=24, fan_in=24, parameters=1728),
+            linear("up", 24, 48),
+            linear("head", 48, 10),
+        ]
+    )
+
+    def bend(sample: SceneSample) -> None:
+        sample.layer("norm", token_similarity=0.3)
+        sample.layer("attend", weight_spread=spread, weight_rms=spread / 8, weight_growth=growth)
+        known = min(0.3, sample.step / 200)
+        sample.model(skill=known, information=known)
+        sample.loss = 2.3 * (1 - known)
+
+    return scene, bend
+
+
+def values(sample: SceneSample, **more: float) -> None:
+    """Numbers in place of classes, and these beside them."""
+    sample.model(0, information=np.nan, label_entropy=np.nan, out_sd=1.0, sigma_share=0.8, **more)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from rules_builds import layer, linear, scene_of
+from rules_builds import block, layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Layer
@@ -294,3 +294,59 @@ def test_a_first_layer_whose_weights_never_have_a_gradient_is_given_nothing(
     made = Scene().run(60, bend)
     assert "output-collapse" in made.standing
     assert ("low-data-diversity" in made.causes) is called
+
+
+def test_attention_that_looked_at_one_key_before_any_step_was_born_so() -> None:
+    build = [
+        linear("q", 32, 96),
+        layer("q:attention", "softmax", units=0),
+        linear("head", 32, 4),
+    ]
+    model: dict[str, object] = {
+        "loss": "cross_entropy",
+        "loss_input": (32, 4),
+        "loss_target": (32,),
+    }
+
+    def stuck(sample: SceneSample, entropy: float) -> None:
+        sample.no_better_than_constant()
+        sample.model(neighbour_agreement=0.3)
+        sample.layer("q:attention", attention_entropy=entropy)
+
+    sharp = scene_of(build, model=model).run(200, lambda sample: stuck(sample, 0.02))
+    even = scene_of(build, model=model).run(200, lambda sample: stuck(sample, 0.9))
+    assert sharp.causes[0] == "attention-collapse"
+    assert "attention-collapse" not in even.causes
+
+
+def test_twins_since_birth_that_hold_a_network_back_are_a_warning_for_all_it_has_learnt() -> None:
+    def twins(sample: SceneSample, told: float, born: float) -> None:
+        sample.loss = 2.3 * 0.4
+        sample.model(loss=sample.loss, skill=0.6, neighbour_agreement=told, information=0.6)
+        share = 1.0 if sample.step > 1 else born
+        sample.layer("fc1", duplicate_units=share, duplicate_grads=0.95, weight_drift=0.1)
+
+    held_back = Scene().run(120, lambda sample: twins(sample, 0.95, 1.0))
+    as_good = Scene().run(120, lambda sample: twins(sample, 0.7, 1.0))
+    aligned = Scene().run(120, lambda sample: twins(sample, 0.95, 0.0))
+    assert held_back.standing["duplicate-units"].severity == "warning"
+    assert held_back.causes == ["constant-initialisation"]
+    assert as_good.standing["duplicate-units"].severity == "info"
+    assert aligned.standing["duplicate-units"].severity == "info"
+
+
+def test_attention_drawn_far_too_wide_is_called_though_its_scores_are_not_shown() -> None:
+    scene, bend = block(106.0)
+    scene.run(70, bend)
+    flag = scene.standing["attention-collapse"]
+    assert (flag.severity, flag.layer) == ("warning", "attend")
+    assert flag.evidence["drawn_logit"] == pytest.approx(106**2 / 3, rel=0.01)
+    assert scene.causes[0] == "attention-collapse"
+
+
+@pytest.mark.parametrize(("spread", "growth"), [(1.22, 1.0), (2.45, 3.0), (106.0, 0.3)])
+def test_attention_of_usual_weights_or_of_such_as_shrink_is_not(
+    spread: float, growth: float
+) -> None:
+    scene, bend = block(spread, growth)
+    assert "attention-collapse" not in scene.run(120, bend).standing

@@ -334,3 +334,13 @@ def test_a_loss_that_falls_because_the_noise_of_dropout_does_is_no_learning(
     models = tuple(msgspec.structs.replace(m, dropout=dropout) for m in scene.table.models)
     scene.table = msgspec.structs.replace(scene.table, models=models)
     assert scene.run(250, unlearns_its_noise).causes == named
+
+
+def test_an_evaluation_loss_that_begins_at_nought_is_no_measure() -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.model(loss_constant=np.nan)
+        if sample.step % 10 == 0:
+            sample.model(eval_loss=0.0 if sample.step == 10 else 0.01)
+
+    assert "overfitting" not in Scene().run(120, bend).standing
+    assert math.isfinite(Scene().run(1).step)

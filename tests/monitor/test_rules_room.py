@@ -189,3 +189,38 @@ def test_what_bends_behind_the_last_layer_makes_no_line(
 
     causes = of_values(linear("lin", 1, 1)).run(400, bend).causes
     assert causes[0] == ("insufficient-capacity" if linear_one else "local-minimum")
+
+
+def test_layers_that_the_forward_pass_goes_round_leave_too_little_room() -> None:
+    build = [
+        layer("wide", "EmbeddingBag", units=2, fan_in=2, parameters=80),
+        linear("deep.0", 28, 32),
+        linear("deep.2", 32, 2),
+    ]
+    model: dict[str, object] = {
+        "loss": "cross_entropy",
+        "loss_input": (32, 2),
+        "loss_target": (32,),
+    }
+
+    def round_them(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.layer("wide", update_ratio=0.01)
+        for name in ("deep.0", "deep.2"):
+            still = {"update_ratio": 0.0, "weight_drift": 0.0, "weight_rms": 0.1}
+            sample.layer(name, out_rms=np.nan, out_variance=np.nan, grad_rms=np.nan, **still)
+
+    cause = scene_of(build, model=model).run(200, round_them).engine.causes()[0]
+    assert cause.cause == "insufficient-capacity"
+    assert "deep.0" in cause.advice
+
+
+@pytest.mark.parametrize("routed", [True, False])
+def test_experts_of_one_unit_are_no_waist(routed: bool) -> None:
+    experts = [
+        part for n in range(3) for part in (linear(f"x.{n}.0", 24, 1), linear(f"x.{n}.2", 1, 24))
+    ]
+    gate = [linear("gate", 24, 3), layer("gate:softmax", "softmax", "softmax", units=3)]
+    built = [*(gate if routed else []), *experts, linear("head", 24, 16)]
+    narrow = bottleneck(Layout(scene_of(built).table), "model")
+    assert (narrow is None) == routed

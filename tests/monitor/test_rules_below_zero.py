@@ -1,0 +1,151 @@
+"""Losses below what they can be: a sign that is turned, a term too much, a density."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rules_builds import of_loss, trained_by
+from rules_scene import Scene, SceneSample
+
+from deadband_monitor.rules.bottomless import Descent
+
+
+def by_classes(loss: str) -> Scene:
+    return trained_by(loss, prediction=(32, 10), target=(32,))
+
+
+def goes(sample: SceneSample, loss: float, **values: float) -> None:
+    sample.loss = loss
+    sample.model(
+        loss=loss, skill=np.nan, loss_constant=np.nan, out_min=-9, out_max=9, row_sum_error=9
+    )
+    sample.model(0, **values)
+
+
+def test_minus_a_cross_entropy_is_a_turned_sign_from_its_first_steps() -> None:
+    def turned(sample: SceneSample) -> None:
+        goes(sample, -2.3 - 0.1 * sample.step)
+
+    scene = by_classes("cross_entropy").run(12, turned)
+    cause = scene.engine.causes()[0]
+    assert scene.standing["loss-divergence"].severity == "critical"
+    assert (cause.cause, cause.onset_step) == ("loss-mismatch", 1)
+    assert "drop the minus" in cause.advice
+
+
+def test_a_small_share_that_is_subtracted_is_no_turned_sign() -> None:
+    def learns(sample: SceneSample) -> None:
+        goes(sample, 2.3 * float(np.exp(-sample.step / 30)) - 0.2, information=0.3)
+
+    scene = by_classes("cross_entropy").run(120, learns)
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "loss-mismatch"
+    assert "outweighs" in cause.evidence[0]
+    assert cause.confidence < 0.7
+
+
+def test_a_loss_that_fell_below_its_least_value_made_the_large_steps_that_followed() -> None:
+    def turns(sample: SceneSample) -> None:
+        late = sample.step - 150
+        if late >= 0:
+            goes(sample, -0.1 - 1.5 ** (late / 2), information=0.3)
+        if late > 15:
+            sample.layer("fc1", update_ratio=0.05 * 1.5 ** (late / 2))
+
+    scene = by_classes("cross_entropy").run(190, turns)
+    assert "update-too-large" in scene.standing
+    assert scene.engine.causes()[0].cause == "loss-mismatch"
+
+
+def test_a_squared_error_below_zero_is_called_whatever_it_is_called_with() -> None:
+    def turned(sample: SceneSample) -> None:
+        goes(sample, -1.0 - 0.1 * sample.step, target_sd=1.0, target_mean=0.0)
+        sample.model(information=np.nan, label_entropy=np.nan, sigma_share=2.0)
+
+    assert by_classes("mse").run(12, turned).causes == ["loss-mismatch"]
+
+
+def test_a_density_that_is_learnt_falls_below_zero_ever_more_slowly() -> None:
+    fit, flight = Descent(), Descent()
+    for step in range(1, 600):
+        fit.add(step, 1.0 - 20 * float(np.log(step)), 1.0 + step)
+        flight.add(step, -0.5 * step, 1.0 + step)
+    assert not fit.endless
+    assert flight.endless
+
+
+# --- signs
+def test_a_term_that_was_seen_once_does_not_make_a_loss_negative() -> None:
+    def turned(sample: SceneSample) -> None:
+        late = sample.step - 100
+        if 50 < sample.step < 60:
+            sample.model(further_loss=0.03)
+        if late >= 0:
+            sample.loss = -0.5 - late
+            sample.model(loss=sample.loss, skill=np.nan, information=1e-9)
+        if late >= 0 and sample.step % 10 == 0:
+            sample.model(eval_loss=0.4 + late)
+        elif sample.step % 10 == 0:
+            sample.model(eval_loss=0.4)
+
+    scene = of_loss("bce_logits").run(200, turned)
+    assert scene.standing["loss-divergence"].severity == "critical"
+    assert scene.standing["overfitting"]
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "loss-mismatch"
+    assert cause.onset_step == pytest.approx(100, abs=2)
+
+
+def test_a_little_that_is_taken_from_a_loss_beside_a_known_term_is_not_called() -> None:
+    def rewarded(sample: SceneSample) -> None:
+        sample.loss -= 0.2
+        sample.model(loss=sample.loss, information=0.3)
+        if sample.step < 60:
+            sample.model(further_loss=0.1)
+
+    assert "loss-divergence" not in of_loss("cross_entropy").run(200, rewarded).standing
+
+
+def test_a_squared_error_that_falls_for_ever_was_turned_where_it_fell_below_zero() -> None:
+    def turned(sample: SceneSample) -> None:
+        sample.model(
+            information=np.nan,
+            label_entropy=np.nan,
+            target_sd=1.0,
+            target_mean=0.0,
+            target_min=-2.0,
+            target_max=2.0,
+            out_min=-2.0,
+            out_max=2.0,
+            out_rms=1.0,
+            out_sd=1.0,
+            loss_constant=1.0,
+        )
+        late = sample.step - 150
+        sample.loss = 0.1 + float(np.exp(-sample.step / 30)) if late < 0 else -0.1 - late**2 / 10
+        if late >= 0:
+            # Nothing can be read of the targets any more.
+            gone = dict.fromkeys(("target_sd", "target_mean", "loss_constant", "skill"), np.nan)
+            sample.model(0, **gone, out_rms=1.0 + late, target_min=np.nan, target_max=np.nan)
+        sample.model(loss=sample.loss)
+
+    scene = of_loss("mse").run(260, turned)
+    assert scene.standing["loss-divergence"].onset_step == pytest.approx(150, abs=2)
+    cause = scene.engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("loss-mismatch", 150)
+
+
+def test_a_loss_that_was_below_zero_stays_wrong_when_it_is_above() -> None:
+    """Scores in place of logarithms, which an alignment learns to make dear."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.loss = -4.0 if sample.step < 10 else 0.5
+        sample.model(
+            loss=sample.loss, skill=np.nan, loss_constant=np.nan, label_entropy=np.nan,
+            information=np.nan,
+        )  # fmt: skip
+
+    made = trained_by("ctc", prediction=(), target=()).run(40, bend)
+    cause = made.engine.causes()[0]
+    assert cause.cause == "loss-mismatch"
+    assert "was -4" in cause.evidence[0]
