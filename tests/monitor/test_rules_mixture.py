@@ -9,17 +9,21 @@ from rules_builds import of_loss
 from rules_scene import Scene, SceneSample
 
 
-def test_a_first_layer_that_gives_the_same_for_every_row_is_fed_the_same() -> None:
+@pytest.mark.parametrize(("seen", "fed"), [(np.nan, True), (0.5, False)])
+def test_a_first_layer_that_gives_the_same_for_every_row_is_fed_the_same(
+    seen: float, fed: bool
+) -> None:
     def stuck(sample: SceneSample) -> None:
         if sample.step < 60:
             return
         for name in ("fc1", "act1", "fc2", "act2", "fc3"):
             sample.layer(name, out_variance=0)
         sample.no_better_than_constant()
-        sample.model(out_variance=0, out_sd=0, in_variance=np.nan, in_rms=np.nan, in_max=np.nan)
+        sample.model(out_variance=0, out_sd=0, in_variance=seen, in_rms=np.nan, in_max=np.nan)
 
     cause = Scene().run(90, stuck).engine.causes()[0]
     assert (cause.cause, cause.onset_step) == ("bad-data", 60)
+    assert ("fc1, which sees the inputs first" in cause.evidence[0]) is fed
 
 
 def test_yes_and_no_with_hardly_a_yes_are_uneven_not_full_of_outliers() -> None:

@@ -224,3 +224,17 @@ def test_experts_of_one_unit_are_no_waist(routed: bool) -> None:
     built = [*(gate if routed else []), *experts, linear("head", 24, 16)]
     narrow = bottleneck(Layout(scene_of(built).table), "model")
     assert (narrow is None) == routed
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_a_line_whose_answers_are_all_the_same_does_not_lack_room(constant: bool) -> None:
+    def stuck(sample: SceneSample) -> None:
+        sample.loss = 2.0
+        sample.model(loss=2.0, skill=0.13, information=0.1, neighbour_agreement=0.9)
+        if constant and sample.step > 20:
+            sample.layer("only", out_variance=0)
+            sample.model(out_variance=0, out_sd=0, skill=0, information=0)
+
+    scene = scene_of([linear("only", 10, 3)]).run(400, stuck)
+    assert ("output-collapse" in scene.standing) is constant
+    assert ("insufficient-capacity" in scene.causes) is not constant

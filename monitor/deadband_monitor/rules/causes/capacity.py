@@ -73,7 +73,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _too_little(case: Case) -> Iterator[Suspect]:
     name = case.model.name
     linear, narrow = is_linear(case.layout, name), bottleneck(case.layout, name)
+    # A line tells inputs apart, however badly: where nothing does, something else has happened.
     linear = linear and not bends(case.past, case.layout, name)
+    linear = linear and case.flag("output-collapse") is None
     if not linear and narrow is None:
         return
     agreement = case.model.latest("neighbour_agreement")

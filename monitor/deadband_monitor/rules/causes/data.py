@@ -115,6 +115,9 @@ def _blank(case: Case) -> Iterator[Suspect]:
     alive = rms > 0 and grown > 0.1
     if not (rho < EXACT and stood > ALIVE and alive) or flag.onset_step <= case.start:
         return
+    # A part that varies does tell of the whole, and flat ends give the same for what differs.
+    if case.model.value("in_variance") > EXACT or case.layout.layers[first].activation:
+        return
     name = case.layout.layers[first].name
     yield Suspect(
         word="bad-data",
