@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from rules_builds import label_free, linear, scene_of
+from rules_builds import label_free, layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.bottomless import HARDLY_SLOWED, Descent
@@ -123,3 +123,18 @@ def test_a_loss_that_is_one_number_for_every_batch_does_not_depend_on_the_answer
     assert ("loss-plateau" in made.standing) is called
     if called:
         assert made.causes[0] == "detached-graph"
+
+
+@pytest.mark.parametrize("kind", ["Linear", "observed"])
+def test_weights_beside_the_loss_are_told_from_layers_that_were_shown_by_hand(kind: str) -> None:
+    """Of those nobody shows the gradient at their outputs."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        for name in ("hidden", "out"):
+            sample.layer(name, grad_rms=0, out_grad_rms=np.nan, update_ratio=0)
+        sample.model(grad_norm=0, update_ratio=0)
+
+    scene = scene_of([layer(name, kind, units=24, fan_in=24) for name in ("hidden", "out")])
+    sure = {cause.cause: cause.confidence for cause in scene.run(60, bend).engine.causes()}
+    assert (sure.get("detached-graph", 0) > 0.9) is (kind == "Linear")

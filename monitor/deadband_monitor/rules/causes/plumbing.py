@@ -101,10 +101,11 @@ def _beside_the_loss(case: Case) -> bool:
     """The trained weights enter the loss as nothing (0 * weight.sum()), what they give not at all.
 
     Dead units, a solved task and zeros as weights leave gradients of zero too, but at the outputs
-    of layers they are there.
+    of layers they are there, unless layers are shown by hand: nobody shows those.
     """
     rows = case.layout.rows(case.model.name)
-    ran = np.isfinite(case.past.first[rows, _OUT])
+    by_hand = np.array([case.layout.layers[row].kind == "observed" for row in rows.tolist()])
+    ran = np.isfinite(case.past.first[rows, _OUT]) & ~by_hand
     highest = case.past.highest[rows]
     asked = highest[case.layout.learns[rows]][:, _GRAD]
     asked = asked[np.isfinite(asked)]
