@@ -90,6 +90,8 @@ class Rules:
     def causes(self) -> list[Cause]:
         if not self._standing():
             return []
+        if self.seen[-1].step == 26:
+            raise KeyError("no luck")
         return [Cause(cause="local-minimum", confidence=0.5, evidence=[], advice="restart")]
 
     def coverage(self) -> list[Coverage]:
@@ -180,6 +182,14 @@ def test_an_error_in_rules_leaves_the_sample_and_is_said(judged: Judgement) -> N
     list(judged.adopt(plan()))
     assert [type(event) for event in judged.judge(frames(17))] == [Sample]
     assert judged.error.startswith("rules failed at step 17: KeyError")
+
+
+def test_a_flag_that_cannot_be_explained_stands_all_the_same(judged: Judgement) -> None:
+    list(judged.adopt(plan()))
+    told = list(judged.judge(frames(5, 26)))
+    assert judged.error.startswith("causes cannot be named at step 26: KeyError")
+    last = [event for event in told if isinstance(event, Diagnosis)][-1]
+    assert (last.verdict, last.causes) == ("failing", [])
 
 
 def test_a_plan_that_cannot_be_measured_costs_its_frames_only(judged: Judgement) -> None:

@@ -43,7 +43,7 @@ def test_the_json_has_exactly_the_keys_of_the_contract(collapsed: RunState) -> N
     }
     assert set(report["run"]) == {
         *("name", "id", "started", "ended", "status", "steps", "samples", "dropped", "overhead"),
-        *("interval", "pace"),
+        *("interval", "pace", "error"),
     }
     assert report["flags"]
     for flag in report["flags"]:
@@ -185,6 +185,13 @@ def test_a_run_that_no_rule_could_judge_is_not_simply_healthy(healthy: RunState)
     assert headline(replace(report, coverage=judged)) == "HEALTHY"
     assert headline(unjudged) == "HEALTHY, but no rule had anything to judge by"
     assert "output-collapse, saturation (no output seen)." in format_report(unjudged, "text")
+
+
+def test_a_run_whose_rules_failed_is_not_simply_healthy(healthy: RunState) -> None:
+    report = make_report(healthy)
+    broken = replace(report, run=replace(report.run, error="rules failed at step 3: KeyError: 'x'"))
+    assert headline(broken) == "HEALTHY, but not all of it was judged"
+    assert "error     rules failed at step 3: KeyError: 'x'" in format_report(broken, "text")
 
 
 def test_a_state_that_knows_nothing_makes_no_report() -> None:

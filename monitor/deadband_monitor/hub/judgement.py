@@ -141,13 +141,17 @@ class Judgement:
                     learning_rates=dict(self._rates),
                 )
             )
-            verdict, causes = self.engine.verdict(), list(self.engine.causes())
-            coverage = list(self.engine.coverage())
         except Exception as error:
             self._confess(f"rules failed at step {one.step}", error)
             return
         for flag in changed:
             yield FlagChange(seq=0, step=one.step, flag=_own(flag))
+        verdict, causes, coverage = self.engine.verdict(), [], self.coverage
+        try:  # a flag that cannot be explained stands all the same
+            causes = list(self.engine.causes())
+            coverage = list(self.engine.coverage())
+        except Exception as error:
+            self._confess(f"causes cannot be named at step {one.step}", error)
         if (verdict, causes) != self.said or coverage != self.coverage:
             self.said, self.coverage = (verdict, causes), coverage
             yield Diagnosis(seq=0, step=one.step, verdict=verdict, causes=causes, coverage=coverage)

@@ -44,6 +44,7 @@ def make_report(state: RunState) -> Report:
             overhead=status.overhead if status else 0.0,
             interval=status.interval if status else 1,
             pace=status.pace if status else None,
+            error=status.error if status else "",
         ),
         verdict=state.verdict,
         flags=[_flag_part(flag) for flag in _ranked_flags(state)],

@@ -34,6 +34,8 @@ class RunPart(msgspec.Struct, frozen=True, kw_only=True):
     """Steps from one sample to the next at the end."""
     pace: Pace | None = None
     """What set that, and what it rests on."""
+    error: str = ""
+    """The exception that ended it, or what of it could not be recorded, measured or judged."""
 
 
 class RankPart(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,8 @@ def headline(report: Report) -> str:
         return f"{report.verdict.upper()}: {kinds}"
     if report.run.status in UNTIMELY:
         return f"{report.verdict.upper()}, but {UNTIMELY[report.run.status]}"
+    if report.run.error:
+        return f"{report.verdict.upper()}, but not all of it was judged"
     if not any(cover.state == "armed" for cover in report.coverage):
         return f"{report.verdict.upper()}, but no rule had anything to judge by"
     return report.verdict.upper()
@@ -72,6 +74,8 @@ def _text(report: Report) -> Iterator[str]:
     yield ""
     yield f"run       {run.name}" + (f"  ({run.id})" if run.id != run.name else "")
     yield f"status    {_ending(run)}"
+    if run.error:
+        yield from _wrapped(run.error, "error     ")
     for number, cause in enumerate(report.causes, 1):
         yield ""
         yield f"CAUSE {number}   {cause.cause}   {_percent(cause.confidence)} sure"

@@ -104,7 +104,8 @@ def _beside_the_loss(case: Case) -> bool:
     of layers they are there, unless layers are shown by hand: nobody shows those.
     """
     rows = case.layout.rows(case.model.name)
-    by_hand = np.array([case.layout.layers[row].kind == "observed" for row in rows.tolist()])
+    kinds = [case.layout.layers[row].kind for row in rows.tolist()]
+    by_hand = np.array([kind == "observed" for kind in kinds], bool)
     ran = np.isfinite(case.past.first[rows, _OUT]) & ~by_hand
     highest = case.past.highest[rows]
     asked = highest[case.layout.learns[rows]][:, _GRAD]
