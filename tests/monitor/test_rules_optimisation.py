@@ -366,6 +366,20 @@ def test_a_schedule_that_ran_out_where_no_more_can_be_learnt_is_fine() -> None:
     assert "frozen-weights" not in Scene().run(200, ran_out).standing
 
 
+def test_a_schedule_that_ran_out_is_not_taken_back_by_what_scatters() -> None:
+    def ran_out(sample: SceneSample) -> None:
+        sample.loss = 1.9
+        knows = 0.52 if sample.step < 130 or sample.step % 20 < 10 else 0.43
+        sample.model(loss=1.9, skill=0.17, information=0.1, neighbour_agreement=knows)
+        sample.model(lr=0.1 * 0.5**sample.step)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=0.01 * 0.5**sample.step)
+
+    scene = Scene().run(300, ran_out)
+    assert [flag.kind for flag in scene.changes].count("frozen-weights") == 1
+    assert "frozen-weights" in scene.standing
+
+
 def test_modest_steps_that_only_make_it_worse_go_up_the_slope() -> None:
     def up(sample: SceneSample) -> None:
         sample.loss = 2.3 * math.exp(sample.step / 40)
