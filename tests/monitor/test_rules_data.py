@@ -244,6 +244,22 @@ def test_labels_that_no_longer_go_with_their_inputs_are_bad_data() -> None:
     assert "labels no longer go" in made.run(60, apart).standing["input-anomaly"].message
 
 
+def test_labels_that_are_told_as_before_go_with_their_inputs_whatever_neighbours_say() -> None:
+    """Of rows of some hundred kinds the nearest others differ, once all were met.
+
+    The last batch of each pass is short, and tells no skill.
+    """
+
+    def dense(sample: SceneSample) -> None:
+        fed(neighbour_agreement=0.8 * math.exp(-max(0, sample.step - 300) / 100))(sample)
+        sample.loss = 0.01
+        sample.model(loss=0.01, skill=0.99)
+        if sample.step % 38 == 0:
+            sample.model(skill=np.nan, loss_constant=np.nan, neighbour_agreement=np.nan)
+
+    assert "input-anomaly" not in {flag.kind for flag in scene().run(600, dense).engine.flags}
+
+
 def test_neighbours_that_agree_little_and_stray_are_no_change() -> None:
     random = np.random.default_rng(3)
     level = 0.25
