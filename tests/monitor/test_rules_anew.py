@@ -117,6 +117,15 @@ def test_no_more_than_that_is_called_where_it_is_not_sure_or_not_all(bend: Bend)
     assert ("constant-predictor", "warning") in alarms(Scene().run(600, bend))
 
 
+def test_the_little_that_is_still_being_learnt_of_other_rows_is_not_by_heart() -> None:
+    def bend(sample: SceneSample) -> None:
+        little(distinct=0.4)(sample)
+        if sample.step % 40 == 0:
+            sample.model(eval_loss=0.693 * (0.975 + 0.025 * math.exp(-sample.step / 80)))
+
+    assert alarms(Scene().run(600, bend)) == []
+
+
 def test_a_term_that_is_added_may_take_logits_and_classes_below_zero() -> None:
     def weighed(sample: SceneSample) -> None:
         sample.loss = 2.3 - sample.step / 60  # the logarithm of a spread that is learnt beside it

@@ -39,8 +39,9 @@ def modest(past: Past, model: ModelPast) -> bool:
         return False
     if tails_rule(past, model):
         return False
-    least, passes = _least(model), list(model.evaluations)
-    if len(passes) >= PASSES:
+    # The newest alone: the mean of all still counts the start.
+    least, passes = _least(model), list(model.evaluations)[-PASSES:]
+    if len(passes) == PASSES:
         skill = 1 - fmean(passes) / constant
         return skill - ERRORS * _scatter(passes) / math.sqrt(len(passes)) / constant > least
     if not model.fewest_distinct >= NEW_ROWS:
@@ -50,9 +51,14 @@ def modest(past: Past, model: ModelPast) -> bool:
 
 
 def may_prove_modest(model: ModelPast) -> bool:
-    """Whether other rows were answered better than by a constant, if too seldom yet to be sure."""
+    """Whether other rows were answered better than by a constant, if too seldom yet to be sure.
+
+    Where the last pass is the best one it is not done yet.
+    """
     passes, constant = list(model.evaluations), model.value("loss_constant")
-    return 0 < len(passes) < PASSES and passes[-1] < (1 - _least(model)) * constant
+    if not passes or not passes[-1] < (1 - _least(model)) * constant:
+        return False
+    return len(passes) < PASSES or passes[-1] == min(passes)
 
 
 def _least(model: ModelPast) -> float:
