@@ -34,6 +34,9 @@ class Outbox:
     def close(self, bye: object) -> bool:
         return False
 
+    def hear_out(self) -> None:
+        pass
+
     def abandon(self) -> None:
         """Nothing to let go of."""
 

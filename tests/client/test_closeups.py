@@ -37,6 +37,9 @@ class Post:
     def close(self, bye: wire.Bye) -> bool:
         return False
 
+    def hear_out(self) -> None:
+        pass
+
     def abandon(self) -> None:
         pass
 

@@ -255,7 +255,8 @@ def test_views_that_squares_written_by_hand_draw_together_are_seen(
     def views(model: nn.Module, step: int) -> Tensor:
         x = torch.randn(32, 8)
         target = other(x).detach() if stop else other(x)
-        return ((model(x) - target) ** 2).sum(1).mean()
+        loss: Tensor = ((model(x) - target) ** 2).sum(1).mean()
+        return loss
 
     told = frames_of(watched_steps(nn.Linear(8, 16), views)).plan.models[0]
     assert (told.loss, told.target_learns) == ("mse", not stop)
