@@ -32,8 +32,8 @@ def fed(
 
 
 def test_the_rows_of_rare_classes_are_counted_once_each_was_met() -> None:
-    assert fed((5,)) == (5.0, pytest.approx(200.0))
-    assert fed((4, 8)) == (6.0, pytest.approx(1000 / 6))
+    assert fed((5,)) == pytest.approx((5.0, 200.0))
+    assert fed((4, 8)) == pytest.approx((6.0, 1000 / 6))
     assert np.isnan(fed((5,), batches=20)).all()
 
 
@@ -51,7 +51,7 @@ def test_yes_no_labels_are_one_a_row_or_none() -> None:
     for batch in range(8):
         keys = [7, *range(31 * batch + 100, 31 * batch + 131)]
         told = counted.observe(keys, YesNo(column, 1.0, 1.0), 0, 31 / 32)
-    assert told == (1.0, pytest.approx(31.0))
+    assert told == pytest.approx((1.0, 31.0))
     tags = YesNo(np.zeros((32, 3)), 1.0, 1.0)
     assert np.isnan(RareRows().observe(list(range(32)), tags, 0, 0.97)).all()
 
