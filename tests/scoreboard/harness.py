@@ -230,6 +230,9 @@ class PlanTap:
     def close(self, bye: object) -> bool:
         return True
 
+    def hear_out(self) -> None:
+        """Nobody says anything."""
+
     def abandon(self) -> None:
         """Nothing to let go of."""
 
