@@ -26,10 +26,8 @@ from deadband.regions import INPUT, LAYER, OUTPUT, Layout, Limits
 from deadband.roots import Applied, Probe, Root
 from deadband.shards import is_sum, local_of
 from deadband.tensors import in_transform, is_solid, numbers, outside, unwrapped
-from deadband.wire import What
+from deadband.wire import MOST_CALLS, What
 
-MOST_CALLS = 4
-"""Calls of one module in one forward that are followed: a cell unrolled over time is one layer."""
 _ACTIVATION, _ACTIVATION_GRAD = What.ACTIVATION, What.ACTIVATION_GRAD  # looked up at every call
 MOST_FUNCTIONAL = 256
 """Functional activations that are followed in one model."""

@@ -168,7 +168,6 @@ class Sender:
     def abandon(self) -> None:
         """This process is a fork: the thread and the socket are the parent's."""
         self._outbox = deque()
-        self._ended.set()
 
     def _close_pipe(self) -> None:
         os.close(self._wake_read)
@@ -225,7 +224,7 @@ class Sender:
                         self._nodes.tell()
                     if self._welcomed and self._deadline is None:
                         self._outbox.append(self._beat())
-            if self._welcomed and not self._refused:
+            if self._welcomed:
                 self._listen_on(socket)
             socket.linger = int(1000 * CLOSE_S)
 

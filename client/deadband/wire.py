@@ -301,6 +301,8 @@ FAR_RANK = 8
 """Ranks from this one on send summaries: small slices, and seldom, unless one of them is off."""
 LOSS_CAPACITY = 1024
 """Losses a frame can hold: the slowest cadence is one sample in this many steps."""
+MOST_CALLS = 4
+"""Calls of one module in one forward that are followed: a cell unrolled over time is one layer."""
 
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,11 +28,9 @@ UNCHANGED = 0.97
 """Share of the loss of a run's first quarter above which that of its last is much the same: to
 halve it would take some twenty times the steps so far."""
 
-
 ALIVE, SAME_SIZE = 1e-3, 0.1
 """Share of variance of a layer that tells inputs apart; share of the next layer's gradient at which
 what lies between has handed it on."""
-
 GONE_STEPS = 10
 """Steps for which what was learnt must be gone. A single step that overshoots is made good by the
 next ones: a recurrent net early in its training knew 0.29 of the labels, for four steps 0.006, and

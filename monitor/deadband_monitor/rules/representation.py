@@ -186,14 +186,15 @@ class OneDirection(ModelRule):
         history = self._apart.setdefault(model.name, History())
         history.add(seen.step, apart)
         rank = model.value("effective_rank") / model.start("effective_rank")
-        embedded, left_of_it = _of_embedding(seen, past, self._embedding[index])
+        # What is predicted of embeddings lies in a narrow cone at first, and comes to a point
+        # early: a predictor of healthy ones (digits, with stop-gradient) stayed at a tenth of its
+        # first distance for 350 of 800 steps.
+        embedded, embedded_first = _apart(seen, past, self._embedding[index])
         point = apart < POINT and apart < 0.25 * apart_first and not embedded > 4 * POINT
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
         # Outputs that lie further apart than at first are told apart, in however few directions.
         line = now < share * start and apart < PARTED * apart_first
-        # A predictor alone is no proof: that of healthy embeddings (digits, with stop-gradient)
-        # began with a narrow cone and stayed at a tenth of that for 350 of its 800 steps.
-        near = (cosine or spent) and apart < NEAR and left_of_it < NEAR
+        near = (cosine or spent) and apart < NEAR and embedded < NEAR * embedded_first
         left, spread = _left(seen, past, rows)
         both_learn = told.target_learns or opposed
         if both_learn and past.loss.fresh > NO_NEARER * spread**2 * past.loss.first:
@@ -283,13 +284,13 @@ def _narrowest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[
 
 def _closest(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[float, float]:
     """How far apart the directions of the outputs of the last row lie, now and at first."""
-    now = column(seen, "cosine")[rows]
-    first = past.first[rows, LAYER_COLUMN["cosine"]]
-    known = np.flatnonzero(np.isfinite(now))
-    if not len(known):
-        return math.nan, math.nan
-    last = int(known[-1])
-    return 1 - float(now[last]), 1 - float(first[last])
+    known = rows[np.isfinite(column(seen, "cosine")[rows])]
+    return _apart(seen, past, int(known[-1])) if len(known) else (math.nan, math.nan)
+
+
+def _apart(seen: Observation, past: Past, row: int) -> tuple[float, float]:
+    """How far apart the directions of the outputs of a row lie, now and at first."""
+    return 1 - float(seen.layers[row, _COSINE]), 1 - float(past.first[row, _COSINE])
 
 
 def makes_samples(layout: Layout, model: ModelPast) -> bool:
@@ -312,15 +313,6 @@ def _left(seen: Observation, past: Past, rows: NDArray[np.int64]) -> tuple[float
     now, first = seen.layers[known[-1]], past.first[known[-1]]
     spread = math.sqrt(now[_RHO]) * now[_RMS] / (math.sqrt(first[_RHO]) * first[_RMS])
     return float(max(spread, (1 - now[_COSINE]) / (1 - first[_COSINE]))), float(spread)
-
-
-def _of_embedding(seen: Observation, past: Past, row: int) -> tuple[float, float]:
-    """How far apart the directions of a layer's outputs lie, and as a share of the first distance.
-
-    What is predicted of embeddings lies in a narrow cone at first, and comes to a point early.
-    """
-    now = 1 - column(seen, "cosine")[row]
-    return float(now), float(now / (1 - past.first[row, _COSINE]))
 
 
 def _words(point: bool, near: bool, apart: float, now: float, start: float) -> str:

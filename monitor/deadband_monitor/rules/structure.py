@@ -14,15 +14,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from deadband.wire import Layer
+from deadband.wire import MOST_CALLS, Layer
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.layout import Layout
 
 _NUMBER = re.compile(r"\d+")
 _ROUTER = re.compile(r"gat(e|ing)|rout|switch|moe|expert", re.IGNORECASE)
 
-WATCHED_CALLS = 4
-"""Calls of a layer in one forward that are copied."""
 WIDE_ENOUGH = 8
 """Units from which an output is an embedding, not a few scores: with fewer, the cosine of two
 outputs is near 1 or -1 by nature."""
@@ -145,7 +143,7 @@ def among_experts(layout: Layout, index: int) -> frozenset[int]:
 def called_on(layout: Layout, rows: Sequence[int]) -> list[int]:
     """Those of these rows behind which the same weights may be called again, unseen.
 
-    A fourth call of a layer is the last that is watched: what comes next may lie far behind it.
+    Of the last call that is followed nobody knows how far before what comes next it lies.
     """
     calls: dict[str, int] = defaultdict(int)
     found, last = [], False
@@ -153,7 +151,7 @@ def called_on(layout: Layout, rows: Sequence[int]) -> list[int]:
         if layout.matrix[row]:
             base = _base(layout.layers[row].name)
             calls[base] += 1
-            last = calls[base] == WATCHED_CALLS
+            last = calls[base] == MOST_CALLS
         if last:
             found.append(row)
     return found

@@ -131,7 +131,7 @@ def _drowned_tokens(case: Case) -> Iterator[Suspect]:
 
 def _learnt_and_lost(case: Case) -> bool:
     """Whether the loss fell and was lost again later: what was so at birth did not keep it up."""
-    flag, loss = case.flag("loss-divergence") or case.flag("output-collapse"), case.past.loss
+    flag, loss = case.flag("loss-divergence", "output-collapse"), case.past.loss
     return flag is not None and flag.onset_step > case.start and loss.best < LEARNT * loss.first
 
 

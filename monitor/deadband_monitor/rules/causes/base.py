@@ -64,9 +64,9 @@ class Case:
         last = self.layout.output_layer(self.model.name)
         return "" if last is None else last.name
 
-    def flag(self, kind: str) -> Flag | None:
-        """The standing flag of a kind."""
-        return next((flag for flag in self.flags if flag.kind == kind), None)
+    def flag(self, *kinds: str) -> Flag | None:
+        """The standing flag of a kind, or of the first of several that stands."""
+        return next((flag for kind in kinds for flag in self.flags if flag.kind == kind), None)
 
     def layer_of(self, kind: str) -> str:
         """Where the flag of a kind began; empty without one."""

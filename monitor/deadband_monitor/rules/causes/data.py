@@ -141,7 +141,7 @@ def _jumped(case: Case) -> Iterator[Suspect]:
     Every loss is known, however far apart the samples are.
     """
     loss, model = case.past.loss, case.model
-    flag = case.flag("loss-divergence") or case.flag("output-collapse")
+    flag = case.flag("loss-divergence", "output-collapse")
     usual = max(loss.usual_high, 2 * loss.best)
     since = loss.above_since(usual) if math.isfinite(usual) else None
     if flag is not None and flag.kind == "loss-divergence":

@@ -31,7 +31,7 @@ def _by_layers(case: Case) -> Iterator[Suspect]:
     layout = case.layout
     matrices = layout.weighted(case.model.name)
     sizes = case.past.first[matrices, LAYER_COLUMN["out_rms"]]
-    if called_on(case.layout, matrices.tolist()):
+    if called_on(layout, matrices.tolist()):
         # The last calls of a layer are not watched, and what comes out behind them is.
         sizes = np.append(sizes, np.float32(case.model.start("out_rms")))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]

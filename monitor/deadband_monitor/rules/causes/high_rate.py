@@ -87,8 +87,7 @@ def _killed(case: Case) -> Iterator[Suspect]:
     anything.
     """
     model = case.model
-    flags = map(case.flag, ("dead-units", "saturation", "output-collapse", "loss-divergence"))
-    stuck = next(filter(None, flags), None)
+    stuck = case.flag("dead-units", "saturation", "output-collapse", "loss-divergence")
     if stuck is None:
         return
     before, what = model.skill.best_before(stuck.onset_step), "skill"
@@ -204,7 +203,7 @@ def _leapt(case: Case) -> Iterator[Suspect]:
 
 def _carried_away(case: Case) -> Iterator[Suspect]:
     """Momentum adds up steps none of which is large by itself, and the weights swing ever wider."""
-    flag = case.flag("weight-divergence") or case.flag("loss-divergence")
+    flag = case.flag("weight-divergence", "loss-divergence")
     group = max(case.layout.table.optimizers, key=lambda each: each.momentum, default=None)
     if flag is None or group is None or group.optimizer != "SGD" or not group.momentum < 1:
         return
@@ -242,8 +241,7 @@ def _left_after_rise(case: Case) -> Iterator[Suspect]:
 def _lost_at_once(case: Case) -> Iterator[Suspect]:
     """What told the inputs apart as drawn no longer did after some steps of ten times the usual."""
     model, layout = case.model, case.layout
-    flags = map(case.flag, ("output-collapse", "representation-collapse"))
-    lost = next(filter(None, flags), None)
+    lost = case.flag("output-collapse", "representation-collapse")
     if lost is None or layout.several_models:
         return  # a generator that has lost its modes has another reason
     if not case.start < lost.onset_step <= case.start + LOOK_BACK:

@@ -152,16 +152,16 @@ def _begun(case: Case) -> Suspect | None:
     large is measured. Of two that play against each other the loss is not this one's alone. Of
     units that died with the jump decay is all that is left.
     """
-    dead = case.flag("dead-units")
     if case.layout.several_models:
         return None
     loss, model = case.past.loss, case.model
     jumped, pulled, large = loss.jumped, model.pulled_since, model.large_update_step
     if jumped is None or pulled is None or (large is not None and large <= pulled):
         return None
-    samples = case.past.samples_at(pulled) - case.past.samples_at(jumped)
+    dead = case.flag("dead-units")
     if dead is not None and dead.onset_step <= jumped + 1:
         return None
+    samples = case.past.samples_at(pulled) - case.past.samples_at(jumped)
     if pulled < jumped or (pulled - jumped > SOON_STEPS and samples > SOON_SAMPLES):
         return None
     return Suspect(

@@ -42,6 +42,8 @@ _OF_ONE_START = frozenset(
 )
 """What weights that begin alike lead to, and such as are too small: units that say next to nothing
 are all given one and the same direction by the layers behind them, and grow up as twins."""
+_FORGETFUL = frozenset({"constant-predictor", "loss-plateau", "vanishing-gradient"})
+"""What it leads to that a loop loses what came early."""
 _OF_SCALE = frozenset(
     {
         "saturation",
@@ -246,7 +248,7 @@ def _forgets(case: Case) -> Iterator[Suspect]:
         word="depth-vanishing",
         belief=0.5 if plain else 0.2,
         onset=case.start,
-        explains=frozenset({"constant-predictor", "loss-plateau", "vanishing-gradient"}),
+        explains=_FORGETFUL,
         evidence=[
             f"{layer.name} ({layer.kind}) is all that carries the early steps of a series to its "
             "end, and nothing is learnt"
@@ -282,7 +284,7 @@ def _forgets_in_a_loop(case: Case) -> Iterator[Suspect]:
             word="depth-vanishing",
             belief=0.5,
             onset=case.start,
-            explains=frozenset({"constant-predictor", "loss-plateau", "vanishing-gradient"}),
+            explains=_FORGETFUL,
             evidence=[
                 f"{called} is called again and again, and {arrives:.0e} of the last layer's "
                 "gradient came back to its first call: what came early is lost before the end, "
