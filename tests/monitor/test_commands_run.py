@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from deadband_monitor.commands.training import Training
+
 WATCHED = """
 import numpy as np
 
@@ -200,6 +202,24 @@ def test_a_termination_is_passed_on_and_the_end_waited_for(tmp_path: Path, repor
         process.kill()
         process.communicate()
     assert read(report)["run"]["status"] == "failed"
+
+
+def test_a_script_minds_ctrl_c_where_a_shell_has_its_background_jobs_ignore_it(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        training = Training([str(script)], run="any", settings={}, output=tmp_path / "log")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with training.taking_our_signals():
+            while "up" not in (tmp_path / "log").read_text():
+                assert training.wait_for(0.01) is None
+            os.kill(os.getpid(), signal.SIGINT)
+            assert training.wait() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_script_that_does_not_exist_is_one_line_with_pythons_status(report: Path) -> None:

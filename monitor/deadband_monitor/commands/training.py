@@ -50,7 +50,7 @@ class Training:
             return
         # Out of the way of the dashboard: no keyboard, no terminal, no Ctrl-C of the terminal.
         environment.setdefault("PYTHONUNBUFFERED", "1")
-        with output.open("wb") as file:
+        with output.open("wb") as file, _deaf_to_nothing():
             self._process = subprocess.Popen(
                 [sys.executable, *command],
                 env=environment,
@@ -136,6 +136,16 @@ class Training:
         with self.output.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - 65536, 0))
             return file.read().decode(errors="replace").splitlines()[-count:]
+
+
+@contextmanager
+def _deaf_to_nothing() -> Iterator[None]:
+    """What starts here minds Ctrl-C, which a shell has its background jobs and theirs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def log_path(run: str) -> Path:
