@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from deadband.wire import Coverage, Flag, FlagChange, Status
+from deadband_monitor.commands.reporting import say_report
 from deadband_monitor.errors import MonitorError
 from deadband_monitor.report.making import make_report
 from deadband_monitor.report.words import FORMATS, format_for, format_report, headline
@@ -143,6 +145,27 @@ def test_the_text_gives_verdict_cause_evidence_and_advice_in_that_order(
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_line_of_the_text_is_wider_than_asked_and_no_word_is_lost(
+    width: int, collapsed: RunState
+) -> None:
+    report = make_report(collapsed)
+    narrow = format_report(report, "text", width=width)
+    assert max(map(len, narrow.splitlines())) <= width
+    assert narrow.split() == format_report(report, "text").split()
+
+
+def test_a_report_is_as_wide_as_the_terminal(
+    collapsed: RunState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    say_report(make_report(collapsed))
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 60, "no terminal: its own width"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    say_report(make_report(collapsed))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60
 
 
 def test_markdown_has_a_row_for_each_flag(collapsed: RunState) -> None:

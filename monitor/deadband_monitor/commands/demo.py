@@ -13,10 +13,11 @@ import msgspec
 
 from deadband import wire
 from deadband_monitor.commands.base import Command, can_draw, complain, say
+from deadband_monitor.commands.reporting import say_report
 from deadband_monitor.commands.training import Training, log_path
 from deadband_monitor.commands.watching import final_report, watch_live, watch_plainly
 from deadband_monitor.errors import MonitorError
-from deadband_monitor.report.words import format_report, headline
+from deadband_monitor.report.words import headline
 
 DEFAULT = "lr-too-high"
 NEEDED = ("torch", "sklearn")
@@ -67,7 +68,7 @@ def _run(arguments: Namespace) -> int:
         report = final_report(training)
         if report:
             say()
-            sys.stdout.write(format_report(report, "text"))
+            say_report(report)
     if status == 0 and report is None:
         raise MonitorError(f"the demo was not watched; what it printed: {training.output}")
     return status

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import closing
 
 from deadband_monitor.commands.base import Command, say
 from deadband_monitor.commands.following import follow
 from deadband_monitor.commands.places import TARGET_HELP, add_place_options, hosts_of, resolve
+from deadband_monitor.commands.reporting import say_report
 from deadband_monitor.report.making import make_report
-from deadband_monitor.report.words import FORMATS, format_report
+from deadband_monitor.report.words import FORMATS
 from deadband_monitor.source.base import Source
 from deadband_monitor.source.hosts import Hosts
 from deadband_monitor.source.open import open_source
@@ -37,8 +37,7 @@ def _run(arguments: Namespace) -> int:
             follow(source, say)
             say()
         report = make_report(source.state)
-    sys.stdout.write(format_report(report, arguments.form))
-    sys.stdout.flush()
+    say_report(report, arguments.form)
     return report.exit_status
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 
 import msgspec
 
@@ -14,13 +15,20 @@ from deadband_monitor.report.parts import FlagPart, Report, RunPart
 
 FORMATS = ("text", "json", "markdown")
 WIDTH = 92
+"""Columns of a text report where it is not told; longer lines are hard to follow."""
 
 
-def format_report(report: Report, form: str) -> str:
-    """The report as `text`, `json` or `markdown`, ending in a newline."""
+def format_report(report: Report, form: str, *, width: int = WIDTH) -> str:
+    """The report as `text`, `json` or `markdown`, ending in a newline.
+
+    Args:
+        report: what is told.
+        form: one of `FORMATS`.
+        width: columns that a line of text takes at most; the other forms have lines of any length.
+    """
     if form == "json":
         return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
-    lines = _markdown(report) if form == "markdown" else _text(report)
+    lines = _markdown(report) if form == "markdown" else _text(report, width)
     return "\n".join(lines) + "\n"
 
 
@@ -68,40 +76,45 @@ def place(model: str, layer: str) -> str:
     return f"layer {layer}" if layer else f"whole {model}"
 
 
-def _text(report: Report) -> Iterator[str]:
+def _text(report: Report, width: int) -> Iterator[str]:
+    wrapped = partial(_wrapped, width=width)
     run = report.run
-    yield headline(report)
+    yield from wrapped(headline(report), "")
     yield ""
-    yield f"run       {run.name}" + (f"  ({run.id})" if run.id != run.name else "")
-    yield f"status    {_ending(run)}"
+    named = run.name + (f"  ({run.id})" if run.id != run.name else "")
+    yield from wrapped(named, "run       ")
+    yield from wrapped(_ending(run), "status    ")
     if run.error:
-        yield from _wrapped(run.error, "error     ")
+        yield from wrapped(run.error, "error     ")
     for number, cause in enumerate(report.causes, 1):
         yield ""
-        yield f"CAUSE {number}   {cause.cause}   {_percent(cause.confidence)} sure"
+        sure = f"{_percent(cause.confidence)} sure"
+        yield from wrapped(f"{cause.cause}   {sure}", f"CAUSE {number}   ")
         for line in cause.evidence:
-            yield from _wrapped(line, "  - ")
-        yield from _wrapped(cause.advice, "  Try: ")
+            yield from wrapped(line, "  - ")
+        yield from wrapped(cause.advice, "  Try: ")
     for flag in report.flags:
         yield ""
         where = place(flag.model, flag.layer)
-        yield f"{flag.severity.upper():8}  {flag.kind}   {where}   {_while(flag)}"
+        yield from wrapped(
+            f"{flag.kind}   {where}   {_while(flag)}", f"{flag.severity.upper():8}  "
+        )
         if flag.message:
-            yield from _wrapped(flag.message, "  ")
+            yield from wrapped(flag.message, "  ")
         if flag.evidence:
-            yield from _wrapped(figures(flag.evidence), "  ")
+            yield from wrapped(figures(flag.evidence), "  ")
     if report.notes:
         yield ""
     for note in report.notes:
-        yield from _wrapped(note.text, f"note      step {note.step}: ")
+        yield from wrapped(note.text, f"note      step {note.step}: ")
     yield ""
-    yield from _wrapped(_basis(run), "Rests on ")
+    yield from wrapped(_basis(run), "Rests on ")
     for line in _rank_lines(report):
-        yield from _wrapped(line, "")
+        yield from wrapped(line, "")
     for unseen in report.unseen:
-        yield from _wrapped(f"{unseen.what}: {unseen.why}; {unseen.advice}.", "Not seen: ")
+        yield from wrapped(f"{unseen.what}: {unseen.why}; {unseen.advice}.", "Not seen: ")
     for first, kinds in _scope(report.coverage):
-        yield from _wrapped(kinds, f"{first} ")
+        yield from wrapped(kinds, f"{first} ")
 
 
 def _markdown(report: Report) -> Iterator[str]:
@@ -223,10 +236,10 @@ def _named(coverage: Sequence[Coverage]) -> str:
     )
 
 
-def _wrapped(text: str, first: str) -> Iterator[str]:
+def _wrapped(text: str, first: str, *, width: int) -> Iterator[str]:
     yield from textwrap.wrap(
         text,
-        WIDTH,
+        width,
         initial_indent=first,
         subsequent_indent=" " * len(first),
         break_on_hyphens=False,
