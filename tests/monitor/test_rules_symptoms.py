@@ -418,6 +418,21 @@ def test_a_catapult_is_over_before_it_counts() -> None:
     assert not [f for f in Scene().run(200, catapult).changes if f.severity != "info"]
 
 
+def test_a_catapult_that_rebounds_once_is_on_its_way_down_all_the_same() -> None:
+    # A tower with skips at its first steps: eleven losses in a row above the level, and one later.
+    losses = [4.0, 8.3, 32.4, 29.1, 35.0, 24.9, 24.0, 18.0, 17.7, 18.0, 13.6, 6.8, 4.9, 4.0]
+    losses += [1.7, 2.5, 6.7, 4.3, 2.3, 1.9]
+
+    def catapult(sample: SceneSample) -> None:
+        if sample.step <= 5:
+            sample.layer("fc3", update_ratio=0.6)
+        if sample.step <= len(losses):
+            sample.loss = losses[sample.step - 1]
+            sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3)
+
+    assert not [f for f in Scene().run(200, catapult).changes if f.severity != "info"]
+
+
 def test_odd_inputs_are_a_note_until_something_goes_wrong() -> None:
     def raw(sample: SceneSample) -> None:
         sample.model(in_max=4254, in_rms=300, in_variance=0.01, in_top_share=0.97)

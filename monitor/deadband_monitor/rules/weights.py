@@ -306,8 +306,9 @@ def _harmed(model: str, spell: _Spell, past: Past, layout: Layout) -> bool:
     constant = past.models[model].value("loss_constant")
     level = known_max(constant, past.loss.first)
     # 84 % of the runs that a learning rate ruined passed 1.5 times the constant loss; a catapult
-    # phase does too (to 80 times, in a run that then learnt well), but is over within ten steps.
-    return level > 0 and past.loss.above(1.5 * level, 12, 16)
+    # phase does too (to 80 times, in a run that then learnt well), but is over after ten steps or
+    # thirteen, and then the newest losses are not among those that were high.
+    return level > 0 and past.loss.above(1.5 * level, 12, 16) and past.loss.above(1.5 * level, 3, 4)
 
 
 class WeightCollapse(ModelRule):
