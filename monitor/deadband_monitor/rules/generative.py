@@ -122,7 +122,7 @@ class MadeAlike(ModelRule):
             self._first_low.setdefault(model.name, seen.step)
         # Once past the mark it rises to nothing any more; what swings comes back below within it.
         lately = [value for step, value, _ in recent if 4 * (seen.step - step) < self.WINDOW_STEPS]
-        risen = len(lately) >= 4 and min(lately) >= ALIKE
+        risen = min(lately) >= ALIKE
         rising = trend.rising(max(100, seen.step // 3), ALIKE) is True
         growing = not up and (rising or risen)
         grace = self.grace_steps if up else self.START_STEPS
