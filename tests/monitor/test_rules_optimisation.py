@@ -355,6 +355,18 @@ def test_a_schedule_that_ran_out_half_way_to_the_answer_leaves_the_weights_at_re
     assert scene.causes[0] == "learning-rate-too-low"
 
 
+def test_a_converged_network_that_rests_has_learnt_also_where_a_batch_is_short() -> None:
+    def done(sample: SceneSample) -> None:
+        sample.loss = 0.002
+        sample.model(loss=0.002, skill=0.99, information=0.99)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=4e-5)
+        if sample.step % 7 == 0:  # the last of each pass
+            sample.model(skill=np.nan, loss_constant=np.nan, information=np.nan)
+
+    assert not Scene().run(300, done).changes
+
+
 def test_a_schedule_that_ran_out_where_no_more_can_be_learnt_is_fine() -> None:
     def ran_out(sample: SceneSample) -> None:
         sample.loss = 1.9

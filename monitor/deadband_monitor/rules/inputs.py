@@ -187,12 +187,9 @@ def told_all_the_same(past: Past, model: ModelPast) -> bool:
     """Whether the model knows labels that the inputs' neighbours do not.
 
     Noisier or longer inputs, as a course of rising difficulty brings, lie further apart; their
-    labels go with them as before. The last batch of a pass is short and tells no skill: the one
-    before does.
+    labels go with them as before.
     """
     skill = past.skill(model.name)
-    if math.isnan(skill):
-        skill = model.latest("skill")
     return skill > TOLD and skill > TOLD * model.best_skill
 
 

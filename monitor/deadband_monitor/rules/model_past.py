@@ -38,6 +38,9 @@ STRAIGHT = 1.1
 """Rise of a rate over that of the steps, up to which it rises by as much at each."""
 RUN_OUT = 0.01
 """Share of its highest value below which a learning rate has all but ended the training."""
+UNTOLD_SAMPLES = 3
+"""Samples in a row that tell no skill, up to which it is what it was: the batch that ends a pass is
+too short to tell, and rarely are two of them neighbours."""
 TOLD = [MODEL_COLUMN[name] for name in ("loss", "nonfinite", "lr", "eval_loss", "skipped")]
 """What is known of a step that nothing was copied of."""
 
@@ -75,6 +78,7 @@ class ModelPast:
         """Lowest share of different rows among the last 2000 input rows."""
         self.best_of_now = math.nan
         """The better of the fresh and the smoothed skill."""
+        self._untold = 0
         self.best_skill = -math.inf
         self.peak_information = 0.0
         """Highest minimum of three samples while there was skill."""
@@ -123,6 +127,12 @@ class ModelPast:
     def value(self, name: str) -> float:
         """A statistic of the newest sample."""
         return self._values[MODEL_COLUMN[name]]
+
+    def tell_skill(self, skill: float) -> None:
+        """The short batch at the end of a pass tells none, and takes none away."""
+        self._untold = self._untold + 1 if math.isnan(skill) else 0
+        if not self._untold or self._untold > UNTOLD_SAMPLES:
+            self.best_of_now = skill
 
     @property
     def makes_its_targets(self) -> bool:

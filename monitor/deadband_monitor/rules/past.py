@@ -175,7 +175,7 @@ class Past:
             smoothed = skill = values[_SKILL]
             if not layout.several_models:
                 skill = self._fresh_skill(values)
-            past.best_of_now = known_max(skill, smoothed)
+            past.tell_skill(known_max(skill, smoothed))
             past.absorb(seen.step, seen.models[i], values, skill)
             ran = math.isfinite(past.value("out_rms"))
             ran = ran or bool(np.isfinite(layers[layout.rows_of[i], _OUT]).any())
