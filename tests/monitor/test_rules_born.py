@@ -164,6 +164,26 @@ def test_what_depth_left_of_the_inputs_is_a_reason_to_rest(left: float, called: 
         assert made.causes[0] == "depth-vanishing"
 
 
+@pytest.mark.parametrize(("left", "lost"), [(0.2, True), (0.8, False)])
+def test_what_depth_left_of_the_inputs_is_why_nothing_is_learnt(left: float, lost: bool) -> None:
+    """Six layers leave 6e-5 of the variance: more than ten of torch's ReLU layers, and too little.
+
+    Steps as large as an adaptive optimiser makes them hide how small the gradient was.
+    """
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        share, way = 0.9 * left, 1e-3 * left**6
+        if sample.step > 5:
+            way = 1e-3
+        for n in range(7):
+            sample.layer(f"fc{n}", out_variance=share * left**n, out_grad_rms=way / left**n)
+        sample.layer("fc5", out_variance=share * left**6)
+
+    made = scene_of(DEEP, model=TELLS).run(260, bend)
+    assert (made.causes[:1] == ["depth-vanishing"]) is lost
+
+
 @pytest.mark.parametrize(("agreement", "called"), [(0.96, True), (0.6, False)])
 def test_weights_that_decay_holds_at_a_twentieth_count_while_more_could_be_learnt(
     agreement: float, called: bool

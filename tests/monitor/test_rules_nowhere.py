@@ -33,6 +33,25 @@ def test_what_was_thrown_back_stands_as_a_warning_while_it_is_learnt_anew() -> N
     assert scene.causes[0] == "bad-data"
 
 
+@pytest.mark.parametrize("steps", [100, 600])
+def test_ids_of_another_dictionary_are_told_though_the_loss_was_not_doubled(steps: int) -> None:
+    """Of twenty letters a constant answer costs 3.0; 1.9 had been reached when they changed."""
+
+    def letters(sample: SceneSample) -> None:
+        knows = sample.step < AT
+        sample.loss = 3.2 - 1.3 * sample.step / AT if knows else 2.98
+        said = 0.3 if knows else 0.001
+        sample.model(loss=sample.loss, loss_constant=3.0, skill=1 - sample.loss / 3.0)
+        sample.model(information=said, label_entropy=3.0, neighbour_agreement=math.nan)
+        if not knows:
+            sample.model(out_variance=0.003, out_sd=0.05)
+
+    scene = Scene().run(AT - 1, letters).run(steps, letters)
+    cause = scene.engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("bad-data", AT)
+    assert "label-noise" not in scene.causes
+
+
 def test_a_run_that_made_up_for_it_is_well_again() -> None:
     def in_full(sample: SceneSample) -> None:
         relearns(sample)

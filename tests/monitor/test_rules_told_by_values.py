@@ -93,6 +93,18 @@ def test_where_the_losses_left_their_level_is_remembered_when_they_sink_again() 
     assert sparse.jumped == 101
 
 
+def test_of_many_classes_a_jump_back_to_chance_is_less_than_twofold() -> None:
+    trend = LossTrend()
+    losses = [*np.linspace(3.2, 1.9, 150).tolist(), *([3.0] * 60)]
+    for step, loss in enumerate(losses, start=1):
+        trend.add([loss], [step])
+    assert trend.jumped == 151
+    halfway = LossTrend()
+    for step, loss in enumerate([*losses[:150], *([2.6] * 60)], start=1):
+        halfway.add([loss], [step])
+    assert halfway.jumped is None
+
+
 def test_single_bad_batches_are_no_jump() -> None:
     trend = LossTrend()
     for step in range(1, 300):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from deadband_monitor.statistics.coupled import counts_targets, coupling
 from deadband_monitor.statistics.values import Reals
@@ -42,6 +43,19 @@ def test_a_square_is_judged_by_its_correlation() -> None:
     out = RNG.normal(size=(20, 1))
     assert coupling("mse", out, out**3) < 0.99
     assert coupling("mse", out, 3 * out - 1) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("seed", range(20))
+def test_what_rounding_to_a_half_type_bends_is_straight(half: torch.dtype, seed: int) -> None:
+    """Under autocast the gradient of an output comes back in the output's own type."""
+    made = torch.Generator().manual_seed(seed)
+    out = (0.02 + 0.006 * torch.randn(64, 1, generator=made)).to(half)
+    targets = torch.randn(64, generator=made)
+    all_with_all = (out.float() - targets).mean(dim=1, keepdim=True).to(half).float().numpy()
+    assert coupling("mse", out.float().numpy(), all_with_all) == 1.0
+    each = (out.float() - targets[:, None]).to(half).float().numpy()
+    assert coupling("mse", out.float().numpy(), each) < 0.9
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9])

@@ -305,7 +305,7 @@ class LossDivergence(ModelRule):
             severity=severity,
             message=f"the loss jumped to {loss.fresh:.3g} after {loss.best:.3g}",
             evidence={"loss": loss.fresh, "best": loss.best},
-            onset_step=loss.above_since(max(loss.usual_high, 2 * loss.best)),
+            onset_step=loss.above_since(loss.lost_level),
         )
 
     def _asked_for_more(self, past: Past, model: ModelPast) -> bool:

@@ -249,7 +249,7 @@ class LossTrend:
 
     def _note_jump(self, new: int) -> None:
         """Look for a row of losses above the usual ones that ends in the new ones."""
-        usual = max(self.usual_high, 2 * self.best)
+        usual = self.lost_level
         if self.jumped is not None or not max(self._recent[-new:]) > usual:
             return
         first = max(0, len(self._recent) - new - self.LONG + 1)
@@ -259,6 +259,12 @@ class LossTrend:
             if row == self.LONG:
                 self.jumped = self._steps[place - self.LONG + 1]
                 return
+
+    @property
+    def lost_level(self) -> float:
+        """The loss above which what was learnt is lost; of many classes chance is near the best."""
+        back = self.best + 0.8 * max(0.0, self.first - self.best)
+        return max(self.usual_high, min(2 * self.best, back))
 
     def setback(self, level: float, share: float) -> float:
         """The loss above which `share` of the way from `level` to the best one is lost again.
@@ -314,7 +320,7 @@ class LossTrend:
         return sum(map(float(level).__lt__, self._recent[-of:])) >= count
 
     def above_since(self, level: float) -> int | None:
-        """Step of the first loss above `level` since the last two in a row that were not."""
+        """Step of the first loss above `level` since two in a row were not; at least `jumped`."""
         calm = 0
         since = None
         for loss, step in zip(reversed(self._recent), reversed(self._steps), strict=True):
@@ -323,8 +329,8 @@ class LossTrend:
             else:
                 calm += 1
                 if calm == 2:
-                    break
-        return since
+                    return since
+        return self.jumped if since is not None and self.jumped is not None else since
 
     def below_since(self, level: float) -> int | None:
         """Step of the first loss below `level` since the last one that was not."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from deadband_monitor.statistics.values import Reals
@@ -17,6 +19,12 @@ _BENT = frozenset({"l1", "smooth_l1", "huber"})
 """Losses of which a sum over all targets is no square: their gradients bend."""
 _WHOLE = 0.02
 """By which a count of targets may be off a whole number."""
+
+_HALVES = {8: 16, 11: 13}
+"""Bits that bfloat16 and float16 keep of a fraction: how many of float32's they leave zero."""
+_SCATTER = 3.0
+"""Times its mean that the loss to rounding scatters by, over eight elements and more."""
+_MOST_LOST = 3e-3
 
 
 def coupling(loss: str, output: Reals, gradient: Reals) -> float:
@@ -36,8 +44,13 @@ def coupling(loss: str, output: Reals, gradient: Reals) -> float:
     out -= out[0]
     out -= out.mean(axis=0)
     grad -= grad.mean(axis=0)
-    sizes = float(np.sqrt((out * out).sum())) * float(np.sqrt((grad * grad).sum()))
-    return float((out * grad).sum()) / sizes if sizes > 0 else np.nan
+    spread, pull = float((out * out).sum()), float((grad * grad).sum())
+    if not spread * pull > 0:
+        return np.nan
+    found = float((out * grad).sum()) / math.sqrt(spread * pull)
+    # Half types round the values, not what they differ by: far from zero that bends straight lines.
+    lost = 0.5 * (_rounding(output) / spread + _rounding(gradient) / pull)
+    return 1.0 if 1.0 - found <= _SCATTER * min(lost, _MOST_LOST) else found
 
 
 def counts_targets(output: Reals, gradient: Reals) -> float:
@@ -65,6 +78,20 @@ def _in_order(out: Reals, grad: Reals) -> bool:
         return False
     steps = np.diff(grad[np.argsort(out, kind="stable")])
     return bool((steps >= -_ROUNDING * np.abs(grad).max()).all())
+
+
+def _rounding(values: Reals) -> float:
+    """Sum of squares that rounding to a half type has added; 0 where none of them is behind it.
+
+    A rounded number lies evenly anywhere within half a spacing: variance 1/12 of its square.
+    """
+    plain = np.ascontiguousarray(values, dtype=np.float32)
+    unused = np.bitwise_or.reduce(plain.view(np.uint32), axis=None)
+    for bits, dropped in _HALVES.items():
+        if not unused & ((1 << dropped) - 1):
+            spacing = np.exp2(np.frexp(plain)[1] - bits)
+            return float(np.square(spacing, where=plain != 0, out=np.zeros_like(plain)).sum()) / 12
+    return 0.0
 
 
 def _pulls(grad: Reals) -> int:

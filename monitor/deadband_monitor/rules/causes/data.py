@@ -141,8 +141,8 @@ def _jumped(case: Case) -> Iterator[Suspect]:
     Every loss is known, however far apart the samples are.
     """
     loss, model = case.past.loss, case.model
-    flag = case.flag("loss-divergence", "output-collapse")
-    usual = max(loss.usual_high, 2 * loss.best)
+    flag = case.flag("loss-divergence", "output-collapse", "constant-predictor")
+    usual = loss.lost_level
     since = loss.above_since(usual) if math.isfinite(usual) else None
     if flag is not None and flag.kind == "loss-divergence":
         since = flag.onset_step  # as it was found; by now single batches have been better again

@@ -286,7 +286,10 @@ def _lost_in_depth(past: Past, model: str, first: float, last: float) -> bool:
 
 
 def _lost_both_ways(past: Past, model: ModelPast) -> bool:
-    return past.stands("loss-plateau", model.name) and lost_in_depth(past, model) > 0
+    stands = past.stands("loss-plateau", model.name) or past.stands(
+        "constant-predictor", model.name
+    )
+    return stands and lost_in_depth(past, model) > 0
 
 
 def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> float:

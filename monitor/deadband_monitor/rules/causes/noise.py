@@ -139,6 +139,8 @@ def _told_by_nothing(case: Case) -> Iterator[Suspect]:
     """
     if case.facts.seen - {"weights_tripled"} or case.flag("constant-predictor") is None:
         return
+    if case.past.loss.jumped is not None and case.model.best_skill > LITTLE:
+        return  # it did tell them, and then no more
     yield Suspect(
         word="label-noise",
         tier=Tier.RESIDUAL,
