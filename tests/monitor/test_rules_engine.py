@@ -191,6 +191,24 @@ def test_coverage_says_what_can_be_judged_and_why_not() -> None:
     assert Engine().coverage()[0].state == "warming up"
 
 
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [(0.4, "a saturating activation, of too few rows"), (np.nan, "no saturating activation")],
+)
+def test_a_neuron_of_three_rows_has_a_saturating_activation_all_the_same(
+    share: float, reason: str
+) -> None:
+    scene = Scene()
+
+    def few(sample: SceneSample) -> None:
+        for layer in scene.table.layers:
+            sample.layer(layer.name, saturation=share, saturated_units=np.nan)
+
+    states = {cover.kind: cover for cover in scene.run(120, few).engine.coverage()}
+    assert states["saturation"].state == "impossible"
+    assert states["saturation"].reason == reason
+
+
 @pytest.mark.parametrize(("broken", "kind"), [(np.nan, "non-finite"), (2.4, "output-collapse")])
 def test_an_onset_between_two_samples_is_dated_by_the_losses(broken: float, kind: str) -> None:
     def breaks(sample: SceneSample) -> None:

@@ -55,8 +55,7 @@ def cover(rule: Rule, past: Past) -> Coverage:
     patience = PATIENCE_EVALUATION if "eval_loss" in rule.needs else PATIENCE_SAMPLES
     if past.samples < patience:
         return _coverage(rule, "warming up", "nothing measured yet")
-    reasons = [_ABSENT.get(name, f"no {name.replace('_', ' ')}") for name in wanting]
-    reason = ", ".join(dict.fromkeys(reasons))
+    reason = ", ".join(dict.fromkeys(_absence(name, past) for name in wanting))
     layout = past.layout
     if layout is not None and any(model.compiled for model in layout.models):
         reason += "; inside a compiled model only weights and gradients are seen"
@@ -73,6 +72,12 @@ def _slowness(rule: Rule, past: Past) -> str:
     if wait < SELDOM_STEPS:
         return ""
     return f"measured every {interval} steps: takes about {wait} steps to call"
+
+
+def _absence(name: str, past: Past) -> str:
+    if name == "saturated_units" and _known("saturation", past):
+        return "a saturating activation, of too few rows"
+    return _ABSENT.get(name, f"no {name.replace('_', ' ')}")
 
 
 def _known(name: str, past: Past) -> bool:
