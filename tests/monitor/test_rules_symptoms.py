@@ -135,6 +135,20 @@ def test_a_gate_that_is_shut_in_the_first_steps_is_a_note() -> None:
     assert not scene.causes
 
 
+def test_a_dead_expert_beside_others_that_learn_slowly_is_a_note() -> None:
+    def slow(sample: SceneSample, pace: float) -> None:
+        skill = pace * sample.step
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, information=skill / 2)
+        if sample.step > 53:
+            sample.layer("act1", dead_units=1, zero_share=1, out_variance=0, out_rms=0)
+
+    slowly = Scene().run(300, lambda s: slow(s, 3e-4))
+    assert {f.severity for f in slowly.changes if f.kind == "dead-units"} == {"info"}
+    still = Scene().run(300, lambda s: slow(s, 0.0))
+    assert "warning" in {f.severity for f in still.changes if f.kind == "dead-units"}
+
+
 def test_sparse_units_are_not_dead_ones() -> None:
     scene = Scene().run(300, lambda s: s.layer("act1", dead_units=0.64, zero_share=0.83))
     assert scene.engine.flags == []

@@ -139,8 +139,8 @@ class DeadUnits(LayerRule):
     SOME = 0.6
     """Share of dead units up to which a layer is as it should be."""
     BRANCH_STEPS = 50
-    """So long the others may take to learn, where what the model answers still varies: the signal
-    has another way, past a gate or a block that adds nothing."""
+    """So long the others may take to begin to learn, where what the model answers still varies: the
+    signal has another way, past a gate, a block that adds nothing, or an expert beside others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,8 @@ class DeadUnits(LayerRule):
         def severity(model: str) -> str:
             rho = past.models[model].value("out_variance")
             skill = past.skill(model)
-            if skill > 0.5 or (rho > 1e-3 and (skill > 0.1 or early)):
+            learns = skill > 0.1 or early or past.learning(model)
+            if skill > 0.5 or (rho > 1e-3 and learns):
                 return "info"  # a dead branch beside a living path
             if rho < 1e-6 or past.models[model].value("out_sd") == 0 or past.output_gone(model):
                 return "critical"
