@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,15 +39,21 @@ class Optimisers:
         after: Stepped,
         changed: Callable[[], None],
     ) -> None:
-        self.known: list[Optimizer] = list(given)
-        self.given = bool(self.known)
+        self._kept: list[Optimizer] = list(given)
+        self.given = bool(self._kept)
+        self._found: list[weakref.ref[Optimizer]] = []
+        """Nobody gave them. One that is made anew for each call or epoch, and left, is gone for us
+        as well: its moments weigh twice what the model does."""
+        self._newest: Optimizer | None = None
+        """The last of those that were found; it may be out of scope when its step is over."""
+        self._described: tuple[OptimizerGroup, ...] = ()
         self.steps = 0
         """Steps of all of them so far."""
         self._ours = ours
         self._before = before
         self._after = after
         self._changed = changed
-        self._strangers: set[int] = set()
+        self._strangers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._held: set[int] = set()
         """Ids of the parameters that known optimisers hold ..."""
         self._places: list[tuple[int, int]] = []
@@ -55,7 +62,7 @@ class Optimisers:
         self.listening = True
         """Whether steps are heard of now."""
         if self.given:
-            for optimizer in self.known:
+            for optimizer in self._kept:
                 self._listen(optimizer)
         else:
             self._add_hook(register_optimizer_step_pre_hook, self._about_to_step)
@@ -65,10 +72,26 @@ class Optimisers:
         """More of them were found."""
         for optimizer in optimizers:
             if not any(each is optimizer for each in self.known):
-                self.known.append(optimizer)
+                self._kept.append(optimizer)
                 self._changed()
                 if self.given:
                     self._listen(optimizer)
+
+    @property
+    def known(self) -> list[Optimizer]:
+        """Those that are listened to, and are still there."""
+        found = [optimizer for each in self._found if (optimizer := each()) is not None]
+        return [*self._kept, *found]
+
+    def _find(self, optimizer: Optimizer) -> None:
+        """One more, perhaps in place of one that is gone."""
+        self._newest = optimizer
+        self._found = [each for each in self._found if each() is not None]
+        self._found.append(weakref.ref(optimizer))
+        groups = self.groups()
+        if groups != self._described or len(self._found) > 1:
+            self._described = groups
+            self._changed()
 
     def _listen(self, optimizer: Optimizer) -> None:
         self._add_hook(optimizer.register_step_pre_hook, self._about_to_step)
@@ -102,9 +125,10 @@ class Optimisers:
 
     def holds(self, parameter: Any) -> bool:
         """Whether a known optimiser holds the parameter; True where none is known."""
-        if not self.known:
+        known = self.known
+        if not known:
             return True
-        groups = [group["params"] for optimizer in self.known for group in optimizer.param_groups]
+        groups = [group["params"] for optimizer in known for group in optimizer.param_groups]
         places = [(id(each), len(each)) for each in groups]
         if places != self._places:
             self._places = places
@@ -131,14 +155,13 @@ class Optimisers:
         for each in self.known:
             if each is optimizer:
                 return True
-        if self.given or id(optimizer) in self._strangers:
+        if self.given or optimizer in self._strangers:
             return False
         ours = self._ours()
         if any(id(each) in ours for group in optimizer.param_groups for each in group["params"]):
-            self.known.append(optimizer)
-            self._changed()
+            self._find(optimizer)
             return True
-        self._strangers.add(id(optimizer))
+        self._strangers.add(optimizer)
         return False
 
     def _about_to_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -676,3 +678,23 @@ def test_modules_in_plain_containers_are_told() -> None:
 
     told = Root("m", Lists()).described()
     assert told.unregistered == ("blocks", "named")
+
+
+def test_an_optimiser_that_is_made_anew_for_each_call_is_not_kept(frames_of: FramesOf) -> None:
+    model = nn.Linear(3, 2)
+    watch = deadband.watch(model, every=1)
+    made = []
+    for _ in range(6):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        made.append(weakref.ref(optimizer))
+        optimizer.zero_grad()
+        loss = model(torch.randn(4, 3)).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss=loss)
+    del optimizer
+    gc.collect()
+    assert sum(each() is not None for each in made) <= 1
+    frames = frames_of(watch)
+    assert frames.plan.layers[0].optimised
+    assert len(frames.plan.optimizers) <= 2
