@@ -341,10 +341,8 @@ class LayerCapture:
             if shown is None:
                 return
             tensor = shown
-        if what is What.INPUT:
-            cell = self._cell_of(root.entry.cells, what, tensor, INPUT)
-        else:
-            cell = self._cell_of(root.entry.cells, what, tensor, OUTPUT, root.output_layout)
+        limits = INPUT if what is What.INPUT else OUTPUT
+        cell = self._cell_of(root.entry.cells, what, tensor, limits, root.layout_of(what, tensor))
         if cell is not None and not cell.filled:
             cell.take(local_of(tensor))
 

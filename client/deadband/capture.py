@@ -278,6 +278,7 @@ class ModelCapture(UpdateCapture):
         root.touched = True
         tensor = layers.first_tensor(args)
         root.acting.entered(tensor)
+        root.one_row = tensor is not None and layers.is_one_row(root.plain, tensor)
         root.rows = tensor.shape[0] if tensor is not None and _has_rows(tensor) else 0
         self._stack.append(root)
         self._put(root)
@@ -363,9 +364,9 @@ class ModelCapture(UpdateCapture):
         root.shown = Shown(tensor)
         if tensor.requires_grad:
             shown = as_reals(tensor) if tensor.is_complex() else tensor
-            cell = self._cell_of(
-                root.entry.cells, What.OUTPUT_GRAD, shown, OUTPUT, root.output_layout
-            )
+            what = What.OUTPUT_GRAD
+            layout = root.layout_of(what, shown)
+            cell = self._cell_of(root.entry.cells, what, shown, OUTPUT, layout)
             if root.rootless:
                 self._hook_gradient(tensor, cell)  # its parts tell that the backward begins
             else:

@@ -308,6 +308,14 @@ def follow(tensor: Tensor, before: Layout | None) -> Layout:
     )
 
 
+def is_one_row(root: nn.Module, tensor: Tensor) -> bool:
+    """Whether a vector is the features of one sample: as many as its first layer takes."""
+    if tensor.ndim != 1 or not tensor.is_floating_point():
+        return False
+    first = next((each for each in root.modules() if each._parameters), None)
+    return isinstance(first, nn.Linear) and first.in_features == tensor.shape[0] > 1
+
+
 _MOST_PARTS = 64
 """Parts of a container in which a tensor is looked for."""
 

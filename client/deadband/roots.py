@@ -26,7 +26,7 @@ from deadband.recorder import Entry, ModelEntry
 from deadband.regions import Layout
 from deadband.structure import Structure
 from deadband.weights import WeightTap
-from deadband.wire import Model
+from deadband.wire import Model, What
 
 Usual = tuple[Entry, Cell, Cell]
 """What the first call of a layer fills, where that gives one plain tensor."""
@@ -188,6 +188,8 @@ class Root:
         """Whether `functional_call` lent the model other weights: its own say nothing then."""
         self.rows = 0
         """Samples that the model was given."""
+        self.one_row = False
+        """Whether it was given the features of a single one, without an axis for rows."""
         self.structure = Structure(self.plain)
         self.previous: Entry | None = None
         self.by_function: dict[tuple[str, str], Entry | None] = {}
@@ -373,6 +375,12 @@ class Root:
             for probe in self.probes
             for each in probe.module._parameters.values()
         )
+
+    def layout_of(self, what: What, tensor: Tensor) -> Layout | None:
+        """Which axis of its input or output is which, where that is known."""
+        if self.one_row and tensor.ndim == 1:
+            return Layout.UNITS_LAST
+        return None if what is What.INPUT else self.output_layout
 
     def _loss_and_shapes(self) -> tuple[str, tuple[tuple[int, ...], tuple[int, ...]]]:
         """Kind of the loss, and the shapes of its two arguments where they are that loss's own.

@@ -133,6 +133,8 @@ class LossListener:
         if matches:
             match, root = max(matches, key=lambda each: each[0])
             self._place(root, call, match)
+            if len(self._roots) == 1 and not root.loss_matched and _spreads(call):
+                self._tell_shapes(root, call)
         for root in self._roots:
             if root.inside and len(root.pending) < _MOST_PENDING:
                 root.pending.append(call)
@@ -191,6 +193,13 @@ class LossListener:
             if call.target.requires_grad:
                 self._learns(root)
         self._copy_target(root, call, match)
+
+    def _tell_shapes(self, root: Root, call: LossCall) -> None:
+        """Whatever gave it (a method, one of several heads), no row is compared with its target."""
+        shapes = tuple(call.input.shape), tuple(call.target.shape)
+        if (root.loss_call, root.loss_shapes) != (call.name, shapes):
+            root.loss_call, root.loss_shapes = call.name, shapes
+            self._recorder.changed = True
 
     def _learns(self, root: Root) -> None:
         """What its output is compared with moves as it does."""
@@ -302,6 +311,17 @@ class EvaluationLosses:
         if self._sum is not None:
             self._done.append((self._at, self._sum / max(1, self._rows)))
             self._sum, self._rows = None, 0
+
+
+def _spreads(call: LossCall) -> bool:
+    """Whether what is trained and its target, spread against each other, outgrow both."""
+    given, target = call.input.shape, call.target.shape
+    if given == target or not call.input.requires_grad or call.target.requires_grad:
+        return False
+    if call.name not in _EITHER_WAY:
+        return False
+    spread: tuple[int, ...] = torch.broadcast_shapes(given, target)
+    return bool(math.prod(spread) > max(given.numel(), target.numel()))
 
 
 def _device(value: Any) -> Any:

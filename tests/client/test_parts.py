@@ -138,3 +138,18 @@ def test_evaluation_losses_of_a_model_called_by_its_parts_are_heard(frames_of: F
 
     frames = frames_of(trained(pair(), loss_of))
     assert all("eval_loss" in header.scalars for header in frames.headers[1:])
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_loss_that_spreads_what_it_is_given_tells_its_shapes_whoever_gave_it(
+    frames_of: FramesOf,
+) -> None:
+    """A critic beside another head: no output of the model is known."""
+
+    def loss_of(model: nn.ModuleDict, x: Tensor) -> Tensor:
+        hidden = model["body"](x)
+        worth = F.mse_loss(model["head0"](hidden), torch.randn(8))
+        return worth + model["head1"](hidden).mean()
+
+    (model,) = frames_of(trained(pair(2), loss_of)).plan.models
+    assert (model.loss, model.loss_input, model.loss_target) == ("mse", (8, 1), (8,))

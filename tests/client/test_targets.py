@@ -515,3 +515,31 @@ def test_a_loss_that_raises_raises_its_own_error() -> None:
     F.cross_entropy(output, torch.zeros(4, dtype=torch.long)).backward()
     watch.step()
     assert watch._beat().faults == 0
+
+
+def test_a_vector_of_as_many_features_as_the_first_layer_takes_is_one_row(
+    frames_of: FramesOf,
+) -> None:
+    def loss_of(model: nn.Module, step: int) -> Tensor:
+        return F.mse_loss(model(torch.randn(6)), torch.randn(3))
+
+    frames = frames_of(watched_steps(nn.Sequential(nn.Linear(6, 3), nn.Sigmoid()), loss_of))
+    for what, width in ((What.INPUT, 6), (What.OUTPUT, 3), (What.TARGET, 3), (What.OUTPUT_GRAD, 3)):
+        slot = frames.slot(what, "model")
+        assert (slot.axes, slot.shape) == ("nu", (1, width))
+
+
+def test_a_vector_of_single_values_is_as_many_rows(frames_of: FramesOf) -> None:
+    class Curve(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fit = nn.Linear(1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            fitted: Tensor = self.fit(x.unsqueeze(1)).squeeze(1)
+            return fitted
+
+    frames = frames_of(
+        watched_steps(Curve(), lambda model, _: F.mse_loss(model(torch.randn(6)), torch.randn(6)))
+    )
+    assert frames.slot(What.INPUT, "model").axes == "n"
