@@ -87,6 +87,19 @@ def test_rows_are_counted_and_set_against_the_features_of_measurements() -> None
         assert ratio == pytest.approx(1.2) if known else np.isnan(ratio)
 
 
+def test_a_part_of_the_rows_of_each_batch_does_not_tell_how_many_there_are() -> None:
+    part = np.random.default_rng(0).normal(size=(12, 10)).astype(np.float32)
+    bench = Bench([])
+    bench.add(What.INPUT, 0, part.shape, "nu", source=(40, 10))
+    bench.add(What.OUTPUT, 0, (12, 3), "nu", source=(40, 3))
+    statistician = Statistician()
+    statistician.adopt(bench.plan())
+    given = {(What.INPUT, 0): part, (What.OUTPUT, 0): part[:, :3]}
+    found = statistician.measure([bench.frame(k + 1, given) for k in range(8)])
+    assert of_model(found[-1], "in_rows") == 12
+    assert np.isnan(of_model(found[-1], "in_per_feature"))
+
+
 @pytest.mark.parametrize(
     ("answers", "known"),
     [

@@ -75,7 +75,7 @@ def _measure_rows(
 ) -> list[list[int]]:
     """What holds for measurements and ids alike: which rows and features repeat."""
     keys: list[list[int]] = [[] for _ in x]
-    one_label = np.full(len(x), _is_labelled_by_row(reader))
+    one_label = np.full(len(x), _is_labelled_by_row(reader) and _is_whole_batch(reader, x))
     # Places written as one 1 among zeros are ids too: a walk over nine of them has nine rows.
     one_hot = (np.count_nonzero(x, axis=2) <= 1).all(axis=1)
     shares = np.full((4, len(x)), np.nan)
@@ -91,6 +91,12 @@ def _measure_rows(
     reader.put(table, "in_per_feature", shares[3] / max(1, x.shape[2]), told & one_label & ~one_hot)
     reader.put(table, "in_constant", inputs.constant_share(x), told)
     return keys
+
+
+def _is_whole_batch(reader: ModelReader, x: Reals) -> bool:
+    """Whether all rows were copied: where one batch holds all data, it is always the same ones."""
+    source = reader.slot(What.INPUT)
+    return source is None or not source.source or x.shape[1] >= source.source[0]
 
 
 def _is_labelled_by_row(reader: ModelReader) -> bool:
