@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from rules_scene import Scene, SceneSample
+import pytest
+from rules_scene import NAMES, Scene, SceneSample
+
+MATRICES = ("fc1", "fc2", "fc3")
 
 
 def test_a_rate_raised_before_the_first_broken_sample_is_named_where_no_update_was_seen() -> None:
@@ -50,3 +53,25 @@ def test_a_loss_that_is_no_number_broke_the_run() -> None:
             sample.loss = np.nan
 
     assert Scene().run(20, breaks).engine.past.models["model"].broken.step == 12
+
+
+@pytest.mark.parametrize(
+    ("first", "every", "wanted"),
+    [("fc1", 1, "bad-data"), ("fc2", 1, "numerical-overflow"), ("fc1", 7, "numerical-overflow")],
+    ids=["at the entrance", "further in", "after a gap"],
+)
+def test_the_layer_next_to_the_input_can_break_by_what_comes_in_alone(
+    first: str, every: int, wanted: str
+) -> None:
+    def breaks(sample: SceneSample) -> None:
+        if sample.step < 21:
+            return
+        sample.model(nonfinite=1, out_variance=np.nan, out_rms=np.nan, loss=np.nan)
+        for name in NAMES[NAMES.index(first) :]:
+            sample.layer(name, nonfinite=1, out_rms=np.nan)
+        for name in MATRICES:  # the step that followed
+            sample.layer(name, nonfinite=1, update_ratio=np.nan)
+
+    cause = Scene().run(28, breaks, every=every).engine.causes()[0]
+    assert cause.cause == wanted
+    assert wanted != "bad-data" or cause.layer == first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from rules_builds import layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.catalog import CAUSES, ENTRIES, SYMPTOMS
@@ -95,3 +96,13 @@ def test_confidence_is_capped_and_grows_with_samples() -> None:
     assert "they began at -8" in first.advice
     assert first.layer == "act1"
     assert np.isclose(first.confidence, round(first.confidence, 2))
+
+
+def test_a_layer_norm_over_a_single_feature_is_named() -> None:
+    def cut(sample: SceneSample) -> None:
+        sample.layer("before", grad_rms=0, out_grad_rms=0, update_ratio=0)
+        sample.no_better_than_constant()
+
+    layers = [linear("before", 8, 1), layer("norm", "LayerNorm", units=1), linear("head", 1, 3)]
+    cause = scene_of(layers).run(200, cut).engine.causes()[0]
+    assert (cause.cause, cause.layer) == ("batchnorm-misuse", "norm")

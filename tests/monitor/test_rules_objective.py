@@ -680,3 +680,32 @@ def test_a_loss_that_counts_no_row_is_named() -> None:
     assert "vanishing-gradient" in made.standing
     assert made.causes[0] == "loss-mismatch"
     assert "ignore_index" in made.engine.causes()[0].advice
+
+
+def test_shapes_that_spread_tell_where_no_output_is_known() -> None:
+    def unseen(sample: SceneSample) -> None:
+        regression(sigma_share=np.nan)(sample)
+        sample.model(
+            out_min=np.nan, out_max=np.nan, out_sd=np.nan, out_rms=np.nan, out_variance=np.nan
+        )
+
+    made = trained_by("mse", prediction=(64, 1), target=(64,)).run(25, unseen)
+    assert made.standing["constant-predictor"].severity == "critical"
+    assert top(made).cause == "loss-mismatch"
+
+
+def test_what_the_output_cannot_reach_is_told_at_the_end_of_a_run_too() -> None:
+    """Its last sample measures nothing."""
+    made = trained_by("mse", "tanh", prediction=(64, 10), target=(64, 10))
+    far = regression(target_mean=90.0, target_sd=60.0, target_max=255.0, target_min=0.0)
+    ends = {"out_min": -1.0, "out_max": 1.0}
+
+    def nothing(sample: SceneSample) -> None:
+        far(sample)
+        sample.model(0, **ends)
+        if sample.step == 40:
+            sample.models[:], sample.layers[:] = np.nan, np.nan
+
+    made.run(40, nothing)
+    assert top(made).cause == "output-activation-mismatch"
+    assert "nan" not in " ".join([top(made).advice, *top(made).evidence])

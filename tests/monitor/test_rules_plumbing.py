@@ -8,11 +8,12 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
-from rules_builds import layer, linear, scene_of
+from rules_builds import layer, linear, scene_of, trained_by
 from rules_scene import NAMES, Scene, SceneSample
 
 from deadband.wire import Cause, LayerTable, OptimizerGroup
 from deadband_monitor.metrics import LAYER_COLUMN
+from deadband_monitor.rules.clashes import Clash
 
 MATRICES = ("fc1", "fc2", "fc3")
 
@@ -51,6 +52,12 @@ def no_gradient(sample: SceneSample) -> None:
     sample.layers[:, LAYER_COLUMN["out_grad_rms"]] = np.nan
     sample.no_better_than_constant()
     sample.model(grad_share=0, moved_share=0, grad_norm=np.nan, update_ratio=0)
+
+
+def test_weights_that_never_moved_come_before_what_the_loss_asks_of_them() -> None:
+    scene = trained_by("mse", prediction=(64, 1), target=(64,)).run(20, no_gradient)
+    assert scene.engine.past.models["model"].objective.clash is Clash.BROADCAST
+    assert top(scene).cause == "detached-graph"
 
 
 def test_weights_without_any_gradient_are_called_within_ten_steps() -> None:

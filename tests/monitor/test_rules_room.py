@@ -226,6 +226,22 @@ def test_experts_of_one_unit_are_no_waist(routed: bool) -> None:
     assert (narrow is None) == routed
 
 
+def test_a_line_comes_to_the_constant_that_is_its_best_answer_and_lacks_room() -> None:
+    """Exclusive or."""
+
+    def settles(sample: SceneSample) -> None:
+        sample.loss = 0.693
+        sample.model(loss=0.693, loss_constant=0.693, skill=0, information=1e-6, in_rows=4)
+        sample.model(0, in_distinct=4 / (4 * sample.step), neighbour_agreement=np.nan)
+        if sample.step > 600:
+            sample.layer("only", out_variance=0)
+            sample.model(out_variance=0, out_sd=0)
+
+    scene = scene_of([linear("only", 10, 3)]).run(700, settles)
+    assert scene.standing["output-collapse"].raised_step > 600
+    assert scene.causes[0] == "insufficient-capacity"
+
+
 @pytest.mark.parametrize("constant", [True, False])
 def test_a_line_whose_answers_are_all_the_same_does_not_lack_room(constant: bool) -> None:
     def stuck(sample: SceneSample) -> None:

@@ -416,3 +416,33 @@ def test_updates_at_a_rate_on_its_way_up_began_before_the_sample_that_shows_them
     assert (model.large_update_from, model.large_update_step) == (51, 100)
     model = Scene().run(150, climbing).engine.past.models["model"]
     assert (model.large_update_from, model.large_update_step) == (100, 100)
+
+
+@pytest.mark.parametrize("climbs", [True, False])
+def test_units_that_stop_on_a_rate_s_way_up_were_stopped_by_it(climbs: bool) -> None:
+    """The mark of a large step is passed a few steps later."""
+
+    def warms_up(sample: SceneSample) -> None:
+        rate = 0.004 * sample.step if climbs else 0.2
+        sample.model(lr=rate)
+        sample.layer("fc3", update_ratio=0.006 * sample.step)
+        if sample.step >= 45:
+            sample.layer("act1", dead_units=1, out_variance=0)
+            sample.no_better_than_constant()
+
+    scene = Scene().run(80, warms_up)
+    assert (named(scene)[0] == "learning-rate-too-high") is climbs
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.003])
+def test_what_is_lost_at_the_rate_of_a_large_first_step_was_not_made_good(rate: float) -> None:
+    def loses(sample: SceneSample) -> None:
+        sample.model(lr=0.03 if sample.step < 100 else rate)
+        sample.layer("fc1", update_ratio=0.41 if sample.step == 1 else 0.01, weight_growth=4)
+        if sample.step > 340:
+            sample.no_better_than_constant()
+            sample.model(out_variance=1e-10, information=1e-4, top_share=1)
+
+    scene = Scene().run(420, loses)
+    assert "output-collapse" in scene.standing
+    assert ("learning-rate-too-high" in named(scene)) is (rate == 0.03)

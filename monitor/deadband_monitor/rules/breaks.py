@@ -23,6 +23,9 @@ class Break:
         """None while all is finite."""
         self.sound_outside = False
         """What its layers put out was finite and small all the same: the loss broke, not they."""
+        self.first: int | None = None
+        """Row of the first layer that put out NaN, where the step before left all finite."""
+        self._last_step = 0
         self.only_gradients = False
         """Input, output and loss were finite at that sample; what came back from the loss was not.
         """
@@ -48,8 +51,13 @@ class Break:
         if self.step is not None:
             return
         if not (outside or np.count_nonzero(layers[rows, _NONFINITE] > 0)):
+            self._last_step = step
             return
         self.step = step
         self.only_gradients = not outside
         sizes = layers[trained, _OUT_RMS]
+        # What the step before left behind was sound, as far as it was copied.
+        bad = rows[~np.isfinite(layers[rows, _OUT_RMS]) & (layers[rows, _NONFINITE] > 0)]
+        if len(bad) and step == self._last_step + 1:
+            self.first = int(bad[0])
         self.sound_outside = len(sizes) > 0 and bool((np.abs(sizes) < SMALL_OUTPUT).all())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.bottomless import HARDLY_SLOWED, Descent
-from deadband_monitor.rules.clashes import Clash, floor
+from deadband_monitor.rules.clashes import Clash, crosses, floor
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.misfit import (
     ACROSS,
@@ -122,7 +122,7 @@ class Objective:
             falls = self._descent.endless
             if below or falls:
                 read = msgspec.structs.replace(read, below=below, falls=falls)
-        if read is None or math.isnan(read.low):
+        if read is None or (math.isnan(read.low) and not crosses(read.prediction, read.target)):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
         bent = read.way in {1.0, ACROSS} or read.silent

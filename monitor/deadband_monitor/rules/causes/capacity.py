@@ -29,6 +29,10 @@ two units can tell exclusive or, if they find it; they cannot part a ring from i
 SHORT = 0.6
 AS_DRAWN = 0.95
 """The same where the narrow layer is not trained, above that in what was left untrained."""
+SETTLED_STEPS = 100
+"""Steps from answers that say nothing to answers that are one: exclusive or (SGD at 0.1) took
+250, what a blow wipes out takes a few."""
+STILL = frozenset({"constant-predictor", "loss-plateau"})
 NOISE = 0.1
 """Agreement below which labels may as well be random."""
 
@@ -43,7 +47,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     # A floor under the loss is the objective's doing, not a place to be stuck in.
     floor = case.model.objective.clash is not None
     # Of a model that answers the same to all it must be known that there is something to find.
-    tells = case.model.latest("neighbour_agreement") >= TELLS
+    tells = case.model.latest("neighbour_agreement") >= TELLS or few_inputs(case.past, case.model)
     narrow = bottleneck(case.layout, case.model.name)
     few = narrow is not None and not narrow[2]
     stuck = case.flag("loss-plateau") is not None and (few or skill >= 0.05) and skill < 0.9
@@ -73,9 +77,11 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _too_little(case: Case) -> Iterator[Suspect]:
     name = case.model.name
     linear, narrow = is_linear(case.layout, name), bottleneck(case.layout, name)
-    # A line tells inputs apart, however badly: where nothing does, something else has happened.
+    # A line tells inputs apart, however badly: where nothing does, something else has happened. But
+    # where its best answer is a constant (exclusive or) it comes to that, slowly.
     linear = linear and not bends(case.past, case.layout, name)
-    linear = linear and case.flag("output-collapse") is None
+    settled = _settled(case)
+    linear = linear and (case.flag("output-collapse") is None or settled)
     if not linear and narrow is None:
         return
     agreement = case.model.latest("neighbour_agreement")
@@ -119,11 +125,19 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         word="insufficient-capacity",
         belief=belief,
         onset=case.start,
-        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        explains=STILL | {"output-collapse"} if settled else STILL,
         evidence=evidence,
         advice=f"{advice}; make sure that it can fit 32 samples to zero loss",
         layer=layer,
     )
+
+
+def _settled(case: Case) -> bool:
+    """The answers became one long after they had stopped to say anything, and no step was large."""
+    gone, said = case.flag("output-collapse"), case.flag("constant-predictor")
+    if gone is None or said is None or case.model.large_update_step is not None:
+        return False
+    return gone.raised_step > said.raised_step + SETTLED_STEPS
 
 
 def _left_out(case: Case) -> Iterator[Suspect]:

@@ -15,7 +15,7 @@ def evidence(case: Case, clash: Clash) -> list[str]:
     """The figures that speak for it, a line each."""
     model = case.model
     shapes = case.build
-    low, high = model.value("out_min"), model.value("out_max")
+    low, high = model.latest("out_min"), model.latest("out_max")
     if clash is Clash.BROADCAST:
         return [
             f"the loss is given {_shape(shapes.loss_input)} and {_shape(shapes.loss_target)}: "
@@ -46,24 +46,24 @@ def evidence(case: Case, clash: Clash) -> list[str]:
             f"the loss is given {given}, and its gradient lifts the classes of a row as a whole"
         ]
     if clash is Clash.SHARED_WHOLE:
-        labels = model.value("target_mean") * model.objective.classes
+        labels = model.latest("target_mean") * model.objective.classes
         return [
             f"the output rows sum to 1, the targets of a row to {labels:.2g} on average: each "
             "column is a label of its own"
         ]
     if clash is Clash.SILENT:
         return [
-            f"the loss stands at {model.value('loss'):.3g} and its gradient at the output is "
+            f"the loss stands at {model.latest('loss'):.3g} and its gradient at the output is "
             "exactly zero in every row, though the outputs are not far out"
         ]
     if clash in BOTTOMLESS:
         return _bottomless(case, clash)
     if clash is Clash.CLASS_NUMBERS:
         return [
-            f"the targets are whole numbers of {model.value('target_min'):g}.."
-            f"{model.value('target_max'):g} that near inputs share",
+            f"the targets are whole numbers of {model.latest('target_min'):g}.."
+            f"{model.latest('target_max'):g} that near inputs share",
             "the nearest input with another number seldom has the next one "
-            f"({model.value('class_numbers'):.2g}; 0 is in order, 1 chance): they name kinds",
+            f"({model.latest('class_numbers'):.2g}; 0 is in order, 1 chance): they name kinds",
         ]
     lines = [f"output in {low:.3g}..{high:.3g}"]
     if clash in BOUNDED and model.objective.behind:
@@ -72,18 +72,20 @@ def evidence(case: Case, clash: Clash) -> list[str]:
     elif model.objective.behind:
         lines[0] += ", and the loss gradient is that of logits squashed once more"
     elif clash in {Clash.SOFTMAX_CE, Clash.NLL_PROBABILITIES}:
-        lines[0] += f", rows sum to 1 within {model.value('row_sum_error'):.1g}"
+        lines[0] += f", rows sum to 1 within {model.latest('row_sum_error'):.1g}"
     if clash in {Clash.SIGMOID_TWICE, Clash.SOFTMAX_TWICE}:
         lines[0] += f", at both ends of what a {clash.value} can give and never beyond"
     if clash is Clash.WRONG_AXIS:
-        lines[0] += f", rows miss 1 by {model.value('row_sum_error'):.2g}"
+        lines[0] += f", rows miss 1 by {model.latest('row_sum_error'):.2g}"
     if clash in BOUNDED or clash is Clash.BCE_TARGETS:
-        lines[0] += f", targets in {model.value('target_min'):.3g}..{model.value('target_max'):.3g}"
+        lines[0] += (
+            f", targets in {model.latest('target_min'):.3g}..{model.latest('target_max'):.3g}"
+        )
     if clash is Clash.RELU_CE:
         lines[0] += ": some classes that occur have a unit that never rises above zero"
-    least = floor(clash, model.objective.classes, model.value("target_mean"))
+    least = floor(clash, model.objective.classes, model.latest("target_mean"))
     if math.isfinite(least):
-        constant = model.value("loss_constant")
+        constant = model.latest("loss_constant")
         line = f"so squashed, the loss cannot fall below {least:.3f}"
         if constant > 0:
             line += f" (a constant answer gives {constant:.3f})"
@@ -124,13 +126,13 @@ def advice(case: Case, clash: Clash) -> str:
     if clash is Clash.BROADCAST:
         return _same_shape(case)
     if clash in BOUNDED:
-        low, high = case.model.value("target_min"), case.model.value("target_max")
+        low, high = case.model.latest("target_min"), case.model.latest("target_max")
         return (
             f"remove the activation{at}, so that it can reach targets of "
             f"{rounded(low)}..{rounded(high)}, or scale the targets into its range"
         )
     if clash in {Clash.CLASS_NUMBERS, Clash.STRETCHED}:
-        highest = case.model.value("target_max")
+        highest = case.model.latest("target_max")
         count = case.build.loss_input[-1] if case.build.loss_input else 1
         if math.isfinite(highest):
             count = max(count, round(highest) + 1)
@@ -170,7 +172,7 @@ def advice(case: Case, clash: Clash) -> str:
         Clash.WRONG_AXIS: f"softmax over the classes, dim=-1{at}, not over the batch; with "
         "cross_entropy leave it out altogether",
         Clash.BCE_TARGETS: f"binary cross entropy wants targets of 0..1, these are "
-        f"{case.model.value('target_min'):g}..{case.model.value('target_max'):g}: "
+        f"{case.model.latest('target_min'):g}..{case.model.latest('target_max'):g}: "
         "y = (y - y.min()) / (y.max() - y.min()) for two classes, cross_entropy for more",
     }[clash]
 

@@ -192,10 +192,20 @@ def made_good(past: Past, model: ModelPast) -> bool:
     # grow without end are moved by steps as long as the first.
     harms = ("update-too-large", "saturation", "weight-divergence")
     harmed = any((kind, model.name) in past.standing for kind in harms)
-    if large is None or not onsets or harmed:
+    if large is None or not onsets or harmed or _lost_again(past, model):
         return False
     best = model.skill.best_before(min(onsets))
     return best is not None and best[0] > large and best[1] >= LEARNT
+
+
+def _lost_again(past: Past, model: ModelPast) -> bool:
+    """What was learnt is gone, and all the while the rate was that of the large step.
+
+    A post-LN encoder at 0.03 under AdamW began with a step of 0.4, learnt for 300 more, and then
+    lost all in a few dozen.
+    """
+    gone = past.standing.get(("output-collapse", model.name))
+    return gone is not None and model.rates.at(gone[1]) >= model.large_update_lr > 0
 
 
 def divided_away(past: Past, layout: Layout) -> tuple[float, float] | None:

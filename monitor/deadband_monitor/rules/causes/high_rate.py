@@ -67,16 +67,31 @@ def suspects(case: Case) -> Iterator[Suspect]:
         yield from _left_after_rise(case)
         yield from _lost_at_once(case)
         return
+    since = _at_work_since(case)
     yield Suspect(
         word="learning-rate-too-high",
         row="learning-rate-too-high",
-        onset=model.large_update_from,
+        onset=since,
         # An update between two samples was before the second one's forward pass.
-        phase=2 if model.large_update_seen else 0,
+        phase=2 if model.large_update_seen and since == model.large_update_from else 0,
         explains=BLOW_UP,
         evidence=_large_lines(case),
         advice=_lower(case),
     )
+
+
+def _at_work_since(case: Case) -> int:
+    """Where a rate climbs, its steps were nearly as large before one of them passed the mark.
+
+    What stopped meanwhile, at half of that rate or more, was alive until then.
+    """
+    model = case.model
+    stuck = case.flag("dead-units", "saturation", "output-collapse", "loss-divergence")
+    if stuck is None or not case.start < stuck.onset_step < model.large_update_from:
+        return model.large_update_from
+    then = model.rates.at(stuck.onset_step)
+    climbs = then < model.large_update_lr <= RAISED * then
+    return stuck.onset_step if climbs else model.large_update_from
 
 
 def _killed(case: Case) -> Iterator[Suspect]:

@@ -14,7 +14,7 @@ from deadband_monitor.rules.handful import ANY_LABELS
 from deadband_monitor.rules.mean_skill import HEAVY_TAILS, tails, tails_count
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.modest import FEW_NEIGHBOURS
-from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW
+from deadband_monitor.rules.plateau import NEIGHBOURS_KNOW, few_inputs
 from deadband_monitor.rules.unrelated import EVEN, LITTLE, chance, scatter
 
 TYPED = 1000.0
@@ -141,6 +141,8 @@ def _told_by_nothing(case: Case) -> Iterator[Suspect]:
         return
     if case.past.loss.jumped is not None and case.model.best_skill > LITTLE:
         return  # it did tell them, and then no more
+    if few_inputs(case.past, case.model):
+        return  # a truth table: each row can be told from every other
     yield Suspect(
         word="label-noise",
         tier=Tier.RESIDUAL,

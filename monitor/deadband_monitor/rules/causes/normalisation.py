@@ -27,11 +27,35 @@ UNCHANGED = 0.05
 def suspects(case: Case) -> Iterator[Suspect]:
     """Misuse of batch normalisation."""
     flag = case.flag("batchnorm-mismatch")
+    yield from _of_one_value(case)
     yield from _in_evaluation(case)
     if flag is not None:
         yield from _norm(case, flag)
     elif case.flag("overfitting") is not None:
         yield from _lagging(case)
+
+
+def _of_one_value(case: Case) -> Iterator[Suspect]:
+    """A layer norm over a single feature: less its own mean nothing is left of it."""
+    rows = case.layout.rows(case.model.name).tolist()
+    norms = [case.layout.layers[row] for row in rows if case.layout.layers[row].kind == "LayerNorm"]
+    blind = next((layer for layer in norms if layer.units == 1), None)
+    if blind is None:
+        return
+    yield Suspect(
+        word="batchnorm-misuse",
+        tier=Tier.EXACT,
+        belief=0.97,
+        onset=case.start,
+        explains=BLOW_UP | {"constant-predictor", "vanishing-gradient", "loss-plateau"},
+        evidence=[
+            f"{blind.name} normalises one value at a time: less its own mean that is 0, so what "
+            "comes out is its offset, whatever comes in, and no gradient goes back"
+        ],
+        advice=f"make the model wider in front of {blind.name} (nn.Linear(1, 32), d_model=32): a "
+        "layer norm needs many features in a row",
+        layer=blind.name,
+    )
 
 
 def _in_evaluation(case: Case) -> Iterator[Suspect]:

@@ -72,6 +72,23 @@ def suspects(case: Case) -> Iterator[Suspect]:
         where = f" in {overflow.layer}" if overflow.layer else ""
         if ran_away(case) is not None:
             return  # a number outgrows every format in the end: it is not the format
+        if (name := _at_the_entrance(case)) is not None:
+            yield Suspect(
+                word="bad-data",
+                belief=0.9,
+                onset=overflow.onset_step,
+                explains=frozenset({"non-finite"}),
+                evidence=[
+                    f"step {case.model.broken.step}: {name}, next to the input, put out NaN with "
+                    "weights that the step before had left finite: what came in holds NaN or "
+                    "infinity"
+                ],
+                advice=f"look at the batch of step {case.model.broken.step}: assert "
+                "torch.isfinite(x).all() in the loader; drop the rows, or fill them with a value "
+                "that means missing",
+                layer=name,
+            )
+            return
         values = case.build.loss in VALUE_LOSSES and case.past.loss.infinite
         if case.model.samples > 1 and not case.model.feed.broken_step:
             yield Suspect(
@@ -104,6 +121,22 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "half precision; clip gradients, use bfloat16",
             layer=overflow.layer,
         )
+
+
+def _at_the_entrance(case: Case) -> str | None:
+    """The layer that put out NaN first, where nothing but the input can have given it that.
+
+    It is the first with weights, or the norm behind that, of whose output a part was copied. Of a
+    table of embeddings a few rows were copied: one of the others may have been broken.
+    """
+    layout, row = case.layout, case.model.broken.first
+    first, *others = layout.rows(case.model.name).tolist()
+    giving = first in layout.giving_of[layout.index_of[case.model.name]]
+    if row is None or not giving or layout.embedding[first]:
+        return None
+    layer = layout.layers[row]
+    behind = row in others[:1] and "Norm" in layer.kind
+    return layer.name if row == first or behind else None
 
 
 def _logarithm_of_output(case: Case) -> Iterator[Suspect]:

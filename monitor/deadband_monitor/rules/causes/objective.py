@@ -120,8 +120,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             onset=case.start,
             explains=BLIND,
             evidence=["the loss has been exactly 0 at every step: it counts no row at all"],
-            advice="print what leaves rows out of the loss: a mask (upside down?), sample weights, "
-            "ignore_index",
+            advice="print what leaves rows out of the loss: a mask (upside down?), ignore_index, "
+            "sample weights or advantages (normalised along an axis of one, they are all 0)",
         )
     else:
         yield from descent.suspects(case)

@@ -29,6 +29,10 @@ ROUNDING = 1e-7
 MOST_SKIPPED = 0.5
 """Share of the steps of the last samples that a scaler left out: it settles after a dozen."""
 
+NOTHING_MOVED = 0.995
+"""Belief where no weight was ever trained: more than in any other test of values, for it comes
+before what the loss asks of them."""
+
 _UPDATE, _GRAD, _RMS = (LAYER_COLUMN[n] for n in ("update_ratio", "grad_rms", "weight_rms"))
 _OUT_GRAD, _OUT = LAYER_COLUMN["out_grad_rms"], LAYER_COLUMN["out_rms"]
 _VARIANCE = LAYER_COLUMN["out_variance"]
@@ -193,7 +197,8 @@ def _gradient_shown(case: Case) -> bool:
 def _cut(case: Case, found: Blockage) -> Suspect:
     layers = [case.layout.layers[row].name for row in found.rows]
     names = ", ".join(layers[:4]) + (", ..." if len(layers) > 4 else "")
-    tier, belief = Tier.EXACT, 0.97
+    # Of weights that never moved nothing else can be said to keep them from learning.
+    tier, belief = Tier.EXACT, NOTHING_MOVED if found.everything else 0.97
     if found.block is Block.NO_STEP:
         if _rounded_away(case, found):
             return Suspect(
