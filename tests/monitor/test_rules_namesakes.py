@@ -32,7 +32,7 @@ def test_what_overflows_after_a_loss_that_rose_for_steps_did_so_by_its_rate() ->
 
 
 def test_what_overflows_from_a_loss_like_any_other_has_no_such_reason() -> None:
-    scene = Scene().run(100).run(5, broken)
+    scene = Scene().run(100).run(8, every=5).run(5, broken)
     assert scene.causes[0] == "numerical-overflow"
 
 

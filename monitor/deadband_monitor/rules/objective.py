@@ -122,7 +122,7 @@ class Objective:
             falls = self._descent.endless
             if below or falls:
                 read = msgspec.structs.replace(read, below=below, falls=falls)
-        if read is None or (math.isnan(read.low) and not crosses(read.prediction, read.target)):
+        if read is None or (math.isnan(read.low) and not _told_by_shapes(read)):
             return  # an output that is not finite says nothing: what was found before holds
         self.classes = read.units
         bent = read.way in {1.0, ACROSS} or read.silent
@@ -271,6 +271,11 @@ def _read(
         target=model.loss_target,
         by_hand=not model.kind,
     )
+
+
+def _told_by_shapes(read: Reading) -> bool:
+    """Whether no output need be known: what is given to the loss is spread against its target."""
+    return read.loss in VALUE_LOSSES and crosses(read.prediction, read.target)
 
 
 def _no_gradient(layers: Floats, rows: NDArray[np.int64]) -> bool:

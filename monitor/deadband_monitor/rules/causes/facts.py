@@ -205,6 +205,8 @@ def _lost_again(past: Past, model: ModelPast) -> bool:
     lost all in a few dozen.
     """
     gone = past.standing.get(("output-collapse", model.name))
+    if past.stands("dead-units", model.name):
+        return False  # units that died tell by themselves how it went
     return gone is not None and model.rates.at(gone[1]) >= model.large_update_lr > 0
 
 

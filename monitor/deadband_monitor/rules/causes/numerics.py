@@ -129,13 +129,16 @@ def _at_the_entrance(case: Case) -> str | None:
     It is the first with weights, or the norm behind that, of whose output a part was copied. Of a
     table of embeddings a few rows were copied: one of the others may have been broken.
     """
-    layout, row = case.layout, case.model.broken.first
-    first, *others = layout.rows(case.model.name).tolist()
+    layout, row, step = case.layout, case.model.broken.first, case.model.broken.step
+    others = [m.broken.step for m in case.past.models.values() if m is not case.model]
+    if any(other is not None and step is not None and other <= step for other in others):
+        return None  # what came in may be what another model handed on
+    first, *later = layout.rows(case.model.name).tolist()
     giving = first in layout.giving_of[layout.index_of[case.model.name]]
     if row is None or not giving or layout.embedding[first]:
         return None
     layer = layout.layers[row]
-    behind = row in others[:1] and "Norm" in layer.kind
+    behind = row in later[:1] and "Norm" in layer.kind
     return layer.name if row == first or behind else None
 
 
