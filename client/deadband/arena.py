@@ -141,21 +141,16 @@ class Arena:
         return self._written - self._tail.item()
 
     @property
-    def keeps_up(self) -> bool:
-        """Whether the hub takes frames about as fast as they come."""
-        return 2 * self.waiting <= self._length
-
-    @property
     def stride(self) -> int:
-        """One in how many frames is to be written; 1 once the hub has begun to take them.
+        """One in how many frames is to be written; 0 where the hub does not keep up with them.
 
-        Before, from half of the ring on, twice as many with each halving of what is left: so the
-        first frames lie there as they came, and the rest spans the start of the hub to its end.
+        While it starts, the first half of the ring takes them as they come; of the rest each
+        sixteenth twice as seldom as the one before it: 88 frames span 2,600 steps.
         """
-        free = self._length - self._written
-        if self._length < SPARING or 2 * free >= self._length or self._tail.item():
-            return 1
-        return 1 << (self._length // max(1, 2 * free)).bit_length()
+        beyond = self._written - self._length // 2
+        if self._tail.item() or self._length < SPARING:
+            return int(2 * self.waiting <= self._length)
+        return 1 if beyond < 0 else 2 << (16 * beyond // self._length)
 
     @property
     def has_room(self) -> bool:

@@ -135,16 +135,15 @@ class Cadence:
         self._unsampled.append(duration_s)
         self._aftermath.passed(duration_s)
 
-    def sampled(
-        self, step: int, duration_s: float, cost_s: float, *, keeps_up: bool = True
-    ) -> None:
+    def sampled(self, step: int, duration_s: float, cost_s: float, *, stride: int = 1) -> None:
         """Step `step` was sampled.
 
         Args:
             step: its number.
             duration_s: what it took, capture included.
             cost_s: what capture took of it.
-            keeps_up: whether the hub takes the frames as fast as they come.
+            stride: one in how many steps may be sampled on credit: more while the hub starts; 0
+                where it does not keep up.
         """
         self._steps.append(max(duration_s - cost_s, 1e-9))
         self._costs.append(cost_s)
@@ -155,7 +154,7 @@ class Cadence:
         self.spent_s += cost_s
         self._left_s -= cost_s
         self._asked_left_s -= cost_s
-        self.interval = self._next_interval(step, keeps_up)
+        self.interval = self._next_interval(step, stride)
         self.next_step = self._after(step, self.interval)
 
     def took_on_device(self, cost_s: float) -> None:
@@ -198,7 +197,7 @@ class Cadence:
     def _rate(self) -> float:
         return (RATE_LIMIT if self.watched else UNWATCHED_RATE) * self._rate_share
 
-    def _next_interval(self, step: int, keeps_up: bool) -> int:
+    def _next_interval(self, step: int, stride: int) -> int:
         if step < self._asked_until and self._asked_left_s > 0:
             self._why = "asked"
             return 1
@@ -211,9 +210,9 @@ class Cadence:
         if step < self._startled_until:
             self._why = "loss jumped"
             return 1
-        if self._left_s > 0 and keeps_up:
+        if self._left_s > 0 and stride:
             self._why = "credit"
-            return 1
+            return stride
         return self._governed()
 
     def _cost_s(self) -> float:

@@ -164,14 +164,20 @@ class Recorder:
                 return False
         return self._link().is_free if self.arena is None else self.arena.has_room
 
-    def has_room_in_turn(self, turn: int) -> bool:
-        """Whether a frame is to be written now: while the hub starts, fewer and fewer of them."""
-        return self.has_room and (self.arena is None or turn % self.arena.stride == 0)
+    def has_room_for(self, step: int, interval: int) -> bool:
+        """Whether its frame is to be written: of every step's fewer and fewer while the hub starts.
+
+        Args:
+            step: its number.
+            interval: steps between two frames.
+        """
+        stride = self.stride or 1
+        return self.has_room and (interval >= stride or step // interval % stride == 0)
 
     @property
-    def keeps_up(self) -> bool:
-        """Whether the hub takes frames as fast as they come."""
-        return self.arena is None or self.arena.keeps_up
+    def stride(self) -> int:
+        """See `Arena`."""
+        return 1 if self.arena is None else self.arena.stride
 
     def write(
         self, step: int, time: float, ledger: Ledger, *, skipped: bool, cost_s: float

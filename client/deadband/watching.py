@@ -272,7 +272,7 @@ class Watch(Verdicts, Block):
         """The step that begins now is sampled, if there is room for its frame."""
         self._last = start = perf_counter()
         try:
-            if self._recorder.has_room_in_turn((self._step + 1) // self._cadence.interval):
+            if self._recorder.has_room_for(self._step + 1, self._cadence.interval):
                 self._recorder.begin()
                 self._armed = True
                 if self._torch is not None:
@@ -319,7 +319,7 @@ class Watch(Verdicts, Block):
         if torch is not None and torch.ran_eagerly:
             # What is lost by not running compiled code is a cost of the sample, too.
             cost_s = max(cost_s, duration_s - self._cadence.usual_step_s)
-        self._cadence.sampled(self._step, duration_s, cost_s, keeps_up=self._recorder.keeps_up)
+        self._cadence.sampled(self._step, duration_s, cost_s, stride=self._recorder.stride)
         self._last = end
         self._timed = 0
 

@@ -115,7 +115,7 @@ class Tap:
     frames: list[tuple[wire.FrameHeader, np.ndarray]] = []  # noqa: RUF012
 
     def __init__(self, path: Path, payload_bytes: int) -> None:
-        self.waiting, self.keeps_up, self.has_room, self.dropped = 0, True, True, 0
+        self.waiting, self.has_room, self.dropped = 0, True, 0
         self.length, self.place, self.path, self.failed = 1, 0, path, False
         self.stride = 1
         self._payload = np.zeros(payload_bytes // 4, np.float32)

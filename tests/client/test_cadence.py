@@ -38,14 +38,14 @@ def drive(
     step_s: float,
     cost_s: float,
     first: int = 1,
-    keeps_up: bool = True,
+    stride: int = 1,
 ) -> list[int]:
     """Run through a loop of equal steps; the sampled ones."""
     sampled = []
     for step in range(first, first + steps):
         if step >= cadence.next_step:
             sampled.append(step)
-            cadence.sampled(step, step_s + cost_s, cost_s, keeps_up=keeps_up)
+            cadence.sampled(step, step_s + cost_s, cost_s, stride=stride)
         else:
             cadence.passed(step_s)
     return sampled
@@ -105,8 +105,15 @@ def test_without_a_budget_every_step_is_sampled() -> None:
 
 def test_a_hub_that_does_not_keep_up_ends_the_dense_start() -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=10.0)
-    sampled = drive(cadence, steps=100, step_s=0.1, cost_s=0.01, keeps_up=False)
+    sampled = drive(cadence, steps=100, step_s=0.1, cost_s=0.01, stride=0)
     assert sampled[9:12] == [10, 20, 30]
+
+
+def test_while_the_hub_starts_the_credit_is_spent_more_slowly() -> None:
+    cadence = Cadence(every=None, budget=0.01, credit_s=1.0)
+    dense = drive(cadence, steps=20, step_s=0.001, cost_s=0.001)
+    assert dense == list(range(1, 21))
+    assert drive(cadence, steps=20, step_s=0.001, cost_s=0.001, first=21, stride=4)[1:3] == [25, 29]
 
 
 def test_a_flag_renews_the_credit_but_not_again_at_once() -> None:

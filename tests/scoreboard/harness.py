@@ -194,7 +194,7 @@ class Tap:
     stride = 1
 
     def __init__(self, path: Path, payload_bytes: int) -> None:
-        self.waiting, self.keeps_up, self.has_room, self.dropped = 0, True, True, 0
+        self.waiting, self.has_room, self.dropped = 0, True, 0
         self.failed = False
         self.length, self.place = 1, 0
         self.path = path
