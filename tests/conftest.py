@@ -18,6 +18,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("RUN", "NAME", "EVERY", "BUDGET", "CREDIT_S", "HUB", "DEMO_PACE"):
         monkeypatch.delenv(f"DEADBAND_{name}", raising=False)
     monkeypatch.delenv("DEADBAND", raising=False)
+    # Tests run side by side, and so do the processes that they start: threads only wait then.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory(prefix="db-", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("DEADBAND_HOME", folder)
         yield Path(folder)
