@@ -85,6 +85,7 @@ def test_units_that_a_penalty_on_them_silenced_did_not_die_by_themselves(
         if sample.step > 80:
             for name in ("act1", "act2"):
                 sample.layer(name, dead_units=1, out_variance=0, out_rms=0, zero_share=1)
+            sample.model(out_variance=0, out_sd=0)
 
     assert decayed(Scene(), "Adam", 1e-3, 0.0).run(240, silenced).causes[0] == cause
 
