@@ -149,7 +149,8 @@ def test_a_loss_that_spreads_what_it_is_given_tells_its_shapes_whoever_gave_it(
     def loss_of(model: nn.ModuleDict, x: Tensor) -> Tensor:
         hidden = model["body"](x)
         worth = F.mse_loss(model["head0"](hidden), torch.randn(8))
-        return worth + model["head1"](hidden).mean()
+        other: Tensor = model["head1"](hidden).mean()
+        return worth + other
 
     (model,) = frames_of(trained(pair(2), loss_of)).plan.models
     assert (model.loss, model.loss_input, model.loss_target) == ("mse", (8, 1), (8,))
