@@ -152,9 +152,8 @@ class Optimisers:
         }
 
     def _recognised(self, optimizer: Optimizer) -> bool:
-        for each in self.known:
-            if each is optimizer:
-                return True
+        if optimizer is self._newest or any(each is optimizer for each in self.known):
+            return True
         if self.given or optimizer in self._strangers:
             return False
         ours = self._ours()

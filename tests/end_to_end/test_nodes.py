@@ -41,7 +41,7 @@ def launch(folder: Path, how: str, steps: int, **environ: str) -> list[subproces
             ],
             cwd=folder,
             env={
-                **os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
+                **os.environ, "GLOO_SOCKET_IFNAME": "lo",
                 "DEADBAND_HOME": os.environ["DEADBAND_HOME"] + f"/{node}",
                 "RANKS_PAUSE_S": "0.02", **environ,
             },
@@ -126,7 +126,7 @@ def test_ranks_that_were_started_by_hand_meet_through_the_store(home: Path, tmp_
             ["bash", "-c", f"RANK={rank} {sys.executable} {LOOP} ddp 60; exit $?"],
             cwd=tmp_path,
             env={
-                **os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
+                **os.environ, "GLOO_SOCKET_IFNAME": "lo",
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2",
                 "RANKS_PAUSE_S": "0.02",
             },

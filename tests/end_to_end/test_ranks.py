@@ -41,7 +41,7 @@ def torchrun(
             *("--master-addr", "127.0.0.1", "--master-port", port, str(LOOP), how, str(steps)),
         ],
         cwd=folder,
-        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", **environ},
+        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -25,6 +25,7 @@ _HALVES = {8: 16, 11: 13}
 _SCATTER = 3.0
 """Times its mean that the loss to rounding scatters by, over eight elements and more."""
 _MOST_LOST = 3e-3
+"""What may be given back: for more, the outputs lie too close together to tell."""
 
 
 def coupling(loss: str, output: Reals, gradient: Reals) -> float:
@@ -48,6 +49,8 @@ def coupling(loss: str, output: Reals, gradient: Reals) -> float:
     if not spread * pull > 0:
         return np.nan
     found = float((out * grad).sum()) / math.sqrt(spread * pull)
+    if 1.0 - found > _SCATTER * _MOST_LOST:
+        return found
     # Half types round the values, not what they differ by: far from zero that bends straight lines.
     lost = 0.5 * (_rounding(output) / spread + _rounding(gradient) / pull)
     return 1.0 if 1.0 - found <= _SCATTER * min(lost, _MOST_LOST) else found

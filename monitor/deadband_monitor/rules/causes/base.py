@@ -31,6 +31,10 @@ class Tier(IntEnum):
     """Because nothing else is left; only named where nothing better is."""
 
 
+STILL = frozenset({"constant-predictor", "loss-plateau"})
+"""What a model shows that learns nothing, or no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One model in which something is wrong."""

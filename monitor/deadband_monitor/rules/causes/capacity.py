@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.base import STILL, Case, Suspect, Tier
 from deadband_monitor.rules.causes.imbalance import asks_for_others
 from deadband_monitor.rules.causes.normalisation import lags
 from deadband_monitor.rules.handful import ANY_LABELS
@@ -32,7 +32,6 @@ AS_DRAWN = 0.95
 SETTLED_STEPS = 100
 """Steps from answers that say nothing to answers that are one: exclusive or (SGD at 0.1) took
 250, what a blow wipes out takes a few."""
-STILL = frozenset({"constant-predictor", "loss-plateau"})
 NOISE = 0.1
 """Agreement below which labels may as well be random."""
 
@@ -64,7 +63,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             tier=Tier.PATTERN if few else Tier.RESIDUAL,
             belief=0.52 if few else 0.45,
             onset=case.start,
-            explains=frozenset({"loss-plateau", "constant-predictor"}),
+            explains=STILL,
             evidence=[
                 f"skill {skill:.2g} and no longer rising, nothing else found"
                 + _count(" classes are ever answered", case.model.value("distinct_predictions"))

@@ -298,10 +298,8 @@ def _lost_in_depth(past: Past, model: str, first: float, last: float) -> bool:
 
 
 def _lost_both_ways(past: Past, model: ModelPast) -> bool:
-    stands = past.stands("loss-plateau", model.name) or past.stands(
-        "constant-predictor", model.name
-    )
-    return stands and lost_in_depth(past, model) > 0
+    still = any(past.stands(kind, model.name) for kind in ("loss-plateau", "constant-predictor"))
+    return still and lost_in_depth(past, model) > 0
 
 
 def _lost_on_the_way_back(past: Past, rows: NDArray[np.int64]) -> float:

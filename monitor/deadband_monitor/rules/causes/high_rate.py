@@ -54,6 +54,9 @@ _VARIANCE = LAYER_COLUMN["out_variance"]
 
 START_AGAIN = "clip the gradient norm at 1.0; start again, a ruined network does not recover"
 
+_STUCK = ("dead-units", "saturation", "output-collapse", "loss-divergence")
+"""What a rate that is too high leaves behind, the likeliest first."""
+
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Learning rate too high."""
@@ -86,7 +89,7 @@ def _at_work_since(case: Case) -> int:
     What stopped meanwhile, at half of that rate or more, was alive until then.
     """
     model = case.model
-    stuck = case.flag("dead-units", "saturation", "output-collapse", "loss-divergence")
+    stuck = case.flag(*_STUCK)
     if stuck is None or not case.start < stuck.onset_step < model.large_update_from:
         return model.large_update_from
     then = model.rates.at(stuck.onset_step)
@@ -102,7 +105,7 @@ def _killed(case: Case) -> Iterator[Suspect]:
     anything.
     """
     model = case.model
-    stuck = case.flag("dead-units", "saturation", "output-collapse", "loss-divergence")
+    stuck = case.flag(*_STUCK)
     if stuck is None:
         return
     before, what = model.skill.best_before(stuck.onset_step), "skill"

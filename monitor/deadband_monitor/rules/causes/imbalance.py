@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.base import STILL, Case, Suspect, Tier
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.rows import STARVED
 from deadband_monitor.rules.inputs import answerable
@@ -168,7 +168,7 @@ def _rare_yes(case: Case) -> Iterator[Suspect]:
         word="class-imbalance",
         belief=0.85,
         onset=case.start,
-        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        explains=STILL,
         evidence=[
             f"{rare:.2%} of the answers are {'yes' if rate < 0.5 else 'no'}, and none that was "
             f"given is (outputs in {lowest:.3g}..{highest:.3g})"

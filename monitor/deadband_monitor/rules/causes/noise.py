@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+from deadband_monitor.rules.causes.base import STILL, Case, Suspect, Tier
 from deadband_monitor.rules.causes.data import PAIRS_ADVICE
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.rows import STARVED, near_copies
@@ -148,7 +148,7 @@ def _told_by_nothing(case: Case) -> Iterator[Suspect]:
         tier=Tier.RESIDUAL,
         belief=0.45,
         onset=case.start,
-        explains=frozenset({"constant-predictor", "loss-plateau"}),
+        explains=STILL,
         evidence=[
             "gradients, updates and units are sound, and the answers are no better than the "
             f"frequencies of the labels (skill {case.past.skill(case.model.name):.2g})"

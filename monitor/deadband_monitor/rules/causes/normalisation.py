@@ -37,9 +37,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 def _of_one_value(case: Case) -> Iterator[Suspect]:
     """A layer norm over a single feature: less its own mean nothing is left of it."""
-    rows = case.layout.rows(case.model.name).tolist()
-    norms = [case.layout.layers[row] for row in rows if case.layout.layers[row].kind == "LayerNorm"]
-    blind = next((layer for layer in norms if layer.units == 1), None)
+    layers = [case.layout.layers[row] for row in case.layout.rows(case.model.name).tolist()]
+    blind = next((it for it in layers if it.kind == "LayerNorm" and it.units == 1), None)
     if blind is None:
         return
     yield Suspect(

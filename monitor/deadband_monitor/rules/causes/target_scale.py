@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.base import STILL, Case, Suspect
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clashes import Clash
@@ -57,9 +57,7 @@ def _scale(case: Case) -> Iterator[Suspect]:
         word="unscaled-targets",
         belief=0.4 if ruled else 0.6 if slow else 0.95,
         onset=case.start,
-        explains=frozenset({"constant-predictor", "loss-plateau"})
-        if slow
-        else BLOW_UP | {"loss-plateau"},
+        explains=STILL if slow else BLOW_UP | {"loss-plateau"},
         evidence=[
             f"the targets have mean {mean:.3g} and standard deviation {sd:.3g}; weights and rates "
             "are made for 0 and 1"
