@@ -331,10 +331,13 @@ def test_a_schedule_that_ran_out_is_named_with_the_step() -> None:
     assert "schedule" in cause.advice
 
 
-def test_a_schedule_that_ran_out_half_way_to_the_answer_leaves_the_weights_at_rest() -> None:
+@pytest.mark.parametrize("skill", [0.17, 0.45])
+def test_a_schedule_that_ran_out_half_way_to_the_answer_leaves_the_weights_at_rest(
+    skill: float,
+) -> None:
     def ran_out(sample: SceneSample) -> None:
-        sample.loss = 1.9
-        sample.model(loss=1.9, skill=0.17, information=0.1, neighbour_agreement=0.9)
+        sample.loss = 2.3 * (1 - skill)
+        sample.model(loss=sample.loss, skill=skill, information=0.1, neighbour_agreement=0.9)
         rate = 0.1 * 0.5**sample.step
         sample.model(lr=rate)
         for name in ("fc1", "fc2", "fc3"):
@@ -347,7 +350,7 @@ def test_a_schedule_that_ran_out_half_way_to_the_answer_leaves_the_weights_at_re
     assert scene.causes[0] == "learning-rate-too-low"
 
     def ended(sample: SceneSample) -> None:
-        sample.loss = 1.9
+        sample.loss = 2.3 * (1 - skill)
         sample.nothing_measured(lr=0)
 
     scene.run(1, ended)

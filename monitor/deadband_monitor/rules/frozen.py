@@ -240,10 +240,11 @@ def _run_out(past: Past, model: ModelPast) -> bool:
         return False
     if past.step - since < max(RUN_OUT_STEPS, past.step / 2):
         return False
-    # Of a noisy regression there may be no more to learn than has been. Both scatter: what was
-    # called is taken back where half of that gap is closed.
+    # Of a noisy regression there may be no more to learn than has been: neighbours tell how much.
+    # Both scatter: what was called is taken back where half of that gap is closed.
     gap = 0.15 if past.stands("frozen-weights", model.name) else 0.3
-    return skill < 0.3 and not model.latest("neighbour_agreement") - skill < gap
+    left = model.latest("neighbour_agreement") - skill
+    return left >= gap or (skill < 0.3 and math.isnan(left))
 
 
 def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) -> str:
