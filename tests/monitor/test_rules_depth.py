@@ -45,6 +45,20 @@ def test_of_a_plain_recurrent_layer_forgetting_is_likelier_than_noise_and_both_a
     assert causes[:2] == ["depth-vanishing", "label-noise"]
 
 
+def test_a_bias_that_dwarfs_all_outputs_is_no_signal_that_grew_with_depth() -> None:
+    def shut(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        for name in ("fc1", "act1", "fc2", "act2", "fc3", "act3", "fc4", "act4", "fc5"):
+            sample.layer(name, out_rms=0.05, out_variance=0.3, weight_drift=0)
+        sample.layer("fc4", bias_mean=-30, out_rms=30, out_variance=1e-8)
+        sample.layer("act4", dead_units=1, zero_share=1, out_variance=0)
+        sample.layer("fc5", out_variance=0)
+        sample.model(out_variance=0, out_sd=0, information=0)
+
+    names = ("fc1", "act1", "fc2", "act2", "fc3", "act3", "fc4", "act4", "fc5")
+    assert Scene(names).run(40, shut).causes == ["dying-relu"]
+
+
 def test_gates_hold_on_and_a_row_of_features_has_nothing_to_forget() -> None:
     assert series("LSTM").run(200, nothing_is_learnt).causes[0] == "label-noise"
     assert Scene().run(200, nothing_is_learnt).causes == ["label-noise"]

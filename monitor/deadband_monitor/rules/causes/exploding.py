@@ -13,11 +13,14 @@ from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import DEEP, LARGE_WEIGHTS
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.structure import called_on
+from deadband_monitor.statistics.values import Floats
 
 GROWS = 100.0
 """Growth of the outputs from the first weight layer to the last, before anything was learnt. He's
 initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
 PyTorch's default lie below 30; thirty blocks that double give 1e9."""
+
+_OUT = [LAYER_COLUMN[name] for name in ("out_rms", "out_variance")]
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -30,10 +33,11 @@ def _by_layers(case: Case) -> Iterator[Suspect]:
     """Each layer enlarges what it gets, and none is to blame alone."""
     layout = case.layout
     matrices = layout.weighted(case.model.name)
-    sizes = case.past.first[matrices, LAYER_COLUMN["out_rms"]]
+    sizes = _varying(*case.past.first[matrices][:, _OUT].T)
     if called_on(layout, matrices.tolist()):
         # The last calls of a layer are not watched, and what comes out behind them is.
-        sizes = np.append(sizes, np.float32(case.model.start("out_rms")))
+        last = (np.array([case.model.start(each)]) for each in ("out_rms", "out_variance"))
+        sizes = np.append(sizes, _varying(*last))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) < DEEP:
         yield from _in_between(case)
@@ -65,6 +69,14 @@ def _by_layers(case: Case) -> Iterator[Suspect]:
         "each block; scale the last layer of each residual block by 1 / sqrt(blocks); "
         "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
     )
+
+
+def _varying(size: Floats, share: Floats) -> Floats:
+    """Root mean square of what differs from row to row, which is a share of the second moment.
+
+    A bias of 30 gives an output of 30, whatever comes before it.
+    """
+    return size * np.where(np.isfinite(share), np.sqrt(share), 1.0)
 
 
 def _in_between(case: Case) -> Iterator[Suspect]:
