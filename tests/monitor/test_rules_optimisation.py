@@ -131,6 +131,22 @@ def test_a_loss_that_rises_with_its_targets_is_no_skill_lost(widest: float, call
     assert ("loss-divergence" in {f.kind for f in scene.changes if f.severity != "info"}) is called
 
 
+@pytest.mark.parametrize(("grows", "called"), [(1.0, False), (0.0, True), (-1.0, True)])
+def test_a_loss_that_rises_with_the_answers_is_no_skill_lost(grows: float, called: bool) -> None:
+    """Values of the actions that are taken grow with the return; 0: they do not, -1: run away."""
+
+    def follows(sample: SceneSample) -> None:
+        later = max(0, sample.step - 300)
+        size = (1 + later / 100) ** grows if grows >= 0 else 2.0 ** (later / 20)
+        error = (0.3 + math.exp(-sample.step / 30)) * (1 + later / 100 if grows >= 0 else size)
+        sample.loss = error**2 / 2 if error < 1 else error - 0.5
+        label_free(sample)
+        sample.model(loss=sample.loss, out_rms=size)
+
+    scene = trained_by("smooth_l1").run(800, follows)
+    assert ("loss-divergence" in {f.kind for f in scene.changes if f.severity != "info"}) is called
+
+
 @pytest.mark.parametrize(("begins", "called"), [(-4.2, True), (0.3, False)])
 def test_a_divergence_is_below_zero_by_rounding_or_by_a_turned_sign(
     begins: float, called: bool

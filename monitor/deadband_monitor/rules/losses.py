@@ -12,6 +12,7 @@ from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.known import known_max, known_min
 from deadband_monitor.rules.misfit import VALUE_LOSSES
 from deadband_monitor.rules.past import ModelPast, Past
+from deadband_monitor.rules.reach import Reach
 from deadband_monitor.rules.trend import LevelShift
 
 NEVER_NEGATIVE = {
@@ -121,6 +122,7 @@ class LossDivergence(ModelRule):
     def __init__(self) -> None:
         super().__init__()
         self._shifts: dict[str, LevelShift] = {}
+        self._reached: dict[str, Reach] = {}
 
     def verdict(self, seen: Observation, past: Past, model: ModelPast) -> Judgement | None:
         """See `ModelRule`."""
@@ -291,7 +293,7 @@ class LossDivergence(ModelRule):
         level = known_min(constant, loss.first)
         shifted = self._shift(past, model, self.NOTHING_LEFT * level)
         limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
-        asked = self._asked_for_more(past, model)
+        asked = self._asked_for_more(past, model, seen.step)
         lost = loss.above(limit, 14, 16) and not asked
         clear = not shifted and (loss.fresh < limit or asked)
         if not (lost or shifted):
@@ -308,12 +310,18 @@ class LossDivergence(ModelRule):
             onset_step=loss.above_since(loss.lost_level),
         )
 
-    def _asked_for_more(self, past: Past, model: ModelPast) -> bool:
+    def _asked_for_more(self, past: Past, model: ModelPast, step: int) -> bool:
         """The targets have widened and are answered as well as ever: the loss rose with them.
 
         A slow copy's outputs and values of later states grow so. Those that run away grow by
         orders of magnitude, and are answered as well.
         """
+        assert past.layout is not None
+        kind = past.layout.model(model.name).loss
+        reach = self._reached.setdefault(model.name, Reach())
+        reach.note(step, past.loss.best, model.latest("out_rms"))
+        if math.isnan(model.latest("target_sd")):
+            return kind in VALUE_LOSSES and reach.grew_as_well(kind, past.loss.fresh, step)
         least = self.WIDENED * model.start("target_sd")
         skill = past.skill(model.name)
         kept = skill > RIGHT and skill > self.AS_WELL * model.best_skill
