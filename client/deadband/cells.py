@@ -5,6 +5,7 @@ A cell works without torch, too: arrays are copied by numpy, tensors by `copy_`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -323,13 +324,7 @@ class Cell:
     def _fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of another shape has a slice of the slot's shape; cut anew if not."""
         rows, *_ = self.region.shape
-        held = Limits(
-            rows=rows if "n" in self.region.axes else self.limits.rows,
-            features=self.limits.features,
-            channels=self.limits.channels,
-            pixels=self.limits.pixels,
-            positions=self.limits.positions,
-        )
+        held = replace(self.limits, rows=rows if "n" in self.region.axes else self.limits.rows)
         region, whole = (region_of(shape, self.layout, each) for each in (held, self.limits))
         if region is not None and region.shape == self.region.shape:
             # What came first was a batch of few rows, and is not what all are cut by.

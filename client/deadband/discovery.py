@@ -26,6 +26,8 @@ MOST_STRAYS = 16
 STRAY_STEPS = 2
 """Steps of an optimiser without a model of its own, before the one that got gradients is taken for
 the one that it was meant for: the first step of a warm-up may have none."""
+UNCALLED_STEPS = 3
+"""Steps of an optimiser after which a model whose parameters have gradients will not be called."""
 
 
 class Discovery:
@@ -124,7 +126,7 @@ class Discovery:
             self._awaits_boundary = False
             self._look()
             return
-        if not self._awaits_step and not self._strays:
+        if not (self._awaits_step or self._strays or self._gate.is_in):
             return
         try:
             held = _held(optimizer)
@@ -133,23 +135,31 @@ class Discovery:
             if self._awaits_step:
                 self._watch_outermost(optimizer, held)
             else:
-                self._watch_stray(optimizer)
+                self._watch_uncalled(optimizer, held)
         except Exception:
             self._look_no_more()  # never in the way of training
         if self._all_found():
             self._look_no_more()
 
-    def _watch_stray(self, optimizer: Optimizer) -> None:
+    def _watch_uncalled(self, optimizer: Optimizer, held: set[int]) -> None:
+        """No module that it trains was called, as far as is known."""
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        got = {id(each) for each in parameters if each.grad is not None}
+        steps = self._bare_steps[id(optimizer)] = self._bare_steps.get(id(optimizer), 0) + 1
+        if steps < STRAY_STEPS:
+            return
+        self._watch_stray(optimizer, got)
+        unanswered = id(optimizer) not in self._answered and self._gate.is_in
+        if got and steps == UNCALLED_STEPS and unanswered:
+            # Gradients came by another way than a call: model.forward(x), which runs no hook.
+            self._watch_outermost(optimizer, held)
+
+    def _watch_stray(self, optimizer: Optimizer, got: set[int]) -> None:
         """Of the modules that were called, one got gradients: it trains in eval mode, or should.
 
         Either the optimiser holds them, or it holds no gradient at all: the wrong parameters. Who
         optimises an input of a network that is left alone holds the input's gradient.
         """
-        held = [each for group in optimizer.param_groups for each in group["params"]]
-        got = {id(each) for each in held if each.grad is not None}
-        steps = self._bare_steps[id(optimizer)] = self._bare_steps.get(id(optimizer), 0) + 1
-        if steps < STRAY_STEPS:
-            return
         for reference in self._strays:
             module = reference()
             if module is None:

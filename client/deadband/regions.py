@@ -2,7 +2,8 @@
 
 Whole rows, one contiguous block of features, no stride over features: that is what a cold cache
 forgives. Pixels come from the middle of the image (borders see padding), positions are spread over
-the sequence, to near both its ends.
+the sequence, to near both its ends, and rows over a large batch: one that is a whole set may lie in
+order, as x = torch.linspace(-3, 3, 2000) does, and its first rows are alike.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from enum import Enum
 
 Index = tuple[slice | int, ...]
 
+SPREAD_ROWS = 64
+"""Rows that a large batch is cut down to, by leaving out all but every so many. The same for
+every tensor, whatever its limits: row by row, those of one lie beside those of another."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -24,14 +29,16 @@ class Limits:
     channels: int = 128
     pixels: int = 16
     positions: int = 4
+    spread: bool = True
+    """Whether rows are samples, any of which will do, and not units."""
 
 
 LAYER = Limits()
 INPUT = Limits(rows=64, pixels=256)
 OUTPUT = Limits(rows=64, features=1024, channels=1024)
-WEIGHT = Limits(rows=64, features=64)
-BIAS = Limits(features=256)
-HEADS = Limits(rows=8, features=128)
+WEIGHT = Limits(rows=64, features=64, spread=False)
+BIAS = Limits(features=256, spread=False)
+HEADS = Limits(rows=8, features=128, spread=False)
 
 
 class Layout(Enum):
@@ -88,7 +95,7 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
         spread = _from_end_to_end(time, limits.positions)
         count = len(range(time)[spread])
         return Region(
-            (spread, slice(rows), slice(features)),
+            (spread, _rows(batch, limits), slice(features)),
             (count, rows, features),
             (rows, count, features),
             "npu",
@@ -96,12 +103,14 @@ def region_of(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region 
         )
     rows, features = min(shape[0], limits.rows), min(shape[-1], limits.features)
     if len(shape) == 2:
-        return Region((slice(rows), slice(features)), (rows, features), (rows, features), "nu")
+        picked = (rows, features)
+        return Region((_rows(shape[0], limits), slice(features)), picked, picked, "nu")
     spread = _from_end_to_end(shape[-2], limits.positions)
     count = len(range(shape[-2])[spread])
     middles = tuple(size // 2 for size in shape[1:-2])
-    picked = (rows, count, features)
-    return Region((slice(rows), *middles, spread, slice(features)), picked, picked, "npu")
+    sizes = (rows, count, features)
+    index: Index = (_rows(shape[0], limits), *middles, spread, slice(features))
+    return Region(index, sizes, sizes, "npu")
 
 
 def _heads(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region | None:
@@ -149,7 +158,7 @@ def _labels(shape: tuple[int, ...], layout: Layout, limits: Limits) -> Region | 
 def _vector(size: int, layout: Layout, limits: Limits) -> Region:
     if layout is Layout.SAMPLES:
         rows = min(size, limits.rows)
-        return Region((slice(rows),), (rows,), (rows,), "n")
+        return Region((_rows(size, limits),), (rows,), (rows,), "n")
     features = min(size, limits.features)
     if layout is Layout.UNITS:
         return Region((slice(features),), (features,), (features,), "u")
@@ -169,11 +178,19 @@ def _image(shape: tuple[int, ...], limits: Limits) -> Region:
         sizes.insert(0, lines)
     middles = tuple(size // 2 for size in shape[2:-2])
     return Region(
-        (slice(rows), slice(channels), *middles, *block),
+        (_rows(shape[0], limits), slice(channels), *middles, *block),
         (rows, channels, *sizes),
         (rows, channels, math.prod(sizes)),
         "nup",
     )
+
+
+def _rows(size: int, limits: Limits) -> slice:
+    rows = min(size, limits.rows)
+    stride = size // SPREAD_ROWS if limits.spread else 1
+    if stride < 2 or rows > SPREAD_ROWS:
+        return slice(rows)
+    return slice(0, stride * (rows - 1) + 1, stride)
 
 
 def _from_end_to_end(size: int, most: int) -> slice:

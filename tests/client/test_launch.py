@@ -210,6 +210,35 @@ def test_a_model_that_the_optimiser_lacks_or_that_trains_in_eval_mode_is_found(
     assert report.endswith(str([held, held]))
 
 
+RAW = """
+class Raw(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.b = nn.Parameter(torch.randn(4, 2)), nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        return x @ self.w + self.b
+
+def main():"""
+
+
+def test_a_model_of_which_only_forward_is_called_by_name_is_found(tmp_path: Path) -> None:
+    """No hook of torch's runs there: the optimiser's steps tell."""
+    source = TRAINING.replace("\ndef main():", RAW).replace(
+        "nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))", "Raw()"
+    )
+    source = source.replace("net(teacher(x))", "net.forward(x)")
+    told = REPORT.replace("[layer.name for layer in plan.layers]", "0")
+    (tmp_path / "plain.py").write_text(source)
+    (tmp_path / "script.py").write_text(source + told)
+    expected = run("plain.py", folder=tmp_path, plain=True)
+    result = run("script.py", folder=tmp_path, DEADBAND_HUB="off", DEADBAND_RUN="mine-1")
+    numbers, report = result.stdout.splitlines()
+    assert numbers == expected.stdout.strip()
+    assert report == "mine-1 4 4 0 net  0 1"
+    assert result.stderr == ""
+
+
 @pytest.mark.slow
 def test_who_optimises_an_input_of_a_fixed_network_is_not_asked_about_the_network(
     tmp_path: Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deadband.regions import OUTPUT, Layout, region_of
+from deadband.regions import INPUT, LAYER, OUTPUT, WEIGHT, Layout, Limits, region_of
 
 
 @pytest.mark.parametrize("size", [*range(1, 20), 40, 128, 1000])
@@ -23,3 +23,30 @@ def test_of_a_sequence_little_is_left_out_at_its_ends_where_padding_leaves_the_t
     assert places[0] <= 1
     assert places[-1] >= size - 4
     assert np.arange(size)[labels.index[1]].tolist() == places
+
+
+def _rows(shape: tuple[int, ...], limits: Limits, layout: Layout = Layout.UNITS_LAST) -> list[int]:
+    region = region_of(shape, layout, limits)
+    assert region is not None
+    return np.arange(shape[0])[region.index[0]].tolist()
+
+
+@pytest.mark.parametrize("size", [128, 300, 1000, 3999])
+def test_a_set_that_lies_in_order_is_seen_from_near_its_begin_to_near_its_end(size: int) -> None:
+    rows = _rows((size, 1), INPUT)
+    assert len(rows) == 64
+    assert rows[0] == 0
+    assert size // 2 - 1 < rows[-1] < size
+
+
+@pytest.mark.parametrize("size", [5, 64, 127, 200, 3999])
+def test_rows_of_one_batch_lie_side_by_side_whatever_tensor_they_are_of(size: int) -> None:
+    rows = _rows((size, 3), OUTPUT)
+    assert _rows((size,), OUTPUT, Layout.SAMPLES) == rows
+    assert _rows((size, 4, 7), OUTPUT) == rows
+    assert _rows((size, 3, 8, 8), INPUT, Layout.CHANNELS) == rows
+    assert _rows((size, 50), LAYER) == rows[:32]
+
+
+def test_units_are_not_samples_the_first_ones_of_a_weight_are_those_of_its_layer() -> None:
+    assert _rows((512, 100), WEIGHT) == list(range(64))

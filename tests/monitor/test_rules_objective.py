@@ -524,6 +524,12 @@ HEALTHY = {
     "output that dwarfs the targets": (
         trained_by("mse", "", (64, 1), (64, 1)), regression(coupling=1.0, out_sd=1.5),
     ),
+    "the same target for all rows": (
+        trained_by("mse", "", (64, 1), (64, 1)),
+        regression(coupling=1.0, out_sd=0.05, target_sd=0, target_min=2, target_max=2,
+                   target_mean=2, target_kurtosis=np.nan, loss_constant=np.nan, skill=np.nan,
+                   sigma_share=np.nan),
+    ),
 }  # fmt: skip
 
 

@@ -557,3 +557,16 @@ def test_a_table_that_is_trained_is_a_model_that_moves(moves: float, called: boo
     wide = layer("wide", "EmbeddingBag", units=2, fan_in=2, parameters=160)
     made = scene_of([wide, linear("one", 28, 32), linear("two", 32, 2)]).run(60, bend)
     assert ("frozen-weights" in made.standing) is called
+
+
+def test_a_rate_that_rises_anew_gives_weights_without_gradient_none() -> None:
+    """A cosine schedule that is stepped on beyond its end."""
+
+    def schedule(sample: SceneSample) -> None:
+        no_gradient(sample)
+        sample.model(lr=0.1 * (1 + math.cos(math.pi * sample.step / 60)) / 2)
+
+    scene = Scene().run(110, schedule)
+    assert scene.engine.past.models["model"].lr_rising
+    assert scene.standing["frozen-weights"].severity == "critical"
+    assert top(scene).cause == "detached-graph"

@@ -333,3 +333,22 @@ def test_a_history_keeps_its_start_and_what_came_after_a_gap() -> None:
     assert history.at(246) == 246
     assert history.best_before(100) == (61, 61.0)
     assert history.halves(100)[1][-1] == 4999
+
+
+def test_what_breaks_a_run_is_named_before_the_few_rows_of_a_warning() -> None:
+    def bend(sample: SceneSample) -> None:
+        sample.model(
+            in_rows=2, in_distinct=1 / (2 * sample.step), in_per_feature=2 / 64, in_repeat=1.0,
+            in_constant=0.1, neighbour_agreement=np.nan, coupling=np.nan,
+        )  # fmt: skip
+
+    def broken(sample: SceneSample) -> None:
+        bend(sample)
+        sample.loss = math.nan
+        sample.model(loss=math.nan, nonfinite=1.0)
+
+    made = trained_by(target=(2,)).run(60, bend)
+    assert made.causes[0] == "low-data-diversity"
+    made.run(61, broken)
+    assert made.standing["non-finite"].severity == "critical"
+    assert made.causes[0] == "numerical-overflow"

@@ -349,6 +349,18 @@ def test_a_handful_of_labels_of_a_batch_says_nothing_of_its_mixture() -> None:
     assert np.isnan(standing.batch_label_entropy)
 
 
+def test_a_single_row_of_answers_says_nothing_of_the_mixture_of_a_batch() -> None:
+    """A series of yes and no answers, one a step."""
+    skill = Skill()
+    for step in range(60):
+        y = np.random.default_rng(step).random((1, 24)) < 0.3
+        given = YesNo(values=y.astype(np.float64), scale=1.0, positive_weight=1.0)
+        shown = Shown(np.zeros((1, 24), np.float32), None, 24, 0.7, given)
+        standing = skill.observe("bce_logits", shown)
+    assert standing.label_entropy > 0.5
+    assert np.isnan(standing.batch_label_entropy)
+
+
 def test_labels_of_the_window_stand_in_for_a_while_when_a_step_is_silent() -> None:
     z, y = logits(0.5), classes()
     loss = fn.cross_entropy(z, y)

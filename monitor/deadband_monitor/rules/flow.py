@@ -145,7 +145,9 @@ class Flow:
         if not (self._stands or np.count_nonzero(rests)):
             return
         _extend(self.still_since, rests, max(self._last_step, seen.step - 1))
-        self.still_since[(moved | resting) & (known | resting)] = -1
+        # What has no gradient waits for one, whatever the rate is meanwhile.
+        ended = moved | (resting & (has != 0))
+        self.still_since[ended & (known | resting)] = -1
         self.still_samples[rests] += 1
         self.still_samples[self.still_since < 0] = 0
         self.rests[rests & (has == 1) & (grad > 0)] += 1

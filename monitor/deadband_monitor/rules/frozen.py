@@ -174,9 +174,9 @@ class FrozenWeights(ModelRule):
         """See `ModelRule`."""
         layout = past.layout
         assert layout is not None
-        if model.lr_rising:
-            return None  # a warm-up: slow, or at rest, is as planned
         found = blockage(past, model.name)
+        if model.lr_rising and (found is None or found.block is Block.NO_STEP):
+            return None  # a warm-up: slow, or at rest, is as planned
         if not runs(past, model.name) and (
             found is None or found.block is not Block.NOT_RUN or layout.several_models
         ):

@@ -218,7 +218,8 @@ def _values_clash(read: Reading, stays_above: bool) -> Clash | None:
     # it does not where it makes up less than half of the squared error, or is less than an absolute
     # one.
     least = 2 * read.out_sd**2 if read.loss == "mse" else read.out_sd
-    if read.coupling >= COUPLED and least < read.value:
+    # Rows that all have one target are drawn to it by one rule, rightly.
+    if read.coupling >= COUPLED and least < read.value and read.target_sd != 0:
         return Clash.COUPLED
     numbers = read.units == 1 and read.numbered >= NUMBERED
     # What the output cannot reach is sure; what the targets mean is read from their neighbours.

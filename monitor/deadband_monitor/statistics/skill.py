@@ -296,7 +296,7 @@ class Skill:
             standing.majority_share = float(max(rate[0], 1.0 - rate[0]))
         standing.label_entropy = float(binary_entropy(rate).mean())
         if standing.label_entropy > LEAST_ENTROPY:
-            if found is not None:
+            if found is not None and len(found.values) > 1:  # one row is of one kind, always
                 batch = float(binary_entropy(found.values.mean(axis=0)).mean())
                 standing.batch_label_entropy = batch / standing.label_entropy
             yes, no = self._positive_weight * rate, 1.0 - rate

@@ -81,6 +81,10 @@ is: a signal that is lost in depth came second to what its steps did, eight time
 NEARLY_SURE = 0.8
 """Share of the first from which nothing is named beside it for want of better alone."""
 
+ENDS = frozenset({"non-finite", "output-collapse", "loss-divergence", "frozen-weights"})
+"""What a run comes to, where it is critical; layers that die or saturate are on the way there."""
+LESSER = 0.25
+"""Weight of a suspect that explains nothing of what a run has come to, where another one does."""
 HARDLY = 0.5
 """Odds of a suspect below which what came later is none of its work: it is twice as likely not
 there at all."""
@@ -104,6 +108,9 @@ def _of_model(past: Past, model: ModelPast, flags: tuple[Flag, ...]) -> list[Cau
     found = list(chain.from_iterable(family(case) for family in FAMILIES))
     allowed = [suspect for suspect in found if _explains(suspect, flags)]
     better = [suspect for suspect in allowed if suspect.tier is not Tier.RESIDUAL]
+    lesser = _of_lesser_symptoms(case, allowed)
+    if all(id(suspect) in lesser for suspect in better):
+        better = []  # what the run has come to is explained for want of better alone
     suspects = _without_consequences(case, better or allowed)
     born = [_beside(one) for one in found if one not in allowed and _is_born(case, one)]
     if not suspects:
@@ -227,7 +234,8 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
     likely = [s for s in suspects if _likely(case, s)] or suspects
     roots = [s for s in likely if s.root]
     # What came before every root was not made by one.
-    first = min((s.onset, s.phase) for s in likely)
+    lesser = _of_lesser_symptoms(case, likely)
+    first = min((s.onset, s.phase) for s in likely if id(s) not in lesser)
     seen = case.facts.seen
     early = [s for s in suspects if (s.onset, s.phase) == first]
     apart = seen - CONSEQUENCES
@@ -243,8 +251,11 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
             weight = 0.05  # dead or saturated after something else: a consequence
         else:
             weight = 1.0 if (suspect.onset, suspect.phase) == first else 0.25
+        if id(suspect) in lesser:
+            weight *= LESSER
         weighed[id(suspect)] = weight * _own_odds(suspect, seen, unseen)
-    exact = max((s for s in suspects if s.tier is Tier.EXACT), key=_belief, default=None)
+    sure = (s for s in suspects if s.tier is Tier.EXACT and id(s) not in lesser)
+    exact = max(sure, key=_belief, default=None)
     if exact is None:
         total = 1 + sum(weighed.values())
         return {key: value / total for key, value in weighed.items()}, weighed
@@ -253,6 +264,13 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
     left = 1 - exact.belief
     shares = {key: left * value / total for key, value in weighed.items()}
     return shares | {id(exact): exact.belief}, weighed
+
+
+def _of_lesser_symptoms(case: Case, suspects: list[Suspect]) -> set[int]:
+    """Those that bring about nothing of what the run has come to, where others do; by identity."""
+    ends = tuple(f for f in case.flags if f.severity == "critical" and f.kind in ENDS)
+    lesser = {id(suspect) for suspect in suspects if not _explains(suspect, ends)}
+    return lesser if len(lesser) < len(suspects) else set()
 
 
 def _likely(case: Case, suspect: Suspect) -> bool:

@@ -36,7 +36,7 @@ def few(case: Case) -> Iterator[Suspect]:
             tier=Tier.EXACT if sure else Tier.PATTERN,
             belief=0.93 if sure else _stuck(case),
             onset=case.start,
-            explains=(STARVED | {"output-collapse", "batchnorm-mismatch"}) - {"loss-plateau"},
+            explains=(STARVED | {"batchnorm-mismatch"}) - {"loss-plateau"},
             evidence=[
                 f"{rows:.0f} different rows are all that came in the last {rows / distinct:.0f}"
             ],
