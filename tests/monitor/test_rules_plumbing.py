@@ -570,3 +570,22 @@ def test_a_rate_that_rises_anew_gives_weights_without_gradient_none() -> None:
     assert scene.engine.past.models["model"].lr_rising
     assert scene.standing["frozen-weights"].severity == "critical"
     assert top(scene).cause == "detached-graph"
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_layer_that_nothing_hears_beside_the_way_is_cut_off(*, heard: bool) -> None:
+    """Attention weights by a softmax over an axis of one: 1 whatever the scores are."""
+
+    def unheard(sample: SceneSample) -> None:
+        arrives(sample)
+        sample.no_better_than_constant()
+        sample.layer(
+            "fc2", out_grad_rms=0, grad_rms=0, update_ratio=0, weight_drift=0, weight_growth=1,
+            weight_rms=0.1,
+        )  # fmt: skip
+        if not heard:  # nor is anything before it
+            sample.layer("fc1", out_grad_rms=0, grad_rms=0, update_ratio=0, weight_drift=0)
+
+    scene = Scene().run(200, unheard)
+    assert any("axis of size one" in cause.advice for cause in scene.engine.causes()) is heard
+    assert not heard or top(scene).cause == "detached-graph"

@@ -64,6 +64,23 @@ def gap(past: Past, model: str) -> Gap | None:
     return Gap(before, after)
 
 
+def aside(past: Past, model: str) -> int | None:
+    """The layer whose answers are heard by nothing, where what came before it goes another way."""
+    layout, most = past.layout, past.highest
+    assert layout is not None
+    rows = layout.rows(model)
+    rows = rows[(layout.weights | layout.embedding)[rows]]
+    unheard = (most[rows, _OUT_GRAD] == 0) & (most[rows, _GRAD] == 0) & (most[rows, _OUT] > 0)
+    if past.samples < ENOUGH_SAMPLES or np.count_nonzero(unheard) != 1:
+        return None
+    place = int(np.argmax(unheard))
+    heard = most[rows, _OUT_GRAD] > 0
+    around = heard[:place].any() and heard[place + 1 :].any()
+    # Behind weights that are zero every answer is unheard.
+    shut = (past.lowest[rows[place + 1 :], _RMS] == 0).any()
+    return int(rows[place]) if around and not shut else None
+
+
 def lives(past: Past, found: Gap) -> bool:
     """Whether all that was seen between the two told inputs apart and let gradients pass."""
     between: NDArray[np.float32] = past.newest[found.before : found.after]

@@ -12,7 +12,7 @@ from deadband_monitor.rules.causes.written_back import undone
 from deadband_monitor.rules.frozen import Block, Blockage, blockage
 from deadband_monitor.rules.plateau import same_whatever
 from deadband_monitor.rules.room import left_as_drawn, spectators
-from deadband_monitor.rules.slopeless import cells, forgetful, gap
+from deadband_monitor.rules.slopeless import aside, cells, forgetful, gap
 
 STILL = frozenset({"frozen-weights", "vanishing-gradient", "constant-predictor", "loss-plateau"})
 """What weights that do not move look like."""
@@ -98,6 +98,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
             "output, one sample compared with itself; print the parts of the loss for two batches",
         )
     yield from _cut_by_steps(case)
+    yield from _cut_aside(case)
     yield from _cut_in_time(case)
 
 
@@ -137,6 +138,28 @@ def _cut_by_steps(case: Case) -> Iterator[Suspect]:
         advice=f"look between {name} and {behind} for round(), sign(), a comparison, a cast to "
         "whole numbers: pass the gradient by, y = x + (x.round() - x).detach(), or train without "
         "rounding",
+        layer=name,
+    )
+
+
+def _cut_aside(case: Case) -> Iterator[Suspect]:
+    """One layer's answer is heard by nothing, while what it is given goes on another way."""
+    row = aside(case.past, case.model.name)
+    if row is None or case.facts.seen & CUT_OTHERWISE:
+        return
+    name = case.layout.layers[row].name
+    yield Suspect(
+        word="detached-graph",
+        belief=0.85,
+        onset=case.start,
+        explains=STILL,
+        evidence=[
+            f"{name} gives answers, and their gradient is exactly zero at every step, though "
+            "layers before and behind it get theirs: whatever it says makes no difference"
+        ],
+        advice=f"look at what becomes of the output of {name}: a softmax over an axis of "
+        "size one is 1 whatever it is given (print the shape and the dim), and round(), argmax, a "
+        "comparison or .detach() have no slope",
         layer=name,
     )
 
