@@ -214,6 +214,20 @@ def test_weights_that_grow_for_ever_while_nothing_is_learnt_are_flagged() -> Non
     assert flag.raised_step < 120
 
 
+@pytest.mark.parametrize(("layer", "severity"), [("fc3", "info"), ("fc2", "warning")])
+def test_a_head_may_grow_to_where_its_unknown_targets_are(layer: str, severity: str) -> None:
+    """Returns of hundreds, by an actor and critic's loss that tells of no skill."""
+
+    def growing(sample: SceneSample) -> None:
+        sample.loss = 2.3
+        label_free(sample)
+        sample.model(loss=2.3)
+        factor = 1 + sample.step / 2
+        sample.layer(layer, weight_growth=factor, weight_spread=factor, weight_drift=factor)
+
+    assert Scene().run(200, growing).standing["weight-divergence"].severity == severity
+
+
 @pytest.mark.parametrize(("momentum", "named"), [(0.999, True), (0.9, False)])
 def test_momentum_that_carries_the_weights_away_counts_as_a_rate(
     momentum: float, *, named: bool

@@ -254,3 +254,15 @@ def test_a_line_whose_answers_are_all_the_same_does_not_lack_room(constant: bool
     scene = scene_of([linear("only", 10, 3)]).run(400, stuck)
     assert ("output-collapse" in scene.standing) is constant
     assert ("insufficient-capacity" in scene.causes) is not constant
+
+
+@pytest.mark.parametrize("since", [1, 30])
+def test_one_unit_that_lets_nothing_pass_from_the_start_is_too_few(since: int) -> None:
+    def shut(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        if sample.step >= since:
+            sample.layer("last", out_variance=1e-11)
+            sample.model(out_variance=1e-11, out_sd=0, information=0)
+
+    made = scene_of([linear("one", 3, 1), linear("last", 1, 4)], model={"loss": "cross_entropy"})
+    assert ("insufficient-capacity" in made.run(60, shut).causes) is (since == 1)

@@ -98,6 +98,17 @@ def test_weights_that_leapt_between_two_samples() -> None:
     assert "lie between two samples" in scene.engine.causes()[0].evidence[0]
 
 
+def test_weights_that_grew_a_hundredfold_by_steps_none_of_which_is_large() -> None:
+    def runs_away(sample: SceneSample) -> None:
+        sample.lost = lambda step: 2.3 * 1.1 ** min(step, 100)
+        sample.model(loss=sample.lost(sample.step), skill=-9, information=math.nan)
+        _weights(sample, weight_growth=1.1 ** min(sample.step, 60), update_ratio=0.1)
+
+    causes = Scene().run(150, runs_away).engine.causes()
+    assert causes[0].cause == "learning-rate-too-high"
+    assert any("one after the other" in line for line in causes[0].evidence)
+
+
 def test_a_signal_that_was_lost_at_birth_is_told_beside_a_step_that_was_too_large() -> None:
     names = [
         each

@@ -73,10 +73,12 @@ class WeightDivergence(ModelRule):
         # A loss that comes down from one of its own heights looks like learning for a while.
         served = skill > 0.5 or (helps and best < self._best.get(model.name, math.inf))
         broken = past.output_gone(model.name) or past.stands("loss-divergence", model.name)
+        # A head that answers with returns grows to where they are, and its loss with them.
+        fetches = bool(layout.head[worst]) and math.isnan(skill)
         return Judgement(
             active=active,
             clear=not large or served,
-            severity="critical" if broken else "warning",
+            severity="critical" if broken else "info" if fetches else "warning",
             message=f"the weights of {layout.layers[worst].name} have grown {largest:.3g}-fold "
             "and go on growing",
             evidence={"weight_growth": largest, "weight_spread": spread},

@@ -124,11 +124,17 @@ def _too_little(case: Case) -> Iterator[Suspect]:
         word="insufficient-capacity",
         belief=belief,
         onset=case.start,
-        explains=STILL | {"output-collapse"} if settled else STILL,
+        explains=STILL | {"output-collapse"} if settled or _shut(case) else STILL,
         evidence=evidence,
         advice=f"{advice}; make sure that it can fit 32 samples to zero loss",
         layer=layer,
     )
+
+
+def _shut(case: Case) -> bool:
+    """The answers were one from the first sample on: what all has to pass did not let it."""
+    gone = case.flag("output-collapse")
+    return gone is not None and gone.onset_step <= case.start
 
 
 def _settled(case: Case) -> bool:

@@ -196,22 +196,26 @@ def _ran_away(case: Case) -> Iterator[Suspect]:
 
 
 def _leapt(case: Case) -> Iterator[Suspect]:
-    """Weights that leapt between two samples, and the loss with them: no such step was measured.
+    """Weights that leapt, and the loss with them, though no step was measured that did it.
 
-    What is left behind them may be silent, units shut and gradients gone, and the loss that of a
-    constant answer again.
+    It lies between two samples, or is the sum of many: a step that makes the next one as large, as
+    values do that are drawn to their own later values. What is left behind may be silent, units
+    shut and gradients gone, and the loss that of a constant answer again.
     """
     flag = min(case.flags, key=lambda each: each.onset_step)
+    interval, model, loss = case.past.sample_interval, case.model, case.past.loss
     _, level = _far_above_start(case)
-    ruined = case.facts.grown > LEAP and case.past.loss.highest > level > 0
-    if case.past.sample_interval <= 1 or case.model.broken.step is not None or not ruined:
+    ruined = case.facts.grown > LEAP and loss.highest > level > 0
+    if model.broken.step is not None or not ruined:
         return
+    by = f"the steps that did it lie between two samples, {interval} steps apart"
+    if interval <= 1:
+        by = f"by steps of up to {model.peak_update:.2g} of a weight, one after the other"
     yield _too_high(
-        max(case.start, flag.onset_step - case.past.sample_interval),
+        max(case.start, flag.onset_step - interval),
         f"a weight is {case.facts.grown:.2g} times as large as it began, and the loss has been "
-        f"{case.past.loss.highest:.3g} ({case.past.loss.first:.3g} at first): the steps that "
-        f"did it lie between two samples, {case.past.sample_interval} steps apart",
-        belief=0.8,
+        f"{loss.highest:.3g} ({loss.first:.3g} at first): {by}",
+        belief=0.8 if interval > 1 else 0.6,
         # Gradients that pile up, or inputs of another scale, make such steps too.
         root=False,
         advice=f"{_a_tenth(case)}; a loss that is a sum over the batch makes steps as many times "
