@@ -17,6 +17,8 @@ _TIMES = 2
 """Samples in a row in which the weights got a gradient and the output none: one may be a batch that
 the user dropped."""
 _ALL = 1 << 30
+FEWER = 4
+"""Times as many rows are trained on at once as an agent is asked about: one a place it plays in."""
 
 
 class ActingForwards:
@@ -31,11 +33,23 @@ class ActingForwards:
         """So many were, in this step."""
         self._given: Shape | None = None
         self._times = 0
+        self._asked = _ALL
+        """Fewest rows that were given without gradients."""
 
     def begin(self) -> None:
         """A sampled step begins."""
         self._given, self.came = None, False
         self._passed.clear()
+
+    def asked(self, args: Any) -> None:
+        """The model is called without gradients."""
+        tensor = first_tensor(args)
+        if tensor is not None and tensor.ndim and not tensor.is_nested:
+            self._asked = min(self._asked, tensor.shape[0])
+
+    def is_of_agent(self, rows: int) -> bool:
+        """Whether such calls are of far fewer rows than one that is trained on."""
+        return FEWER * self._asked <= rows
 
     def passes(self, args: Any) -> bool:
         """Whether a forward with these arguments is none to copy."""

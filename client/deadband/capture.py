@@ -208,6 +208,8 @@ class ModelCapture(UpdateCapture):
             root.hidden, self.recorder.changed = hidden, True
 
     def _note_acting(self, root: Root) -> None:
+        if root.seen and not root.acts and root.acting.is_of_agent(root.rows):
+            root.acts = self.recorder.changed = True
         # A generator's first output is detached for its critic: that is how it is judged.
         alone = len(self.roots) == 1 and not root.rootless
         if alone and max(root.calls, root.forwards) > 1:
@@ -241,8 +243,10 @@ class ModelCapture(UpdateCapture):
                         root.exit.put()
                     elif not root.seen or root.rootless:
                         self._enter(root, args)
-                elif module.training and root.trained and not torch.is_grad_enabled():
-                    copy_tested([(self._first_entry(each), each.module) for each in root.norms])
+                elif not torch.is_grad_enabled():
+                    root.acting.asked(args)
+                    if module.training and root.trained:
+                        copy_tested([(self._first_entry(each), each.module) for each in root.norms])
             elif not self._stack:
                 self._at_stranger(module, start)
         except Exception as error:

@@ -98,6 +98,7 @@ def model_of(
     late: bool,
     target_learns: bool,
     inputs: int,
+    acts: bool,
 ) -> Model:
     """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
@@ -119,6 +120,7 @@ def model_of(
         late=late,
         target_learns=target_learns,
         inputs=inputs,
+        acts=acts,
         shards=shards_of(parameters),
         unregistered=_unregistered(module),
     )

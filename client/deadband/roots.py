@@ -158,6 +158,8 @@ class Root:
         """Lazy modules that had not made their parameters when the taps were made."""
         self.left = LeftGradients()
         self.acting = ActingForwards()
+        self.acts = False
+        """Whether it is an agent, by those forwards."""
         self.entry: ModelEntry
         self.gate: HookEntry
         """Waits at the model itself where torch's global table must be empty."""
@@ -412,6 +414,7 @@ class Root:
             late=self.late,
             target_learns=self.target_learns,
             inputs=self.inputs,
+            acts=self.acts,
         )
 
     def begin(self) -> None:

@@ -234,6 +234,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     inputs: int = 1
     """Tensors that a training forward was given; slices are of the first. Masks, scalars and labels
     are left out."""
+    acts: bool = False
+    """Whether it is asked without gradients about far fewer rows than it is trained on: an agent,
+    whose own answers make the data that come next."""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):

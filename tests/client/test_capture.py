@@ -258,6 +258,21 @@ def test_a_forward_that_an_agent_acts_by_is_none_to_copy(
         assert frames.of(What.OUTPUT_GRAD, "model", frame) is not None
 
 
+@pytest.mark.parametrize(("asked", "acts"), [(1, True), (20, False), (0, False)])
+def test_a_model_that_is_asked_about_few_rows_without_gradients_is_an_agent(
+    asked: int, acts: bool, frames_of: FramesOf
+) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    for _ in range(3):
+        if asked:
+            with torch.no_grad():
+                model(torch.ones(asked, 8))
+        learn(model, optimizer, watch, *batch())
+    assert frames_of(watch).plan.models[0].acts is acts
+
+
 def test_of_forwards_of_one_shape_the_one_that_trains_is_copied(frames_of: FramesOf) -> None:
     """What comes next is valued before what is."""
     model = mlp()

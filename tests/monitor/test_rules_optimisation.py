@@ -147,6 +147,22 @@ def test_a_loss_that_rises_with_the_answers_is_no_skill_lost(grows: float, calle
     assert ("loss-divergence" in {f.kind for f in scene.changes if f.severity != "info"}) is called
 
 
+@pytest.mark.parametrize("acts", [True, False])
+def test_the_loss_of_an_agent_rises_as_it_plays_longer(acts: bool) -> None:
+    scene = Scene()
+    model = msgspec.structs.replace(scene.table.models[0], loss="mse", acts=acts)
+    scene.table = msgspec.structs.replace(scene.table, models=(model,))
+
+    def plays(sample: SceneSample) -> None:
+        sample.loss = 30 - sample.step / 4 if sample.step < 100 else 100
+        label_free(sample)
+        sample.model(loss=sample.loss)
+
+    scene.run(200, plays)
+    called = [f.kind for f in scene.changes if f.severity != "info"]
+    assert ("loss-divergence" in called) is not acts
+
+
 @pytest.mark.parametrize(("begins", "called"), [(-4.2, True), (0.3, False)])
 def test_a_divergence_is_below_zero_by_rounding_or_by_a_turned_sign(
     begins: float, called: bool

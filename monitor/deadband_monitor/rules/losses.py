@@ -317,13 +317,15 @@ class LossDivergence(ModelRule):
         orders of magnitude, and are answered as well.
         """
         assert past.layout is not None
-        kind = past.layout.model(model.name).loss
+        told, skill = past.layout.model(model.name), past.skill(model.name)
+        if told.acts and math.isnan(skill):
+            return True  # its own answers make the data: the longer they serve, the more is asked
+        kind = told.loss
         reach = self._reached.setdefault(model.name, Reach())
         reach.note(step, past.loss.best, model.latest("out_rms"))
         if math.isnan(model.latest("target_sd")):
             return kind in VALUE_LOSSES and reach.grew_as_well(kind, past.loss.fresh, step)
         least = self.WIDENED * model.start("target_sd")
-        skill = past.skill(model.name)
         kept = skill > RIGHT and skill > self.AS_WELL * model.best_skill
         return kept and least < model.value("target_sd") < 10 * least
 
