@@ -217,6 +217,17 @@ def test_they_are_flagged_in_a_short_run_that_is_looked_at_every_fiftieth_step()
     assert scene.causes[0] == "batchnorm-misuse"
 
 
+@pytest.mark.parametrize(("grows", "flagged"), [(1.1, False), (1.01, True)])
+def test_running_figures_that_come_nearer_are_on_their_way(grows: float, flagged: bool) -> None:
+    """What an LSTM puts out varies by a thousandth of the 1 that the running figure begins at."""
+
+    def nears(sample: SceneSample) -> None:
+        _norm(sample, ratio=min(1.0, 0.001 * grows**sample.step))
+
+    scene = _normed(0.1).run(65, nears)
+    assert any(flag.kind == "batchnorm-mismatch" for flag in scene.engine.flags) is flagged
+
+
 @pytest.mark.parametrize(("evaluated", "flagged"), [(50.0, True), (0.3, False), (math.nan, False)])
 def test_evaluation_that_is_worse_than_a_constant_answer_needs_them_now(
     evaluated: float, flagged: bool

@@ -7,6 +7,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from rules_builds import layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
 from deadband_monitor.rules.thrown import Thrown
@@ -189,3 +190,25 @@ def test_a_first_stage_whose_targets_nobody_saw_is_no_level_for_the_next() -> No
 
     standing = Scene().run(450, stages, 50).standing
     assert all(flag.severity == "info" for flag in standing.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "steps", "called"),
+    [
+        ("LSTM", 24, 280, False),
+        ("LSTM", 24, 400, True),
+        ("LSTM", 10, 200, True),
+        ("Linear", 24, 200, True),
+    ],
+)
+def test_a_series_of_words_stands_long_at_how_often_each_comes(
+    kind: str, classes: int, steps: int, called: bool
+) -> None:
+    def stands(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(label_entropy=math.log(classes))
+
+    told = {"loss": "cross_entropy", "loss_input": (64, 60), "loss_target": (64,)}
+    layers = [layer("table", "Embedding"), layer("rnn", kind, parameters=99), linear("out", 64, 60)]
+    scene = scene_of(layers, model=told).run(steps, stands)
+    assert ("constant-predictor" in scene.standing) is called

@@ -277,3 +277,36 @@ def test_a_softmax_between_two_layers_is_named(units: int, behind: int, named: b
     made.run(240, faint)
     assert "constant-predictor" in made.standing
     assert ("saturating-activation" in made.causes) == named
+
+
+def test_steps_that_threw_a_linear_model_are_not_its_lack_of_room() -> None:
+    """A bounded gradient (smooth L1) does not rise tenfold, and weights and loss do."""
+
+    def bend(sample: SceneSample) -> None:
+        if sample.step > 1:
+            thrown(sample)
+        sample.model(grad_norm=0.5, neighbour_agreement=0.99)
+        sample.layer("fc", update_ratio=2.0, weight_growth=3.0 * sample.step)
+
+    told = {"loss": "smooth_l1", "loss_input": (64, 1), "loss_target": (64, 1)}
+    assert scene_of([linear("fc", 4, 1)], model=told).run(200, bend).causes[0] == (
+        "learning-rate-too-high"
+    )
+
+
+def test_weights_shown_before_each_step_had_not_grown_yet_when_first_seen() -> None:
+    """Loops without an optimiser show them so: growth is told by the second sample."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.model(in_max=1000, in_rms=490, in_variance=0.3)
+        if sample.step > 1:
+            thrown(sample)
+            sample.layer("fc1", update_ratio=400.0)
+        for name in ("fc1", "fc2", "fc3"):
+            grown = math.nan if sample.step == 1 else 400.0
+            rms, spread = (0.17, 2.4) if sample.step == 1 else (68.0, 960.0)
+            sample.layer(name, weight_growth=grown, weight_rms=rms, weight_spread=spread)
+
+    causes = net("cross_entropy", 64, 10).run(60, bend).causes
+    assert causes[0] == "unnormalised-inputs"
+    assert "bad-initialisation-scale" not in causes

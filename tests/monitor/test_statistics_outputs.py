@@ -15,6 +15,7 @@ from torch.nn import functional as fn
 from deadband.wire import Layer, What
 from deadband_monitor.statistics import Measured, RawFrame, Statistician
 from deadband_monitor.statistics.directions import directions
+from deadband_monitor.statistics.outputs import entropy_of, entropy_of_drawn
 
 RNG = np.random.default_rng(0)
 
@@ -323,3 +324,21 @@ def test_nothing_warns_or_turns_infinite_whatever_models_are_given(rows: int, ba
         found = measure(bench, frames)
     for one in found:
         assert not np.isinf(one.models).any()
+
+
+def test_words_that_were_met_once_tell_of_those_that_were_not() -> None:
+    """A window holds 2000 labels: of Zipf's words that is fewer than there are."""
+    share = 1 / np.arange(1.0, 3001.0)
+    share /= share.sum()
+    counts = np.random.default_rng(0).multinomial(2000, share).astype(float)
+    true, plain = entropy_of(share), entropy_of(counts / 2000)
+    assert plain < 0.9 * true
+    assert 0.95 * true < entropy_of_drawn(counts) < true
+
+
+@pytest.mark.parametrize("counts", [[3.0, 5.0, 0.0], [1.0, 1.0], [1999.0, 0.0]])
+def test_where_nothing_is_missing_or_nothing_known_the_entropy_is_the_plain_one(
+    counts: list[float],
+) -> None:
+    of = np.array(counts)
+    assert entropy_of_drawn(of) == entropy_of(of / of.sum())

@@ -19,6 +19,7 @@ from deadband_monitor.state.series import Floats
 if TYPE_CHECKING:
     from deadband_monitor.rules.base import Observation
 
+_RMS = LAYER_COLUMN["weight_rms"]
 _GROWTH, _DRIFT = (LAYER_COLUMN[name] for name in ("weight_growth", "weight_drift"))
 
 ALIKE = 0.15
@@ -175,4 +176,18 @@ def left_of_first(layers: Floats) -> Floats:
     return np.asarray((1 + grown * grown - moved * moved) / 2, np.float32)
 
 
-__all__ = ["Anew"]
+def as_first_seen(layers: Floats, fresh: NDArray[np.bool_]) -> Floats:
+    """`layers` as the `fresh` ones among them were first seen.
+
+    Where the weights were known before their growth is (they are shown by hand before each step, so
+    that the second sample tells it), they had not grown yet.
+    """
+    late = fresh[:, _GROWTH] & ~fresh[:, _RMS] & np.isfinite(layers[:, _RMS])
+    if not np.count_nonzero(late):
+        return layers
+    first = layers.copy()
+    first[late, _GROWTH] = 1.0
+    return first
+
+
+__all__ = ["Anew", "as_first_seen"]

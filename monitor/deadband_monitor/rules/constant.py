@@ -7,7 +7,7 @@ import math
 from deadband_monitor.rules.base import Observation
 from deadband_monitor.rules.clashes import Clash
 from deadband_monitor.rules.crawl import counts_crawl, crawls
-from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, WORTH, creeps, worthless
+from deadband_monitor.rules.creep import REPLACED, STEPS_SURE, WORTH, creeps, grace, worthless
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.majority import FOUND, NAMED, POOR
 from deadband_monitor.rules.mean_skill import mean_skill, ruled_by_few, steady_skill, tails_rule
@@ -121,7 +121,7 @@ class ConstantPredictor(ModelRule):
             self._silent.pop(model.name, None)
         elif model.name not in self._silent:
             self._silent[model.name] = seen.step
-        if seen.step - model.born < self.grace_steps or model.lr_rising:
+        if seen.step - model.born < grace(past, model, self.grace_steps) or model.lr_rising:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
         suspect = (says_nothing and useless) or skill < nothing or level < NONE

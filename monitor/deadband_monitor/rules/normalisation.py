@@ -52,6 +52,10 @@ class BatchNormMismatch(LayerRule):
     grace_steps = 50
 
     LASTING_STEPS = 20
+    ARRIVES = 2.0
+    """Factor by which the ratio rises within those steps where the running variance is still on
+    its way down from the 1 it began as: 7 at PyTorch's momentum, 1.2 at a tenth of it. What an LSTM
+    puts out varies by 0.001 at first, which a twentieth of that 1 still drowns."""
     LONG_ENOUGH_STEPS = 200
     """Of momenta that need longer: from here on evaluation passes are usual."""
 
@@ -63,6 +67,8 @@ class BatchNormMismatch(LayerRule):
         self._batches: NDArray[np.float32] = np.zeros(0, np.float32)
         """Batches that the running figures are the mean of."""
         self._apart_since: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._apart_at: NDArray[np.float32] = np.zeros(0, np.float32)
+        """Ratio of the variances since then."""
         self._foreign: NDArray[np.float32] = np.zeros(0, np.float32)
         """Batches of another kind in a row that were normalised by their own figures."""
         self._test_shift: NDArray[np.float32] = np.zeros(0, np.float32)
@@ -80,6 +86,7 @@ class BatchNormMismatch(LayerRule):
         self._tiny = np.array(momenta) < SMALLEST_MOMENTUM
         self._batches = np.array([batches_kept(momentum) for momentum in momenta], np.float32)
         self._apart_since = np.full(len(layout.layers), np.nan, np.float32)
+        self._apart_at = self._apart_since.copy()
 
     def view(self, seen: Observation, past: Past, layout: Layout) -> LayerView | None:
         """See `LayerRule`."""
@@ -93,7 +100,11 @@ class BatchNormMismatch(LayerRule):
         few = (values <= FEWEST_VALUES) | (values * self._batches < FEWEST_KEPT)
         # Rates that ruin the weights move what goes in faster than any running figure can follow.
         # How long they have been apart counts from the start: samples may lie far from each other.
-        self._apart_since = np.where(apart, np.fmin(self._apart_since, step), np.nan)
+        # Figures that come nearer by so much have but begun to tell.
+        stays = apart & ~(ratio > self.ARRIVES * self._apart_at)
+        self._apart_since = np.where(stays, np.fmin(self._apart_since, step), np.nan)
+        stays &= np.isfinite(self._apart_at)
+        self._apart_at = np.where(apart & ~stays, ratio, np.where(apart, self._apart_at, np.nan))
         apart &= step - past.first_step + 1 >= self._ready_now(past, layout)
         lasting = apart & (step - self._apart_since >= self.LASTING_STEPS)
         inside = ~(ratio < 1.3 * LOW) & ~(ratio > HIGH / 1.3) & ~(shift > SHIFT / 1.3)

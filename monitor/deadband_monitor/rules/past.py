@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deadband_monitor.metrics import LAYER_COLUMN, LAYER_METRICS, MODEL_COLUMN, MODEL_METRICS
-from deadband_monitor.rules.anew import Anew
+from deadband_monitor.rules.anew import Anew, as_first_seen
 from deadband_monitor.rules.flow import LASTING, Flow
 from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.layout import Layout
@@ -159,7 +159,7 @@ class Past:
         self.known_models |= np.logical_or.reduce(np.isfinite(seen.models))
         fresh = self._unknown & finite
         if np.count_nonzero(fresh):
-            np.copyto(self.first, layers, where=fresh)
+            np.copyto(self.first, as_first_seen(layers, fresh), where=fresh)
             self._unknown &= ~finite
         np.fmax(self.highest, layers, out=self.highest)
         np.fmin(self.lowest, layers, out=self.lowest)

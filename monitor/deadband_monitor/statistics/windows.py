@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deadband_monitor.statistics.labels import Labels
-from deadband_monitor.statistics.outputs import entropy_of
+from deadband_monitor.statistics.outputs import entropy_of, entropy_of_drawn
 from deadband_monitor.statistics.values import Doubles, Ints
 
 WINDOW = 2000
@@ -69,11 +69,14 @@ class LabelWindow:
         """Cross entropy of the best constant prediction, nats a row.
 
         That is the entropy of the labels, weighted as the loss weights them; of the mean target
-        where targets are soft.
+        where targets are soft. Of hard ones the window may not have met every class.
         """
         mass = np.maximum(self._mass, 0.0)
         total = mass.sum()
-        return entropy_of(mass / total) if total > 0 else np.nan
+        if not total > 0:
+            return np.nan
+        plain = np.allclose(mass, self._counts, rtol=1e-3)  # as read off a gradient, they scatter
+        return entropy_of_drawn(self._counts) if plain else entropy_of(mass / total)
 
     def constant_scatter(self) -> float:
         """Standard deviation of a row's loss under that prediction; 0 where classes are even."""

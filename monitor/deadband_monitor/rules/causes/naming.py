@@ -33,7 +33,7 @@ from deadband_monitor.rules.causes import (
     target_scale,
     units,
 )
-from deadband_monitor.rules.causes.base import Case, Family, Suspect, Tier
+from deadband_monitor.rules.causes.base import STILL, Case, Family, Suspect, Tier
 from deadband_monitor.rules.causes.facts import gather
 from deadband_monitor.rules.causes.likelihood import odds
 from deadband_monitor.rules.past import EARLY_STEPS, ModelPast, Past
@@ -89,6 +89,8 @@ HARDLY = 0.5
 """Odds of a suspect below which what came later is none of its work: it is twice as likely not
 there at all."""
 
+NO_STEP = STILL | {"output-collapse"}
+"""What is brought about by faults that make no step large: they only keep a model from learning."""
 HIGH_RATE = "learning-rate-too-high"
 CONSEQUENCES = frozenset({"loss_above_constant", "weights_tripled", "gradient_tenfold"})
 
@@ -239,7 +241,8 @@ def _shares(case: Case, suspects: list[Suspect]) -> tuple[dict[int, float], dict
     seen = case.facts.seen
     early = [s for s in suspects if (s.onset, s.phase) == first]
     apart = seen - CONSEQUENCES
-    found = any(_own_odds(s, apart, _unseen(case, apart)) >= 1 for s in early)
+    able = (s for s in early if not s.explains <= NO_STEP)
+    found = any(_own_odds(s, apart, _unseen(case, apart)) >= 1 for s in able)
     if "large_update" in seen and found and all(s.word != HIGH_RATE for s in early):
         # What large updates do they do whoever made them: it does not speak against the earlier
         # fault that can make them large, where that is likelier than not.
