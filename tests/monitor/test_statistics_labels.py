@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
+from deadband_monitor.statistics.between import Halved, Squared
 from deadband_monitor.statistics.factors import yes_no_factor
 from deadband_monitor.statistics.labels import (
     Labels,
@@ -224,6 +226,37 @@ def test_a_squared_error_with_a_penalty_beside_it_that_looks_like_a_power_of_two
     beside = z.numel() ** 2 * float(np.mean(grad**2)) / 4 / 2.0**power - loss.item()
     assert beside > 0
     assert squared_targets(numbers(z), grad, z.numel(), loss.item() + beside) is None
+
+
+def test_what_looks_like_a_squared_error_now_and_then_is_none() -> None:
+    """Beside the critic's stands the actor's loss, which may be anything."""
+    squared, found = Squared(), []
+    z = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    y = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(2))
+    for step in range(60):
+        loss = ((z - y) ** 2).mean() + 0.5 * math.sin(step)
+        known = (numbers(z), gradient(loss, z), z.numel(), loss.item())
+        found.append(squared.observe(*known))
+    assert all(each is None for each in found[4:])
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+def test_half_a_squared_error_gives_its_targets_once_it_has_come_three_times(
+    penalty: float,
+) -> None:
+    halved, found = Halved(), []
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(ROWS, 3, generator=generator).requires_grad_()
+        y = 5 * torch.randn(ROWS, 3, generator=generator)
+        loss = 0.5 * ((z - y) ** 2).mean() + penalty
+        found.append(halved.observe(numbers(z), gradient(loss, z), z.numel(), loss.item()))
+    assert found[:2] == [None, None]
+    last = found[-1]
+    assert (last is None) == bool(penalty)
+    if last is not None:
+        assert last.values == pytest.approx(numbers(y), rel=1e-3, abs=1e-3)
+        assert last.factor == 0.5
 
 
 def test_squared_error_from_a_part_of_the_batch() -> None:

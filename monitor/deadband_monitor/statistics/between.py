@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from deadband_monitor.statistics.given import Found
-from deadband_monitor.statistics.labels import Targets
+from deadband_monitor.statistics.labels import Targets, squared_targets
 from deadband_monitor.statistics.outputs import sigmoid, softmax
 from deadband_monitor.statistics.squash import APART, FITS, distance, through_softmax
 from deadband_monitor.statistics.values import Doubles, Mask, Reals
@@ -23,6 +23,8 @@ from deadband_monitor.statistics.values import Doubles, Mask, Reals
 RELU, SIGMOID, TANH, SOFTMAX = 6.0, 7.0, 8.0, 11.0
 _SQUARE_FITS = 2e-3
 """Relative difference of the two: float32 leaves 2e-4 of slopes down to ..."""
+_HALF_FITS = 1.001
+"""Factor between the two of half a squared error: float32 leaves 1e-5."""
 _LEAST_SLOPE = 1e-4
 _TIMES = 3
 """Samples in a row that must fit: one in some hundreds of any other loss does by chance."""
@@ -66,6 +68,44 @@ def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> f
         if distance(g, through_softmax(p, slope(p - t))) < FITS:
             return SOFTMAX
     return np.nan
+
+
+class Squared:
+    """A squared error that was written out, known by its gradient and value alone.
+
+    What is one fits at nearly every sample. A sum of it and what moves about by itself, as the loss
+    of an actor and its critic, fits now and then.
+    """
+
+    def __init__(self) -> None:
+        self._samples = self._fitting = 0
+
+    def observe(self, output: Reals, gradient: Reals, elements: int, loss: float) -> Targets | None:
+        """The targets, where most samples so far were of one."""
+        found = squared_targets(output, gradient, elements, loss)
+        self._samples += 1
+        self._fitting += found is not None
+        return found if 2 * self._fitting >= self._samples else None
+
+
+class Halved:
+    """Half a squared error, 0.5 * ((v - r) ** 2).mean(), known by its gradient and value alone.
+
+    A penalty beside a squared error that is not halved can look so in passing.
+    """
+
+    def __init__(self) -> None:
+        self._times = 0
+
+    def observe(self, output: Reals, gradient: Reals, elements: int, loss: float) -> Targets | None:
+        """The targets, once whole batches have been of half a squared error three times."""
+        found = None
+        if gradient.size == elements:
+            found = squared_targets(output, 2 * gradient, elements, 2 * loss, within=_HALF_FITS)
+        self._times = self._times + 1 if found is not None else 0
+        if found is None or self._times < _TIMES:
+            return None
+        return Targets(found.values, found.factor / 2)
 
 
 class WrittenOut:

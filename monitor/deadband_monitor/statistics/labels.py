@@ -256,7 +256,9 @@ def yes_no_scale(p: Doubles, known: YesNo, gradient: Reals, *, logits: bool) -> 
     return math.sqrt(float((grad * grad).sum()) / float((gap * gap).sum()))
 
 
-def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) -> Targets | None:
+def squared_targets(
+    output: Reals, gradient: Reals, elements: int, loss: float, *, within: float = 1.03
+) -> Targets | None:
     """Targets behind a mean squared error of known value, or None; output, gradient: (r, c).
 
     The scale follows from the loss: with r = z - y, L = mean r^2 and dL/dz = 2 r / elements, so
@@ -265,6 +267,8 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
     readings. What a GradScaler multiplies is divided again where it is copied; a power of two alone
     tells of no scale, for the q of a weighted sum with a penalty beside it (a VAE's) wanders
     through some.
+
+    within: by what factor q may be off, of a whole batch.
     """
     grad = gradient.astype(np.float64)
     largest = np.abs(grad).max()
@@ -275,7 +279,7 @@ def squared_targets(output: Reals, gradient: Reals, elements: int, loss: float) 
     if not (np.isfinite(q) and q > 0):
         return None
     whole = grad.size == elements
-    tolerance = np.log(1.03 if whole else 1.6)
+    tolerance = np.log(within if whole else 1.6)
     # The gradient over its residual, and the recorded loss over the mean of squares.
     factors = (1.0, float(elements)) + ((float(grad.shape[1]),) if whole else ())
     for factor in factors:

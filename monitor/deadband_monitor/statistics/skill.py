@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deadband_monitor.statistics.between import WrittenOut
+from deadband_monitor.statistics.between import Halved, Squared, WrittenOut
 from deadband_monitor.statistics.constants import (
     VALUE_LOSSES,
     best_constant,
@@ -31,7 +31,6 @@ from deadband_monitor.statistics.labels import (
     Targets,
     YesNo,
     class_labels,
-    squared_targets,
     yes_no_scale,
     yes_no_targets,
 )
@@ -156,7 +155,7 @@ class Skill:
         self._silent = 0
         self._own = OwnLoss()
         self._of_softmax = False
-        self._written = WrittenOut()
+        self._squared, self._halved, self._written = Squared(), Halved(), WrittenOut()
 
     def observe(self, kind: str, shown: Shown) -> Standing:
         """Take one sample of a model whose loss is `kind`.
@@ -319,11 +318,10 @@ class Skill:
                 own = float(np.mean(pointwise(self._kind, residual)))
                 self._own.add(own, shown.loss, factor)
         elif shown.gradient is not None and self._kind == "mse":
-            found = squared_targets(output, shown.gradient, shown.elements, shown.loss)
+            known = (output, shown.gradient, shown.elements, shown.loss)
+            found = self._squared.observe(*known) or self._halved.observe(*known)
             if found is None:
-                found = self._written.observe(
-                    shown.output, shown.gradient, shown.elements, shown.loss
-                )
+                found = self._written.observe(*known)
                 standing.way = self._written.way if found is not None else math.nan
                 output = self._written.compared(output)
         if found is not None:
