@@ -34,6 +34,10 @@ FAR_RATE = 2.0
 """Samples a second of a rank that sends summaries."""
 RENEWAL_PAUSE_S = 30.0
 """A renewed credit comes at most this often ..."""
+UNEVEN_FROM = 2 * GAP
+"""Intervals above it are by turns one step shorter: a loader that begins anew every so many steps
+would show the same batch in each sample otherwise, and one that is stuck could not be told from
+it."""
 STARTLED_STEPS = 10
 """Steps that are sampled when the loss jumps."""
 CALM_INTERVALS = 100
@@ -101,6 +105,8 @@ class Cadence:
         self._aftermath = Aftermath()
         self._settled = False
         """Whether the first samples have been outweighed by later ones."""
+        self._odd = False
+        """Whether the next sample comes a step earlier."""
         self._dense = 0
         """Samples since there was a gap between two."""
 
@@ -156,6 +162,9 @@ class Cadence:
         self._asked_left_s -= cost_s
         self.interval = self._next_interval(step, stride)
         self.next_step = self._after(step, self.interval)
+        self._odd = not self._odd
+        if self._odd and self.interval > UNEVEN_FROM and self._every is None and not self._together:
+            self.next_step -= 1
 
     def took_on_device(self, cost_s: float) -> None:
         """A sampled step, a while ago, kept the device so much longer than the step behind it."""

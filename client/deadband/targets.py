@@ -254,6 +254,8 @@ class LossListener:
         elif cell.layout is not layout:
             return
         cell.take(target)
+        if cell.recut and match is root.loss_matched:
+            root.loss_shapes = tuple(call.input.shape), tuple(call.target.shape)
         root.usual_loss = None
         if match is Match.OUTPUT and target.shape == call.target.shape:
             root.usual_loss = UsualLoss(call.name, shown.shape, target.dtype, cell)

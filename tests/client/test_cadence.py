@@ -23,8 +23,8 @@ def test_the_budget_pays_for_the_calls_of_step_first(monkeypatch: pytest.MonkeyP
 
     def gap(step_s: float) -> int:
         cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
-        sampled = drive(cadence, steps=6000, step_s=step_s, cost_s=2 * step_s)
-        return sampled[-1] - sampled[-2]
+        drive(cadence, steps=6000, step_s=step_s, cost_s=2 * step_s)
+        return cadence.interval
 
     assert gap(0.1) == 201  # 2.5 of 1000 µs
     assert gap(0.0005) == 400  # half of 5 µs
@@ -74,7 +74,15 @@ def test_the_slowest_cadence_is_what_a_frame_can_hold() -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
     sampled = drive(cadence, steps=3 * LOSS_CAPACITY, step_s=1e-5, cost_s=1e-3)
     assert cadence.interval == LOSS_CAPACITY
-    assert np.diff(sampled)[9:14].tolist() == [16, 32, 64, 128, 256]
+    assert np.diff(sampled)[9:14].tolist() == [16, 31, 64, 127, 256]
+
+
+def test_samples_do_not_keep_time_with_a_loader_that_begins_anew() -> None:
+    governed = Cadence(every=None, budget=0.01, credit_s=0.0)
+    gaps = np.diff(drive(governed, steps=5000, step_s=0.001, cost_s=0.0001)[20:])
+    assert np.gcd.reduce(gaps) == 1
+    fixed = Cadence(every=50, budget=None, credit_s=0.0)
+    assert set(np.diff(drive(fixed, steps=5000, step_s=0.001, cost_s=0.0001))) == {50}
 
 
 def test_one_long_pause_changes_nothing() -> None:
@@ -145,7 +153,7 @@ def test_a_dropped_sample_keeps_the_named_interval(every: int) -> None:
 def test_a_jump_of_the_loss_is_looked_at_at_once_and_only_so_often() -> None:
     cadence = Cadence(every=None, budget=0.01, credit_s=0.0)
     sampled = drive(cadence, steps=395, step_s=0.1, cost_s=0.1)  # one step in a hundred
-    assert sampled[-1] == 322
+    assert 300 < sampled[-1] < 395
     cadence.startled(395)
     assert drive(cadence, steps=20, step_s=0.1, cost_s=0.1, first=396) == list(range(396, 406))
     cadence.startled(415)

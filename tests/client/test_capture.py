@@ -273,6 +273,18 @@ def test_a_model_that_is_asked_about_few_rows_without_gradients_is_an_agent(
     assert frames_of(watch).plan.models[0].acts is acts
 
 
+def test_what_the_loss_was_given_is_told_anew_where_batches_stay_smaller(
+    frames_of: FramesOf,
+) -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    for rows in [20] * 5 + [3] * 8:
+        x, y = batch()
+        learn(model, optimizer, watch, x[:rows], y[:rows])
+    assert frames_of(watch).plan.models[0].loss_target == (3,)
+
+
 def test_of_forwards_of_one_shape_the_one_that_trains_is_copied(frames_of: FramesOf) -> None:
     """What comes next is valued before what is."""
     model = mlp()

@@ -57,6 +57,8 @@ START_AGAIN = "clip the gradient norm at 1.0; start again, a ruined network does
 _STUCK = ("dead-units", "saturation", "output-collapse", "loss-divergence")
 """What a rate that is too high leaves behind, the likeliest first."""
 
+_TOLD_BY_LOSSES = frozenset({"loss-divergence", "non-finite"})
+
 
 def suspects(case: Case) -> Iterator[Suspect]:
     """Learning rate too high."""
@@ -89,6 +91,10 @@ def _at_work_since(case: Case) -> int:
     What stopped meanwhile, at half of that rate or more, was alive until then.
     """
     model = case.model
+    # Of the steps between two samples the losses are known: the first that broke was the next one.
+    broke = [flag.onset_step for flag in case.flags if flag.kind in _TOLD_BY_LOSSES]
+    if broke and model.large_update_from < min(broke) <= (model.large_update_step or 0):
+        return min(broke) - 1
     stuck = case.flag(*_STUCK)
     if stuck is None or not case.start < stuck.onset_step < model.large_update_from:
         return model.large_update_from
