@@ -98,6 +98,18 @@ def test_weights_that_leapt_between_two_samples() -> None:
     assert "lie between two samples" in scene.engine.causes()[0].evidence[0]
 
 
+def test_a_rate_raised_between_two_samples_is_dated_by_the_first_loss_that_broke() -> None:
+    def spike(sample: SceneSample) -> None:
+        sample.lost = lambda step: 0.5 if step <= 221 else 500.0
+        sample.model(lr=1e-3, loss=sample.lost(sample.step))
+        if sample.step > 221:
+            sample.model(lr=1.0, skill=-200)
+            _weights(sample, update_ratio=5.0, weight_growth=100)
+
+    cause = Scene().run(400, spike, every=50).engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("learning-rate-too-high", 221)
+
+
 def test_weights_that_grew_a_hundredfold_by_steps_none_of_which_is_large() -> None:
     def runs_away(sample: SceneSample) -> None:
         sample.lost = lambda step: 2.3 * 1.1 ** min(step, 100)
