@@ -34,8 +34,9 @@ def watch(
     """Watch a training run.
 
     Args:
-        model: the model; or names and models that train together; or None for a loop without
-            torch, which shows its arrays with `observe`.
+        model: the model; or names and models that train together, as a mapping or, with an
+            optimiser for each, a `ModuleDict`; or None for a loop without torch, which shows its
+            arrays with `observe`.
         optimizer: the optimiser or optimisers. With them known, `step` need not be called.
         name: name of the run; the script's by default.
         every: measure every so many steps exactly; 1 is every step.
@@ -60,8 +61,10 @@ def watch(
     )
     if loss and loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
-    models = _named(model)
     optimizers = _listed(optimizer)
+    models = _named(model)
+    if len(optimizers) > 1:
+        models = _apart(models)
     if settings.enabled:
         for stand_aside in ON_WATCH:
             stand_aside()
@@ -83,6 +86,16 @@ def _named(model: Any) -> dict[str, nn.Module]:
                 f"but {name} is a {type(each).__name__}"
             )
     return models
+
+
+def _apart(models: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """The models within a ModuleDict, which has no forward and is never called itself."""
+    from torch import nn
+
+    if len(models) != 1:
+        return models
+    (whole,) = models.values()
+    return dict(whole.items()) if type(whole) is nn.ModuleDict else models
 
 
 def _listed(optimizer: Any) -> list[Any]:

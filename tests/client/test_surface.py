@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from torch import nn
+import torch
+from torch import nn, optim
 
 import deadband
 from deadband.settings import from_environment
@@ -58,3 +59,18 @@ def test_the_environment_wins() -> None:
 def test_what_is_no_model_is_named() -> None:
     with pytest.raises(TypeError, match="critic is a list"):
         deadband.watch({"critic": []})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_module_dict_whose_modules_are_trained_apart_holds_the_models(*, apart: bool) -> None:
+    models = nn.ModuleDict({"actor": nn.Linear(3, 2), "critic": nn.Linear(3, 1)})
+    each = [optim.SGD(model.parameters(), lr=0.1) for model in models.values()]
+    watch = deadband.watch(models, each if apart else optim.SGD(models.parameters(), lr=0.1))
+    for model in models.values():
+        model(torch.ones(4, 3)).sum().backward()
+    for one in each:
+        one.step()
+    watch.step()
+    names = [model.name for model in watch._recorder.plan.models]
+    watch.close()
+    assert names == (["actor", "critic"] if apart else ["model"])
