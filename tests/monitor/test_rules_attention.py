@@ -73,6 +73,28 @@ def test_heads_that_are_born_sharp_by_weights_that_are_all_too_wide(spread: floa
     assert scene.causes[0] == wanted
 
 
+def test_a_loss_that_breaks_behind_sharp_attention_breaks_by_itself() -> None:
+    """The logarithm of a softmax that is 0 somewhere."""
+    scene = scene_of(_transformer())
+
+    def sharp(sample: SceneSample) -> None:
+        _attend(sample, entropy=0.01)
+        for name in ("b0.attention", "b1.attention"):
+            sample.layer(name, attention_logit=60)
+
+    def broken(sample: SceneSample) -> None:
+        sharp(sample)
+        sample.loss = math.nan
+        sample.model(loss=math.nan, nonfinite=1, skill=math.nan)
+        for each in sample_layers(sample):
+            sample.layer(each.name, nonfinite=1)
+
+    scene.run(1, sharp).run(4, broken)
+    assert scene.engine.past.models["model"].broken.sound_outside
+    assert "attention-collapse" not in scene.causes
+    assert scene.causes[0] == "numerical-overflow"
+
+
 def test_low_attention_entropy_that_learns_is_healthy() -> None:
     scene = scene_of(_transformer())
     scene.run(300, lambda s: _attend(s, entropy=0.05))

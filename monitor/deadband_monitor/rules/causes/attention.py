@@ -160,7 +160,7 @@ def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:
             onset=case.start,
             phase=int(wide),
             root=not wide,
-            explains=STUCK | BLOW_UP | {"attention-collapse"},
+            explains=_work_of_sharp(case),
             evidence=[
                 f"first sample: the entropy of {name} was {entropy:.2g} of the most"
                 + (f", its largest logit {logit:.3g}" if logit > 0 else "")
@@ -173,12 +173,18 @@ def _born_sharp(case: Case, flag: Flag | None) -> Iterator[Suspect]:
         return
 
 
+def _work_of_sharp(case: Case) -> frozenset[str]:
+    """What attention does that was born sharp; what breaks behind sound outputs is not its work."""
+    outside = {"non-finite"} if case.model.broken.sound_outside else set[str]()
+    return (STUCK | BLOW_UP | {"attention-collapse"}) - outside
+
+
 def _drawn_hot(case: Case, name: str, heat: float, *, flagged: bool) -> Suspect:
     return Suspect(
         word="attention-collapse",
         belief=0.93 if flagged else 0.8,
         onset=case.start,
-        explains=STUCK | BLOW_UP | {"attention-collapse"},
+        explains=_work_of_sharp(case),
         evidence=[
             f"first sample: by the weights of {name} and what it is given, its scores are about "
             f"{heat:.2g}; of scores above {HOT_LOGIT:g} one key takes all"
