@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from rules_builds import layer, linear, scene_of
 from rules_scene import Scene, SceneSample
 
@@ -60,9 +61,14 @@ def test_large_updates_alone_name_no_cause_against_a_healthy_course() -> None:
     assert likelihood.odds(row, ruin) > 20
 
 
-def test_inputs_that_were_odd_before_the_first_step_come_before_the_rate() -> None:
+@pytest.mark.parametrize(
+    ("largest", "rms", "variance"), [(4254, 300, 0.01), (100, 30, 0.24)], ids=["raw", "percentages"]
+)
+def test_inputs_that_were_odd_before_the_first_step_come_before_the_rate(
+    largest: float, rms: float, variance: float
+) -> None:
     def raw_and_exploding(sample: SceneSample) -> None:
-        sample.model(in_max=4254, in_rms=300, in_variance=0.01)
+        sample.model(in_max=largest, in_rms=rms, in_variance=variance)
         if sample.step <= 3:
             sample.layer("fc1", update_ratio=6.4, weight_growth=7)
         if sample.step > 1:

@@ -19,7 +19,8 @@ from deadband_monitor.rules.past import ModelPast, Past
 OFFSET = 0.02
 """Dependence ratio of an input below which a constant offset or one feature hides the rest."""
 LARGE = 100.0
-"""Largest absolute input: raw pixels (255) and physical units pass it, standardised data never."""
+"""Largest absolute input: percentages reach it, raw pixels (255) and other physical units pass it,
+standardised data never come near."""
 TINY = 1 / 255
 """Input rms below which a bias of usual size drowns it: what lay between 0 and 1 and was scaled by
 1/255 once more is below. Of digits so scaled, rms 0.002, a convolutional net learnt nothing in 560
@@ -52,7 +53,7 @@ def odd_scale(rho: float, largest: float, rms: float) -> str:
         return "tiny"
     if math.isfinite(rho) and CONSTANT <= rho < OFFSET:
         return "offset"
-    if math.isfinite(largest) and largest > LARGE:
+    if math.isfinite(largest) and largest >= LARGE:
         return "large"
     return ""
 
