@@ -699,6 +699,11 @@ def test_a_handful_of_rows_for_ever_is_too_little_data(rows: int, features: int)
     assert made.causes[0] == "low-data-diversity"
 
 
+def test_a_handful_is_named_where_the_last_batch_is_too_small_to_tell() -> None:
+    made = scene().run(100, handful(4, 64)).run(1, fed(in_rows=np.nan, in_distinct=np.nan))
+    assert made.causes[0] == "low-data-diversity"
+
+
 def test_names_of_things_are_no_handful_of_rows() -> None:
     """The cells of a maze, each a 1 among zeros: the agent sees nothing else, and all of them.
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from rules_builds import linear, scene_of, trained_by
+from rules_builds import layer, linear, scene_of, trained_by
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause
@@ -114,6 +114,19 @@ def test_classes_whose_unit_never_rises_above_zero_cannot_be_told() -> None:
     assert top(made).cause == "output-activation-mismatch"
     assert "remove the ReLU at the end of the model (out)" in top(made).advice
     assert trained_by(last="relu").run(200, behind_relu(0.0)).engine.flags == []
+
+
+@pytest.mark.parametrize(("before", "called"), [("relu", True), ("tanh", False)])
+def test_behind_a_relu_a_sigmoid_says_yes_or_does_not_know(before: str, *, called: bool) -> None:
+    layers = [linear("fc1", 64, 1), layer("act", "Act", before, 1)]
+    layers.append(layer("out", "Sigmoid", "sigmoid", 1))
+    told = {"loss": "bce", "loss_input": (64,), "loss_target": (64,)}
+    yes_no = shows(out_min=0.5, out_max=0.8, target_mean=0.4, target_min=0.0, target_max=1.0)
+    made = scene_of(layers, model=told).run(60, yes_no)
+    assert ("loss-plateau" in made.standing) is called
+    if called:
+        assert top(made).cause == "output-activation-mismatch"
+        assert "remove the ReLU before out" in top(made).advice
 
 
 def test_units_of_classes_that_do_not_occur_may_stay_at_zero() -> None:

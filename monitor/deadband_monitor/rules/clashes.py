@@ -18,6 +18,7 @@ class Clash(Enum):
     SOFTMAX_TWICE = "softmax of a softmax"
     TANH_LOGITS = "tanh before binary_cross_entropy_with_logits"
     RELU_LOGITS = "ReLU before binary_cross_entropy_with_logits"
+    RELU_SIGMOID = "ReLU before the last sigmoid"
     ONE_LOGIT = "cross_entropy over a single logit"
     ONE_SOFTMAX = "softmax over a single unit"
     NLL_LOGITS = "nll_loss on raw logits"
@@ -46,7 +47,7 @@ BOUNDED = frozenset(
     {Clash.RELU_TARGETS, Clash.SIGMOID_TARGETS, Clash.TANH_TARGETS, Clash.SOFTMAX_TARGETS}
 )
 """The output cannot reach the targets."""
-SHUT_OUT = BOUNDED | {Clash.RELU_CE}
+SHUT_OUT = BOUNDED | {Clash.RELU_CE, Clash.RELU_SIGMOID}
 """Something that the last activation cannot give is needed."""
 BOTTOMLESS = frozenset({Clash.REVERSED, Clash.UNBOUNDED})
 """The lower the loss, the worse the answers: it falls for ever."""
@@ -61,6 +62,7 @@ SQUASHED = frozenset(
         Clash.SOFTMAX_TWICE,
         Clash.TANH_LOGITS,
         Clash.RELU_LOGITS,
+        Clash.RELU_SIGMOID,
         Clash.WRONG_AXIS,
         Clash.NLL_PROBABILITIES,
     }
@@ -95,7 +97,7 @@ def floor(clash: Clash, classes: int, rate: float) -> float:
         return rate * math.log1p(math.exp(-1)) + (1 - rate) * math.log(2)
     if clash is Clash.TANH_LOGITS:
         return math.log1p(math.exp(-1))
-    if clash is Clash.RELU_LOGITS and 0 <= rate <= 1:
+    if clash in {Clash.RELU_LOGITS, Clash.RELU_SIGMOID} and 0 <= rate <= 1:
         return (1 - rate) * math.log(2)
     return math.nan
 

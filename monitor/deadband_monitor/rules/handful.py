@@ -36,9 +36,12 @@ SLACK = 1.5
 
 
 def few_rows(model: ModelPast) -> bool:
-    """Whether the same handful of rows comes again and again."""
-    rows, share = model.value("in_rows"), model.value("in_distinct")
-    per_feature = model.value("in_per_feature")
+    """Whether the same handful of rows comes again and again.
+
+    By what was told last: the last batch of a round, which is smaller, says nothing of it.
+    """
+    rows, share = model.latest("in_rows"), model.latest("in_distinct")
+    per_feature = model.latest("in_per_feature")
     if not (rows <= FEW_ROWS and per_feature < ANY_LABELS and model.feed.seen_whole):
         return False
     features = rows / per_feature
@@ -60,7 +63,7 @@ def few_of_all(past: Past, model: ModelPast) -> Judgement | None:
         clear=False,
         message=f"the same {rows:.0f} rows of {features:.0f} features come again and again: labels "
         "of any kind can be learnt by heart of so few",
-        evidence={"in_rows": rows, "in_distinct": model.value("in_distinct")},
+        evidence={"in_rows": rows, "in_distinct": model.latest("in_distinct")},
         onset_step=past.first_step,
     )
 

@@ -57,6 +57,8 @@ HALF_A_CLASS = 0.5
 MET = 0.1
 """Share of the targets' variance (or deviation) below which the loss of targets that are met lies:
 no answer need follow their noise below zero."""
+HALF = 0.5
+"""What a sigmoid makes of zero."""
 POSITIVE = frozenset({"relu", "relu6", "softplus"})
 
 
@@ -67,7 +69,8 @@ class Reading(msgspec.Struct, frozen=True):
     units: int
     """Columns of the output; 0 where they are not known."""
     last: str
-    """Activation that makes the output; empty where another layer does."""
+    """Activation that makes the output, or the ReLU right before a sigmoid that does; empty where
+    another layer makes it."""
     alive: float
     """Units of the last layer that fired in the last samples; NaN where it is none that can die."""
     labels: float
@@ -191,6 +194,8 @@ def _binary_clash(read: Reading) -> Clash | None:
     if read.target_low < -SUMS or read.target_high > 1 + SUMS:
         return Clash.BCE_TARGETS
     if read.loss == "bce":
+        if read.last in {"relu", "relu6"} and read.low >= HALF:
+            return Clash.RELU_SIGMOID
         return Clash.SHARED_WHOLE if _shares_a_whole(read) else None
     squashed = read.last in {"sigmoid", "hardsigmoid", "softmax"}
     if (read.unit_range and squashed) or read.squashed:

@@ -245,7 +245,7 @@ def _read(
     return Reading(
         loss=model.loss,
         units=units,
-        last=layout.layers[last].activation if ends else "",
+        last=_made_by(layout, last) if ends else "",
         alive=(1 - float(layers[last, _DEAD])) * units,
         labels=math.exp(value["label_entropy"]),
         labelled=math.isfinite(value["label_entropy"]) or math.isfinite(value["target_sd"]),
@@ -271,6 +271,14 @@ def _read(
         target=model.loss_target,
         by_hand=not model.kind,
     )
+
+
+def _made_by(layout: Layout, last: int) -> str:
+    """The activation that makes the output, or the ReLU whose values it takes."""
+    own, before = layout.layers[last], layout.layers[max(0, last - 1)]
+    bent = own.activation == "sigmoid" and before.model == own.model
+    bent = bent and before.activation in {"relu", "relu6"} and not layout.matrix[last]
+    return before.activation if bent and own.units == before.units else own.activation
 
 
 def _told_by_shapes(read: Reading) -> bool:

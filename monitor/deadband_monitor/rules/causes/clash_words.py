@@ -123,6 +123,11 @@ def advice(case: Case, clash: Clash) -> str:
         what = clash.value.split(" ", 1)[0]
         other = ", or keep it and use nn.BCELoss" if clash is Clash.SIGMOID_LOGITS else ""
         return f"remove the {what}{at}: this loss takes raw logits{other}"
+    if clash is Clash.RELU_SIGMOID:
+        return (
+            f"remove the ReLU before {last}: a sigmoid takes any value, and of what is never "
+            "negative it says one half at the least"
+        )
     if clash is Clash.BROADCAST:
         return _same_shape(case)
     if clash in BOUNDED:

@@ -28,6 +28,7 @@ _EXPLAINS: dict[Clash, frozenset[str]] = {
     Clash.SOFTMAX_TWICE: SLOW,
     Clash.TANH_LOGITS: SLOW,
     Clash.RELU_LOGITS: SLOW | {"output-collapse", "dead-units"},
+    Clash.RELU_SIGMOID: SLOW | {"output-collapse", "dead-units"},
     Clash.ONE_LOGIT: BLIND,
     Clash.ONE_SOFTMAX: BLIND,
     Clash.NLL_LOGITS: BLIND | RUNAWAY | {"update-too-large", "saturation", "dead-units"},

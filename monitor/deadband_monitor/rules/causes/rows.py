@@ -25,7 +25,7 @@ def few(case: Case) -> Iterator[Suspect]:
     """Rows that repeat within a batch, or from batch to batch."""
     distinct, twins = case.model.value("in_distinct"), case.model.value("in_duplicates")
     if few_rows(case.model):
-        rows = case.model.value("in_rows")
+        rows, distinct = case.model.latest("in_rows"), case.model.latest("in_distinct")
         # Whether the loader is stuck or there are no more data cannot be told; where the evaluation
         # loss was seen to rise, learning by heart is what was found.
         by_heart = case.flag("overfitting") is not None
