@@ -149,3 +149,23 @@ def test_a_loss_that_was_below_zero_stays_wrong_when_it_is_above() -> None:
     cause = made.engine.causes()[0]
     assert cause.cause == "loss-mismatch"
     assert "was -4" in cause.evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("cosine", "cause"), [(0.9, "loss-mismatch"), (-0.4, "learning-rate-too-high")]
+)
+def test_a_loss_that_rises_before_any_large_step_is_driven_up(cosine: float, cause: str) -> None:
+    """The slope gets steeper on the way up; what overshoots is thrown from side to side."""
+
+    def rises(sample: SceneSample) -> None:
+        sample.lost = lambda step: 2.3 * min(1e4, 1.2**step)
+        sample.loss = sample.lost(sample.step)
+        large = 0.02 if sample.step < 12 else 0.9
+        sample.model(
+            loss=sample.loss, skill=1 - sample.loss / 2.3, information=1e-4, grad_norm=1 / large
+        )
+        for name in ("fc1", "fc2", "fc3"):
+            growth = 1 + max(0, sample.step - 10)
+            sample.layer(name, grad_cosine=cosine, update_ratio=large, weight_growth=growth)
+
+    assert Scene().run(150, rises).causes[0] == cause

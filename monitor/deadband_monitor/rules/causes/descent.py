@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
+from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect, Tier
+
+_COSINE = LAYER_COLUMN["grad_cosine"]
 
 SLOW = frozenset({"loss-plateau", "constant-predictor", "vanishing-gradient", "frozen-weights"})
 """What a loss with a floor or faint gradients looks like."""
@@ -27,6 +32,10 @@ UPHILL = 2.0
 MODEST = 0.1
 """Relative update that nothing is thrown by: healthy runs stay below 0.15, what a learning rate
 ruined began at 0.42."""
+ONWARD = 0.5
+"""Cosine of one gradient with the next, in the middle of all weights within the first ten steps,
+from which steps lead on in one direction: up the slope it was 0.6 to 0.98; what overshoots meets
+the gradient of the other side, below 0."""
 SIGN_ADVICE = (
     "look at the sign: what is to grow (a likelihood, a score, a reward) enters with a minus, "
     "loss = -log_prob.mean(), what is to shrink without one; a term that can fall for ever needs a "
@@ -88,7 +97,7 @@ def _endless(case: Case) -> Suspect:
 
 
 def _climbs(case: Case) -> bool:
-    """Whether the loss only ever rose, by modest steps: they go up the slope, whatever their size.
+    """Whether the loss only ever rose, by modest steps or by gradients that are like each other.
 
     Of labels or targets that are known and stay as they are; a policy's loss may rise by right, and
     so may that of one who plays against another.
@@ -98,20 +107,34 @@ def _climbs(case: Case) -> bool:
         return False
     if not math.isfinite(model.latest("loss_constant")) or model.feed.change is not None:
         return False
-    if case.facts.seen & {"large_update", "input_scale", "large_weights"}:
+    if case.facts.seen & {"input_scale", "large_weights"}:
         return False
-    rose = loss.best >= NEVER_FELL * loss.first > 0 and loss.fresh > UPHILL * loss.first
-    return rose and 0 < model.peak_update < MODEST
+    if not loss.best >= NEVER_FELL * loss.first > 0:
+        return False
+    # The higher, the steeper: what follows may be large steps, and no number at the end.
+    rose = max(loss.fresh, loss.highest) > UPHILL * loss.first
+    small = model.large_update_step is None and 0 < model.peak_update < MODEST
+    return rose and (small or _leads_on(case))
+
+
+def _leads_on(case: Case) -> bool:
+    """Whether one gradient was like the next while the loss began to rise."""
+    rows = case.layout.rows(case.model.name)
+    told = case.past.early[rows, _COSINE]
+    told = told[np.isfinite(told)]
+    return len(told) > 0 and float(np.median(told)) > ONWARD
 
 
 def _uphill(case: Case) -> Suspect:
     """The gradient of another sign, or steps along it instead of against it."""
-    loss = case.past.loss
+    loss, small = case.past.loss, case.model.peak_update
+    how = f"no step changed a weight by more than {small:.2g} of itself"
+    if _leads_on(case):
+        how = "one gradient was like the next, which is no overshooting"
     return _mismatch(
         case,
-        f"the loss rose from {loss.first:.3g} to {loss.fresh:.3g} and never fell, though no "
-        f"step changed a weight by more than {case.model.peak_update:.2g} of itself: the steps "
-        "go up the slope",
+        f"the loss rose from {loss.first:.3g} to {loss.highest:.3g} and never fell, though "
+        f"{how}: the steps go up the slope",
         advice="look at the sign: loss.backward() of the loss that is logged, not of its negative; "
         "maximize=False; an optimiser written by hand goes against the gradient, "
         "p.add_(step, alpha=-lr)",
