@@ -422,6 +422,22 @@ def test_class_numbers_under_a_squared_error_are_called() -> None:
     assert ordered.standing == {}
 
 
+def test_class_numbers_as_values_may_throw_the_weights() -> None:
+    values = {"target_min": 0.0, "target_max": 81.0, "target_mean": 28.0, "target_sd": 26.0}
+
+    def thrown(sample: SceneSample) -> None:
+        regression(skill=-1.0, class_numbers=1.1, **values)(sample)
+        sample.layer("fc1", update_ratio=3.0 if 9 <= sample.step < 14 else 0.01)
+        if sample.step >= 14:
+            sample.loss = np.nan
+            sample.model(loss=np.nan, nonfinite=1.0, out_sd=np.nan, out_min=np.nan, out_max=np.nan)
+            sample.layer("fc1", nonfinite=1.0)
+
+    made = trained_by("mse", **BINARY).run(40, thrown)
+    assert made.standing["non-finite"].severity == "critical"
+    assert made.causes[0] == "loss-mismatch"
+
+
 def test_shapes_cross_only_where_more_comes_out() -> None:
     assert crosses((64, 1), (64,))
     assert crosses((64,), (64, 1))
