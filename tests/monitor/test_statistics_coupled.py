@@ -68,8 +68,9 @@ def test_a_tilted_error_against_all_targets_counts_them(quantile: float) -> None
     assert counts_targets(out, its_own) == 0.0
 
 
-def test_one_target_for_all_rows_is_not_counted() -> None:
-    out = RNG.normal(size=(48, 1))
+@pytest.mark.parametrize("seed", range(40))
+def test_one_target_for_all_rows_is_not_counted(seed: int) -> None:
+    out = np.random.default_rng(seed).normal(size=(48, 1))
     for pull in (2 * out, np.clip(out, -1, 1), out**3):
         assert counts_targets(out, pull / 48) == 0.0
     assert np.isnan(counts_targets(out, np.sign(out) / 48))

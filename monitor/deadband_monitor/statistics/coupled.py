@@ -17,8 +17,9 @@ _ROUNDING = 1e-5
 """Sums of the same terms in another order differ by less, and two pulls by one row of thousands."""
 _BENT = frozenset({"l1", "smooth_l1", "huber"})
 """Losses of which a sum over all targets is no square: their gradients bend."""
-_WHOLE = 0.02
-"""By which a count of targets may be off a whole number."""
+_WHOLE, _MOST_OFF = 0.02, 0.25
+"""Share of a count of targets by which it may be off a whole number, and the most: beyond, half of
+all numbers would be near enough to one."""
 
 _HALVES = {8: 16, 11: 13}
 """Bits that bfloat16 and float16 keep of a fraction: how many of float32's they leave zero."""
@@ -72,7 +73,8 @@ def counts_targets(output: Reals, gradient: Reals) -> float:
     if len(steps) + 1 < _FEWEST_PULLS:
         return np.nan
     counts = steps / steps.min()
-    return float((np.abs(counts - np.round(counts)) < _WHOLE * counts).all())
+    off = np.abs(counts - np.round(counts))
+    return float((off < np.minimum(_WHOLE * counts, _MOST_OFF)).all())
 
 
 def _in_order(out: Reals, grad: Reals) -> bool:
