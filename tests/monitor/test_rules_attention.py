@@ -188,6 +188,20 @@ def test_a_stream_that_is_averaged_away_before_a_decoder_that_has_queries_of_its
     assert ("attention-collapse" in scene.standing) is told
 
 
+@pytest.mark.parametrize(
+    ("born", "first"), [(0.9999, "attention-collapse"), (0.996, "learning-rate-too-high")]
+)
+def test_tokens_that_steps_made_alike_were_not_born_so(born: float, first: str) -> None:
+    """Attention as it is drawn averages its tokens, and those that learn come near as well."""
+
+    def thrown(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        _attend(sample, alike_from=1, alike=born if sample.step == 1 else 0.99999)
+        sample.layer("emb", update_ratio=5.0 if sample.step < 20 else 0.05, weight_growth=40)
+
+    assert scene_of(_transformer()).run(200, thrown).causes[0] == first
+
+
 def test_a_branch_that_adds_the_same_to_all_tokens_is_healthy() -> None:
     scene = scene_of(_transformer())
 

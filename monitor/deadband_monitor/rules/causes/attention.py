@@ -9,7 +9,7 @@ import numpy as np
 
 from deadband.wire import Flag
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.attention import HOT_LOGIT, drawn_heat
+from deadband_monitor.rules.attention import ALIKE, HOT_LOGIT, drawn_heat
 from deadband_monitor.rules.causes.base import STUCK, Case, Suspect
 from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS, lost_at_once
 from deadband_monitor.rules.causes.high_rate import BLOW_UP, HEALTHY_UPDATE
@@ -45,7 +45,7 @@ def _attention(case: Case, flag: Flag) -> Suspect:
         return _peaked(case, flag, entropy, first)
     row = case.layout.row_of.get((case.model.name, flag.layer), -1)
     began = float(case.past.first[row, LAYER_COLUMN["token_similarity"]]) if row >= 0 else math.nan
-    born = began > 0.99 and not _learnt_and_lost(case)
+    born = began > ALIKE and not _learnt_and_lost(case)
     lines = [f"tokens of {flag.layer}: mean cosine {figures.get('token_similarity', math.nan):.5f}"]
     if born:
         lines.append(f"at the first sample it was {began:.5f} already: the weights had not moved")
