@@ -28,7 +28,8 @@ def test_of_a_sequence_little_is_left_out_at_its_ends_where_padding_leaves_the_t
 def _rows(shape: tuple[int, ...], limits: Limits, layout: Layout = Layout.UNITS_LAST) -> list[int]:
     region = region_of(shape, layout, limits)
     assert region is not None
-    return np.arange(shape[0])[region.index[0]].tolist()
+    rows: list[int] = np.arange(shape[0])[region.index[0]].tolist()
+    return rows
 
 
 @pytest.mark.parametrize("size", [128, 300, 1000, 3999])

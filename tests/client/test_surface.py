@@ -71,6 +71,8 @@ def test_a_module_dict_whose_modules_are_trained_apart_holds_the_models(*, apart
     for one in each:
         one.step()
     watch.step()
-    names = [model.name for model in watch._recorder.plan.models]
+    plan = watch._recorder.plan
+    assert plan is not None
+    names = [model.name for model in plan.models]
     watch.close()
     assert names == (["actor", "critic"] if apart else ["model"])
