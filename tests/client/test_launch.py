@@ -149,14 +149,22 @@ for watch in spy():
 """
 
 
-def test_a_zero_code_run_finds_model_optimiser_and_loss(tmp_path: Path) -> None:
-    (tmp_path / "plain.py").write_text(TRAINING)
-    (tmp_path / "script.py").write_text(TRAINING + REPORT)
-    expected = run("plain.py", folder=tmp_path, plain=True)
-    result = run("script.py", folder=tmp_path, DEADBAND_HUB="off", DEADBAND_RUN="mine-1")
+def found_in(
+    source: str, told: str, *, folder: Path
+) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """What `told` prints behind a watched script, which else prints what it does unwatched."""
+    (folder / "plain.py").write_text(source)
+    (folder / "script.py").write_text(source + told)
+    expected = run("plain.py", folder=folder, plain=True)
+    result = run("script.py", folder=folder, DEADBAND_HUB="off", DEADBAND_RUN="mine-1")
     assert result.returncode == 0, result.stderr
     numbers, report = result.stdout.splitlines()
     assert numbers == expected.stdout.strip()
+    return report, result
+
+
+def test_a_zero_code_run_finds_model_optimiser_and_loss(tmp_path: Path) -> None:
+    report, result = found_in(TRAINING, REPORT, folder=tmp_path)
     assert report == "mine-1 6 6 0 net cross_entropy ['0', '1', '2'] 1"
     assert result.stderr == ""
 
@@ -200,12 +208,7 @@ def test_a_model_that_the_optimiser_lacks_or_that_trains_in_eval_mode_is_found(
     source = TRAINING.replace("optimizer = torch.optim.SGD(net.parameters(), lr=0.1)", change)
     source = source.replace("teacher = nn.Linear(4, 4)", "teacher = nn.Flatten()")
     told = REPORT.replace("len(plan.models)", "[layer.optimised for layer in plan.layers[::2]]")
-    (tmp_path / "plain.py").write_text(source)
-    (tmp_path / "script.py").write_text(source + told)
-    expected = run("plain.py", folder=tmp_path, plain=True)
-    result = run("script.py", folder=tmp_path, DEADBAND_HUB="off", DEADBAND_RUN="mine-1")
-    numbers, report = result.stdout.splitlines()
-    assert numbers == expected.stdout.strip()
+    report, _ = found_in(source, told, folder=tmp_path)
     assert report.startswith("mine-1 5 5 0 net ")
     assert report.endswith(str([held, held]))
 
@@ -229,12 +232,7 @@ def test_a_model_of_which_only_forward_is_called_by_name_is_found(tmp_path: Path
     )
     source = source.replace("net(teacher(x))", "net.forward(x)")
     told = REPORT.replace("[layer.name for layer in plan.layers]", "0")
-    (tmp_path / "plain.py").write_text(source)
-    (tmp_path / "script.py").write_text(source + told)
-    expected = run("plain.py", folder=tmp_path, plain=True)
-    result = run("script.py", folder=tmp_path, DEADBAND_HUB="off", DEADBAND_RUN="mine-1")
-    numbers, report = result.stdout.splitlines()
-    assert numbers == expected.stdout.strip()
+    report, result = found_in(source, told, folder=tmp_path)
     assert report == "mine-1 4 4 0 net  0 1"
     assert result.stderr == ""
 

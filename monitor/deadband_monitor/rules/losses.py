@@ -293,7 +293,7 @@ class LossDivergence(ModelRule):
         level = known_min(constant, loss.first)
         shifted = self._shift(past, model, self.NOTHING_LEFT * level)
         limit, ruin = loss.setback(level, self.LOST), loss.setback(level, self.RUINED)
-        asked = self._asked_for_more(past, model, seen.step)
+        asked = self._asked_for_more(past, model)
         lost = loss.above(limit, 14, 16) and not asked
         clear = not shifted and (loss.fresh < limit or asked)
         if not (lost or shifted):
@@ -310,7 +310,7 @@ class LossDivergence(ModelRule):
             onset_step=loss.above_since(loss.lost_level),
         )
 
-    def _asked_for_more(self, past: Past, model: ModelPast, step: int) -> bool:
+    def _asked_for_more(self, past: Past, model: ModelPast) -> bool:
         """The targets have widened and are answered as well as ever: the loss rose with them.
 
         A slow copy's outputs and values of later states grow so. Those that run away grow by
@@ -320,11 +320,12 @@ class LossDivergence(ModelRule):
         told, skill = past.layout.model(model.name), past.skill(model.name)
         if told.acts and math.isnan(skill):
             return True  # its own answers make the data: the longer they serve, the more is asked
-        kind = told.loss
         reach = self._reached.setdefault(model.name, Reach())
-        reach.note(step, past.loss.best, model.latest("out_rms"))
+        reach.note(past.step, past.loss.best, model.latest("out_rms"))
         if math.isnan(model.latest("target_sd")):
-            return kind in VALUE_LOSSES and reach.grew_as_well(kind, past.loss.fresh, step)
+            return told.loss in VALUE_LOSSES and reach.grew_as_well(
+                told.loss, past.loss.fresh, past.step
+            )
         least = self.WIDENED * model.start("target_sd")
         kept = skill > RIGHT and skill > self.AS_WELL * model.best_skill
         return kept and least < model.value("target_sd") < 10 * least

@@ -20,7 +20,7 @@ GROWS = 100.0
 initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
 PyTorch's default lie below 30; thirty blocks that double give 1e9."""
 
-_OUT = [LAYER_COLUMN[name] for name in ("out_rms", "out_variance")]
+_OUT = ("out_rms", "out_variance")
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -33,11 +33,11 @@ def _by_layers(case: Case) -> Iterator[Suspect]:
     """Each layer enlarges what it gets, and none is to blame alone."""
     layout = case.layout
     matrices = layout.weighted(case.model.name)
-    sizes = _varying(*case.past.first[matrices][:, _OUT].T)
+    sizes = _varying(*(case.past.first[matrices, LAYER_COLUMN[name]] for name in _OUT))
     if called_on(layout, matrices.tolist()):
         # The last calls of a layer are not watched, and what comes out behind them is.
-        last = (np.array([case.model.start(each)]) for each in ("out_rms", "out_variance"))
-        sizes = np.append(sizes, _varying(*last))
+        last = _varying(*(np.array([case.model.start(name)]) for name in _OUT))
+        sizes = np.append(sizes, last)
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) < DEEP:
         yield from _in_between(case)
