@@ -174,7 +174,7 @@ def test_a_state_that_forgets_fast_or_is_masked_over_padding_is_not_cut(
     assert "detached-graph" not in scene.causes
 
 
-BEHIND = {"ReLU": 6.0, "sigmoid": 7.0, "tanh": 8.0}
+BEHIND = {"ReLU": 6.0, "sigmoid": 7.0, "tanh": 8.0, "clamp to 0..1": 13.0, "clamp to -1..1": 14.0}
 
 
 def values(squashed: float, *, low: float, high: float) -> Bend:

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from deadband_monitor.statistics.between import (
+    CLAMP,
+    HARD_TANH,
     RELU,
     SIGMOID,
     SOFTMAX,
@@ -45,6 +47,8 @@ def test_a_bend_behind_the_model_is_told_by_its_gradient(kind: str, columns: int
     assert told(kind, torch.relu, columns=columns) == RELU
     assert told(kind, torch.sigmoid, columns=columns) == SIGMOID
     assert told(kind, torch.tanh, columns=columns) == TANH
+    assert told(kind, lambda z: z.clamp(0, 1), columns=columns) == CLAMP
+    assert told(kind, fn.hardtanh, columns=columns) == HARD_TANH
 
 
 @pytest.mark.parametrize("kind", LOSSES)

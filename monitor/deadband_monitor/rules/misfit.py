@@ -30,13 +30,15 @@ BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
 ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX, MIXED = 2.0, 3.0, 4.0, 5.0, 9.0
 BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH, FOR_ALL, BEHIND_SOFTMAX = 6.0, 7.0, 8.0, 10.0, 11.0
-HELD_WITHIN = 12.0
+HELD_WITHIN, BEHIND_CLAMP, BEHIND_HARD_TANH = 12.0, 13.0, 14.0
 """What the statistic `squashed` says."""
 WAYS_OF_VALUES = {
     BEHIND_RELU: "ReLU",
     BEHIND_SIGMOID: "sigmoid",
     BEHIND_TANH: "tanh",
     BEHIND_SOFTMAX: "softmax",
+    BEHIND_CLAMP: "clamp to 0..1",
+    BEHIND_HARD_TANH: "clamp to -1..1",
 }
 """Activations that stand between the model and a loss of values."""
 FAR_OUT = 15.0
@@ -256,7 +258,7 @@ def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     if under and (read.last in POSITIVE or way == BEHIND_RELU or (held and not met)):
         return Clash.RELU_TARGETS
     sigmoid = read.unit_range and read.last in {"sigmoid", "hardsigmoid"}
-    if (under or over) and (sigmoid or way == BEHIND_SIGMOID):
+    if (under or over) and (sigmoid or way in {BEHIND_SIGMOID, BEHIND_CLAMP}):
         return Clash.SIGMOID_TARGETS
     softmax = read.unit_range and read.last == "softmax"
     if (under or over) and (softmax or way == BEHIND_SOFTMAX):
@@ -264,5 +266,5 @@ def _beyond_reach(read: Reading, stays_above: bool) -> Clash | None:
     far = (below < -1 - BEYOND * sd and mean - sd < -1) or (
         above > 1 + BEYOND * sd and mean + sd > 1
     )
-    tanh = read.last in {"tanh", "hardtanh"} or way == BEHIND_TANH
+    tanh = read.last in {"tanh", "hardtanh"} or way in {BEHIND_TANH, BEHIND_HARD_TANH}
     return Clash.TANH_TARGETS if far and tanh else None

@@ -11,6 +11,7 @@ Where the loss was written out, t is not known. Of a mean squared error the grad
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from deadband_monitor.statistics.outputs import sigmoid, softmax
 from deadband_monitor.statistics.squash import APART, FITS, distance, through_softmax
 from deadband_monitor.statistics.values import Doubles, Mask, Reals
 
-RELU, SIGMOID, TANH, SOFTMAX = 6.0, 7.0, 8.0, 11.0
+RELU, SIGMOID, TANH, SOFTMAX, CLAMP, HARD_TANH = 6.0, 7.0, 8.0, 11.0, 13.0, 14.0
+"""Which one; the clamps are to 0..1 and to -1..1."""
 _SQUARE_FITS = 2e-3
 """Relative difference of the two: float32 leaves 2e-4 of slopes down to ..."""
 _HALF_FITS = 1.001
@@ -44,7 +46,7 @@ _ERRORS: dict[str, Callable[[Doubles], Doubles]] = {
 
 
 def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:
-    """`RELU`, `SIGMOID`, `TANH` or `SOFTMAX` where the gradient is that of one; NaN otherwise.
+    """The activation where the gradient is that of one, as `RELU`; NaN otherwise.
 
     output, gradient: (r rows, c columns), finite; found: the targets of these rows.
     """
@@ -164,6 +166,11 @@ def _of_relu(z: Doubles) -> tuple[Doubles, Doubles]:
     return z * open_, open_.astype(np.float64)
 
 
+def _of_clamp(low: float, high: float, z: Doubles) -> tuple[Doubles, Doubles]:
+    inside = (z >= low) & (z <= high)  # torch passes a gradient at the bounds themselves
+    return np.clip(z, low, high), inside.astype(np.float64)
+
+
 def _of_sigmoid(z: Doubles) -> tuple[Doubles, Doubles]:
     share = sigmoid(z)
     return share, share * (1.0 - share)
@@ -178,8 +185,19 @@ _BENDS: dict[float, Callable[[Doubles], tuple[Doubles, Doubles]]] = {
     RELU: _of_relu,
     SIGMOID: _of_sigmoid,
     TANH: _of_tanh,
+    CLAMP: partial(_of_clamp, 0.0, 1.0),
+    HARD_TANH: partial(_of_clamp, -1.0, 1.0),
 }
 """Value and slope of each activation."""
 
 
-__all__ = ["RELU", "SIGMOID", "SOFTMAX", "TANH", "WrittenOut", "between"]
+__all__ = [
+    "CLAMP",
+    "HARD_TANH",
+    "RELU",
+    "SIGMOID",
+    "SOFTMAX",
+    "TANH",
+    "WrittenOut",
+    "between",
+]
