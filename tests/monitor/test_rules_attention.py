@@ -107,6 +107,24 @@ def test_attention_that_sharpens_while_it_learns_is_healthy() -> None:
     assert "attention-collapse" not in scene.standing
 
 
+@pytest.mark.parametrize("falls_at", [30, 700])
+def test_a_head_that_chooses_once_all_has_been_learnt_does_no_harm(falls_at: int) -> None:
+    """A loss whose skill nobody knows falls until step 300, or not at all; then it stands still."""
+    scene = scene_of(_transformer())
+
+    def stands(sample: SceneSample) -> None:
+        late, since = falls_at > 300, sample.step - falls_at
+        learnt = 2.0 * math.exp(-sample.step / 60) if late else 2.0
+        sample.loss = -4.0 + learnt + 0.02 * math.sin(sample.step)
+        _attend(sample, entropy=0.95 if since < 0 else max(0.4, 0.95 - since / 9))
+        sample.model(skill=math.nan, information=math.nan, loss_constant=math.nan)
+
+    scene.run(800, stands)
+    assert ("attention-collapse" in scene.standing) is (falls_at < 300)
+    if falls_at < 300:
+        assert "fell from 0.95" in " ".join(scene.engine.causes()[0].evidence)
+
+
 @pytest.mark.parametrize(
     ("every", "skill", "told"),
     [(60, 0.0, True), (60, 0.4, False), (1, 0.0, False)],

@@ -527,3 +527,16 @@ def test_scores_of_a_list_without_their_last_axis_have_no_positions_to_mix_up() 
     loss = fn.cross_entropy(z[..., 0], wanted)
     found = measured("cross_entropy", z, loss, None, axes="npu", read_as=(16, 12))
     assert of_model(found, "squashed") != 9.0
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_targets_that_are_one_for_all_rows_leave_nothing_to_be_told(*, given: bool) -> None:
+    # A centre that all rows are drawn to (Deep SVDD): what rounding leaves is no spread.
+    output = (0.3 * drawn(ROWS, 4)).detach().requires_grad_()
+    centre = torch.tensor([0.1, -0.3, 0.7, 0.2])
+    loss = ((output - centre) ** 2).mean()
+    now = measured("mse", output, loss, centre.expand(ROWS, 4) if given else None)
+    assert of_model(now, "target_sd") == 0
+    assert of_model(now, "target_mean") == pytest.approx(0.175, rel=1e-4)
+    for metric in ("loss_constant", "skill", "sigma_share", "target_kurtosis"):
+        assert np.isnan(of_model(now, metric)), metric

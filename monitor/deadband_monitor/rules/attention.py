@@ -101,13 +101,15 @@ class AttentionCollapse(LayerRule):
         low = entropy < FALLEN * first
         sudden = low & (step - self._calm_at <= SPAN_STEPS)
         self._calm_at[entropy > CALM * first] = step
-        self._fell = (self._fell & (entropy < CALM * first)) | sudden
         alike = self._averaged(similarity, past, layout)
         idle, skill = np.zeros(len(entropy), bool), np.full(len(entropy), np.nan)
         for index, rows in enumerate(layout.rows_of):
             name = layout.models[index].name
             idle[rows] = _learns_nothing(past, name, seen.step)
             skill[rows] = past.skill(name)
+        # What stood still before a head fell was not stopped by it: a Poisson loss, whose skill is
+        # not known, had long been at its least when the one query of a pool came to its choice.
+        self._fell = (self._fell & (entropy < CALM * first)) | (sudden & ~idle)
         useless = alike & (skill < USELESS) & (seen.step >= IDLE_STEPS)
         # Whatever is learnt nevertheless is learnt from what the tokens have in common.
         poor = alike & (skill < POOR) & (seen.step >= POOR_STEPS)

@@ -325,7 +325,7 @@ class Skill:
                 standing.way = self._written.way if found is not None else math.nan
                 output = self._written.compared(output)
         if found is not None:
-            window.add(found.values)
+            window.add(found.values, 0.0 if shown.given is not None else _read_to(output, found))
             if self._kind not in ("mse", ""):
                 self._values.add(found.values)
             self._silent = 0
@@ -382,6 +382,12 @@ def _yes_no_weighed(known: YesNo, inferred: YesNo | None) -> YesNo:
     if inferred is None or np.mean(np.abs(known.values - inferred.values) < 0.1) < 0.9:
         return known
     return YesNo(known.values, inferred.scale, inferred.positive_weight)
+
+
+def _read_to(output: Reals, found: Targets) -> float:
+    """The least difference between targets that were taken from outputs in single precision."""
+    size = max(np.abs(output).max(), np.abs(found.values).max())
+    return 4.0 * float(np.finfo(np.float32).eps * size)
 
 
 def _put_targets(standing: Standing, window: TargetWindow) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from deadband.wire import Flag
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.attention import ALIKE, HOT_LOGIT, drawn_heat
+from deadband_monitor.rules.attention import ALIKE, CALM, FALLEN, HOT_LOGIT, drawn_heat
 from deadband_monitor.rules.causes.base import STUCK, Case, Suspect
 from deadband_monitor.rules.causes.facts import LARGE_WEIGHTS, lost_at_once
 from deadband_monitor.rules.causes.high_rate import BLOW_UP, HEALTHY_UPDATE
@@ -41,7 +41,8 @@ def _attention(case: Case, flag: Flag) -> Suspect:
     figures = flag.evidence
     entropy = figures.get("attention_entropy", math.nan)
     first = figures.get("first_attention_entropy", math.nan)
-    if entropy < 0.5 * first:
+    alike = figures.get("token_similarity", math.nan) > ALIKE
+    if entropy < FALLEN * first or (entropy < CALM * first and not alike):
         return _peaked(case, flag, entropy, first)
     row = case.layout.row_of.get((case.model.name, flag.layer), -1)
     began = float(case.past.first[row, LAYER_COLUMN["token_similarity"]]) if row >= 0 else math.nan
