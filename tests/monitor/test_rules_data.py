@@ -11,7 +11,7 @@ import pytest
 from rules_scene import Scene, SceneSample
 
 from deadband.wire import Cause
-from deadband_monitor.metrics import MODEL_COLUMN
+from deadband_monitor.metrics import LAYER_COLUMN, MODEL_COLUMN
 from deadband_monitor.rules.feed import Change, Feed
 from deadband_monitor.rules.layout import Layout
 
@@ -499,6 +499,17 @@ def test_the_last_losses_of_a_run_take_no_cause_away() -> None:
     made = scene(classes=2).run(301, uneven(said=1.0, skill=0.05, information=0.03))
     assert top(made).cause == "class-imbalance"
     assert top(made.run(12, nothing_measured)).cause == "class-imbalance"
+
+
+def test_a_batch_too_short_to_compare_takes_no_cause_away() -> None:
+    def short(sample: SceneSample) -> None:
+        sample.models[:] = np.nan
+        sample.model(loss=sample.loss, grad_norm=0.3, update_ratio=1e-3, nonfinite=0)
+        for name in ("out_rms", "out_variance", "participation"):
+            sample.layers[:, LAYER_COLUMN[name]] = np.nan
+
+    made = scene(classes=2).run(301, uneven(said=1.0, skill=0.05, information=0.03))
+    assert top(made.run(1, short)).cause == "class-imbalance"
 
 
 def test_naming_a_rare_row_once_in_a_while_is_no_recovery() -> None:

@@ -45,6 +45,35 @@ def test_of_a_plain_recurrent_layer_forgetting_is_likelier_than_noise_and_both_a
     assert causes[:2] == ["depth-vanishing", "label-noise"]
 
 
+def test_a_stack_of_gates_whose_states_are_all_alike_as_drawn_forgets() -> None:
+    def alike(sample: SceneSample) -> None:
+        nothing_is_learnt(sample)
+        sample.layer("cell", out_variance=3e-5)
+        sample.model(in_variance=0.9, out_variance=3e-8, out_sd=1e-4, information=0)
+
+    assert series("LSTM").run(200, alike).causes[0] == "depth-vanishing"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "grew"), [((40, 14, 13, 2e12, 6e11), False), ((40, 1e4, 3e6, 1e9, 2e11), True)]
+)
+def test_what_one_exp_makes_of_large_inputs_did_not_grow_with_depth(
+    sizes: tuple[float, ...], grew: bool
+) -> None:
+    names = [f"fc{place}" for place in range(1, 6)]
+
+    def blown_up(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(in_rms=124, in_max=255, in_variance=0.3, grad_norm=1e11, skill=-300)
+        sample.layer("fc4", update_ratio=0.5)
+        for name, size in zip(names, sizes, strict=True):
+            sample.layer(name, out_rms=size, out_variance=1.0)
+
+    causes = Scene(names).run(260, blown_up).causes
+    assert causes[0] == "unnormalised-inputs"
+    assert ("depth-exploding" in causes) == grew
+
+
 def test_a_bias_that_dwarfs_all_outputs_is_no_signal_that_grew_with_depth() -> None:
     def shut(sample: SceneSample) -> None:
         sample.no_better_than_constant()

@@ -20,6 +20,7 @@ from deadband_monitor.rules.coverage import cover
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.past import Past
 from deadband_monitor.rules.ruleset import INHIBITS, default_rules
+from deadband_monitor.rules.shown import go_back, recall, shown
 
 SEVERITIES = ("info", "warning", "critical")
 
@@ -89,18 +90,18 @@ class Engine:
         layout = self.past.layout
         if layout is None or layout.table is not seen.table:
             self.adopt(seen.table)
-        # The last losses and evaluations of a run come with nothing measured: they are judged, and
-        # explained, beside what the sample before showed. Without it a rule would take back what it
-        # found, and no cause could be named.
-        measured = seen.measured
-        before = None if measured else self.past.shown()
+        # Losses and evaluations that come with nothing measured are judged, and explained, beside
+        # what the sample before showed. Without it a rule would take back what it found, and no
+        # cause could be named.
+        measured, before = seen.measured, shown(self.past)
         changed: list[Flag] = []
         with np.errstate(all="ignore"):
             self.past.absorb(seen)
-            if before is not None:
-                self.past.show(before)
+            if not measured:
+                go_back(self.past, before)
             for rule in self.rules:
                 changed += self._run(rule, seen)
+            recall(self.past, before)
         due = measured and self.past.samples - self._weighed_at >= RECONSIDER_SAMPLES
         grown = due and bool(self._standing())
         if grown:

@@ -78,7 +78,7 @@ class ModelPast:
         """Lowest share of different rows among the last 2000 input rows."""
         self.best_of_now = math.nan
         """The better of the fresh and the smoothed skill."""
-        self._untold = 0
+        self._untold = self._silent = 0
         self.best_skill = -math.inf
         self.peak_information = 0.0
         """Highest minimum of three samples while there was skill."""
@@ -165,6 +165,16 @@ class ModelPast:
         self._values = [told.get(column, value) for column, value in enumerate(values)]
         if math.isnan(self.best_of_now):
             self.best_of_now = best_of_now
+
+    def recall(self, values: list[float]) -> bool:
+        """Take from the sample before what a batch that was too short to compare lacks, if so."""
+        silent = math.isnan(self.value("out_rms")) and math.isfinite(self.value("grad_norm"))
+        self._silent = self._silent + 1 if silent and not self.value("nonfinite") > 0 else 0
+        if not 0 < self._silent <= UNTOLD_SAMPLES:
+            return False
+        pairs = zip(self._values, values, strict=True)
+        self._values = [old if math.isnan(new) else new for new, old in pairs]
+        return True
 
     def latest(self, name: str) -> float:
         """The newest finite value of a statistic: not every sample has each."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,15 +52,6 @@ def _learning(layout: Layout) -> set[str]:
         for model, learns in zip(layout.models, layout.model_learns, strict=True)
         if learns
     }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What one sample showed."""
-
-    layers: Floats
-    models: Mapping[str, tuple[list[float], float]]
-    """By name: the statistics, and the better of the fresh and the smoothed skill."""
 
 
 class Past:
@@ -206,18 +196,6 @@ class Past:
             for name, other in self.models.items()
             if name != model
         )
-
-    def shown(self) -> Shown:
-        """What the newest sample showed."""
-        models = {name: (past.values, past.best_of_now) for name, past in self.models.items()}
-        return Shown(layers=self.newest, models=models)
-
-    def show(self, before: Shown) -> None:
-        """Go back to what an older sample showed, but for what the newest one tells."""
-        if len(before.layers) == len(self.newest):
-            self.newest = before.layers
-        for name, (values, best_of_now) in before.models.items():
-            self.models[name].fill(values, best_of_now)
 
     def _begin_anew(self, step: int) -> None:
         """The weights were drawn again: what the run had come to is no measure of what follows."""

@@ -20,6 +20,9 @@ GROWS = 100.0
 initialisation keeps them within 3 over twenty layers, residual sums without normalisation and
 PyTorch's default lie below 30; thirty blocks that double give 1e9."""
 
+FAIR = 3.0
+"""Growth that layers of any usual initialisation come to, as above."""
+
 _OUT = ("out_rms", "out_variance")
 
 
@@ -33,7 +36,7 @@ def _by_layers(case: Case) -> Iterator[Suspect]:
     """Each layer enlarges what it gets, and none is to blame alone."""
     layout = case.layout
     matrices = layout.weighted(case.model.name)
-    sizes = _varying(*(case.past.first[matrices, LAYER_COLUMN[name]] for name in _OUT))
+    sizes = watched = _varying(*(case.past.first[matrices, LAYER_COLUMN[name]] for name in _OUT))
     if called_on(layout, matrices.tolist()):
         # The last calls of a layer are not watched, and what comes out behind them is.
         last = _varying(*(np.array([case.model.start(name)]) for name in _OUT))
@@ -48,6 +51,9 @@ def _by_layers(case: Case) -> Iterator[Suspect]:
         # Flat ends keep the outputs in bounds, and not the gradient.
         grown, what = grown_back(case.past, case.model)[1], "gradients"
         way = f"from the last of {len(sizes)} weight layers to the first"
+    elif _at_one_place(watched, grown):
+        yield from _in_between(case)
+        return
     if not grown > GROWS:
         return
     each = grown ** (1 / (len(sizes) - 1))
@@ -69,6 +75,12 @@ def _by_layers(case: Case) -> Iterator[Suspect]:
         "each block; scale the last layer of each residual block by 1 / sqrt(blocks); "
         "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
     )
+
+
+def _at_one_place(sizes: Floats, grown: float) -> bool:
+    """Whether all growth is between two layers: an exp there, say, and no product of many."""
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    return len(sizes) > 1 and bool(grown < FAIR * (sizes[1:] / sizes[:-1]).max())
 
 
 def _varying(size: Floats, share: Floats) -> Floats:
