@@ -316,6 +316,24 @@ def test_a_first_layer_whose_weights_never_have_a_gradient_is_given_nothing(
     assert ("low-data-diversity" in made.causes) is called
 
 
+@pytest.mark.parametrize(("before", "called"), [(0.5, True), (0.0, False)])
+def test_a_further_input_that_is_all_zeros_is_told_from_what_a_shut_layer_hands_on(
+    before: float, called: bool
+) -> None:
+    """As a decoder is given torch.zeros in place of its targets."""
+
+    def bend(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(out_variance=0, out_sd=0)
+        for name in ("fc2", "act2", "fc3"):
+            sample.layer(name, out_variance=0)
+        sample.layer("act1", out_rms=before)
+        sample.layer("fc2", grad_rms=0, update_ratio=0, out_grad_rms=0.01)
+
+    found = Scene().run(60, bend).causes
+    assert ("low-data-diversity" in found[:1]) is called
+
+
 def test_attention_that_looked_at_one_key_before_any_step_was_born_so() -> None:
     build = [
         linear("q", 32, 96),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from deadband_monitor.metrics import LAYER_COLUMN
 from deadband_monitor.rules.causes.base import Case, Suspect
 from deadband_monitor.rules.causes.facts import ROUNDING
@@ -53,9 +55,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
     elif (layer := _given_nothing(case)) is not None:
         yield Suspect(
             word="low-data-diversity",
-            belief=0.85,
+            belief=0.95,
             onset=case.start,
-            explains=frozenset({"output-collapse", "constant-predictor"}),
+            # Tokens that are all zero are all alike behind it.
+            explains=frozenset({"output-collapse", "constant-predictor", "attention-collapse"}),
             evidence=[
                 f"{layer} puts out its bias alone, and its weights never had a gradient though "
                 "its output has: what it is given is zero"
@@ -67,22 +70,28 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 
 def _given_nothing(case: Case) -> str | None:
-    """The first layer, where it tells that all inputs are zero.
+    """The one layer that is fed zeros from outside: the first, or that of a further input.
 
     Its weights' gradient is its inputs times its output's gradient. Of a long row only a part is
-    copied, and a blank part says nothing of the rest.
+    copied, and a blank part says nothing of the rest. What lies behind a layer that is shut is
+    given zeros by it.
     """
     layout, past = case.layout, case.past
-    rows = layout.rows(case.model.name)
-    rows = rows[(layout.weights & layout.learns)[rows]]
-    if math.isfinite(case.model.start("in_variance")) or len(rows) < 2:
+    every = layout.rows(case.model.name)
+    rows = every[(layout.weights & layout.learns)[every]]
+    silent = np.flatnonzero(past.highest[rows, LAYER_COLUMN["grad_rms"]] == 0)
+    known = past.highest[rows, LAYER_COLUMN["grad_rms"]] >= 0
+    if len(silent) != 1 or len(rows) < 2 or not known.all():
         return None
-    first = int(rows[0])
-    grads = past.highest[rows, LAYER_COLUMN["grad_rms"]]
-    heard = past.newest[first, LAYER_COLUMN["out_grad_rms"]] > 0
-    silent = past.first[first, LAYER_COLUMN["out_variance"]] < ROUNDING
-    zero = grads[0] == 0 and bool((grads[1:] > 0).all())
-    return layout.layers[first].name if heard and silent and zero else None
+    row = int(rows[silent[0]])
+    if silent[0] == 0 and math.isfinite(case.model.start("in_variance")):
+        return None
+    before = past.first[every[every < row], LAYER_COLUMN["out_rms"]]
+    if silent[0] > 0 and not (layout.matrix[row] and len(before) and (before != 0).all()):
+        return None
+    heard = past.newest[row, LAYER_COLUMN["out_grad_rms"]] > 0
+    alike = past.first[row, LAYER_COLUMN["out_variance"]] < ROUNDING
+    return layout.layers[row].name if heard and alike else None
 
 
 def _mend(case: Case) -> str:
