@@ -40,6 +40,23 @@ def test_answers_that_are_wrong_on_new_data_from_the_start_are_overfitting() -> 
     assert scene.standing["overfitting"].severity == "warning"
 
 
+@pytest.mark.parametrize(("first", "told"), [(2.33, True), (2.1, False)])
+def test_what_never_held_for_other_rows_is_learnt_by_heart_however_slowly(
+    first: float, told: bool
+) -> None:
+    """Smoothed random labels behind a dropout: 2.3 to 1.9 in training, 2.33 to 2.63 on others."""
+
+    def slowly(sample: SceneSample) -> None:
+        evaluated(lambda step: first + 0.0005 * step)(sample)
+        sample.loss = 2.3 - 0.0007 * sample.step
+        sample.model(loss=sample.loss, loss_constant=2.3, skill=1 - sample.loss / 2.3)
+
+    scene = Scene().run(600, slowly)
+    assert ("overfitting" in scene.standing) is told
+    if told:
+        assert "label-noise" in scene.causes
+
+
 def test_one_answer_to_all_is_not_learnt_by_heart_though_other_rows_price_it() -> None:
     """Hardly a yes in training, half of them yes in evaluation: always no costs much there."""
 

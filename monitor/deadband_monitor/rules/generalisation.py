@@ -101,7 +101,9 @@ class Overfitting(ModelRule):
         # Three standard errors: the best of many means lies low by chance.
         sure = rise > 3 * passes.noise
         falls = train < 0.9 * passes.train_at_best
-        apart = now > 1.5 * max(train, 0.0)
+        # Where no pass was ever worth more than a constant answer, nothing that is gained in
+        # training is more than its rows: labels at random are learnt by heart slowly.
+        apart = now > 1.5 * max(train, 0.0) or best >= constant > train
         risen = sure and falls and apart and rise > 0.1 * abs(best)
         level = level or math.nan  # a loss that began at nought is no measure
         skill, learnt = 1 - fmean(passes.recent) / level, 1 - train / level
