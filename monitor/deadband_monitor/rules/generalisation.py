@@ -91,7 +91,7 @@ class Overfitting(ModelRule):
             passes.train_at_best = train
         if passes.seen < self.PASSES:
             return Judgement(active=False, clear=True)
-        return self._judge(passes, train, model.value("loss_constant"))
+        return self._judge(passes, train, model.latest("loss_constant"))
 
     def _judge(self, passes: _Passes, train: float, constant: float) -> Judgement:
         now, best = passes.now, passes.best
