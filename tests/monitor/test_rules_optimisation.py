@@ -404,6 +404,32 @@ def test_a_schedule_that_ran_out_half_way_to_the_answer_leaves_the_weights_at_re
     assert scene.causes[0] == "learning-rate-too-low"
 
 
+def test_a_rate_of_zero_from_the_first_step_is_named_and_over_once_it_rises() -> None:
+    def unstarted(sample: SceneSample) -> None:
+        sample.no_better_than_constant()
+        sample.model(lr=0)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, update_ratio=0)
+
+    scene = Scene().run(90, unstarted)
+    assert not scene.standing
+    scene.run(200, unstarted)
+    assert set(scene.standing) == {"frozen-weights"}
+    assert scene.standing["frozen-weights"].severity == "warning"
+    cause = scene.engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("learning-rate-too-low", 1)
+    assert "0 since the first step" in cause.evidence[0]
+    scene.run(50, lambda sample: sample.model(lr=0.1))
+    assert not scene.standing
+
+
+def test_weights_that_move_without_a_rate_are_moved_by_hand() -> None:
+    def by_hand(sample: SceneSample) -> None:
+        sample.model(lr=0)
+
+    assert "learning-rate-too-low" not in Scene().run(300, by_hand).causes
+
+
 def test_a_converged_network_that_rests_has_learnt_also_where_a_batch_is_short() -> None:
     def done(sample: SceneSample) -> None:
         sample.loss = 0.002

@@ -121,7 +121,8 @@ class ConstantPredictor(ModelRule):
             self._silent.pop(model.name, None)
         elif model.name not in self._silent:
             self._silent[model.name] = seen.step
-        if seen.step - model.born < grace(past, model, self.grace_steps) or model.lr_rising:
+        young = seen.step - model.born < grace(past, model, self.grace_steps)
+        if young or model.lr_rising or model.unstarted:
             # Every network starts like this; only the onset is followed.
             return Judgement(active=False, clear=clear)
         suspect = (says_nothing and useless) or skill < nothing or level < NONE

@@ -176,7 +176,7 @@ class FrozenWeights(ModelRule):
         assert layout is not None
         found = blockage(past, model.name)
         if model.lr_rising and (found is None or found.block is Block.NO_STEP):
-            return None  # a warm-up: slow, or at rest, is as planned
+            return Judgement(active=False, clear=True)  # a warm-up: slow, or at rest, is as planned
         if not runs(past, model.name) and (
             found is None or found.block is not Block.NOT_RUN or layout.several_models
         ):
@@ -210,7 +210,7 @@ class FrozenWeights(ModelRule):
                 active=past.loss.falling is not True,
                 clear=False,
                 message=f"the weights rest since step {model.run_out_step}, when the learning rate "
-                f"had fallen below a hundredth of its highest, at a skill of {skill:.2g}",
+                f"{_how_it_ended(model)}, at a skill of {skill:.2g}",
                 evidence=measured({"skill": skill, "lr": model.value("lr")}),
                 onset_step=model.run_out_step,
             )
@@ -233,8 +233,19 @@ class FrozenWeights(ModelRule):
         )
 
 
+def _how_it_ended(model: ModelPast) -> str:
+    return "began at 0" if model.unstarted else "had fallen below a hundredth of its highest"
+
+
 def _run_out(past: Past, model: ModelPast) -> bool:
-    """A schedule has ended the training for most of the run, with most still to be learnt."""
+    """A schedule has ended the training for most of the run, with most still to be learnt.
+
+    Or it never began: `LambdaLR(optimizer, lambda epoch: epoch // 30)`. Of several models one may
+    be held at 0 for the others' sake.
+    """
+    assert past.layout is not None
+    if model.unstarted and past.layout.several_models:
+        return False
     since, skill = model.run_out_step, past.skill(model.name)
     if since is None or not model.last_update < TINY:
         return False

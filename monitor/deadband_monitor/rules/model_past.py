@@ -202,6 +202,11 @@ class ModelPast:
         return not 4 * self.last_update < SMALL_UPDATE
 
     @property
+    def unstarted(self) -> bool:
+        """The learning rate has been 0 so far, and no weight has moved."""
+        return bool(self._lrs) and not (self.peak_lr > 0 or self.peak_update > 0)
+
+    @property
     def _hopeless(self) -> bool:
         """The rate rises no faster than the steps go on, and from next to nothing.
 
@@ -249,7 +254,7 @@ class ModelPast:
             self._lrs.append((step, lr))
             self.peak_lr = max(self.peak_lr, lr)
             self.rates.add(step, lr)
-            if lr >= RUN_OUT * self.peak_lr:
+            if lr >= RUN_OUT * self.peak_lr and not self.unstarted:
                 self.run_out_step = None
             elif self.run_out_step is None:
                 self.run_out_step = step

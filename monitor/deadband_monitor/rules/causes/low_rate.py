@@ -92,19 +92,30 @@ def _run_out(case: Case, step: int) -> Suspect:
     # By value: steps of a hundredth of what they were do not train. An exact zero beside weights
     # that stand still is proof.
     proven = lr == 0 and case.flag("frozen-weights") is not None
+    what = (
+        f"the learning rate fell from {model.peak_lr:g} below a hundredth of it at step {step} and "
+        f"is {lr:g} now, at a skill of {case.past.skill(model.name):.2g}"
+    )
+    advice = (
+        f"let the schedule run over all steps: it ended at step {step}; a scheduler that counts "
+        "epochs belongs behind the epoch, not behind each batch (T_max, step_size in the unit of "
+        f"scheduler.step); go on from lr {model.peak_lr:g}"
+    )
+    if model.unstarted:
+        what = "the learning rate is 0 since the first step: no step changes anything"
+        advice = (
+            "print(optimizer.param_groups[0]['lr']): what a schedule multiplies the rate with must "
+            "not be 0, nor a whole-number division (epoch // 30 is 0 for 30 epochs); let a warm-up "
+            "count steps and begin above 0: min(1, (step + 1) / 500)"
+        )
     return Suspect(
         word="learning-rate-too-low",
         tier=Tier.EXACT if proven else Tier.PATTERN,
         belief=0.97 if proven else 0.85,
         onset=step,
         explains=STUCK,
-        evidence=[
-            f"the learning rate fell from {model.peak_lr:g} below a hundredth of it at step "
-            f"{step} and is {lr:g} now, at a skill of {case.past.skill(model.name):.2g}"
-        ],
-        advice=f"let the schedule run over all steps: it ended at step {step}; a "
-        "scheduler that counts epochs belongs behind the epoch, not behind each batch "
-        f"(T_max, step_size in the unit of scheduler.step); go on from lr {model.peak_lr:g}",
+        evidence=[what],
+        advice=advice,
     )
 
 
