@@ -545,7 +545,8 @@ MODEL_METRICS: tuple[Metric, ...] = (
         "2 over the batch, 3 not at all, 4 without a logarithm, 5 squared error of a softmax, "
         "6 values behind a ReLU, 7 behind a sigmoid, 8 behind a tanh, 9 positions as classes, "
         "10 class numbers as the target of every column, 11 values behind a softmax, "
-        "12 logits that a penalty holds within 1, 13 values behind a clamp to 0..1, 14 to -1..1",
+        "12 logits that a penalty holds within 1, 13 values behind a clamp to 0..1, 14 to -1..1, "
+        "15 a loss of values whose sign is turned",
         high=0.0, worst="high",
     ),
     Metric(

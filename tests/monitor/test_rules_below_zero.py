@@ -65,6 +65,32 @@ def test_a_squared_error_below_zero_is_called_whatever_it_is_called_with() -> No
     assert by_classes("mse").run(12, turned).causes == ["loss-mismatch"]
 
 
+def test_a_sign_that_turns_in_mid_run_is_told_by_the_gradient() -> None:
+    """The loss has not fallen far yet; its cause is named however long ago it turned."""
+
+    def turns(sample: SceneSample) -> None:
+        late = sample.step > 150
+        goes(sample, -0.1 if late else 0.1, target_sd=1.0, target_mean=0.0)
+        sample.model(information=np.nan, label_entropy=np.nan, sigma_share=1.0)
+        sample.model(0, squashed=15.0 if late else np.nan)
+
+    scene = of_loss("mse").run(160, turns)
+    flag = scene.standing["loss-divergence"]
+    assert (flag.severity, flag.onset_step) == ("critical", 151)
+    scene.run(300, turns)
+    cause = scene.engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("loss-mismatch", 151)
+
+
+def test_an_adversary_that_drives_up_an_error_while_the_loss_is_above_zero_is_not_called() -> None:
+    def beside(sample: SceneSample) -> None:
+        goes(sample, 0.5, target_sd=1.0, target_mean=0.0)
+        sample.model(information=np.nan, label_entropy=np.nan, sigma_share=1.0)
+        sample.model(0, squashed=15.0)
+
+    assert "loss-divergence" not in of_loss("mse").run(60, beside).standing
+
+
 def test_a_density_that_is_learnt_falls_below_zero_ever_more_slowly() -> None:
     fit, flight = Descent(), Descent()
     for step in range(1, 600):

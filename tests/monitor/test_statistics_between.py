@@ -17,8 +17,10 @@ from deadband_monitor.statistics.between import (
     SIGMOID,
     SOFTMAX,
     TANH,
+    TURNED,
     WrittenOut,
     between,
+    turned_targets,
 )
 from deadband_monitor.statistics.labels import Targets
 
@@ -65,6 +67,45 @@ def test_a_plain_output_and_other_bends_are_none_of_these(kind: str) -> None:
     assert np.isnan(told(kind, lambda z: 3 * z))
     assert np.isnan(told(kind, fn.softplus))
     assert np.isnan(told(kind, torch.sin))
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_sign_that_is_turned_is_told_by_its_gradient(kind: str, columns: int) -> None:
+    torch.manual_seed(0)
+    z = torch.randn(48, columns).requires_grad_()
+    target = 2 * torch.randn(48, columns)
+    away = -LOSSES[kind](z, target)
+
+    def way(loss: Tensor, rows: int = 48) -> float:
+        (gradient,) = torch.autograd.grad(loss, z, retain_graph=True)
+        given = Targets(target[:rows].double().numpy(), 1.0)
+        return between(kind, z.detach().numpy()[:rows], gradient.numpy()[:rows], given)
+
+    assert way(away) == TURNED
+    assert np.isnan(way(away + z.square().mean()))  # a term beside it
+    assert np.isnan(way(away, rows=1))  # of a few numbers any other term may pull so
+
+
+def test_a_pull_on_all_outputs_alike_is_no_turned_sign() -> None:
+    """All lie far below their targets, and something draws them down."""
+    z = np.random.default_rng(0).normal(size=(32, 1)).astype(np.float32)
+    below = Targets(z + 1000.0 + np.linspace(0, 1, 32)[:, None], 1.0)
+    assert np.isnan(between("mse", z, np.full_like(z, 0.1), below))
+
+
+def test_minus_a_squared_error_that_was_written_out_tells_its_targets() -> None:
+    torch.manual_seed(0)
+    z, y = torch.randn(32, 2).requires_grad_(), 1.3 * torch.randn(32, 2)
+    loss = -(z - y).square().mean()
+    (gradient,) = torch.autograd.grad(loss, z)
+    shown, grad = z.detach().numpy(), gradient.numpy()
+    targets = turned_targets(shown, grad, z.numel(), loss.item())
+    assert targets is not None
+    assert targets.values == pytest.approx(y.double().numpy(), abs=1e-5)
+    assert turned_targets(shown, grad, z.numel(), 1.01 * loss.item()) is None
+    assert turned_targets(shown, -grad, z.numel(), -loss.item()) is None
+    assert turned_targets(shown, grad, 2 * z.numel(), loss.item()) is None  # half a batch
 
 
 def test_outputs_that_a_relu_shuts_altogether_have_no_gradient_at_all() -> None:

@@ -50,7 +50,7 @@ def is_far_below_zero(past: Past, model: ModelPast) -> bool:
 
 def fell_since(past: Past, model: ModelPast) -> int:
     """Since when a loss that can fall for ever does: where it began above zero, it was turned."""
-    since = past.loss.below_since(0.0) if past.loss.first > 0 else None
+    since = past.loss.negative_since if past.loss.first > 0 else None
     return model.objective.since if since is None else since
 
 
@@ -161,7 +161,7 @@ class LossDivergence(ModelRule):
             severity="critical" if fresh < -1 else "warning",
             message=f"the loss is {fresh:.3g}: {NEVER_NEGATIVE[loss]} is never negative",
             evidence={"loss": fresh},
-            onset_step=past.loss.below_since(0.0),
+            onset_step=past.loss.negative_since,
         )
 
     def _bottomless(self, past: Past, model: ModelPast) -> Judgement:
@@ -343,7 +343,7 @@ class LossDivergence(ModelRule):
 
 
 def _turned_since(seen: Observation, past: Past, model: ModelPast) -> int:
-    since = past.loss.below_since(0.0) if past.loss.first > 0 > past.loss.fresh else None
+    since = past.loss.negative_since if past.loss.first > 0 > past.loss.fresh else None
     if since is not None:
         return since
     return model.objective.began if model.objective.began is not None else seen.step

@@ -30,7 +30,7 @@ BEYOND = 0.2
 """Standard deviations by which a target must lie outside what an activation can give."""
 ACROSS, RAW, NO_LOGARITHM, OF_SOFTMAX, MIXED = 2.0, 3.0, 4.0, 5.0, 9.0
 BEHIND_RELU, BEHIND_SIGMOID, BEHIND_TANH, FOR_ALL, BEHIND_SOFTMAX = 6.0, 7.0, 8.0, 10.0, 11.0
-HELD_WITHIN, BEHIND_CLAMP, BEHIND_HARD_TANH = 12.0, 13.0, 14.0
+HELD_WITHIN, BEHIND_CLAMP, BEHIND_HARD_TANH, TURNED = 12.0, 13.0, 14.0, 15.0
 """What the statistic `squashed` says."""
 WAYS_OF_VALUES = {
     BEHIND_RELU: "ReLU",
@@ -100,7 +100,8 @@ class Reading(msgspec.Struct, frozen=True):
     value: float
     """Of the loss."""
     below: bool
-    """No loss was ever above zero, and this one lies as far below as a constant answer's above."""
+    """The loss is minus an error: no loss was ever above zero, and this one lies as far below as a
+    constant answer's above, or the gradient says so."""
     falls: bool
     """It falls below zero without end, and the faster the longer."""
     coupling: float

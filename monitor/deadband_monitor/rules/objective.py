@@ -19,6 +19,7 @@ from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.misfit import (
     ACROSS,
     CLASS_LOSSES,
+    TURNED,
     VALUE_LOSSES,
     WAYS_OF_VALUES,
     Reading,
@@ -119,6 +120,7 @@ class Objective:
             below = self._descent.turned(
                 _of_a_constant(read, now[_ENTROPY]), math.hypot(read.target_mean, read.target_sd)
             )
+            below = below or (read.way == TURNED and loss < 0)
             falls = self._descent.endless
             if below or falls:
                 read = msgspec.structs.replace(read, below=below, falls=falls)
@@ -154,7 +156,8 @@ class Objective:
         if found is not self._candidate:
             self._candidate, self.samples, self._candidate_since = found, 0, step
             # What it takes a few hundred inputs to tell of the targets was so from the start.
-            since = self.began if found in _FROM_THE_START else step
+            earlier = found in _FROM_THE_START and read.way != TURNED
+            since = self.began if earlier else step
             self.since = step if found is None else self._first.setdefault(found, since)
         if found is None:
             self.clash = None
@@ -166,6 +169,8 @@ class Objective:
             # A gradient that a formula gives to a thousandth is no chance; one of zeros may be that
             # of a loss which does not count for the time being.
             needed = LONG if read.silent else 1
+        elif found is Clash.REVERSED and read.way == TURNED:
+            needed = 2  # the loss says the same; an adversary may have every other step
         enough = self.samples >= needed or lasted
         self.clash = found if enough else None
 

@@ -195,6 +195,8 @@ class LossTrend:
         """Median of the last eight losses: one wild batch does not move it."""
         self.highest = -math.inf
         self.lowest = math.inf
+        self.negative_since: int | None = None
+        """Step of the first loss below zero since the last one that was not."""
         self.infinite = False
         """The first loss that was not finite was infinity, not NaN: it broke, and nothing before it
         did."""
@@ -225,6 +227,11 @@ class LossTrend:
             self.first = finite[0]
         self._steps += [steps[place] for place in places]
         self._recent += finite
+        for place in places:
+            if not losses[place] < 0:
+                self.negative_since = None
+            elif self.negative_since is None:
+                self.negative_since = steps[place]
         self._note_jump(len(finite))
         del self._steps[: -self.WINDOW], self._recent[: -self.WINDOW]
         self.course.add(finite)
@@ -331,15 +338,6 @@ class LossTrend:
                 if calm == 2:
                     return since
         return self.jumped if since is not None and self.jumped is not None else since
-
-    def below_since(self, level: float) -> int | None:
-        """Step of the first loss below `level` since the last one that was not."""
-        since = None
-        for loss, step in zip(reversed(self._recent), reversed(self._steps), strict=True):
-            if not loss < level:
-                break
-            since = step
-        return since
 
     @property
     def falling(self) -> bool | None:

@@ -23,10 +23,14 @@ from deadband_monitor.statistics.values import Doubles, Mask, Reals
 
 RELU, SIGMOID, TANH, SOFTMAX, CLAMP, HARD_TANH = 6.0, 7.0, 8.0, 11.0, 13.0, 14.0
 """Which one; the clamps are to 0..1 and to -1..1."""
+TURNED = 15.0
+"""None, but a minus: the gradient is that of the loss with its sign turned."""
+_LEAST_TURNED = 8
+"""Numbers that must all go against the loss: of one or two any other term may have them do so."""
 _SQUARE_FITS = 2e-3
 """Relative difference of the two: float32 leaves 2e-4 of slopes down to ..."""
 _HALF_FITS = 1.001
-"""Factor between the two of half a squared error: float32 leaves 1e-5."""
+"""Factor between the two of half a squared error, or of minus one: float32 leaves 1e-5."""
 _LEAST_SLOPE = 1e-4
 _TIMES = 3
 """Samples in a row that must fit: one in some hundreds of any other loss does by chance."""
@@ -46,7 +50,7 @@ _ERRORS: dict[str, Callable[[Doubles], Doubles]] = {
 
 
 def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:
-    """The activation where the gradient is that of one, as `RELU`; NaN otherwise.
+    """What stands between where the gradient is that of one, as `RELU`; NaN otherwise.
 
     output, gradient: (r rows, c columns), finite; found: the targets of these rows.
     """
@@ -61,6 +65,8 @@ def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> f
     plain = distance(g, slope(z - t))
     if not plain > APART:
         return np.nan
+    if _goes_against(g, slope(z - t)):
+        return TURNED
     for code, bend in _BENDS.items():
         value, steepness = bend(z)
         if distance(g, slope(value - t) * steepness) < FITS:
@@ -70,6 +76,17 @@ def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> f
         if distance(g, through_softmax(p, slope(p - t))) < FITS:
             return SOFTMAX
     return np.nan
+
+
+def _goes_against(gradient: Doubles, slope: Doubles) -> bool:
+    """Whether a gradient is minus what the loss's own would be, about their means as well.
+
+    Where all outputs lie on one side of their targets, whatever else pulls all of them one way
+    would look so. gradient, slope: (r, c).
+    """
+    if gradient.size < _LEAST_TURNED or not distance(-gradient, slope) < FITS:
+        return False
+    return distance(gradient.mean() - gradient, slope - slope.mean()) < FITS
 
 
 class Squared:
@@ -88,6 +105,16 @@ class Squared:
         self._samples += 1
         self._fitting += found is not None
         return found if 2 * self._fitting >= self._samples else None
+
+
+def turned_targets(output: Reals, gradient: Reals, elements: int, loss: float) -> Targets | None:
+    """Targets behind minus a squared error of a whole batch, where value and gradient are of one.
+
+    output, gradient: (r, c), finite; elements: of the whole output; loss: below zero.
+    """
+    if gradient.size != elements or gradient.size < _LEAST_TURNED:
+        return None
+    return squared_targets(output, -gradient, elements, -loss, within=_HALF_FITS)
 
 
 class Halved:
@@ -198,6 +225,8 @@ __all__ = [
     "SIGMOID",
     "SOFTMAX",
     "TANH",
+    "TURNED",
     "WrittenOut",
     "between",
+    "turned_targets",
 ]

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deadband_monitor.statistics.between import Halved, Squared, WrittenOut
+from deadband_monitor.statistics.between import (
+    TURNED,
+    Halved,
+    Squared,
+    WrittenOut,
+    turned_targets,
+)
 from deadband_monitor.statistics.constants import (
     VALUE_LOSSES,
     best_constant,
@@ -102,7 +108,7 @@ class Standing:
     found: Found | None = None
     """Labels or targets of this sample itself."""
     way: float = np.nan
-    """The activation between output and loss, where it told the targets (`between.WrittenOut`)."""
+    """What stands between output and loss, where it told the targets (see `between`)."""
 
     @property
     def to_tell(self) -> float:
@@ -324,6 +330,9 @@ class Skill:
                 found = self._written.observe(*known)
                 standing.way = self._written.way if found is not None else math.nan
                 output = self._written.compared(output)
+            if found is None:
+                found = turned_targets(*known)
+                standing.way = TURNED if found is not None else standing.way
         if found is not None:
             window.add(found.values, 0.0 if shown.given is not None else _read_to(output, found))
             if self._kind not in ("mse", ""):

@@ -202,7 +202,7 @@ def _subtracted(case: Case) -> Suspect:
     if case.build.loss == "ctc":
         why = "what it was given are no logarithms of probabilities"
         advice = "F.ctc_loss(F.log_softmax(output, dim=-1), ...): it takes log-probabilities"
-    since, large = loss.below_since(0.0), case.model.large_update_step
+    since, large = loss.negative_since, case.model.large_update_step
     # No step, however large, takes a loss below its least value: those that follow are made by it.
     turned = large is not None and case.start < (since or 0) <= large
     far = is_far_below_zero(case.past, case.model)
