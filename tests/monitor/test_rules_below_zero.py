@@ -82,6 +82,28 @@ def test_a_sign_that_turns_in_mid_run_is_told_by_the_gradient() -> None:
     assert (cause.cause, cause.onset_step) == ("loss-mismatch", 151)
 
 
+@pytest.mark.parametrize("loss", ["multi_margin", "soft_margin"])
+def test_minus_what_a_margin_is_missed_by_is_called(loss: str) -> None:
+    def turns(sample: SceneSample) -> None:
+        goes(sample, 0.4 if sample.step < 50 else -0.2 * (sample.step - 45))
+
+    scene = by_classes(loss).run(80, turns)
+    flag, cause = scene.standing["loss-divergence"], scene.engine.causes()[0]
+    assert (flag.severity, flag.onset_step) == ("critical", 50)
+    assert cause.cause == "loss-mismatch"
+
+
+def test_answers_that_tell_the_labels_may_be_the_wrong_way_round() -> None:
+    """A loss of two classes below zero tells as much of them as one above."""
+
+    def turned(sample: SceneSample) -> None:
+        late = max(0, sample.step - 100)
+        goes(sample, 0.2 - 0.5 * late, information=0.9, target_min=0.0, target_max=1.0)
+
+    made = trained_by("bce_logits", prediction=(32, 1), target=(32, 1)).run(300, turned)
+    assert made.causes == ["loss-mismatch"]
+
+
 def test_an_adversary_that_drives_up_an_error_while_the_loss_is_above_zero_is_not_called() -> None:
     def beside(sample: SceneSample) -> None:
         goes(sample, 0.5, target_sd=1.0, target_mean=0.0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as fn
 
 from deadband_monitor.statistics.labels import Labels, YesNo
-from deadband_monitor.statistics.squash import HELD, squashed
+from deadband_monitor.statistics.skill import Shown, Skill
+from deadband_monitor.statistics.squash import HELD, TURNED, squashed
 
 
 def gradient(p: float, classes: int = 10) -> float:
@@ -42,3 +45,42 @@ def test_smoothed_labels_and_weighted_classes_are_no_penalty() -> None:
     weighted = plain * (1 + 4 * (y % 2))[:, None]
     for bent in (smoothed, weighted):
         assert squashed(z.astype(np.float32), bent.astype(np.float32), found) != HELD
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce_logits"])
+def test_a_sign_that_is_turned_is_told(loss: str) -> None:
+    torch.manual_seed(0)
+    z = torch.randn(32, 1 if loss == "bce_logits" else 4).requires_grad_()
+    found: Labels | YesNo
+    if loss == "bce_logits":
+        y = torch.randint(0, 2, (32, 1)).float()
+        value, found = (
+            fn.binary_cross_entropy_with_logits(z, y),
+            YesNo(y.double().numpy(), 1.0, 1.0),
+        )
+    else:
+        classes = torch.randint(0, 4, (32,))
+        value = fn.cross_entropy(z, classes)
+        found = Labels(classes.numpy(), np.ones(32, np.bool_), np.ones(32), np.nan)
+
+    def told(loss: torch.Tensor) -> float:
+        (gradient,) = torch.autograd.grad(loss, z, retain_graph=True)
+        return squashed(z.detach().numpy(), gradient.numpy(), found)
+
+    assert told(-value) == TURNED
+    assert told(value) != TURNED
+    assert told(z.square().mean() - value) != TURNED
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_so_is_one_before_yes_and_no_that_were_written_out(sign: int) -> None:
+    torch.manual_seed(0)
+    z, y = torch.randn(32, 1).requires_grad_(), torch.randint(0, 2, (32, 1)).float()
+    p = z.sigmoid()
+    loss = -sign * (y * p.log() + (1 - y) * (1 - p).log()).mean()
+    (gradient,) = torch.autograd.grad(loss, z)
+    shown = Shown(z.detach().numpy(), gradient.numpy(), 32, loss.item())
+    standing = Skill().observe("bce_logits", shown)
+    assert (standing.way == TURNED) == (sign < 0)
+    assert isinstance(standing.found, YesNo)
+    assert standing.found.values == pytest.approx(y.numpy())

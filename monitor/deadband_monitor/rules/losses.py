@@ -19,6 +19,10 @@ NEVER_NEGATIVE = {
     **dict.fromkeys(
         ("cross_entropy", "nll", "bce", "bce_logits", "ctc"), "minus the logarithm of a probability"
     ),
+    **dict.fromkeys(
+        ("soft_margin", "multi_margin", "multilabel_margin", "multilabel_soft_margin"),
+        "what a margin is missed by",
+    ),
     "kl_div": "the divergence of two distributions",
 }
 """Losses that cannot be below zero, and what they are."""
@@ -70,9 +74,10 @@ def is_below_zero(past: Past, model: ModelPast) -> bool:
 def _by_what_is_added(told: Model, model: ModelPast) -> bool:
     """Whether the answers are right, and the loss function's own value cannot be negative.
 
-    Then something was added to it that may fall below zero, and it does no harm.
+    Then something was added to it that may fall below zero, and it does no harm. How much an answer
+    tells of the labels says nothing of its sign: where the loss falls for ever it is the wrong one.
     """
-    if not model.value("information") > RIGHT:
+    if not model.value("information") > RIGHT or model.objective.falls_unslowed:
         return False
     if told.loss == "cross_entropy":
         return 0 < len(told.loss_target) < len(told.loss_input)

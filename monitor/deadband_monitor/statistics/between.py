@@ -18,15 +18,19 @@ import numpy as np
 from deadband_monitor.statistics.given import Found
 from deadband_monitor.statistics.labels import Targets, squared_targets
 from deadband_monitor.statistics.outputs import sigmoid, softmax
-from deadband_monitor.statistics.squash import APART, FITS, distance, through_softmax
+from deadband_monitor.statistics.squash import (
+    APART,
+    FITS,
+    LEAST_TURNED,
+    TURNED,
+    distance,
+    goes_against,
+    through_softmax,
+)
 from deadband_monitor.statistics.values import Doubles, Mask, Reals
 
 RELU, SIGMOID, TANH, SOFTMAX, CLAMP, HARD_TANH = 6.0, 7.0, 8.0, 11.0, 13.0, 14.0
 """Which one; the clamps are to 0..1 and to -1..1."""
-TURNED = 15.0
-"""None, but a minus: the gradient is that of the loss with its sign turned."""
-_LEAST_TURNED = 8
-"""Numbers that must all go against the loss: of one or two any other term may have them do so."""
 _SQUARE_FITS = 2e-3
 """Relative difference of the two: float32 leaves 2e-4 of slopes down to ..."""
 _HALF_FITS = 1.001
@@ -65,7 +69,7 @@ def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> f
     plain = distance(g, slope(z - t))
     if not plain > APART:
         return np.nan
-    if _goes_against(g, slope(z - t)):
+    if goes_against(g, slope(z - t)):
         return TURNED
     for code, bend in _BENDS.items():
         value, steepness = bend(z)
@@ -76,17 +80,6 @@ def between(kind: str, output: Reals, gradient: Reals, found: Found | None) -> f
         if distance(g, through_softmax(p, slope(p - t))) < FITS:
             return SOFTMAX
     return np.nan
-
-
-def _goes_against(gradient: Doubles, slope: Doubles) -> bool:
-    """Whether a gradient is minus what the loss's own would be, about their means as well.
-
-    Where all outputs lie on one side of their targets, whatever else pulls all of them one way
-    would look so. gradient, slope: (r, c).
-    """
-    if gradient.size < _LEAST_TURNED or not distance(-gradient, slope) < FITS:
-        return False
-    return distance(gradient.mean() - gradient, slope - slope.mean()) < FITS
 
 
 class Squared:
@@ -112,7 +105,7 @@ def turned_targets(output: Reals, gradient: Reals, elements: int, loss: float) -
 
     output, gradient: (r, c), finite; elements: of the whole output; loss: below zero.
     """
-    if gradient.size != elements or gradient.size < _LEAST_TURNED:
+    if gradient.size != elements or gradient.size < LEAST_TURNED:
         return None
     return squared_targets(output, -gradient, elements, -loss, within=_HALF_FITS)
 
@@ -225,7 +218,6 @@ __all__ = [
     "SIGMOID",
     "SOFTMAX",
     "TANH",
-    "TURNED",
     "WrittenOut",
     "between",
     "turned_targets",

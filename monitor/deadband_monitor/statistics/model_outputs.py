@@ -25,7 +25,7 @@ from deadband_monitor.statistics.losses import FrameLosses
 from deadband_monitor.statistics.model_inputs import InputRows
 from deadband_monitor.statistics.moments import nonfinite_where, spread
 from deadband_monitor.statistics.numbering import numbers_for_all
-from deadband_monitor.statistics.outputs import CLASSIFYING, softmax
+from deadband_monitor.statistics.outputs import BINARY, CLASSIFYING, softmax
 from deadband_monitor.statistics.predictions import PredictionMemory, measure_predictions
 from deadband_monitor.statistics.reader import ModelReader, Taken, is_integer
 from deadband_monitor.statistics.recall import RareRecall
@@ -246,8 +246,8 @@ class ModelOutputs:
                 self._reader.put_one(table, "coupling", frame, bound)
             elif known and not self._loss and shape[1] == self._calls == 1:
                 self._reader.put_one(table, "coupling", frame, counts_targets(out, gradient))
-            if known and self._loss in ("cross_entropy", "bce_logits"):
-                way = bends[frame]
+            if known and (self._loss == "cross_entropy" or self._loss in BINARY):
+                way = standing.way if math.isnan(bends[frame]) else bends[frame]
                 untold = math.isnan(way) and target is None and told[frame] is None
                 if untold and elements == rows[frame].size and over_rows(rows[frame], gradient):
                     way = OVER_ROWS

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deadband_monitor.statistics.between import (
-    TURNED,
     Halved,
     Squared,
     WrittenOut,
@@ -49,7 +48,7 @@ from deadband_monitor.statistics.outputs import (
     softmax,
 )
 from deadband_monitor.statistics.ownloss import OwnLoss, along
-from deadband_monitor.statistics.squash import bent
+from deadband_monitor.statistics.squash import LEAST_TURNED, TURNED, bent
 from deadband_monitor.statistics.values import Doubles, Reals
 from deadband_monitor.statistics.windows import LabelWindow, TargetWindow, ValueWindow
 
@@ -274,6 +273,10 @@ class Skill:
         found = None
         if shown.gradient is not None:
             found = yes_no_targets(output, shown.gradient, shown.elements, logits=logits)
+            if shown.loss < 0 and output.size >= LEAST_TURNED and not _is_hard(found):
+                turned = yes_no_targets(output, -shown.gradient, shown.elements, logits=logits)
+                if _is_hard(turned):
+                    found, standing.way = turned, TURNED
         if isinstance(shown.given, YesNo):
             found = _yes_no_weighed(shown.given, found)
         if found is not None:
@@ -384,6 +387,11 @@ class Skill:
         return value_factor(
             losses, shown.elements, shown.loss, self._factor, halved=halved, scale=scale
         )
+
+
+def _is_hard(found: YesNo | None) -> bool:
+    """Whether all are yes or no: shares of a yes can be found in nearly any gradient."""
+    return found is not None and bool(np.isin(found.values, (0.0, 1.0)).all())
 
 
 def _yes_no_weighed(known: YesNo, inferred: YesNo | None) -> YesNo:

@@ -24,6 +24,10 @@ HELD = 12.0
 """What is said of outputs that something added to the loss draws to zero, and rules."""
 FITS = 1e-3
 """1 - cosine below which a gradient is what a formula gives; bfloat16 leaves 1e-4."""
+TURNED = 15.0
+"""The gradient is minus what the loss's own would be."""
+LEAST_TURNED = 8
+"""Numbers that must all go against the loss: of one or two any other term may have them do so."""
 _SUMS = 1e-3
 """How far from 1 the shares of a distribution may sum to."""
 APART = 3e-3
@@ -50,7 +54,7 @@ def squashed(
     whole: bool = False,
     p: Doubles | None = None,
 ) -> float:
-    """1.0 where the gradient is that of logits squashed twice, 2.0 where over the batch.
+    """1.0 where the gradient is that of logits squashed twice, 2.0 where over the batch, `TURNED`.
 
     0.0 where neither, NaN where it cannot be told. output, gradient: (r rows, c columns), finite;
     found: the labels of these rows; whole: they are all rows of the batch; p: softmax of the
@@ -69,6 +73,8 @@ def squashed(
         once = sigmoid(z)
         plain = once - found.values
         off = distance(g, plain)
+        if goes_against(g, plain):
+            return TURNED
         twice = once * (1.0 - once) * (sigmoid(once) - found.values)
         told = _told_apart(off, distance(g, twice))
         return HELD if _is_asked(told, off) and _held(g, plain, z) else told
@@ -134,6 +140,8 @@ def _verdict(off: float, fit: float, z: Reals, g: Doubles, found: Labels, *, who
         return told
     plain = softmax(z).astype(np.float64)
     plain[np.arange(len(z)), found.classes] -= 1.0
+    if goes_against(g, plain):
+        return TURNED
     return HELD if _held(g, plain, z) else told
 
 
@@ -248,6 +256,17 @@ def _distances(a: Doubles, b: Doubles, size: Doubles) -> Doubles:
     along = (a * b).reshape(len(a), -1).sum(axis=1)
     known = sizes > 0
     return np.where(known, 1.0 - along / np.where(known, sizes, 1.0), np.nan)
+
+
+def goes_against(gradient: Doubles, slope: Doubles) -> bool:
+    """Whether a gradient is minus what the loss's own would be, about their means as well.
+
+    Where all outputs lie on one side of their targets, whatever else pulls all of them one way
+    would look so. gradient, slope: (r, c).
+    """
+    if gradient.size < LEAST_TURNED or not distance(-gradient, slope) < FITS:
+        return False
+    return distance(gradient.mean() - gradient, slope - slope.mean()) < FITS
 
 
 def distance(a: Doubles, b: Doubles) -> float:
