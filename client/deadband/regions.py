@@ -1,9 +1,10 @@
 """Which part of a tensor is copied, from its shape alone. Pure; torch and numpy index the same way.
 
 Whole rows, one contiguous block of features, no stride over features: that is what a cold cache
-forgives. Pixels come from the middle of the image (borders see padding), positions are spread over
-the sequence, to near both its ends, and rows over a large batch: one that is a whole set may lie in
-order, as x = torch.linspace(-3, 3, 2000) does, and its first rows are alike.
+forgives. Pixels come from the middle of the image (borders see padding), but for those of an output:
+its loss is that of all of them, and what is sought lies in the middle of most pictures. Positions
+are spread over the sequence, to near both its ends, and rows over a large batch: one that is a
+whole set may lie in order, as x = torch.linspace(-3, 3, 2000) does, and its first rows are alike.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ class Limits:
     positions: int = 4
     spread: bool = True
     """Whether rows are samples, any of which will do, and not units."""
+    spread_pixels: bool = False
+    """Whether pixels stand for the whole image, and not for those that no border touches."""
 
 
 LAYER = Limits()
 INPUT = Limits(rows=64, pixels=256)
-OUTPUT = Limits(rows=64, features=1024, channels=1024)
+OUTPUT = Limits(rows=64, features=1024, channels=1024, spread_pixels=True)
 WEIGHT = Limits(rows=64, features=64, spread=False)
 BIAS = Limits(features=256, spread=False)
 HEADS = Limits(rows=8, features=128, spread=False)
@@ -167,15 +170,8 @@ def _vector(size: int, layout: Layout, limits: Limits) -> Region:
 
 def _image(shape: tuple[int, ...], limits: Limits) -> Region:
     rows, channels = min(shape[0], limits.rows), min(shape[1], limits.channels)
-    columns = min(shape[-1], limits.pixels)
-    left = (shape[-1] - columns) // 2
-    block: list[slice | int] = [slice(left, left + columns)]
-    sizes = [columns]
-    if len(shape) > 3:
-        lines = min(shape[-2], max(1, limits.pixels // columns))
-        top = (shape[-2] - lines) // 2
-        block.insert(0, slice(top, top + lines))
-        sizes.insert(0, lines)
+    block = _grid(shape[2:][-2:], limits.pixels) if limits.spread_pixels else _middle(shape, limits)
+    sizes = [len(range(size)[part]) for size, part in zip(shape[-len(block) :], block, strict=True)]
     middles = tuple(size // 2 for size in shape[2:-2])
     return Region(
         (_rows(shape[0], limits), slice(channels), *middles, *block),
@@ -183,6 +179,35 @@ def _image(shape: tuple[int, ...], limits: Limits) -> Region:
         (rows, channels, math.prod(sizes)),
         "nup",
     )
+
+
+def _middle(shape: tuple[int, ...], limits: Limits) -> list[slice]:
+    """As many whole lines of the middle as there may be, or the middle of one."""
+    columns = min(shape[-1], limits.pixels)
+    left = (shape[-1] - columns) // 2
+    block = [slice(left, left + columns)]
+    if len(shape) > 3:
+        lines = min(shape[-2], max(1, limits.pixels // columns))
+        top = (shape[-2] - lines) // 2
+        block.insert(0, slice(top, top + lines))
+    return block
+
+
+def _grid(sizes: tuple[int, ...], most: int) -> list[slice]:
+    """Lines and columns that lie as far from each other everywhere, as many of both if they can."""
+    if len(sizes) == 1:
+        return [_evenly(sizes[0], most)]
+    lines = min(sizes[0], max(math.isqrt(most), most // sizes[1]))
+    return [_evenly(sizes[0], lines), _evenly(sizes[1], most // lines)]
+
+
+def _evenly(size: int, most: int) -> slice:
+    count = min(size, most)
+    stride = round(size / count)
+    if stride * (count - 1) >= size:
+        stride -= 1
+    start = (size - 1 - stride * (count - 1)) // 2
+    return slice(start, start + stride * (count - 1) + 1, stride)
 
 
 def _rows(size: int, limits: Limits) -> slice:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,26 @@ def test_rows_of_one_batch_lie_side_by_side_whatever_tensor_they_are_of(size: in
 
 def test_units_are_not_samples_the_first_ones_of_a_weight_are_those_of_its_layer() -> None:
     assert _rows((512, 100), WEIGHT) == list(range(64))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (9, 50), (64, 12), (2, 50), (100, 3), (300,), (7, 7)])
+def test_pixels_of_an_output_are_spread_over_all_that_its_loss_is_of(shape: tuple[int, ...]) -> None:
+    region = region_of((5, 2, *shape), Layout.CHANNELS, OUTPUT)
+    labels = region_of((5, *shape), Layout.LABEL_MAP, OUTPUT)
+    assert region is not None
+    assert labels is not None
+    assert region.index[2:] == labels.index[1:]
+    assert region.shape[:2] == (5, 2)
+    assert 12 <= region.shape[2] <= OUTPUT.pixels
+    assert math.prod(region.picked) == region.size
+    for size, part in zip(shape, region.index[2:], strict=True):
+        places = np.arange(size)[part]
+        step = places[1] - places[0] if len(places) > 1 else size
+        assert places[0] <= max(step, 1)  # no band of the image is left out at either side
+        assert size - 1 - places[-1] <= max(step, 1)
+
+
+def test_pixels_of_layers_come_from_the_middle_where_no_padding_reaches() -> None:
+    region = region_of((5, 2, 32, 32), Layout.CHANNELS, LAYER)
+    assert region is not None
+    assert region.index[2:] == (slice(15, 16), slice(8, 24))
