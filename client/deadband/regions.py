@@ -1,10 +1,11 @@
 """Which part of a tensor is copied, from its shape alone. Pure; torch and numpy index the same way.
 
 Whole rows, one contiguous block of features, no stride over features: that is what a cold cache
-forgives. Pixels come from the middle of the image (borders see padding), but for those of an output:
-its loss is that of all of them, and what is sought lies in the middle of most pictures. Positions
-are spread over the sequence, to near both its ends, and rows over a large batch: one that is a
-whole set may lie in order, as x = torch.linspace(-3, 3, 2000) does, and its first rows are alike.
+forgives. Pixels come from the middle of the image (borders see padding), but for those of an
+output: its loss is that of all of them, and what is sought lies in the middle of most pictures.
+Positions are spread over the sequence, to near both its ends, and rows over a large batch: one that
+is a whole set may lie in order, as x = torch.linspace(-3, 3, 2000) does, and its first rows are
+alike.
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ def test_units_are_not_samples_the_first_ones_of_a_weight_are_those_of_its_layer
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (9, 50), (64, 12), (2, 50), (100, 3), (300,), (7, 7)])
-def test_pixels_of_an_output_are_spread_over_all_that_its_loss_is_of(shape: tuple[int, ...]) -> None:
+def test_pixels_of_an_output_are_spread_over_all_that_its_loss_is_of(
+    shape: tuple[int, ...],
+) -> None:
     region = region_of((5, 2, *shape), Layout.CHANNELS, OUTPUT)
     labels = region_of((5, *shape), Layout.LABEL_MAP, OUTPUT)
     assert region is not None

@@ -217,3 +217,33 @@ def test_a_loss_that_rises_before_any_large_step_is_driven_up(cosine: float, cau
             sample.layer(name, grad_cosine=cosine, update_ratio=large, weight_growth=growth)
 
     assert Scene().run(150, rises).causes[0] == cause
+
+
+@pytest.mark.parametrize(("still", "cause"), [(True, True), (False, False)])
+def test_one_wrong_answer_for_all_inputs_that_is_made_ever_surer_goes_up_the_slope(
+    still: bool, cause: bool
+) -> None:
+    """A rate that threw the output together leaves the loss near a constant answer's."""
+
+    def rises(sample: SceneSample) -> None:
+        sample.loss = 2.3 + 0.5 * (sample.step if still or sample.step < 30 else 8)
+        sample.model(loss=sample.loss, skill=1 - sample.loss / 2.3, information=1e-4)
+        if sample.step > 8:
+            sample.model(out_variance=1e-13, information=1e-13)
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, grad_cosine=0.9, update_ratio=0.05)
+
+    scene = Scene().run(150, rises)
+    assert "output-collapse" in scene.standing
+    assert (scene.causes[:1] == ["loss-mismatch"]) is cause
+
+
+def test_a_loss_below_all_densities_had_no_least_value_though_it_falls_no_more() -> None:
+    def falls(sample: SceneSample) -> None:
+        far = min(sample.step, 130)
+        goes(sample, -3.0 - far**3, out_rms=1.0 + far, label_entropy=np.nan, information=np.nan)
+
+    scene = of_loss("").run(130, falls)
+    assert "loss-divergence" in scene.standing
+    scene.run(150, falls)
+    assert scene.causes[:1] == ["loss-mismatch"]

@@ -262,3 +262,18 @@ def test_a_penalty_that_holds_the_logits_is_named_by_its_gradient() -> None:
     cause = Scene().run(250, held).engine.causes()[0]
     assert cause.cause == "over-regularisation"
     assert "no logit gets beyond 1" in cause.evidence[0]
+
+
+@pytest.mark.parametrize(("said", "named"), [(0.0, False), (0.5, True)])
+def test_decay_took_nothing_from_an_output_that_was_the_same_before_the_first_update(
+    said: float, named: bool
+) -> None:
+    def silent(sample: SceneSample) -> None:
+        shrinking(sample)
+        apart = said if sample.step < 10 else 0.0
+        sample.model(out_variance=apart, information=apart)
+        sample.layer("fc3", out_variance=apart)
+
+    scene = decayed(Scene(), "SGD", 0.1, 1.0).run(60, silent)
+    assert "output-collapse" in scene.standing
+    assert ("over-regularisation" in scene.causes) is named

@@ -46,6 +46,30 @@ def test_embeddings_of_two_views_that_become_one_point_are_a_failure() -> None:
     assert scene.causes[0] == "missing-stop-gradient"
 
 
+@pytest.mark.parametrize("thrown", [True, False])
+def test_embeddings_that_a_step_threw_together_were_not_drawn_there_by_the_loss(
+    thrown: bool,
+) -> None:
+    def throws(sample: SceneSample) -> None:
+        _ssl(sample, directions=12, apart=0.5, rank=14)
+        sample.loss = 300.0 if sample.step > 1 else 1.0
+        for name in ("enc.0", "enc.1", "pred"):
+            sample.layer(name, update_ratio=20.0, weight_growth=20.0)
+        sample.model(update_ratio=20.0, loss=sample.loss)
+
+    def together(sample: SceneSample) -> None:
+        _ssl(sample, directions=2, apart=3e-4, rank=3)
+        sample.loss = 0.3
+        sample.model(loss=0.3)
+
+    scene = _views()
+    scene.run(20, throws if thrown else lambda s: _ssl(s, directions=12, apart=0.5, rank=14))
+    scene.run(150, together)
+    assert "representation-collapse" in scene.standing
+    assert ("missing-stop-gradient" in scene.causes) is not thrown
+    assert ("learning-rate-too-high" in scene.causes[:1]) is thrown
+
+
 @pytest.mark.parametrize("drawn_to", [math.nan, 10.0])
 def test_calls_that_are_drawn_to_class_numbers_are_no_two_views(drawn_to: float) -> None:
     def few(sample: SceneSample) -> None:

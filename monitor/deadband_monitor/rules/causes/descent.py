@@ -29,6 +29,8 @@ NEVER_FELL = 0.9
 run let it fall first, or throw it in one step."""
 UPHILL = 2.0
 """Times its first value that a loss stands at, which has gone up all the way."""
+AT_ITS_HIGHEST = 0.9
+"""Share of the highest loss of all that a loss stands at, which rises still."""
 MODEST = 0.1
 """Relative update that nothing is thrown by: healthy runs stay below 0.15, what a learning rate
 ruined began at 0.42."""
@@ -47,7 +49,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     """A wrong sign, told by where the loss goes; at most one of them."""
     if _fell_and_broke(case):
         yield _bottomless(case)
-    elif _falls_for_ever(case):
+    elif _falls_for_ever(case) or _fell_beyond(case):
         yield _endless(case)
     elif _climbs(case):
         yield _uphill(case)
@@ -86,13 +88,25 @@ def _falls_for_ever(case: Case) -> bool:
     return case.model.objective.falls_unslowed
 
 
+def _fell_beyond(case: Case) -> bool:
+    """The loss was called bottomless, and fell deeper than any density's goes.
+
+    What stands there need not fall on: of units that died of the way down no gradient is left.
+    """
+    loss = case.past.loss
+    if case.layout.several_models or case.build.loss or case.flag("loss-divergence") is None:
+        return False
+    size = max(1.0, abs(loss.first))
+    return loss.fresh < -ABYSS * size and not loss.highest > RUNAWAY_OF_FIRST * size
+
+
 def _endless(case: Case) -> Suspect:
     """Larger scores, and nothing else, make such a loss smaller."""
     loss = case.past.loss
+    grow = case.flag("weight-divergence") is not None
+    how = " and falls on, while the weights grow" if grow else ", below what any density gives"
     return _mismatch(
-        case,
-        f"the loss fell from {loss.first:.3g} to {loss.fresh:.3g} and falls on, "
-        "while the weights grow: it has no least value",
+        case, f"the loss fell from {loss.first:.3g} to {loss.fresh:.3g}{how}: it has no least value"
     )
 
 
@@ -103,7 +117,7 @@ def _climbs(case: Case) -> bool:
     so may that of one who plays against another.
     """
     loss, model = case.past.loss, case.model
-    if case.layout.several_models or case.flag("loss-divergence") is None:
+    if case.layout.several_models or not (case.flag("loss-divergence") or _rises_still(case)):
         return False
     if not math.isfinite(model.latest("loss_constant")) or model.feed.change is not None:
         return False
@@ -115,6 +129,17 @@ def _climbs(case: Case) -> bool:
     rose = max(loss.fresh, loss.highest) > UPHILL * loss.first
     small = model.large_update_step is None and 0 < model.peak_update < MODEST
     return rose and (small or _leads_on(case))
+
+
+def _rises_still(case: Case) -> bool:
+    """The output is the same for every input, and the loss stands higher than ever.
+
+    A rate throws it and lets it come back to a constant answer's; up the slope a wrong answer for
+    all inputs is made surer and surer.
+    """
+    loss, model = case.past.loss, case.model
+    collapsed = case.flag("output-collapse") is not None and model.large_update_step is None
+    return collapsed and loss.fresh > AT_ITS_HIGHEST * loss.highest and _leads_on(case)
 
 
 def _leads_on(case: Case) -> bool:

@@ -29,6 +29,8 @@ ARRIVES = 1 / 3
 """Share of what a decoder's first layer asks for that comes to the means at the first sample where
 the way is cut: in 24 autoencoders that draw, nine of which learnt, it was 0.84 and more, in one
 that drew under no_grad 0.15."""
+THROWN = 10.0
+"""Times its first value that a loss has risen to, which was thrown."""
 LOST_LOSS = 4.0
 """Loss of a generator, nats: the discriminator gives its samples less than 2 %."""
 
@@ -49,7 +51,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
     if flag is None:
         yield from _met_at_one_point(case)
         return
-    if "participation_at_start" in flag.evidence:
+    if "participation_at_start" in flag.evidence and not _thrown_together(case, flag):
         yield _no_stop(case, flag)
     if "nats_a_unit" in flag.evidence:
         yield _cut_latent(case, flag) or _empty_latent(case, flag)
@@ -162,6 +164,20 @@ def _no_centre(case: Case) -> Suspect:
         advice="a teacher that is a copy of the student falls with it to one answer: subtract the "
         "mean of its outputs (centring) and divide them by 0.04 (sharpening) before its softmax, "
         "as in DINO; the stop-gradient alone does not hold it",
+    )
+
+
+def _thrown_together(case: Case, flag: Flag) -> bool:
+    """A step that was too large threw the loss up before the embeddings met at one point.
+
+    Views that are drawn together only ever lower it.
+    """
+    large, loss = case.model.large_update_step, case.past.loss
+    return (
+        large is not None
+        and large <= flag.onset_step
+        and math.isfinite(loss.first)
+        and loss.highest > THROWN * loss.first > 0
     )
 
 

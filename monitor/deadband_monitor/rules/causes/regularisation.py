@@ -54,6 +54,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
     dropout = case.build.dropout
     if (begun := _begun(case)) is not None:
         yield begun
+    elif _said_nothing_before(case):
+        pass
     elif shrinking is not None:
         yield Suspect(
             word="over-regularisation",
@@ -121,6 +123,18 @@ def suspects(case: Case) -> Iterator[Suspect]:
             ],
             advice=f"dropout {dropout:g} -> 0.5 or less (0.1-0.3 in narrow layers)",
         )
+
+
+def _said_nothing_before(case: Case) -> bool:
+    """The output was the same for every input before the first update, by weights that were there.
+
+    No decay had touched them yet. Of what gets no gradient for its inputs it is what is left.
+    """
+    flag = case.flag("output-collapse")
+    if flag is None or flag.onset_step > 1 or flag.evidence.get("out_variance") != 0:
+        return False
+    row = case.layout.row_of.get((case.model.name, case.last_layer), -1)
+    return row >= 0 and bool(case.past.first[row, LAYER_COLUMN["weight_rms"]] > 0)
 
 
 def _pulls(case: Case) -> bool:
