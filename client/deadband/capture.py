@@ -140,6 +140,8 @@ class ModelCapture(UpdateCapture):
             if root.eval_seen and not root.seen:
                 root.takes_eval = True
             root.eval_seen = False
+            if root.drops_anew:
+                self.recorder.set_anew()
             if root.rootless:
                 root.forwards = root.given.calls
             if root.forwards and root.counted < _COUNTED:

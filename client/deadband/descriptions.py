@@ -99,6 +99,7 @@ def model_of(
     target_learns: bool,
     inputs: int,
     acts: bool,
+    dropout: float,
 ) -> Model:
     """A watched model; `loss_shapes` are those of the loss's prediction and target."""
     parameters = [each for each in module.parameters() if not layers.is_pending(each)]
@@ -114,7 +115,7 @@ def model_of(
         loss=loss,
         loss_input=loss_shapes[0],
         loss_target=loss_shapes[1],
-        dropout=layers.largest_dropout(module),
+        dropout=dropout,
         calls=calls,
         left_out=left_out,
         late=late,

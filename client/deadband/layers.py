@@ -266,15 +266,24 @@ def options_of(module: nn.Module) -> dict[str, float]:
     return options
 
 
-def largest_dropout(root: nn.Module) -> float:
-    """The largest share that any part of the model drops in training; 0 without such a part."""
-    shares = [0.0]
+def find_dropping(root: nn.Module) -> list[Place]:
+    """Where the parts of a model keep the share that they drop in training."""
+    places = []
     for module in root.modules():
-        dropping = isinstance(module, nn.modules.dropout._DropoutNd)
-        share = module.__dict__.get("p" if dropping else "dropout")
-        if isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1:
-            shares.append(float(share))
-    return max(shares)
+        key = "p" if isinstance(module, nn.modules.dropout._DropoutNd) else "dropout"
+        if isinstance(module.__dict__.get(key), int | float):
+            places.append((module.__dict__, key))
+    return places
+
+
+def largest_dropout(dropping: list[Place]) -> float:
+    """The largest share of them; 0 where nothing is dropped."""
+    largest = 0.0
+    for table, key in dropping:
+        share = table.get(key)
+        if isinstance(share, int | float) and not isinstance(share, bool) and largest < share <= 1:
+            largest = float(share)
+    return largest
 
 
 def layout_of(module: nn.Module, tensor: Tensor, before: Layout | None, rows: int = 0) -> Layout:

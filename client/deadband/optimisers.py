@@ -15,6 +15,8 @@ from torch.optim.optimizer import (
 from deadband.hooks import HookEntry
 from deadband.wire import OptimizerGroup
 
+_OTHER_DECAY = 2.0
+"""Factor between two weight decays from which a run is told of the other."""
 Stepped = Callable[[Optimizer, bool], None]
 """Called with the optimiser and whether its step was given a closure."""
 
@@ -47,6 +49,8 @@ class Optimisers:
         self._newest: Optimizer | None = None
         """The last of those that were found; it may be out of scope when its step is over."""
         self._described: tuple[OptimizerGroup, ...] = ()
+        self._decays: list[float] = []
+        """Weight decay of every group, as the plan says."""
         self.steps = 0
         """Steps of all of them so far."""
         self._ours = ours
@@ -137,10 +141,25 @@ class Optimisers:
 
     def groups(self) -> tuple[OptimizerGroup, ...]:
         """Every parameter group as it is set now."""
-        return tuple(
+        groups = tuple(
             _described(optimizer, group)
             for optimizer in self.known
             for group in optimizer.param_groups
+        )
+        self._decays = [group.weight_decay for group in groups]
+        return groups
+
+    @property
+    def decay_anew(self) -> bool:
+        """Whether a weight decay is another than the plan says, by a factor that matters."""
+        now = [
+            _figure(group.get("weight_decay"))
+            for optimizer in self.known
+            for group in optimizer.param_groups
+        ]
+        return now != self._decays and any(
+            one != told and max(one, told) >= _OTHER_DECAY * min(one, told)
+            for one, told in zip(now, self._decays, strict=False)
         )
 
     def learning_rates(self) -> dict[str, float]:

@@ -36,6 +36,8 @@ _GLANCE_S = 0.002
 """How often is looked whether the hub has taken a frame, once training is over."""
 MOST_PLANS = 32
 """A loop whose shapes change for ever is followed so often; then what does not fit is left out."""
+MOST_SETTINGS = 8
+"""Plans that are made because of a dropout or a weight decay: some loops turn theirs on and off."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +98,7 @@ class Recorder:
         """Frames that are on their way from devices, where the plan holds any of theirs."""
         self._link = link
         self._plans = 0
+        self._settings = 0
         self._flat: list[Cell] = []
         """The cells of the plan, in the order of its slots behind the first, the losses."""
         self._staging: NDArray[np.float32] | None = None
@@ -110,6 +113,12 @@ class Recorder:
         """A layer was found."""
         self.entries.append(entry)
         self.changed = True
+
+    def set_anew(self) -> None:
+        """A model or an optimiser is set otherwise than the plan says."""
+        if self._settings < MOST_SETTINGS:
+            self._settings += 1
+            self.changed = True
 
     def drop(self, entry: Entry) -> None:
         """The layer turned out to be another one's inside."""

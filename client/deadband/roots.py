@@ -131,6 +131,8 @@ class UsualLoss:
     cell: Cell
 
 
+_OTHER_DROPOUT = 0.1
+"""By how much the share that is dropped must have changed for a run to be told."""
 _LOG_LOSSES = frozenset({"cross_entropy", "nll"})
 """By hand, the one is the other of a log_softmax."""
 
@@ -157,6 +159,9 @@ class Root:
         self.pending_layers: list[nn.Module] = []
         """Lazy modules that had not made their parameters when the taps were made."""
         self.left = LeftGradients()
+        self._dropping: list[layers.Place] = []
+        self._dropout = 0.0
+        """The largest share that is dropped, as the plan says."""
         self.acting = ActingForwards()
         self.acts = False
         """Whether it is an agent, by those forwards."""
@@ -400,6 +405,8 @@ class Root:
     def described(self) -> Model:
         """What the plan says of the model."""
         loss, loss_shapes = self._loss_and_shapes()
+        self._dropping = layers.find_dropping(self.plain)
+        self._dropout = layers.largest_dropout(self._dropping)
         return model_of(
             self.name,
             self.plain,
@@ -415,7 +422,13 @@ class Root:
             target_learns=self.target_learns,
             inputs=self.inputs,
             acts=self.acts,
+            dropout=self._dropout,
         )
+
+    @property
+    def drops_anew(self) -> bool:
+        """Whether so much more or less is dropped than the plan says."""
+        return abs(layers.largest_dropout(self._dropping) - self._dropout) >= _OTHER_DROPOUT
 
     def begin(self) -> None:
         """A sampled step begins."""

@@ -115,6 +115,8 @@ class TorchSide:
         self.armed = False
         self.ran_eagerly = self.capture.eager.is_on
         self.capture.finish()
+        if self.optimisers.decay_anew:
+            self.capture.recorder.set_anew()
         left_out, self._left_out = self._left_out, False
         if not self._stepped:
             self.capture.without_update(left_out=left_out)

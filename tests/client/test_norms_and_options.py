@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import deadband
 from deadband.watching import Watch
-from deadband.wire import What
+from deadband.wire import Plan, What
 
 FramesOf = Callable[[Watch], Frames]
 
@@ -127,6 +127,36 @@ def test_layers_and_model_tell_what_they_were_made_with(frames_of: FramesOf) -> 
     assert options["act"]["negative_slope"] == 0.2
     assert (options["attend"]["num_heads"], options["attend"]["dropout"]) == (2, 0.4)
     assert plan.models[0].dropout == 0.6
+
+
+def test_a_run_is_told_of_dropout_and_weight_decay_that_change(frames_of: FramesOf) -> None:
+    dropout = nn.Dropout(0.1)
+    model = nn.Sequential(nn.Linear(4, 8), dropout, nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=1e-4)
+    watch = deadband.watch(model, optimizer, every=1)
+
+    def plan() -> Plan:
+        model(torch.randn(4, 4)).sum().backward()
+        optimizer.step()
+        watch.step()
+        return frames_of(watch).plan
+
+    _, _, first = plan(), plan(), plan()
+    optimizer.param_groups[0]["weight_decay"] = 1.5e-4
+    dropout.p = 0.15
+    assert plan() is first  # a schedule goes by small steps
+    optimizer.param_groups[0]["weight_decay"] = 1.0
+    second = plan()
+    assert (second.id, second.optimizers[0].weight_decay) == (first.id + 1, 1.0)
+    dropout.p = 0.9
+    third = plan()
+    assert (third.id, third.models[0].dropout) == (second.id + 1, 0.9)
+    assert plan() is third
+    for step in range(20):  # on and off for ever
+        dropout.p = 0.9 * (step % 2)
+        last = plan()
+    assert last.id < third.id + 10
+    assert plan() is last
 
 
 @pytest.mark.parametrize("calls", [1, 4])

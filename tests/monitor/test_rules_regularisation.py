@@ -128,6 +128,42 @@ def test_dropout_that_leaves_nothing_is_named_with_its_figure() -> None:
     assert "dropout 0.95 -> 0.5 or less" in cause.advice
 
 
+def forgets(sample: SceneSample) -> None:
+    """Learns well, until at step 301 the loss jumps above a constant answer's and stays."""
+    if sample.step > 300:
+        sample.no_better_than_constant()
+        sample.loss = 6.0
+        sample.model(loss=6.0, skill=-1.6)
+
+
+def test_dropout_that_is_raised_in_mid_run_is_named_from_that_step_on() -> None:
+    scene = Scene().run(300, forgets)
+    models = tuple(msgspec.structs.replace(m, dropout=0.85) for m in scene.table.models)
+    scene.table = msgspec.structs.replace(scene.table, models=models)
+    cause = scene.run(60, forgets).engine.causes()[0]
+    assert (cause.cause, cause.onset_step) == ("over-regularisation", 301)
+    assert any("it was 0 until it was raised" in line for line in cause.evidence)
+
+
+@pytest.mark.parametrize(("decay", "called"), [(3.0, True), (0.03, False)])
+def test_decay_that_is_raised_in_mid_run_is_named_from_that_step_on(
+    decay: float, *, called: bool
+) -> None:
+    def throws(sample: SceneSample) -> None:
+        """Momentum throws the weights past zero: no update is larger than these."""
+        forgets(sample)
+        if sample.step > 300:
+            for name in MATRICES:
+                sample.layer(name, update_ratio=0.8)
+
+    scene = decayed(Scene(), "SGD", 0.1, 1e-4).run(300, throws)
+    cause = decayed(scene, "SGD", 0.1, decay).run(60, throws).engine.causes()[0]
+    assert (cause.cause == "over-regularisation") == called
+    if called:
+        assert cause.onset_step == 301
+        assert cause.advice == "weight_decay 3 -> 0.0001, as it was"
+
+
 def test_usual_dropout_and_decay_are_not_blamed() -> None:
     scene = decayed(Scene(), "AdamW", 1e-3, 0.1)
     models = tuple(msgspec.structs.replace(m, dropout=0.5) for m in scene.table.models)

@@ -21,6 +21,7 @@ from deadband_monitor.rules.known import known_max
 from deadband_monitor.rules.layout import Layout
 from deadband_monitor.rules.majority import rows_shown
 from deadband_monitor.rules.model_past import LARGE_UPDATE, SMALL_UPDATE, ModelPast
+from deadband_monitor.rules.settings import Settings
 from deadband_monitor.rules.thrown import Thrown
 from deadband_monitor.rules.trend import LossTrend
 from deadband_monitor.state.series import Floats
@@ -71,6 +72,7 @@ class Past:
         """Whether the sample before this told what a constant answer costs."""
         self.anew = Anew()
         self.models: dict[str, ModelPast] = {}
+        self.settings: dict[str, Settings] = {}
         self.flow = Flow()
         self.standing: dict[tuple[str, str], tuple[str, int, int]] = {}
         """(kind, model) -> severity, onset step, raised step of the flags that stand."""
@@ -112,6 +114,9 @@ class Past:
             self._stage_begins = True
         for model in layout.models:
             self.models.setdefault(model.name, ModelPast(model.name))
+            if model.name not in self.settings:
+                self.settings[model.name] = Settings(layout.table, model)
+            self.settings[model.name].change(self.step + 1, layout.table, model)
 
     def absorb(self, seen: Observation) -> None:
         """Fold one sample in."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from deadband_monitor.metrics import LAYER_COLUMN
-from deadband_monitor.rules.causes.base import Case, Suspect
+from deadband_monitor.rules.causes.base import Case, Suspect, Tier
 from deadband_monitor.rules.causes.high_rate import BLOW_UP
 from deadband_monitor.rules.causes.words import rounded
 from deadband_monitor.rules.clipping import held_back
@@ -43,6 +43,8 @@ DROPPED = 0.8
 """Dropout above it leaves a unit fewer than one input in five; 0.5 is the usual most."""
 OUTWEIGHS = 5.0
 """Times the loss function's own value, from which what is added to it is what is trained."""
+GONE_STEPS = 20.0
+"""Half-life below which no gradient can keep a weight: each step takes 3 % and more of it."""
 HALF_LIFE_STEPS = 200
 """Half-life of a weight without gradients, ln 2 / (lr x decay), below which decay rules the run:
 AdamW at 1e-3 with 0.1 has 7000 steps, SGD at 0.1 with 5e-4 14 000."""
@@ -51,8 +53,9 @@ AdamW at 1e-3 with 0.1 has 7000 steps, SGD at 0.1 with 5e-4 14 000."""
 def suspects(case: Case) -> Iterator[Suspect]:
     """Over-regularisation: by decay or a penalty, seen in the weights, or by dropout."""
     shrinking = case.flag("weight-collapse")
-    dropout = case.build.dropout
-    if (begun := _begun(case)) is not None:
+    if (stronger := _decay_raised(case)) is not None:
+        yield stronger
+    elif (begun := _begun(case)) is not None:
         yield begun
     elif _said_nothing_before(case):
         pass
@@ -109,20 +112,54 @@ def suspects(case: Case) -> Iterator[Suspect]:
             advice="divide what is added to the loss for large logits by 100: 1e-4 of their "
             "squares is usual",
         )
-    if dropout >= DROPPED:
-        yield Suspect(
-            word="over-regularisation",
-            belief=0.9 if dropout >= 0.9 else 0.75,
-            onset=case.start,
-            # What is left is scaled up by as much: with one unit in twenty the steps are ruinous.
-            explains=STARVED | (BLOW_UP if dropout >= 0.9 else frozenset()),
-            evidence=[
-                f"dropout {dropout:g}: of {1 / (1 - dropout):.0f} units one is left"
-                if dropout < 1
-                else "dropout 1: no unit is left"
-            ],
-            advice=f"dropout {dropout:g} -> 0.5 or less (0.1-0.3 in narrow layers)",
+    if case.build.dropout >= DROPPED:
+        yield _dropped(case)
+
+
+def _dropped(case: Case) -> Suspect:
+    dropout, rise = case.build.dropout, case.past.settings[case.model.name].dropout
+    lines = [
+        f"dropout {dropout:g}: of {1 / (1 - dropout):.0f} units one is left"
+        if dropout < 1
+        else "dropout 1: no unit is left"
+    ]
+    if rise.step is not None:
+        lines.append(
+            f"it was {rise.before:g} until it was raised, at step {rise.step} or soon after"
         )
+    strong = dropout >= 0.9 or rise.step is not None
+    return Suspect(
+        word="over-regularisation",
+        belief=0.9 if dropout >= 0.9 else 0.75,
+        onset=case.start if rise.step is None else rise.step,
+        # What is left is scaled up by as much: with one unit in twenty the steps are ruinous. What
+        # was learnt with more units is worth little with so few.
+        explains=STARVED | (BLOW_UP if strong else frozenset()),
+        evidence=lines,
+        advice=f"dropout {dropout:g} -> {rise.before:g}, as it was"
+        if rise.step is not None
+        else f"dropout {dropout:g} -> 0.5 or less (0.1-0.3 in narrow layers)",
+    )
+
+
+def _decay_raised(case: Case) -> Suspect | None:
+    """Weight decay was raised in mid-run, to where it decides what becomes of the weights."""
+    rise, half = case.past.settings[case.model.name].decay, _half_life(case)
+    if rise.step is None or half >= HALF_LIFE_STEPS:
+        return None
+    return Suspect(
+        word="over-regularisation",
+        tier=Tier.EXACT if half < GONE_STEPS else Tier.PATTERN,
+        belief=0.95 if half < GONE_STEPS else 0.9,
+        onset=rise.step,
+        explains=STARVED | BLOW_UP,
+        evidence=[
+            f"weight_decay went from {rise.before:g} to {rise.now:g} at step {rise.step} or soon "
+            "after",
+            *_lines(case),
+        ],
+        advice=f"weight_decay {rise.now:g} -> {rise.before:g}, as it was",
+    )
 
 
 def _said_nothing_before(case: Case) -> bool:
