@@ -17,12 +17,12 @@ from deadband_monitor.statistics.between import (
     SIGMOID,
     SOFTMAX,
     TANH,
-    TURNED,
     WrittenOut,
     between,
     turned_targets,
 )
 from deadband_monitor.statistics.labels import Targets
+from deadband_monitor.statistics.squash import TURNED
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": fn.mse_loss,
