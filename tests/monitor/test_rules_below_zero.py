@@ -247,3 +247,20 @@ def test_a_loss_below_all_densities_had_no_least_value_though_it_falls_no_more()
     assert "loss-divergence" in scene.standing
     scene.run(150, falls)
     assert scene.causes[:1] == ["loss-mismatch"]
+
+
+@pytest.mark.parametrize(("first", "cause"), [(0.2, "loss-mismatch"), (9.0, "rate")])
+def test_gradients_that_are_alike_where_a_first_step_landed_do_not_lead_up_the_slope(
+    first: float, cause: str
+) -> None:
+    def thrown(sample: SceneSample) -> None:
+        sample.loss = 2.3 if sample.step == 1 else 4000.0 + sample.step
+        large = first if sample.step == 1 else 0.4
+        sample.model(
+            loss=sample.loss, skill=1 - sample.loss / 2.3, information=1e-4, update_ratio=large
+        )
+        for name in ("fc1", "fc2", "fc3"):
+            sample.layer(name, grad_cosine=0.9, update_ratio=large, weight_growth=1 + large)
+
+    causes = Scene().run(150, thrown).causes
+    assert ("loss-mismatch" in causes[:1]) is (cause == "loss-mismatch")

@@ -34,6 +34,8 @@ AT_ITS_HIGHEST = 0.9
 MODEST = 0.1
 """Relative update that nothing is thrown by: healthy runs stay below 0.15, what a learning rate
 ruined began at 0.42."""
+OTHERS = 1.0
+"""Relative update by which a step is larger than the weights that it changed."""
 ONWARD = 0.5
 """Cosine of one gradient with the next, in the middle of all weights within the first ten steps,
 from which steps lead on in one direction: up the slope it was 0.6 to 0.98; what overshoots meets
@@ -128,7 +130,7 @@ def _climbs(case: Case) -> bool:
     # The higher, the steeper: what follows may be large steps, and no number at the end.
     rose = max(loss.fresh, loss.highest) > UPHILL * loss.first
     small = model.large_update_step is None and 0 < model.peak_update < MODEST
-    return rose and (small or _leads_on(case))
+    return rose and (small or (_leads_on(case) and not _thrown_at_once(case)))
 
 
 def _rises_still(case: Case) -> bool:
@@ -140,6 +142,14 @@ def _rises_still(case: Case) -> bool:
     loss, model = case.past.loss, case.model
     collapsed = case.flag("output-collapse") is not None and model.large_update_step is None
     return collapsed and loss.fresh > AT_ITS_HIGHEST * loss.highest and _leads_on(case)
+
+
+def _thrown_at_once(case: Case) -> bool:
+    """The first step of all made the weights others: what follows starts from where it landed.
+
+    The slope that gradients go along there, one like the next, is the one far outside.
+    """
+    return case.model.start("update_ratio") > OTHERS
 
 
 def _leads_on(case: Case) -> bool:
