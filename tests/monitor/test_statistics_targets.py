@@ -511,6 +511,21 @@ def test_classes_that_are_viewed_where_they_should_be_turned_show_in_the_gradien
 
 
 @pytest.mark.parametrize("turned", [False, True])
+def test_axes_stay_mixed_up_once_the_frequencies_of_the_classes_are_learnt(*, turned: bool) -> None:
+    # Most rows hold classes that hardly occur, and are given next to no gradient.
+    y = torch.randint(0, 4, (32, 24), generator=torch.Generator().manual_seed(2))
+    by_class = 0.3 * drawn(32, 26, 24).detach() - 9.0 * (torch.arange(26) >= 4)[:, None]
+    z = by_class.transpose(1, 2) if turned else by_class.reshape(32, 24, 26)
+    z = z.contiguous().requires_grad_()
+    read = z.transpose(1, 2) if turned else z.reshape(32, 26, 24)
+    loss = fn.cross_entropy(read, y) + 1e-3 * z.logsumexp(2).square().mean()
+    found = measured(
+        "cross_entropy", z, loss, y, axes="npu", target_axes="np", read_as=(32, 26, 24)
+    )
+    assert (of_model(found, "squashed") == 9.0) is not turned
+
+
+@pytest.mark.parametrize("turned", [False, True])
 def test_channels_made_rows_of_positions_are_turned_or_mixed(*, turned: bool) -> None:
     z = drawn(32, 5, 16)
     y = torch.randint(0, 5, (32 * 16,), generator=torch.Generator().manual_seed(2))

@@ -34,8 +34,9 @@ APART = 3e-3
 """1 - cosine of the plain formula from which the two can be told apart: before anything is learnt
 they point the same way."""
 _ONE_WAY = 0.15
-"""Share of a row's gradient that its sum makes up: 1e-6 in a cross entropy, 0.3 (labels of equal
-frequency) to 1 where positions were read as classes; a penalty on the logits adds hundredths ..."""
+"""Share of the rows' gradients that their sums make up: 1e-6 in a cross entropy, 0.3 (labels of
+equal frequency, or once those are learnt) to 1 where positions were read as classes; a penalty on
+the logits adds hundredths ..."""
 _MUCH = 0.5
 """... while much is left to learn: the gradient of a row that is all wrong has 2 in sum."""
 _FEWEST_ROWS = 8
@@ -173,17 +174,19 @@ def _told_apart(off: float, fit: float) -> float:
 
 
 def lopsided(gradient: Reals, counted: int) -> bool:
-    """Whether the gradient at most rows raises or lowers their classes as a whole.
+    """Whether the gradient raises or lowers the classes of a row as a whole.
 
     A cross entropy raises one class as much as it lowers the others: each row sums to zero. Where
     positions are read as classes, one class of many positions lies along a row, and it may be that
-    of none of them or of several. gradient: (r, c); counted: rows that the loss is the mean of.
+    of none of them or of several. All rows are taken together: once their frequencies are learnt,
+    most rows hold classes that hardly occur, and next to nothing. gradient: (r, c); counted: rows
+    that the loss is the mean of.
     """
     grad = gradient.astype(np.float64)
-    sizes = np.abs(grad).sum(axis=1)
-    if not float(np.median(sizes)) * counted > _MUCH:
+    size = float(np.abs(grad).sum())
+    if not size / len(grad) * counted > _MUCH:
         return False
-    return float(np.median(np.abs(grad.sum(axis=1)) / np.maximum(sizes, 1e-300))) > _ONE_WAY
+    return float(np.abs(grad.sum(axis=1)).sum()) / size > _ONE_WAY
 
 
 def bent(kind: str, output: Reals, gradient: Reals, found: Found | None) -> float:
