@@ -44,6 +44,26 @@ def test_a_generator_that_answers_alike_for_long_is_named() -> None:
     assert scene.causes[0] == "adversarial-mode-collapse"
 
 
+@pytest.mark.parametrize(("judged", "severity"), [(True, "warning"), (False, "info")])
+def test_a_critic_that_rests_while_the_loss_falls_to_nothing_is_told(
+    judged: bool, severity: str
+) -> None:
+    """Its optimiser is not stepped: no loss of a game is solved."""
+
+    def rests(sample: SceneSample) -> None:
+        _gan(sample, 0.8 if judged else math.nan)
+        for name in ("g1", "g2", "d1", "d2"):
+            sample.layer(name, has_grad=1, weight_drift=sample.step / 400, grad_cosine=0.3)
+        if sample.step > 100:
+            for name in ("d1", "d2"):
+                sample.layer(name, update_ratio=0, weight_drift=0.25)
+            sample.loss = 1e-5
+
+    scene = scene_of(GAN).run(450, rests)
+    flag = scene.standing["frozen-weights"]
+    assert (flag.model, flag.severity) == ("discriminator", severity)
+
+
 def test_a_generator_that_is_on_its_way_past_the_mark_is_left_alone() -> None:
     # As a healthy one rose, measured at every step at first and in bursts later.
     scene = scene_of(GAN)

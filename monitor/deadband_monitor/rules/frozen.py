@@ -16,6 +16,7 @@ from deadband_monitor.rules.flow import STUCK_SCALER
 from deadband_monitor.rules.judges import Judgement, ModelRule, measured
 from deadband_monitor.rules.past import SMALL_UPDATE, ModelPast, Past
 from deadband_monitor.rules.room import left_as_drawn
+from deadband_monitor.rules.structure import judges_others
 
 STILL_STEPS = 10
 STILL_SAMPLES = 3
@@ -269,7 +270,8 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
         if found.block is Block.ZERO_GRADIENT:
             return ""  # a vanished gradient, which has its own rule
         if found.block is Block.NO_STEP:
-            if past.solved(model.name) or past.skill(model.name) > 0.5:
+            solved = past.solved(model.name) and not _plays(past, model)
+            if solved or past.skill(model.name) > 0.5:
                 return "info"  # converged: LBFGS leaves the weights alone below its tolerance
             left = seen.layers[list(found.rows), LAYER_COLUMN["grad_left"]]
             if (left > 0).any() and lasted < PILING_STEPS:
@@ -289,6 +291,22 @@ def _severity(found: Blockage, seen: Observation, past: Past, model: ModelPast) 
         head = bool(layout.head[list(found.rows)].any())
         return "warning" if head or past.output_gone(model.name) else "info"
     return "warning"
+
+
+def _plays(past: Past, model: ModelPast) -> bool:
+    """Whether it makes samples that another judges, or judges those that another makes.
+
+    What one of them has won is what the other has lost: no loss of a game is solved, and against a
+    judge that rests it falls to nothing.
+    """
+    layout = past.layout
+    assert layout is not None
+    others = [(i, past.models[other.name]) for i, other in enumerate(layout.models)]
+    others = [(i, other) for i, other in others if other.name != model.name]
+    if judges_others(layout, layout.index_of[model.name]):
+        return any(other.latest("diversity") >= 0 for _, other in others)
+    makes = model.latest("diversity") >= 0
+    return makes and any(judges_others(layout, i) for i, _ in others)
 
 
 def _known(model: ModelPast, *names: str) -> dict[str, float]:
