@@ -185,6 +185,19 @@ def test_a_feed_that_turns_bad_in_mid_run_is_called_within_five_samples(what: st
     assert words in top(made).advice
 
 
+def test_one_class_now_and_then_with_a_row_of_another_goes_on() -> None:
+    """From step 201 on nearly all rows are of one class: one batch in eight has a few others."""
+
+    def turned(sample: SceneSample) -> None:
+        mixed = sample.step % 8 == 0
+        whole = max(0.5, 0.69 - 0.01 * (sample.step - 200))
+        fed(label_entropy=whole, batch_label_entropy=0.28 / whole if mixed else 0.0)(sample)
+
+    made = scene().run(200, fed()).run(250, turned)
+    assert made.standing["input-anomaly"].onset_step == 201
+    assert top(made).cause == "bad-data"
+
+
 def test_inputs_that_faded_out_are_bad_data_where_two_samples_are_all_that_tell() -> None:
     def blank(sample: SceneSample) -> None:
         fed(in_rms=0.0, in_variance=0.0, in_max=0.0, out_variance=0.0, out_sd=0.0)(sample)

@@ -64,6 +64,8 @@ class Mixture:
         self.one_label = Spell()
         """Batches of one answer, where they were mixed before."""
         self._mixed = 0
+        self._mixed_again = 0
+        """Mixed batches in a row, since those of one answer."""
         self._entropies: deque[tuple[int, float, float]] = deque(maxlen=12)
         self._suspected: int | None = None
         self.alike = 0
@@ -147,7 +149,11 @@ class Mixture:
             self._mixed += 1
         odd = share < SORTED and short > wanted + SIGMAS * math.sqrt(wanted / LASTING)
         began_mixed = self._mixed >= HEALTHY_START
-        self.one_label.follow(odd and began_mixed, step)
+        self._mixed_again = 0 if odd else self._mixed_again + 1
+        # A rare row of another class makes a batch mixed now and then, and the loader no better.
+        lasts = self.one_label.samples >= LASTING and 0 < self._mixed_again < LASTING
+        if not lasts:
+            self.one_label.follow(odd and began_mixed, step)
         self._entropies.append((step, share, short))
         known = len(self._entropies)
         self.sorted_ratio = sum([entry[1] for entry in self._entropies]) / known
