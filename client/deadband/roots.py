@@ -242,6 +242,8 @@ class Root:
         """How sure that is; the plan says what the surest call showed."""
         self.target_learns = False
         """Whether a loss function compared it with something that is trained too."""
+        self.views_met = 0
+        """Samples in a row whose loss did, where the first one's did not."""
         self.inputs = 1
         """Tensors that a training forward was given."""
         self.matched = 0

@@ -32,6 +32,8 @@ class Counting(Enum):
 IDLE_SAMPLES = 20
 """Sampled steps after which an optimiser that others step without counts as left out: those that
 take turns come by at least every tenth."""
+IDLE_STEPS, IDLE_FEWEST = 200, 3
+"""Or so many steps, over some samples: where few are taken, twenty are the rest of a run."""
 
 
 class TorchSide:
@@ -65,6 +67,7 @@ class TorchSide:
         self.ran_eagerly = False
         """Whether the last sampled step ran uncompiled for our sake."""
         self._end_step = end_step
+        self._step = step
         self._pending = False
         """An optimiser has stepped, and it is not known yet whether the loop calls `step`."""
         self._stepped: set[int] = set()
@@ -88,8 +91,9 @@ class TorchSide:
         )
         recorder.optimizers = self.optimisers.groups
         self._backward = BackwardListener(self._heard_loss)
-        self._idle: dict[int, int] = {}
-        """Sampled steps in a row in which others stepped and this one did not, by its id."""
+        self._idle: dict[int, tuple[int, int]] = {}
+        """Sampled steps in a row in which others stepped and this one did not, and the first of
+        them, by its id."""
         self._given = False
         """Whether the loop gives its losses to `step`: then backward is heard on sampled steps."""
         self._scaler = ScalerListener(lambda: self.optimisers.steps, self._step_left_out)
@@ -144,8 +148,11 @@ class TorchSide:
             if id(optimizer) in self._stepped:
                 self._idle.pop(id(optimizer), None)
                 continue
-            self._idle[id(optimizer)] = self._idle.get(id(optimizer), 0) + 1
-            if self._idle[id(optimizer)] > IDLE_SAMPLES:
+            samples, since = self._idle.get(id(optimizer), (0, self._step()))
+            samples += 1
+            self._idle[id(optimizer)] = samples, since
+            lasting = samples >= IDLE_FEWEST and self._step() - since >= IDLE_STEPS
+            if samples > IDLE_SAMPLES or lasting:
                 self.capture.without_step(optimizer)
 
     def step_by_hand(self, loss: Any) -> Any:
@@ -241,6 +248,22 @@ class TorchSide:
                     if len(self.capture.roots) == 1 and _of_views(kind, loss, root):
                         root.target_learns = True
                 return
+        if len(self.capture.roots) == 1:
+            self._ask_again(loss, self.capture.roots[0])
+
+    def _ask_again(self, loss: Any, root: Root) -> None:
+        """A stop of the gradient may be lost in mid-run; one loss in between is no other loop."""
+        if root.target_learns or root.loss not in OF_VIEWS:
+            return
+        root.views_met = root.views_met + 1 if _of_views(root.loss, loss, root) else 0
+        if root.views_met >= LASTING:
+            root.target_learns = self.capture.recorder.changed = True
+
+
+OF_VIEWS = ("cosine", "mse")
+"""Kinds of losses that two views can be drawn together by."""
+LASTING = 3
+"""Samples in a row that show both sides trained, where those before did not."""
 
 
 def _of_views(kind: str, loss: Any, root: Root) -> bool:

@@ -512,6 +512,29 @@ def test_two_models_and_two_optimisers_step_as_one(frames_of: FramesOf) -> None:
     assert present.count(0) <= 2  # the generator's first output was detached: no gradients there
 
 
+@pytest.mark.parametrize(
+    ("every", "samples", "shown"), [(1, 12, False), (1, 22, True), (80, 5, True)]
+)
+def test_an_optimiser_that_others_step_without_is_shown_after_a_while(
+    frames_of: FramesOf, every: int, samples: int, *, shown: bool
+) -> None:
+    body, head = nn.Linear(4, 8), nn.Linear(8, 2)
+    first = torch.optim.SGD(body.parameters(), lr=0.01)
+    second = torch.optim.SGD(head.parameters(), lr=0.01)
+    watch = deadband.watch(nn.Sequential(body, head), [first, second], every=every)
+    for _ in range(1 + (samples - 1) * every):
+        loss = head(body(torch.randn(6, 4))).square().mean()
+        first.zero_grad()
+        second.zero_grad()
+        loss.backward()
+        first.step()
+        watch.step(loss=loss)
+    frames = frames_of(watch)
+    weights = [slot for slot in frames.plan.slots if slot.what is What.WEIGHT]
+    assert frames.has(weights[0], -1)
+    assert frames.has(weights[1], -1) is shown
+
+
 def test_step_may_be_left_out_where_an_optimiser_is_known(frames_of: FramesOf) -> None:
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -246,6 +246,21 @@ def test_views_that_a_cosine_draws_together_are_seen_of_a_model_called_by_its_pa
     assert frames.plan.models[0].target_learns is not stop
 
 
+@pytest.mark.parametrize(("dropped", "seen"), [((), False), ((4, 9), False), ((5, 6, 7), True)])
+def test_a_stop_of_the_gradient_that_is_lost_in_mid_run_is_seen(
+    frames_of: FramesOf, dropped: tuple[int, ...], *, seen: bool
+) -> None:
+    def views(model: nn.Module, step: int) -> Tensor:
+        assert isinstance(model, nn.ModuleDict)
+        one, other = (model["encoder"](torch.randn(32, 8)) for _ in range(2))
+        target = other if step in dropped else other.detach()
+        return -F.cosine_similarity(model["head"](one), target).mean()
+
+    net = nn.ModuleDict({"encoder": nn.Linear(8, 16), "head": nn.Linear(16, 16)})
+    frames = frames_of(watched_steps(net, views, steps=12))
+    assert frames.plan.models[0].target_learns is seen
+
+
 @pytest.mark.parametrize("stop", [False, True])
 def test_views_that_squares_written_by_hand_draw_together_are_seen(
     frames_of: FramesOf, *, stop: bool
