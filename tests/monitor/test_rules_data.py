@@ -198,6 +198,21 @@ def test_one_class_now_and_then_with_a_row_of_another_goes_on() -> None:
     assert top(made).cause == "bad-data"
 
 
+def test_rows_that_come_sorted_in_mid_run_are_named_through_all_their_classes() -> None:
+    """Between two classes a batch holds both; the loss has stood high since the first of them."""
+
+    def turned(sample: SceneSample) -> None:
+        between = sample.step % 60 < 5
+        fed(batch_label_entropy=0.5 if between else 0.0)(sample)
+        sample.loss = 1.5
+        sample.model(loss=1.5, skill=0.3)
+
+    made = scene().run(200, fed()).run(150, turned)
+    assert made.standing["loss-divergence"].onset_step == 201
+    cause = top(made)
+    assert (cause.cause, cause.onset_step) == ("bad-data", 201)
+
+
 def test_inputs_that_faded_out_are_bad_data_where_two_samples_are_all_that_tell() -> None:
     def blank(sample: SceneSample) -> None:
         fed(in_rms=0.0, in_variance=0.0, in_max=0.0, out_variance=0.0, out_sd=0.0)(sample)

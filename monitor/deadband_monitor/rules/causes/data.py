@@ -53,11 +53,13 @@ def _bad(case: Case) -> Iterator[Suspect]:
         yield from _jumped(case)
         return
     where = f"the batches of step {feed.since} and the ones before"
+    # Sorted rows pass from one class to the next: what was flagged began with the first of them.
+    flag = case.flag("input-anomaly")
     yield Suspect(
         word="bad-data",
         tier=Tier.EXACT,
         belief=0.97,
-        onset=feed.since,
+        onset=feed.since if flag is None else min(feed.since, flag.onset_step),
         explains=everything,
         evidence=[f"since step {feed.since} {change_in_words(feed)}; it was not so before"],
         advice={
