@@ -164,6 +164,27 @@ def test_decay_that_is_raised_in_mid_run_is_named_from_that_step_on(
         assert cause.advice == "weight_decay 3 -> 0.0001, as it was"
 
 
+@pytest.mark.parametrize(("since", "pull"), [(300, 0.5), (300, 0.0), (0, 0.5)])
+def test_a_penalty_that_outweighs_the_loss_from_mid_run_on_made_the_large_steps(
+    since: int, pull: float
+) -> None:
+    def throws(sample: SceneSample) -> None:
+        if sample.step > since:
+            sample.model(0, further_loss=60.0)
+            sample.loss += 60.0
+        if sample.step > 300:
+            sample.loss = 70.0
+            sample.model(loss=70.0, skill=-1.0)
+            for name in MATRICES:
+                sample.layer(name, update_ratio=0.8, pull_to_zero=pull)
+
+    scene = decayed(Scene(), "SGD", 0.1, 1e-4).run(360, throws)
+    assert scene.standing
+    named = [cause for cause in scene.engine.causes() if "was added to" in cause.evidence[0]]
+    assert bool(named) == (since > 0 and pull > 0)
+    assert all((each.cause, each.onset_step) == ("over-regularisation", 301) for each in named)
+
+
 def test_usual_dropout_and_decay_are_not_blamed() -> None:
     scene = decayed(Scene(), "AdamW", 1e-3, 0.1)
     models = tuple(msgspec.structs.replace(m, dropout=0.5) for m in scene.table.models)

@@ -45,6 +45,11 @@ OUTWEIGHS = 5.0
 """Times the loss function's own value, from which what is added to it is what is trained."""
 GONE_STEPS = 20.0
 """Half-life below which no gradient can keep a weight: each step takes 3 % and more of it."""
+DRAWN, SHRUNK = 0.3, 0.9
+"""Cosine of updates and minus the weights, and share of their size that is left of these, which are
+worth saying: without a penalty the one is -0.3 to 0.2, and weights grow."""
+LESS = 0.5
+"""Share of a penalty that a loss must lie below to be one without it."""
 HALF_LIFE_STEPS = 200
 """Half-life of a weight without gradients, ln 2 / (lr x decay), below which decay rules the run:
 AdamW at 1e-3 with 0.1 has 7000 steps, SGD at 0.1 with 5e-4 14 000."""
@@ -53,7 +58,7 @@ AdamW at 1e-3 with 0.1 has 7000 steps, SGD at 0.1 with 5e-4 14 000."""
 def suspects(case: Case) -> Iterator[Suspect]:
     """Over-regularisation: by decay or a penalty, seen in the weights, or by dropout."""
     shrinking = case.flag("weight-collapse")
-    if (stronger := _decay_raised(case)) is not None:
+    if (stronger := _decay_raised(case) or _added_late(case)) is not None:
         yield stronger
     elif (begun := _begun(case)) is not None:
         yield begun
@@ -83,8 +88,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
             evidence=_lines(case),
             advice="divide what is added to the loss by 100: units that are silent cost least",
         )
-    elif _pulls(case) or (_rules(case) and _shrunk(case) < 0.9):
-        both = case.model.pull > PULL and _shrunk(case) < 0.9
+    elif _pulls(case) or (_rules(case) and _shrunk(case) < SHRUNK):
+        both = case.model.pull > PULL and _shrunk(case) < SHRUNK
         model = case.model
         raised = model.large_update_lr > RAISED * model.usual_lr > 0
         # Decay works by the rate: where a rise of it made it strong, it began with that rise.
@@ -172,6 +177,36 @@ def _said_nothing_before(case: Case) -> bool:
         return False
     row = case.layout.row_of.get((case.model.name, case.last_layer), -1)
     return row >= 0 and bool(case.past.first[row, LAYER_COLUMN["weight_rms"]] > 0)
+
+
+def _added_late(case: Case) -> Suspect | None:
+    """A penalty that outweighs the loss came to it in mid-run: the loss rose by it, and then all.
+
+    It was not there when the loss began, for that was less than the penalty alone.
+    """
+    loss, model = case.past.loss, case.model
+    jumped, large = loss.jumped, model.large_update_step
+    added = model.start("further_loss")
+    if jumped is None or case.layout.several_models or (large is not None and large < jumped):
+        return None
+    if not (_added(case) > OUTWEIGHS and loss.first < LESS * added):
+        return None
+    if not (model.pull > DRAWN or _shrunk(case) < SHRUNK):
+        return None  # another task, perhaps
+    return Suspect(
+        word="over-regularisation",
+        tier=Tier.EXACT,
+        belief=0.93,
+        onset=jumped,
+        explains=STARVED | BLOW_UP,
+        evidence=[
+            f"the loss went from {loss.best:.3g} up at step {jumped}, and {added:.3g} of it is "
+            f"what was added to {case.build.loss}'s own value",
+            *_lines(case),
+        ],
+        advice="look at what is added to the loss from that step on: a mean of the squares in "
+        "place of their sum, or a factor of a thousandth",
+    )
 
 
 def _pulls(case: Case) -> bool:
@@ -286,9 +321,9 @@ def _lines(case: Case) -> list[str]:
             lines[-1] += f": decay alone halves a weight in {_half_life(case):.0f} steps"
     if _added(case) > OUTWEIGHS:
         lines.append(f"what is added to the loss was {_added(case):.2g} times the loss at first")
-    if case.model.pull > 0.3:
+    if case.model.pull > DRAWN:
         lines.append(f"{case.model.pull:.0%} of the direction of a step is towards zero weights")
-    if _shrunk(case) < 0.9:
+    if _shrunk(case) < SHRUNK:
         lines.append(f"the weights shrank to {_shrunk(case):.2g} of their start")
     return lines
 
