@@ -185,6 +185,13 @@ def test_a_penalty_that_outweighs_the_loss_from_mid_run_on_made_the_large_steps(
     assert all((each.cause, each.onset_step) == ("over-regularisation", 301) for each in named)
 
 
+def test_decay_of_an_optimiser_that_is_found_late_was_not_raised() -> None:
+    scene = decayed(Scene().run(1, shrinking), "SGD", 0.1, 1.0).run(60, shrinking)
+    cause = scene.engine.causes()[0]
+    assert cause.cause == "over-regularisation"
+    assert "weight_decay 1 -> 0.1 or less" in cause.advice
+
+
 def test_usual_dropout_and_decay_are_not_blamed() -> None:
     scene = decayed(Scene(), "AdamW", 1e-3, 0.1)
     models = tuple(msgspec.structs.replace(m, dropout=0.5) for m in scene.table.models)

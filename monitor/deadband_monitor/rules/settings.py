@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from deadband.wire import LayerTable, Model
 
 _MORE_DROPPED = 0.05
@@ -41,4 +43,5 @@ class Settings:
 
 
 def _decay(table: LayerTable) -> float:
-    return max((group.weight_decay for group in table.optimizers), default=0.0)
+    """NaN where no optimiser is known yet: what is told later was so before."""
+    return max((group.weight_decay for group in table.optimizers), default=math.nan)
