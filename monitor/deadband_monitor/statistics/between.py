@@ -36,6 +36,8 @@ _SQUARE_FITS = 2e-3
 _HALF_FITS = 1.001
 """Factor between the two of half a squared error, or of minus one: float32 leaves 1e-5."""
 _LEAST_SLOPE = 1e-4
+_LEAST_CUT = 8
+"""Numbers on either side of a clamp's ends: that no other mask falls so has a chance of 1e-4."""
 _TIMES = 3
 """Samples in a row that must fit: one in some hundreds of any other loss does by chance."""
 
@@ -168,7 +170,14 @@ def _fitting(output: Reals, gradient: Reals, elements: int, loss: float) -> floa
             _, errors, steep = _errors(way, output, gradient, elements)
             if steep.all() and abs(float(np.mean(errors * errors)) / loss - 1.0) < _SQUARE_FITS:
                 return way
-    return np.nan
+    return next((way for way in (CLAMP, HARD_TANH) if _is_cut(way, output, gradient)), np.nan)
+
+
+def _is_cut(way: float, output: Reals, gradient: Reals) -> bool:
+    """Whether there is a gradient within the ends of a clamp, at all, and none beyond, at all."""
+    inside = _BENDS[way](output.astype(np.float64))[1] > 0
+    least = min(int(inside.sum()), int((~inside).sum()))
+    return least >= _LEAST_CUT and bool(((gradient != 0) == inside).all())
 
 
 def _errors(
