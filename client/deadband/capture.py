@@ -391,6 +391,7 @@ class ModelCapture(UpdateCapture):
         if root.mode is not None:
             mode, root.mode = root.mode, None
             mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            root.dropped = mode.dropped
         if raised:
             root.exit.take_while_called()
         else:

@@ -32,6 +32,16 @@ _CLAMPS = frozenset(
     for name in ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
     if hasattr(place, name)
 )
+_DROPOUT = "dropout"
+_DROPOUTS = frozenset(
+    getattr(place, name)
+    for place in (F, torch)
+    for name in (
+        "dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
+        "feature_dropout", "feature_alpha_dropout",
+    )
+    if hasattr(place, name)
+)  # fmt: skip
 _BOUNDS: dict[tuple[float, float | None], str] = {
     (0, None): "relu",
     (0, 6): "relu6",
@@ -49,6 +59,13 @@ def clamp_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return ""
 
 
+def share_dropped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+    """The share that a dropout which was called so drops; 0 where it does not train."""
+    share = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+    trains = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))
+    return float(share) if trains and isinstance(share, int | float) else 0.0
+
+
 def _known() -> dict[Any, str]:
     known: dict[Any, str] = {}
     for name in _NAMES:
@@ -59,11 +76,12 @@ def _known() -> dict[Any, str]:
                     known[function] = name
     known[SCALED_DOT_PRODUCT] = NAME
     known.update(dict.fromkeys(_CLAMPS, _CLAMP))
+    known.update(dict.fromkeys(_DROPOUTS, _DROPOUT))
     return known
 
 
 FUNCTIONS = _known()
-"""Function -> name of the activation, or of the attention."""
+"""Function -> name of the activation, of the attention, or of the dropout."""
 _ATTENDING = frozenset({"softmax", NAME})
 
 
@@ -88,6 +106,8 @@ class FunctionalActivations(TorchFunctionMode):
         """How many the layer of attention has whose inside runs; 0 outside of one."""
         self.inside: Attended | None = None
         """What the last such layer has shown."""
+        self.dropped = 0.0
+        """The largest share that a dropout has dropped."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -99,6 +119,8 @@ class FunctionalActivations(TorchFunctionMode):
         name = FUNCTIONS.get(func)
         if name == _CLAMP:
             name = clamp_name(args, kwargs or {})
+        elif name == _DROPOUT:
+            self.dropped, name = max(self.dropped, share_dropped(args, kwargs or {})), None
         if name and isinstance(result, Tensor):
             if self._heads:
                 if name in _ATTENDING:

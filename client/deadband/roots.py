@@ -159,6 +159,8 @@ class Root:
         self.pending_layers: list[nn.Module] = []
         """Lazy modules that had not made their parameters when the taps were made."""
         self.left = LeftGradients()
+        self.dropped = 0.0
+        """The largest share that a function dropped in the last forward that was looked into."""
         self._dropping: list[layers.Place] = []
         self._dropout = 0.0
         """The largest share that is dropped, as the plan says."""
@@ -408,7 +410,7 @@ class Root:
         """What the plan says of the model."""
         loss, loss_shapes = self._loss_and_shapes()
         self._dropping = layers.find_dropping(self.plain)
-        self._dropout = layers.largest_dropout(self._dropping)
+        self._dropout = self._largest_dropout()
         return model_of(
             self.name,
             self.plain,
@@ -430,7 +432,10 @@ class Root:
     @property
     def drops_anew(self) -> bool:
         """Whether so much more or less is dropped than the plan says."""
-        return abs(layers.largest_dropout(self._dropping) - self._dropout) >= _OTHER_DROPOUT
+        return abs(self._largest_dropout() - self._dropout) >= _OTHER_DROPOUT
+
+    def _largest_dropout(self) -> float:
+        return max(self.dropped, layers.largest_dropout(self._dropping))
 
     def begin(self) -> None:
         """A sampled step begins."""

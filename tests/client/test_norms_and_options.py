@@ -129,6 +129,31 @@ def test_layers_and_model_tell_what_they_were_made_with(frames_of: FramesOf) -> 
     assert plan.models[0].dropout == 0.6
 
 
+def test_dropout_that_is_called_as_a_function_is_told(frames_of: FramesOf) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.share = nn.Linear(4, 8), nn.Linear(8, 2), 0.3
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.dropout(self.first(x).relu(), self.share, training=self.training)
+            x = F.dropout(x, p=0.99, training=False)
+            out: Tensor = self.second(x)
+            return out
+
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = deadband.watch(model, optimizer, every=1)
+    for model.share, told in ((0.3, 0.3), (0.9, 0.9), (0.2, 0.2)):
+        model(torch.randn(4, 4)).sum().backward()
+        optimizer.step()
+        watch.step()
+        plan = frames_of(watch).plan
+        assert plan.models[0].dropout == told
+        assert "relu" in "".join(layer.name for layer in plan.layers)
+        assert not any("dropout" in layer.name for layer in plan.layers)
+
+
 def test_a_run_is_told_of_dropout_and_weight_decay_that_change(frames_of: FramesOf) -> None:
     dropout = nn.Dropout(0.1)
     model = nn.Sequential(nn.Linear(4, 8), dropout, nn.Linear(8, 2))
