@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -141,6 +142,15 @@ def shown(app: DeadbandApp) -> str:
 def run_screen(app: DeadbandApp) -> RunScreen:
     assert isinstance(app.screen, RunScreen)
     return app.screen
+
+
+async def until(pilot: Pilot[int], arrived: Callable[[], bool]) -> None:
+    """Wait for what comes with the next drawing or message."""
+    for _ in range(600):
+        if arrived():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("nothing changed")
 
 
 async def after(key: str, app: DeadbandApp, pilot: Pilot[int]) -> str:

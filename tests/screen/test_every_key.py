@@ -6,7 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pictures import DARK, LARGE, RUNS, SMALL, Recorded, collapsed, entry, healthy, recorded, shown
+from pictures import (
+    DARK,
+    LARGE,
+    RUNS,
+    SMALL,
+    Recorded,
+    collapsed,
+    entry,
+    healthy,
+    recorded,
+    shown,
+    until,
+)
 from textual.pilot import Pilot
 from textual.screen import Screen
 
@@ -86,14 +98,6 @@ def seen(app: DeadbandApp, asked: list[str]) -> tuple[object, ...]:
         app.clipboard,
         list(asked),
     )
-
-
-async def until(pilot: Pilot[int], arrived: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if arrived():
-            return
-        await pilot.pause(0.01)
-    raise AssertionError("nothing changed")
 
 
 async def go(app: DeadbandApp, pilot: Pilot[int], where: str, pressed: str) -> None:

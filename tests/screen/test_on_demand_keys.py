@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pictures import DARK, app_on, collapsed, healthy, recorded, shown
+from pictures import DARK, app_on, collapsed, healthy, recorded, shown, until
 
 from deadband.wire import AskDense, AskNote, Flag, FlagChange, Note, Pace, Status, What
 from deadband_monitor.seen import Seen, keep_seen, read_seen
@@ -64,7 +64,7 @@ async def test_h_shows_the_newest_samples_finely_and_goes_back() -> None:
         fine = app.screen.query_one(Fine)
         assert fine.display
         assert title(fine) == "outputs, finely · step 100 · 600 of 4,096 values"
-        assert any("⣿" in text for row in fine.rows for text, _ in row)
+        await until(pilot, lambda: any("⣿" in text for row in fine.rows for text, _ in row))
         await pilot.press("h")
         await pilot.pause()
         assert not fine.display
