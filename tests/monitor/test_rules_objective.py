@@ -744,3 +744,22 @@ def test_what_the_output_cannot_reach_is_told_at_the_end_of_a_run_too() -> None:
     made.run(40, nothing)
     assert top(made).cause == "output-activation-mismatch"
     assert "nan" not in " ".join([top(made).advice, *top(made).evidence])
+
+
+@pytest.mark.parametrize(("prediction", "told"), [((), False), ((64, 1), True)])
+def test_scores_that_are_gathered_to_lists_are_no_cross_entropy_of_one_class(
+    prediction: tuple[int, ...], told: bool
+) -> None:
+    """A ranker's last layer has one unit, and its loss a class for each document."""
+
+    def of_lists(sample: SceneSample) -> None:
+        shows()(sample)
+        sample.no_better_than_constant()
+        sample.model(neighbour_agreement=0.0)
+
+    made = trained_by(prediction=prediction)
+    layers = made.table.layers
+    head = msgspec.structs.replace(layers[-1], units=1)
+    made.table = msgspec.structs.replace(made.table, layers=(*layers[:-1], head))
+    made.run(200, of_lists)
+    assert ("loss-mismatch" in made.causes) is told

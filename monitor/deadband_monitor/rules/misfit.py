@@ -173,8 +173,8 @@ def _known_clash(read: Reading, stays_above: bool) -> Clash | None:
 
 
 def _classes_clash(read: Reading) -> Clash | None:
-    if read.units == 1:
-        return Clash.ONE_LOGIT
+    if read.units == 1 and (read.prediction or not read.value > 0):
+        return Clash.ONE_LOGIT  # by its shape; scores that are gathered to lists cost something
     simplex = read.unit_range and read.rows <= SUMS
     if simplex and (read.by_hand or read.loss == "nll") and not read.negative:
         return None  # -log p is taken of what the softmax gave; -p would be below zero
