@@ -46,6 +46,22 @@ def test_embeddings_of_two_views_that_become_one_point_are_a_failure() -> None:
     assert scene.causes[0] == "missing-stop-gradient"
 
 
+@pytest.mark.parametrize(("embedded", "drawn"), [(0.9, False), (0.6, True)])
+def test_predictions_in_a_line_are_no_collapse_of_embeddings_that_lie_further_apart(
+    embedded: float, drawn: bool
+) -> None:
+    """A predictor's outputs began with 10 directions and came to 1.2, those of a sound BYOL run."""
+
+    def narrow(sample: SceneSample, embedded: float, directions: float, apart: float) -> None:
+        _ssl(sample, directions=12, apart=embedded, rank=5)
+        sample.layer("pred", participation=directions, cosine=1 - apart)
+
+    scene = _views()
+    scene.run(20, lambda s: narrow(s, 0.75, 10, 0.6))
+    scene.run(200, lambda s: narrow(s, embedded, 1.2, 0.05))
+    assert ("representation-collapse" in scene.standing) is drawn
+
+
 @pytest.mark.parametrize("thrown", [True, False])
 def test_embeddings_that_a_step_threw_together_were_not_drawn_there_by_the_loss(
     thrown: bool,

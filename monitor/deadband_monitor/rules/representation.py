@@ -193,7 +193,10 @@ class OneDirection(ModelRule):
         point = apart < POINT and apart < 0.25 * apart_first and not embedded > 4 * POINT
         share = DIRECTIONS if rank < RANK else DIRECTIONS_ALONE
         # Outputs that lie further apart than at first are told apart, in however few directions.
-        line = now < share * start and apart < PARTED * apart_first
+        # No more than the embeddings that it predicts does the prediction say that they collapse.
+        kept = int(rows[-1]) != self._embedding[index] and embedded > embedded_first
+        parted = kept or not apart < PARTED * apart_first
+        line = now < share * start and not parted
         near = (cosine or spent) and apart < NEAR and embedded < NEAR * embedded_first
         left, spread = _left(seen, past, rows)
         both_learn = told.target_learns or opposed
@@ -211,7 +214,7 @@ class OneDirection(ModelRule):
         opening = history.rising(window, max(0.05, apart_first)) is True
         return Judgement(
             active=lasting and seen.step >= self.grace_steps and not opening,
-            clear=not (now < 1.3 * share * start and apart < PARTED * apart_first)
+            clear=(parted or not now < 1.3 * share * start)
             and not apart < 2 * POINT
             and not near
             and not left < 2 * SHRUNK,
