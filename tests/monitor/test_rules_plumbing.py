@@ -182,6 +182,18 @@ def test_a_front_that_is_cut_off_is_a_warning_with_its_layers() -> None:
     assert "requires_grad_(False)" in top(scene).advice
 
 
+def test_a_front_with_a_further_weight_of_a_layer_is_cut_off_as_well() -> None:
+    """Of an attention's projection it is never known whether it has a gradient."""
+
+    def cut(sample: SceneSample) -> None:
+        still(sample, "fc1", "fc2", has_grad=0, grad_rms=np.nan)
+        sample.layer("fc1", has_grad=np.nan, out_rms=np.nan)
+
+    scene = Scene().run(60, cut)
+    assert scene.standing["frozen-weights"].severity == "warning"
+    assert top(scene).cause == "detached-graph"
+
+
 def test_a_branch_that_the_loss_does_not_use_is_a_note() -> None:
     def aside(sample: SceneSample) -> None:
         still(sample, "fc2", has_grad=0, grad_rms=np.nan)
@@ -189,6 +201,17 @@ def test_a_branch_that_the_loss_does_not_use_is_a_note() -> None:
     scene = Scene().run(100, aside)
     assert scene.standing["frozen-weights"].severity == "info"
     assert scene.causes == []
+
+
+def test_a_branch_aside_is_no_likelier_than_labels_that_nothing_tells() -> None:
+    """The last residual of a WaveNet goes nowhere, and its labels were shuffled."""
+
+    def aside(sample: SceneSample) -> None:
+        still(sample, "fc2", has_grad=0, grad_rms=np.nan)
+        sample.no_better_than_constant()
+
+    scene = Scene().run(200, aside)
+    assert scene.causes == ["label-noise", "detached-graph"]
 
 
 def test_a_new_head_that_the_optimiser_lacks_is_a_warning() -> None:

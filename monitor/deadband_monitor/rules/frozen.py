@@ -120,7 +120,9 @@ def blockage(past: Past, model: str) -> Blockage | None:
     bare &= still
     if bare.any():
         last = int(np.flatnonzero(bare)[-1])
-        return _part(Block.CUT if bare[: last + 1].all() else Block.SIDE, rows, since, bare)
+        # The further weight of a layer, an attention's projection say, stands with those around it.
+        cut = bare | (still & _unasked(past, rows))
+        return _part(Block.CUT if cut[: last + 1].all() else Block.SIDE, rows, since, bare)
     # A group whose rate is 0 is stepped, and its update is measured.
     idle = still & (past.newest[rows, _GRAD] > 0) & np.isnan(past.newest[rows, _UPDATE])
     if idle.any():

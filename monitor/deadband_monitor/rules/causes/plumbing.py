@@ -245,7 +245,8 @@ def _cut(case: Case, found: Blockage) -> Suspect:
     if found.block is Block.IDLE:
         tier, belief = Tier.PATTERN, 0.9
     if found.block is Block.SIDE:
-        tier, belief = Tier.PATTERN, 0.5
+        # Layers before it are trained: what is given to the model does come to the loss.
+        tier, belief = Tier.PATTERN, 0.3
     cleared = found.block is Block.NO_GRADIENT and _passed_back(case)
     return Suspect(
         word="detached-graph",
