@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pictures import DARK, app_on, collapsed, healthy, recorded, shown, until
 
 from deadband.wire import AskDense, AskNote, Flag, FlagChange, Note, Pace, Status, What
@@ -68,6 +69,19 @@ async def test_h_shows_the_newest_samples_finely_and_goes_back() -> None:
         await pilot.press("h")
         await pilot.pause()
         assert not fine.display
+
+
+async def test_a_panel_that_has_got_its_size_is_drawn_though_a_screen_kept_what_it_was_to_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = app_on(collapsed())
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        monkeypatch.setattr(app, "call_after_refresh", lambda *_: True)
+        await pilot.press("h")
+        fine = app.screen.query_one(Fine)
+        await until(pilot, lambda: any("⣿" in text for row in fine.rows for text, _ in row))
 
 
 async def test_of_a_layer_that_is_off_on_another_rank_only_that_rank_s_spread_is_shown() -> None:

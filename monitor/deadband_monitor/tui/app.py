@@ -148,6 +148,8 @@ class DeadbandApp(TerminalApp):
             period = self._governor.beat(time.monotonic())
         else:
             self.feed.pump()
+        if self._owed:
+            self._soon = False
         self._paint(force=self._owed)
         self.set_timer(period, self._tick)
 
@@ -161,6 +163,8 @@ class DeadbandApp(TerminalApp):
 
     def repaint_soon(self) -> None:
         """Draw again when the layout has settled."""
+        # A screen that is left before it is idle keeps what it was to call: then the next tick draws.
+        self._owed = True
         if not self._soon:
             self._soon = True
             self.call_after_refresh(self._repaint_now)
@@ -178,6 +182,7 @@ class DeadbandApp(TerminalApp):
             return
         if not isinstance(screen, RunScreen):
             if force:
+                self._owed = False
                 screen.paint(EVERYTHING)
             return
         present = self.vantage.hear_present()
