@@ -163,7 +163,7 @@ class DeadbandApp(TerminalApp):
 
     def repaint_soon(self) -> None:
         """Draw again when the layout has settled."""
-        # A screen that is left before it is idle keeps what it was to call: then the next tick draws.
+        # A screen left before it is idle keeps what it was to call: then the next tick draws.
         self._owed = True
         if not self._soon:
             self._soon = True
