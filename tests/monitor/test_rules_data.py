@@ -198,6 +198,18 @@ def test_one_class_now_and_then_with_a_row_of_another_goes_on() -> None:
     assert top(made).cause == "bad-data"
 
 
+def test_data_that_are_sorted_from_the_start_do_not_turn_so_between_their_classes() -> None:
+    """Some batches of each sixty hold two classes: that makes none of the others bad."""
+
+    def in_order(sample: SceneSample) -> None:
+        between = sample.step >= 60 and sample.step % 60 < 4
+        fed(batch_label_entropy=0.9 if between else 0.0)(sample)
+        sample.no_better_than_constant()
+
+    cause = top(scene().run(400, in_order))
+    assert cause.cause == "low-data-diversity"
+
+
 def test_rows_that_come_sorted_in_mid_run_are_named_through_all_their_classes() -> None:
     """Between two classes a batch holds both; the loss has stood high since the first of them."""
 

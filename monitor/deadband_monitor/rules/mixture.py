@@ -145,7 +145,8 @@ class Mixture:
         if rows * _of_others(value) < FEWEST_OTHERS:
             return
         short = rows * reach * (1 - share)
-        if share > 2 * SORTED:
+        # Between two classes of sorted data a batch holds both, and is no mixed one.
+        if share > 2 * SORTED and self._suspected is None:
             self._mixed += 1
         odd = share < SORTED and short > wanted + SIGMAS * math.sqrt(wanted / LASTING)
         began_mixed = self._mixed >= HEALTHY_START
