@@ -94,7 +94,7 @@ def test_the_collapse_is_seen_live_and_q_leaves(opened: Callable[..., Terminal])
     assert "healthy" in terminal.text
     terminal.wait_for(lambda text: gauge(text) != first)
     terminal.wait_for(lambda text: "FAILING" in text and "learning-rate-too-high" in text)
-    assert "divide the learning rate by 10" in terminal.text
+    terminal.wait_for(lambda text: "divide the learning rate by 10" in text)
     terminal.child.send("?")
     terminal.wait_for(lambda text: "keys · esc closes" in text)
     terminal.child.send("q")
